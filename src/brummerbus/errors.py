@@ -1,0 +1,33 @@
+"""What can go wrong when the bus is used correctly.
+
+Wrong arguments are not here: they raise `TypeError` or `ValueError`, before anything changed.
+"""
+
+import queue
+
+
+class BusError(Exception):
+    """Base of the bus's own exceptions; raised itself for a call that could never return.
+
+    Example: `EventBus.flush` called from a handler of the same bus would wait for itself.
+    """
+
+
+class QueueFull(BusError, queue.Full):
+    """The new event found no room and the policy refuses rather than drops (`REJECT`, `BLOCK`).
+
+    Nothing of the event was accepted, and nothing was evicted for it. It is counted as
+    published and dropped (`DropReason.REFUSED`).
+
+    Attributes:
+        accepted: How many events of the same `publish_many` call were accepted before it;
+            0 for `publish`.
+    """
+
+    def __init__(self, message: str, *, accepted: int = 0) -> None:
+        super().__init__(message)
+        self.accepted = accepted
+
+
+class BusClosed(BusError, RuntimeError):
+    """The bus is stopped or stopping; the event was never published and is not counted."""
