@@ -39,24 +39,8 @@ class Priority(IntEnum):
     HIGH = 3
 
 
-class _Fields:
-    """The slots of an event while it is being built.
-
-    Plain attribute stores into this class cost half of `object.__setattr__` on the finished,
-    immutable one; `Event.__new__` fills an instance and then turns it into an `Event`.
-    """
-
-    __slots__ = ("__weakref__", "data", "id", "source", "timestamp", "type")
-
-    type: str
-    data: Any
-    source: str
-    id: int
-    timestamp: float
-
-
-class Event(_Fields):
-    """Something that happened. Immutable, compared by identity.
+class Event:
+    """Something that happened. Immutable, compared by identity, open to subclasses.
 
     Args:
         type: What happened, a non-empty string such as `"log.line"` or an `EventType`.
@@ -73,25 +57,26 @@ class Event(_Fields):
         ValueError: `type` is empty.
     """
 
-    __slots__ = ()
+    __slots__ = ("__weakref__", "data", "id", "source", "timestamp", "type")
 
-    def __new__(cls, type: str, data: Any = None, *, source: str = "") -> "Event":
+    type: str
+    data: Any
+    source: str
+    id: int
+    timestamp: float
+
+    def __init__(self, type: str, data: Any = None, *, source: str = "") -> None:
         if type.__class__ is not str:
             type = _plain(type)
         if not type:
             raise ValueError("type must be a non-empty string, got ''")
         if not isinstance(source, str):
             raise TypeError(f"source must be a string, got {source!r}")
-        if cls is not Event:
-            return _build_subclass(cls, type, data, source)
-        self = _new(_Fields)
-        self.type = type
-        self.data = data
-        self.source = source
-        self.id = _next_id()
-        self.timestamp = time()
-        self.__class__ = cls
-        return self  # type: ignore[return-value]  # it is an Event since the line above
+        _set_type(self, type)
+        _set_data(self, data)
+        _set_source(self, source)
+        _set_id(self, _next_id())
+        _set_timestamp(self, time())
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:
         raise AttributeError(f"Event is immutable: cannot set {name!r}")
@@ -101,7 +86,19 @@ class Event(_Fields):
 
     def __repr__(self) -> str:
         source = f", source={self.source!r}" if self.source else ""
-        return f"<{type(self).__name__} #{self.id} {self.type} {self.data!r}{source}>"
+        return f"<{self.__class__.__name__} #{self.id} {self.type} {self.data!r}{source}>"
 
 
-_new = object.__new__
+# The slots' own setters pass by `__setattr__`, and cost less than `object.__setattr__`.
+_set_type = Event.__dict__["type"].__set__
+_set_data = Event.__dict__["data"].__set__
+_set_source = Event.__dict__["source"].__set__
+_set_id = Event.__dict__["id"].__set__
+_set_timestamp = Event.__dict__["timestamp"].__set__
+
+
+def _plain(type: object) -> str:
+    """Return the plain string of a string subclass, such as an `EventType`."""
+    if not isinstance(type, str):
+        raise TypeError(f"type must be a string, got {type!r}")
+    return str.__str__(type)
