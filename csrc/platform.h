@@ -1,0 +1,54 @@
+/* platform.h: all that the ring wants of an operating system.
+ *
+ * Mutexes and condition variables in the usual sense, and a clock. One source file for each
+ * system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
+ */
+#ifndef BB_PLATFORM_H
+#define BB_PLATFORM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef _MSC_VER
+#include <intrin.h>
+#endif
+#ifdef _WIN32
+#include <windows.h>
+typedef SRWLOCK bb_mutex;
+typedef CONDITION_VARIABLE bb_cond;
+#else
+#include <pthread.h>
+typedef pthread_mutex_t bb_mutex;
+typedef pthread_cond_t bb_cond;
+#endif
+
+bool bb_mutex_init(bb_mutex *mutex);
+void bb_mutex_destroy(bb_mutex *mutex);
+void bb_mutex_lock(bb_mutex *mutex);
+bool bb_mutex_trylock(bb_mutex *mutex);
+void bb_mutex_unlock(bb_mutex *mutex);
+
+bool bb_cond_init(bb_cond *cond);
+void bb_cond_destroy(bb_cond *cond);
+void bb_cond_signal(bb_cond *cond);
+void bb_cond_broadcast(bb_cond *cond);
+void bb_cond_wait(bb_cond *cond, bb_mutex *mutex);
+
+/* Wait until bb_clock() reaches `deadline`; may return early, for any reason or none. */
+void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
+
+/* The position of the highest bit of a value that is not 0. */
+static inline int32_t bb_highest_bit(uint64_t value) {
+#ifdef _MSC_VER
+    unsigned long position;
+    _BitScanReverse64(&position, value);
+    return (int32_t)position;
+#else
+    return 63 - __builtin_clzll(value);
+#endif
+}
+
+/* Nanoseconds of a clock that never steps back and stands still with nobody. */
+uint64_t bb_clock(void);
+
+#endif
