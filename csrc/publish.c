@@ -83,7 +83,7 @@ static int32_t wait_in_line(ring *ring, const route *route, int64_t handle, int6
     while (ring->state == BB_OPEN && !waiter->signalled && bb_clock() < deadline)
         bb_cond_wait_until(&waiter->admitted, &ring->mutex, deadline);
     if (was_let_in(ring, handle)) return BB_ACCEPTED;
-    if (ring->state == BB_OPEN) return BB_FULL;
+    if (ring->state == BB_OPEN) return BB_WAITING;
     left_line(ring, handle);
     return BB_CLOSED;
 }
@@ -234,12 +234,14 @@ int32_t bb_withdraw(int64_t handle) {
     const route *route = route_of(handle);
     if (route == NULL) return 1;
     ring *ring = route->ring;
-    int32_t unknown = 1;
+    int32_t result = 1;
     void *token = ring_lock(ring);
     if (was_let_in(ring, handle))
-        unknown = 0;
-    else if (!left_line(ring, handle) && !gave_up(ring, handle))
-        unknown = !holds(ring, route, handle);
+        result = 0;
+    else if (gave_up(ring, handle))
+        result = 2;
+    else if (!left_line(ring, handle))
+        result = !holds(ring, route, handle);
     unlock_and_wake(ring, token);
-    return unknown;
+    return result;
 }

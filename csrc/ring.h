@@ -45,6 +45,7 @@ enum {
     BB_ACCEPTED = 1, /* all deliveries of the event are queued */
     BB_REFUSED = 2,  /* no room; the event is counted as published and dropped */
     BB_EVICTED = 3,  /* accepted, and others gave way: their handles are in `out` */
+    BB_WAITING = 5,  /* still in line */
     BB_RUN = 4,      /* accepted as running: the caller runs the handlers (bb_caller_done) */
     BB_FIRST = 16    /* added to REFUSED and EVICTED: the first loss of a streak */
 };
@@ -133,9 +134,10 @@ int32_t bb_push_many(const int64_t *handles, int32_t n);
 
 /* Stand in line for room, at most `timeout_ns`, without the host's lock. The line is first come,
  * first served, and the worker that makes room lets the event in on its own, so a waiting
- * publisher need not be awake to be accepted. FULL leaves the event in line: call again to go on
- * waiting, or bb_offer or bb_withdraw to end it. With `always` 0, FULL comes at once if
- * a wait has ended in vain since a worker last made room. ACCEPTED, FULL, CLOSED or GONE. */
+ * publisher need not be awake to be accepted. WAITING leaves the event in line: call again to go
+ * on, or bb_offer or bb_withdraw to end it. With `always` 0, FULL comes at once if a wait has
+ * ended in vain since a worker last made room; FULL also without memory.
+ * ACCEPTED, WAITING, FULL, CLOSED or GONE. */
 int32_t bb_wait(int64_t handle, int64_t timeout_ns, int32_t always);
 
 /* Decide now: accept the event if there is room (or if it was let in meanwhile), otherwise do as
@@ -145,8 +147,8 @@ int32_t bb_offer(int64_t handle, int32_t mode, int64_t *out);
 
 /* After an exception: make sure that the ring does not hold the event, unless it was accepted.
  * 0: it was accepted and is queued or running. 1: the ring does not know it (never offered,
- * taken out of the line now, or finished). Deliveries that a caller had still to run itself
- * are counted as refused. */
+ * taken out of the line now, or finished). 2: the caller was running it (BB_RUN); what it had not
+ * finished is counted as refused now. */
 int32_t bb_withdraw(int64_t handle);
 
 /* Count events that no subscription matched. */

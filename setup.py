@@ -1,0 +1,41 @@
+"""What pyproject.toml cannot say: the C extension, its stable-ABI tag, and a clear build error."""
+
+import sys
+import sysconfig
+from distutils.errors import CCompilerError, DistutilsExecError, DistutilsPlatformError
+from typing import Any
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
+
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # has no stable ABI
+
+
+class BuildExt(build_ext):
+    """Say in one sentence what to install when the compiler or Python's headers are missing."""
+
+    def build_extension(self, ext: Any) -> None:
+        try:
+            super().build_extension(ext)
+        except (CCompilerError, DistutilsExecError, DistutilsPlatformError) as error:
+            sys.exit(
+                f"brummerbus could not compile its C core ({error}): install a C11 compiler and "
+                "the Python headers (Debian: gcc python3-dev; Fedora: gcc python3-devel; "
+                "macOS: xcode-select --install; Windows: the Visual Studio Build Tools)."
+            )
+
+
+class BdistWheel(bdist_wheel):
+    """One wheel serves every CPython from 3.10 on."""
+
+    def finalize_options(self) -> None:
+        if not FREE_THREADED and sys.implementation.name == "cpython":
+            self.py_limited_api = "cp310"
+        super().finalize_options()
+
+
+setup(
+    cffi_modules=["src/brummerbus/_ffi_build.py:ffi"],
+    cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
+)

@@ -1,0 +1,123 @@
+"""What happens to an event for which the ring had no room: wait, help, and then the policy.
+
+An outside publisher stands in line until its time-out. A worker that publishes must not wait,
+because it may be what it waits for: it runs queued deliveries instead, each of which leaves room.
+That nests, so it is bounded (`MAX_NESTING`); a worker at the bound whose policy lets nothing give
+way has its event accepted beyond the capacity, up to a limit, and is refused only above that.
+"""
+
+from time import monotonic
+from typing import Any, NamedTuple
+
+from brummerbus import ring as c
+from brummerbus.backpressure import BackpressurePolicy, DropReason
+from brummerbus.config import EventBusConfig
+from brummerbus.pool import SLICE, Pool
+from brummerbus.reporting import Delivery
+
+_MODES = {
+    BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,
+    BackpressurePolicy.DROP_NEWEST: c.REFUSE,
+    BackpressurePolicy.DROP_LOWEST: c.EVICT_LOWEST,
+    BackpressurePolicy.REJECT: c.REFUSE,
+    BackpressurePolicy.BLOCK: c.REFUSE,  # after an explicit time-out
+    BackpressurePolicy.CALLER_RUNS: c.CALLER_RUNS,
+}
+
+
+class Decision(NamedTuple):
+    """How it ended: ACCEPTED, REFUSED, CLOSED or GONE, and what was lost on the way."""
+
+    status: int
+    lost: list[Delivery]
+    reason: DropReason
+    first_of_streak: bool
+
+
+class Admission:
+    """Admits events to the ring of one pool, by the policy of its configuration."""
+
+    def __init__(self, pool: Pool, config: EventBusConfig) -> None:
+        self._pool = pool
+        self._ring = pool.ring
+        self._mode = _MODES[config.policy]
+        self._blocks = config.policy is BackpressurePolicy.BLOCK
+        self._timeout = float("inf") if self._blocks else config.publish_timeout
+
+    def admit(self, handle: int, count: int, timeout: float | None) -> Decision:
+        """Admit an event that `push` did not accept, whose deliveries are in the pool's table."""
+        pool = self._pool
+        limit = self._timeout if timeout is None else timeout
+        deadline = monotonic() + limit
+        worker = pool.worker_here()
+        fits = count <= self._ring.capacity
+        status = c.FULL
+        if fits and limit > 0:
+            if worker:
+                status = pool.help(worker, handle, deadline)
+            else:
+                status = self._wait(handle, deadline)
+        if status == c.FULL or (status == c.CLOSED and pool.inside()):
+            mode = self._mode
+            at_bound = pool.nesting_here() >= c.MAX_NESTING - 1
+            if at_bound and mode == c.CALLER_RUNS:
+                mode = c.OVERDRAW
+            elif worker and self._blocks and fits and monotonic() < deadline:
+                mode = c.OVERDRAW
+            return self._decide(handle, count, mode)
+        if status != c.ACCEPTED:
+            self.forget(handle, count)
+        return Decision(status, [], DropReason.REFUSED, first_of_streak=False)
+
+    def _wait(self, handle: int, deadline: float) -> int:
+        status = c.WAITING
+        while status == c.WAITING and (left := deadline - monotonic()) > 0:
+            status = self._ring.wait(handle, min(left, SLICE), always=self._blocks)
+        return c.FULL if status == c.WAITING else status
+
+    def _decide(self, handle: int, count: int, mode: int) -> Decision:
+        if self._pool.inside():
+            mode += c.INSIDE
+        out = c.buffer(count)
+        evicted: list[Delivery] = []
+        try:
+            status = self._ring.offer(handle, mode, out)
+            self._claim(out, evicted)
+        except BaseException:
+            self._claim(out, evicted)
+            self._pool.reporter.dropped(evicted, DropReason.EVICTED, first=False)
+            raise
+        first = status >= c.FIRST
+        status -= c.FIRST * first
+        if status == c.RUN:
+            self._pool.run_here(handle, count)
+            status = c.ACCEPTED
+        if status == c.EVICTED:
+            return Decision(c.ACCEPTED, evicted, DropReason.EVICTED, first)
+        lost = [] if status == c.ACCEPTED else self.forget(handle, count)
+        return Decision(status, lost, DropReason.REFUSED, first)
+
+    def _claim(self, out: Any, evicted: list[Delivery]) -> None:
+        """Remove evicted deliveries from the table; what an interrupt left is claimed again."""
+        table = self._pool.table
+        for handle in out:
+            if not handle:
+                break
+            delivery = table.pop(handle, None)
+            if delivery is not None:
+                evicted.append(delivery)
+
+    def forget(self, handle: int, count: int) -> list[Delivery]:
+        """Remove the deliveries of an event that the ring does not hold from the table."""
+        table = self._pool.table
+        entries = [table.pop(number, None) for number in range(handle, handle + count)]
+        return [entry for entry in entries if entry is not None]
+
+    def withdraw(self, handle: int, count: int) -> None:
+        """After an exception: leave the event to the ring if it was accepted, else forget it."""
+        known = c.withdraw(handle)
+        if known == 0:
+            return
+        lost = self.forget(handle, count)
+        if known == 2:  # its handlers were being run here; the rest is counted as refused
+            self._pool.reporter.dropped(lost, DropReason.REFUSED, first=False)

@@ -1,0 +1,447 @@
+"""The event bus: subscribe, publish, flush, stop, look."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
+from itertools import islice, repeat
+from threading import get_ident
+from time import monotonic
+from types import TracebackType
+from typing import Any, TypeVar
+
+from brummerbus import ring as c
+from brummerbus.admission import Admission, Decision
+from brummerbus.arguments import check_hook, check_timeout
+from brummerbus.backpressure import BackpressurePolicy
+from brummerbus.batch import BATCH, Batch
+from brummerbus.config import EventBusConfig
+from brummerbus.errors import BusClosed, BusError, QueueFull
+from brummerbus.events import Event
+from brummerbus.lifecycle import watch_over
+from brummerbus.metrics import BusStats, bus_stats
+from brummerbus.pool import Pool
+from brummerbus.reporting import OnDrop, OnError, Reporter
+from brummerbus.ring import ACCEPTED, push
+from brummerbus.routing import (
+    Echo,
+    Handler,
+    Route,
+    Router,
+    Subscription,
+    Subscriptions,
+    check_event_type,
+)
+
+H = TypeVar("H", bound=Handler)
+
+_RAISES = (
+    BackpressurePolicy.REJECT,
+    BackpressurePolicy.BLOCK,
+    BackpressurePolicy.CALLER_RUNS,  # only beyond the overdraft of a handler that publishes
+)
+
+
+class EventBus:
+    """An in-process event bus: any thread publishes, a static pool of OS threads handles.
+
+    Workers run from construction on. As a context manager the bus is stopped, with draining,
+    at the end of the block; one that is never stopped is drained at interpreter exit.
+
+    Every method may be called from any thread, from handlers and hooks, from a signal handler
+    and from a finalizer, except where it says otherwise: no lock is held while Python code runs.
+    In the child of a fork the bus has its subscriptions, an empty queue, counts that start from
+    0, and workers of its own from its first publish on.
+
+    Args:
+        config: The settings; default `EventBusConfig.default()`.
+        name: Names the worker threads and the bus in log messages.
+        on_error: Called as `on_error(event, subscription, exception)` in the worker when a
+            handler raised. Default: the logger `brummerbus`, with the traceback.
+        on_drop: Called as `on_drop(event, subscription, reason)` for each delivery that is not
+            made, in the thread that found out. Default: nothing; the first of a streak is
+            logged in any case. What hooks raise is logged.
+        **overrides: Fields of `EventBusConfig`, in place of those of `config`.
+
+    Raises:
+        TypeError: An argument is of the wrong type, or an override is no field.
+        ValueError: A setting is out of range; the message names field, value and range.
+        RuntimeError: A thread could not be started; none is left.
+    """
+
+    def __init__(
+        self,
+        config: EventBusConfig | None = None,
+        /,
+        *,
+        name: str = "bus",
+        on_error: OnError | None = None,
+        on_drop: OnDrop | None = None,
+        **overrides: Any,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name must be a string, got {name!r}")
+        check_hook("on_error", on_error)
+        check_hook("on_drop", on_drop)
+        self._config = _configure(config, overrides)
+        self._name = name
+        self._reporter = Reporter(name, on_error, on_drop)
+        self._reporting = self._reporter.reporting
+        self._subscriptions = Subscriptions()
+        self._closed = False
+        self._begin()
+        self._pool.start()
+        watch_over(self)
+
+    def _begin(self) -> None:
+        """Make what belongs to one process."""
+        self._pool = Pool(self._name, self._config, self._reporter)
+        self._table = self._pool.table
+        self._admission = Admission(self._pool, self._config)
+        self._router = Router(self._pool.ring, self._config, self._subscriptions)
+        self._subscriptions.routes = {}
+
+    def _after_fork(self) -> Pool:
+        """Begin anew in the child; workers start at the first publish. Returns the old pool."""
+        old = self._pool
+        self._reporting.clear()
+        self._begin()
+        if self._closed:
+            self._pool.ring.close(drain=False, deadline=0)
+        return old
+
+    # ---- subscribing ----------------------------------------------------------------------
+
+    def subscribe(self, event_type: str | type, handler: Handler) -> Subscription:
+        """Call the handler with each event of a type.
+
+        The handler receives every event whose `publish` began after this returned. Handlers run
+        in worker threads, several at a time; of one event each handler is called once.
+
+        Args:
+            event_type: A string, matched exactly; a glob with `*`, `?` or `[...]`, such as
+                `"process.*"`; or a class, which receives its subclasses too. Strings match
+                events only, not other objects.
+            handler: Called as `handler(event)`; what it returns is ignored.
+
+        Returns:
+            The subscription; `cancel()` ends it.
+
+        Raises:
+            TypeError: `event_type` is neither string nor class, or `handler` is not callable or
+                is a coroutine function.
+            ValueError: `event_type` is empty.
+
+        Costs a copy of the list of subscriptions for each event type published afterwards.
+        """
+        return self._subscriptions.add(event_type, handler)
+
+    def on(self, *event_types: str | type) -> Callable[[H], H]:
+        """Subscribe the decorated function to each of the types; it is returned unchanged.
+
+        Raises:
+            TypeError, ValueError: As `subscribe`, and `TypeError` if no type is given.
+        """
+        if not event_types:
+            raise TypeError("on() needs at least one event type")
+        types = [check_event_type(event_type) for event_type in event_types]
+
+        def decorate(handler: H) -> H:
+            for event_type in types:
+                self._subscriptions.add(event_type, handler)
+            return handler
+
+        return decorate
+
+    # ---- publishing -----------------------------------------------------------------------
+
+    def publish(
+        self, event: Any, *, priority: int | None = None, timeout: float | None = None
+    ) -> bool:
+        """Queue one delivery for each matching subscription, all of them or none.
+
+        Args:
+            event: An `Event`, routed by its `type`; any other object is routed by its class.
+            priority: 1 to `priority_levels`, higher is more urgent. Default: the class's
+                `priority` attribute, else `config.priorities[type]`, else medium.
+            timeout: Seconds to wait for room before the policy applies. Default:
+                `config.publish_timeout`, and no limit with `BLOCK`. 0 does not wait. It is
+                waited once a congestion: after a wait in vain the policy applies at once, until
+                a worker has made room. A handler that publishes does not wait but runs queued
+                deliveries meanwhile.
+
+        Returns:
+            True: accepted (or nobody subscribed). False: the event was dropped.
+
+        Raises:
+            QueueFull: There was no room and the policy is `REJECT`, or `BLOCK` with a `timeout`;
+                or the event has more deliveries than the whole queue has room for.
+            BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.
+            TypeError, ValueError: `priority` or `timeout` is of the wrong type or out of range.
+
+        Never waits for a Python lock. Ctrl-C while it waits is answered within 0.1 s; an
+        exception that strikes it leaves the event either accepted or unknown to the bus.
+        """
+        if (
+            priority is None
+            and timeout is None
+            and not self._reporting
+            and type(event) is Event
+            and (route := self._subscriptions.routes.get(event.type)) is not None
+            and (subscription := route.only) is not None
+        ):
+            handle = route.draw()
+            try:
+                self._table[handle] = (event, subscription)
+                if push(handle) == ACCEPTED:
+                    return True
+                decision = self._admission.admit(handle, 1, None)
+            except BaseException:
+                self._admission.withdraw(handle, 1)
+                raise
+            return self._conclude(decision, event, route, None)
+        return self._publish(event, self._check_priority(priority), _check_limit(timeout))
+
+    def _publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
+        """Publish any object to any number of subscriptions, from anywhere."""
+        route = self._route(event, priority)
+        subscriptions = self._recipients(route)
+        count = len(subscriptions)
+        if not count:
+            return self._publish_to_nobody()
+        handle = route.draw()
+        try:
+            numbers = range(handle, handle + count)
+            self._table.update(zip(numbers, zip(repeat(event), subscriptions)))  # noqa: B905
+            if push(handle) == ACCEPTED:
+                return True
+            decision = self._admission.admit(handle, count, timeout)
+        except BaseException:
+            self._admission.withdraw(handle, count)
+            raise
+        return self._conclude(decision, event, route, timeout)
+
+    def _route(self, event: Any, priority: int | None) -> Route:
+        if not self._pool.started:
+            try:
+                self._pool.start()
+            except BaseException:
+                self._begin()  # the next publish tries again
+                raise
+        return self._router.route(event, priority)
+
+    def _recipients(self, route: Route) -> tuple[Subscription | Echo, ...]:
+        """Return the route's subscriptions; for what a hook publishes, marked as such."""
+        if self._reporting:
+            generation = self._reporting.get(get_ident())
+            if generation is not None:
+                return tuple(Echo(s, generation) for s in route.subscriptions)
+        return route.subscriptions
+
+    def _publish_to_nobody(self) -> bool:
+        if self._closed and not self._pool.inside():
+            raise self._closed_error()
+        self._pool.ring.unrouted(1)
+        return True
+
+    def _conclude(
+        self, decision: Decision, event: Any, route: Route, timeout: float | None
+    ) -> bool:
+        """Report what was lost, then return or raise as the contract says."""
+        self._reporter.dropped(decision.lost, decision.reason, first=decision.first_of_streak)
+        status = decision.status
+        if status == ACCEPTED:
+            return True
+        if status == c.CLOSED:
+            raise self._closed_error()
+        if status == c.GONE:  # forked between drawing the handle and pushing it
+            return self._publish(event, route.level, timeout)
+        count = len(route.subscriptions)
+        if count > self._config.queue_size:
+            raise QueueFull(
+                f"{self._name}: the event has {count} deliveries, "
+                f"the queue has room for {self._config.queue_size}"
+            )
+        if self._config.policy in _RAISES:
+            raise QueueFull(
+                f"{self._name}: the queue is full ({self._config.queue_size} deliveries)"
+            )
+        return False
+
+    def publish_many(
+        self,
+        events: Iterable[Any],
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Publish many events in order, each as `publish` would; far cheaper per event.
+
+        The events are taken from the iterable in batches of up to 256.
+
+        Returns:
+            How many were accepted.
+
+        Raises:
+            QueueFull: As `publish`; those before it stay accepted, `QueueFull.accepted` tells
+                how many, and those after it were not tried.
+            BusClosed, TypeError, ValueError: As `publish`.
+        """
+        priority = self._check_priority(priority)
+        timeout = _check_limit(timeout)
+        source = iter(events)
+        accepted = 0
+        while some := list(islice(source, BATCH)):
+            try:
+                accepted += self._publish_batch(some, priority, timeout)
+            except QueueFull as full:
+                full.accepted += accepted
+                raise
+        return accepted
+
+    def _publish_batch(
+        self, events: list[Any], priority: int | None, timeout: float | None
+    ) -> int:
+        def conclude(decision: Decision, event: Any, route: Route) -> bool:
+            return self._conclude(decision, event, route, timeout)
+
+        batch = Batch(self._pool, self._admission)
+        unrouted = 0
+        try:
+            for event in events:
+                route = self._route(event, priority)
+                subscriptions = self._recipients(route)
+                if subscriptions:
+                    batch.add(event, route, subscriptions)
+                else:
+                    unrouted += self._publish_to_nobody()
+            return unrouted + batch.publish(timeout, conclude)
+        except (QueueFull, BusClosed) as error:
+            if isinstance(error, QueueFull):
+                error.accepted += unrouted
+            raise
+        except BaseException:
+            batch.withdraw()
+            raise
+
+    # ---- stopping and looking -------------------------------------------------------------
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is queued or running.
+
+        Args:
+            timeout: In seconds; None waits without limit.
+
+        Returns:
+            True: at one moment nothing was queued or running. False: the time was over.
+
+        Raises:
+            BusError: Called from a handler of this bus, it would wait for itself.
+            TypeError, ValueError: `timeout` is no number or negative.
+        """
+        limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
+        if self._pool.inside():
+            raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
+        return self._pool.wait_idle(monotonic() + limit)
+
+    def stop(self, *, drain: bool = True, timeout: float | None = 5.0) -> bool:
+        """Refuse new events, finish what is queued, end the workers. Idempotent.
+
+        While draining, handlers of this bus may still publish. From a handler, the stop begins
+        and this returns False without waiting, since that handler still runs.
+
+        Args:
+            drain: Finish what is queued; False drops it at once.
+            timeout: Seconds to wait for the queue and for running handlers; what is queued then
+                is dropped (`DropReason.SHUTDOWN`). None waits without limit.
+
+        Returns:
+            True: nothing was left and no handler still runs.
+
+        Raises:
+            TypeError, ValueError: `drain` is no bool; `timeout` is no number, or negative.
+        """
+        if not isinstance(drain, bool):
+            raise TypeError(f"drain must be True or False, got {drain!r}")
+        limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
+        self._closed = True
+        return self._pool.stop(drain=drain, timeout=limit)
+
+    def stats(self) -> BusStats:
+        """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
+        snapshot = self._pool.ring.snapshot(c.MAX_KINDS, self._config.workers)
+        return bus_stats(snapshot, dict(self._router.kinds))
+
+    @property
+    def closed(self) -> bool:
+        """Whether `stop` was called."""
+        return self._closed
+
+    @property
+    def name(self) -> str:
+        """The name given at construction."""
+        return self._name
+
+    @property
+    def config(self) -> EventBusConfig:
+        """The settings."""
+        return self._config
+
+    @property
+    def depth(self) -> int:
+        """How many deliveries are queued; a hint, others are at work."""
+        return self._pool.ring.depth()
+
+    @property
+    def workers(self) -> int:
+        """How many worker threads the bus has."""
+        return self._config.workers
+
+    def __enter__(self) -> "EventBus":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop(timeout=self._config.shutdown_timeout)
+
+    def __del__(self) -> None:
+        pool = getattr(self, "_pool", None)
+        if pool is not None:
+            pool.retire()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{self.depth} queued"
+        return f"<EventBus {self._name!r}, {self.workers} workers, {state}>"
+
+    # ---- checks ---------------------------------------------------------------------------
+
+    def _closed_error(self) -> BusClosed:
+        return BusClosed(f"{self._name}: the bus is stopped, or stopping")
+
+    def _check_priority(self, priority: Any) -> int | None:
+        if priority is None:
+            return None
+        top = self._config.priority_levels
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise TypeError(f"priority must be an int from 1 to {top}, got {priority!r}")
+        if not 1 <= priority <= top:
+            raise ValueError(f"priority must be from 1 to {top}, got {priority!r}")
+        return int(priority)
+
+
+def _check_limit(timeout: Any) -> float | None:
+    return None if timeout is None else check_timeout("timeout", timeout)
+
+
+def _configure(config: Any, overrides: dict[str, Any]) -> EventBusConfig:
+    if config is not None and not isinstance(config, EventBusConfig):
+        raise TypeError(f"config must be an EventBusConfig, got {config!r}")
+    known = [field.name for field in fields(EventBusConfig)]
+    for name in overrides:
+        if name not in known:
+            raise TypeError(f"EventBus() has no setting {name!r}; it has {', '.join(known)}")
+    if config is None:
+        return EventBusConfig(**overrides)
+    return replace(config, **overrides) if overrides else config

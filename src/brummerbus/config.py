@@ -1,0 +1,232 @@
+"""How a bus is set up: its size, what gives way when it is full, and how long it waits.
+
+Here, and only here, a wrong type is a `ValueError` too: settings come from files, environment
+variables and command lines, and whoever reads them in has one exception to catch.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, NoReturn
+
+from brummerbus.backpressure import BackpressurePolicy
+from brummerbus.events import EventType, Priority
+from brummerbus.sizing import (
+    available_cores,
+    calculate_optimal_workers,
+    calculate_queue_size,
+    check_int,
+    choose_preset,
+    is_ci,
+    is_high_performance,
+    is_low_memory,
+    shown,
+)
+
+MAX_WORKERS = 1024
+MAX_QUEUE_SIZE = 16_777_216  # 2**24
+MAX_LEVELS = 8
+"""Levels of priority, a fixed number in the ring."""
+
+MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it still fits 64 bits
+MIN_SECONDS = 1e-9  # the ring counts in nanoseconds: less than one would be none
+
+
+class PriorityTable(dict[Any, int]):
+    """A read-only mapping of event types to priorities.
+
+    A dict, and not a `MappingProxyType`, because a configuration is to be pickled, copied and
+    turned into JSON or by `dataclasses.asdict`, and a proxy refuses all of these.
+    """
+
+    __slots__ = ()
+
+    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise TypeError("priorities are read-only: make a new config with dataclasses.replace")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[type["PriorityTable"], tuple[dict[Any, int]]]:
+        return PriorityTable, (dict(self),)
+
+
+DEFAULT_PRIORITIES = PriorityTable(
+    {
+        EventType.PROCESS_STARTED.value: int(Priority.HIGH),
+        EventType.PROCESS_EXITED.value: int(Priority.HIGH),
+        EventType.LOG_LINE.value: int(Priority.LOW),
+        EventType.ERROR_DETECTED.value: int(Priority.HIGH),
+        EventType.BUILD_EVENT.value: int(Priority.MEDIUM),
+        EventType.TEST_FAILED.value: int(Priority.HIGH),
+        EventType.TEST_PASSED.value: int(Priority.MEDIUM),
+        EventType.MCP_ACTIVITY.value: int(Priority.LOW),
+        EventType.MCP_CONNECTED.value: int(Priority.HIGH),
+        EventType.MCP_DISCONNECTED.value: int(Priority.HIGH),
+    }
+)
+"""The study's table: what happens often is low, what someone waits for is high."""
+
+
+@dataclass(frozen=True)
+class EventBusConfig:
+    """The settings of a bus; immutable, checked when made, and the same for all of its life.
+
+    Change one with `dataclasses.replace`; a new number of workers leaves `queue_size` as it was.
+
+    Raises:
+        ValueError: A value is of the wrong type or out of range. The message names the field,
+            the value and the range.
+    """
+
+    # None in the constructor stands for the formula; the attribute is an int in any case,
+    # and that is what readers of a config are to see.
+    workers: int = None  # type: ignore[assignment]
+    """Worker threads, 1 to 1024. Default: None, `sizing.calculate_optimal_workers()`.
+
+    More help handlers that wait; for handlers that compute, no more than cores. One worker
+    handles all events one at a time.
+    """
+
+    queue_size: int = None  # type: ignore[assignment]
+    """Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None, workers x 10.
+
+    One event takes a place for each of its subscriptions, so it must be at least the number of
+    handlers of one event. Larger takes longer bursts, and lets a delivery wait longer.
+    """
+
+    priority_levels: int = 3
+    """Levels of priority, 1 to 8. Default: 3. 1 turns priorities off."""
+
+    policy: BackpressurePolicy = BackpressurePolicy.DROP_OLDEST
+    """What gives way once `publish` has waited in vain. Default: `DROP_OLDEST`."""
+
+    publish_timeout: float = 0.1
+    """Seconds that `publish` waits for room, 0 to 1e9. Default: 0.1.
+
+    It is paid once a congestion, not once an event. 0 never waits: for publishers that must
+    not be held up at all, at the price of drops in bursts.
+    """
+
+    starvation_after: float | None = None
+    """Seconds after which a delivery is served next whatever its level, 1e-9 to 1e9, or None.
+
+    Default: None, strict priority. Set it when urgent events can keep all workers busy for long
+    and the rest must still get through.
+    """
+
+    shutdown_timeout: float = 5.0
+    """Seconds that a bus which was never stopped may drain at exit, 0 to 1e9. Default: 5."""
+
+    monitoring: bool = True
+    """Whether times, histograms and utilisation are recorded. Default: True.
+
+    Its cost is small. The counts of `BusStats` are kept in any case.
+    """
+
+    priorities: Mapping[Any, int] = field(default_factory=lambda: DEFAULT_PRIORITIES)
+    """Event type (a non-empty string or a class) to priority, 1 to 8. Default: the study's table.
+
+    What is given replaces the table; write `{**DEFAULT_PRIORITIES, "my.type": 3}` to add to it.
+    Types without an entry are medium. An entry above `priority_levels` counts as the top
+    level. Kept as a read-only copy.
+    """
+
+    def __post_init__(self) -> None:
+        workers = self.workers
+        if workers is None:
+            workers = calculate_optimal_workers()
+        workers = _int("workers", workers, 1, MAX_WORKERS)
+        queue_size = self.queue_size
+        if queue_size is None:
+            queue_size = calculate_queue_size(workers)
+        starvation_after = self.starvation_after
+        if starvation_after is not None:
+            starvation_after = _seconds("starvation_after", starvation_after, MIN_SECONDS)
+        _one_of("policy", self.policy, BackpressurePolicy, BackpressurePolicy)
+        _one_of("monitoring", self.monitoring, bool, (True, False))
+        checked = {
+            "workers": workers,
+            "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
+            "priority_levels": _int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
+            "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
+            "starvation_after": starvation_after,
+            "shutdown_timeout": _seconds("shutdown_timeout", self.shutdown_timeout, 0.0),
+            "priorities": _priorities(self.priorities),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)  # frozen: there is no other way in
+
+    @classmethod
+    def default(cls) -> "EventBusConfig":
+        """Return the settings that a bus has when it is given none."""
+        return cls()
+
+    @classmethod
+    def for_environment(cls) -> "EventBusConfig":
+        """Return settings sized for where this process runs.
+
+        Low memory: at most 2 workers, queue x 5. Continuous integration: at most 4 workers,
+        queue x 5. High performance: `min(cores * 4, 32)` workers, queue x 20. The first of
+        these that applies counts; otherwise the settings are those of `default`.
+        """
+        preset = choose_preset(
+            available_cores(),
+            ci=is_ci(),
+            low_memory=is_low_memory(),
+            high_performance=is_high_performance(),
+        )
+        return cls(workers=preset.workers, queue_size=preset.queue_size)
+
+
+def _int(name: str, value: object, low: int, high: int) -> int:
+    try:
+        return check_int(name, value, low, high)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _seconds(name: str, value: object, low: float) -> float:
+    """Return a length of time as a float; NaN and infinity are none."""
+    seconds = _float(value)
+    if seconds is None or not isfinite(seconds) or not low <= seconds <= MAX_SECONDS:
+        none = "None or " if name == "starvation_after" else ""
+        raise ValueError(
+            f"{name} must be {none}a number of seconds from {low:g} to {MAX_SECONDS:g}, "
+            f"got {shown(value)}"
+        )
+    return seconds
+
+
+def _float(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond the largest float
+        return None
+
+
+def _one_of(name: str, value: object, kind: type, accepted: Iterable[object]) -> None:
+    if not isinstance(value, kind):
+        names = ", ".join(map(str, accepted))
+        raise ValueError(f"{name} must be one of {names}, got {shown(value)}")
+
+
+def _priorities(value: object) -> PriorityTable:
+    """Return a checked copy with plain keys and values."""
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"priorities must be a mapping of event types to ints from 1 to {MAX_LEVELS}, "
+            f"got {shown(value)}"
+        )
+    table: dict[Any, int] = {}
+    for key, priority in value.items():
+        if not (isinstance(key, type) or (isinstance(key, str) and key)):
+            raise ValueError(
+                f"priorities must have non-empty strings or classes as keys, got {shown(key)}"
+            )
+        # An EventType is kept as the string it is.
+        plain = str.__str__(key) if isinstance(key, str) else key
+        table[plain] = _int(f"priorities[{shown(key)}]", priority, 1, MAX_LEVELS)
+    return PriorityTable(table)

@@ -1,0 +1,59 @@
+"""What the interpreter's end and a fork mean for buses that are alive.
+
+Exit. Python joins all threads that are not daemons and then runs the `atexit` hooks. So a hook
+cannot be what stops threads that Python joins; workers are daemons, and the hook, which runs
+when the program's own threads have ended and before anything is torn down, drains them.
+
+Fork. The child has one thread, a copy of the queue and a copy of every lock, some of them taken
+by threads that it does not have. It touches none of them: rings, tables and pools of the parent
+are put aside, never to be freed, because what they hold is the parent's to finish and finalize.
+"""
+
+import atexit
+import os
+import weakref
+from time import monotonic
+from typing import Protocol
+
+from brummerbus import ring as c
+from brummerbus.pool import Pool, live_pools
+
+
+class Forkable(Protocol):
+    """What can begin anew in the child of a fork."""
+
+    def _after_fork(self) -> Pool: ...
+
+
+_buses: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+_left_behind: list[Pool] = []
+
+
+def watch_over(bus: Forkable) -> None:
+    """Let the bus begin anew in the child of every fork from now on."""
+    _buses.add(bus)
+
+
+def _at_exit() -> None:
+    """Drain every pool, each for at most its `shutdown_timeout`.
+
+    Buses may publish on one another: none is closed before all had the chance to finish.
+    """
+    began = monotonic()
+    pools = list(live_pools)
+    for pool in pools:
+        pool.wait_idle(began + pool.shutdown_timeout)
+    for pool in pools:
+        pool.stop(drain=True, timeout=max(0.0, began + pool.shutdown_timeout - monotonic()))
+
+
+def _after_fork_in_child() -> None:
+    c.abandon_all()
+    live_pools.clear()
+    for bus in list(_buses):
+        _left_behind.append(bus._after_fork())  # noqa: SLF001
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

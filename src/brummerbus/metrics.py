@@ -1,0 +1,152 @@
+"""What the bus knows about itself: a frozen snapshot, taken in one step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from brummerbus.backpressure import DropReason
+from brummerbus.ring import Counts as RingCounts
+from brummerbus.ring import Quantiles as RingQuantiles
+from brummerbus.ring import Snapshot
+
+_REASONS = (DropReason.EVICTED, DropReason.REFUSED, DropReason.SHUTDOWN)  # as in csrc/ring.h
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Deliveries of one event type or one level; the books balance here too."""
+
+    published: int
+    """Accepted, or refused for want of room."""
+    processed: int
+    """Handled, `failed` included."""
+    failed: int
+    """Handled by a handler that raised."""
+    dropped: int
+    """Not made: evicted, refused, or left over at the end."""
+    queued: int
+    """Waiting for a worker."""
+    running: int
+    """In a handler now."""
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """How a duration is distributed, in seconds; p50, p95 and p99 are at most 3.2 % off."""
+
+    p50: float
+    """Half of the deliveries took no longer."""
+    p95: float
+    """Nineteen in twenty took no longer."""
+    p99: float
+    """Ninety-nine in a hundred took no longer."""
+    max: float
+    """The longest, exactly."""
+
+
+@dataclass(frozen=True)
+class BusStats:
+    """One moment of a bus, in which published = processed + dropped + queued + running.
+
+    Counts are deliveries, one for each event and matching subscription, since the bus was made
+    (in the child of a fork: since the fork). With `monitoring` off the times are 0, and
+    the history is empty.
+    """
+
+    published: int
+    """Deliveries that `publish` accepted, or refused for want of room."""
+    processed: int
+    """Deliveries whose handler returned or raised."""
+    dropped: int
+    """Deliveries that were not made, for any reason."""
+    queued: int
+    """Deliveries waiting for a worker."""
+    running: int
+    """Deliveries in a handler now."""
+    failed: int
+    """Deliveries whose handler raised; part of `processed`."""
+    unrouted: int
+    """Events that no subscription matched; they make no deliveries."""
+    dropped_by: Mapping[DropReason, Mapping[int, int]]
+    """`dropped`, by reason and level: `dropped_by[DropReason.EVICTED][1]`."""
+    avg_processing_time: float
+    """Seconds in the handler; moving average with alpha 0.1, seeded by the first delivery."""
+    queue_wait: Quantiles
+    """Seconds from being accepted to being taken by a worker."""
+    processing_time: Quantiles
+    """Seconds from being taken to being finished."""
+    queue_depth: Mapping[int, int]
+    """`queued`, by level."""
+    queue_depth_history: Sequence[int]
+    """Up to 512 samples of `queued`, oldest first, taken by publishers and workers, at least
+    10 ms apart; nothing is sampled while nothing happens."""
+    worker_utilization: Sequence[float]
+    """For each worker the share of its life that it has spent in handlers, 0 to 1."""
+    by_type: Mapping[str, Counts]
+    """The counts by event type, for the first 1,023 types; the rest is under `"(other)"`.
+    Objects that are not events are counted under the qualified name of their class."""
+    by_level: Mapping[int, Counts]
+    """The counts by level, 1 being the least urgent."""
+    age: float
+    """Seconds since the bus was made."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the snapshot as nested dicts, lists, numbers and strings, ready for JSON."""
+        plain = _plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def bus_stats(snapshot: Snapshot, kinds: Mapping[str, int]) -> BusStats:
+    """Turn the ring's figures into the public ones.
+
+    Args:
+        snapshot: What the ring counted.
+        kinds: The number under which the ring counts each event type.
+    """
+    total = snapshot.total
+    levels = dict(enumerate(snapshot.levels, start=1))
+    known = {name: kind for name, kind in kinds.items() if kind < len(snapshot.kinds)}
+    by_type = {name: _counts(snapshot.kinds[kind]) for name, kind in known.items()}
+    return BusStats(
+        published=total.published,
+        processed=total.processed,
+        dropped=total.dropped,
+        queued=total.queued,
+        running=total.running,
+        failed=total.failed,
+        unrouted=snapshot.unrouted,
+        dropped_by={
+            reason: dict(enumerate(by_level, start=1))
+            for reason, by_level in zip(_REASONS, snapshot.dropped_by, strict=True)
+        },
+        avg_processing_time=snapshot.processing_average * _NS,
+        queue_wait=_quantiles(snapshot.queue_wait),
+        processing_time=_quantiles(snapshot.processing),
+        queue_depth={level: counts.queued for level, counts in levels.items()},
+        queue_depth_history=tuple(snapshot.history),
+        worker_utilization=tuple(min(1.0, busy / snapshot.age) for busy in snapshot.busy),
+        by_type={name: counts for name, counts in by_type.items() if counts.published},
+        by_level={level: _counts(counts) for level, counts in levels.items()},
+        age=snapshot.age * _NS,
+    )
+
+
+def _counts(counts: RingCounts) -> Counts:
+    return Counts(*counts)
+
+
+def _quantiles(quantiles: RingQuantiles) -> Quantiles:
+    return Quantiles(*(value * _NS for value in quantiles))

@@ -1,0 +1,232 @@
+"""Who receives what: subscriptions, and the route that an event takes to them.
+
+No lock is held here, because `publish` may be called from a signal handler or a finalizer that
+interrupts `subscribe` in the same thread. Instead every step is one atomic operation on a dict,
+in an order that makes the guarantee: a subscription is put into the table first, and then the
+cache of routes is replaced by an empty one. Who computes a route takes hold of the cache first
+and then reads the table, so a route that misses the subscription can only be stored in the older
+cache, which nobody will ask again.
+"""
+
+import fnmatch
+import inspect
+import itertools
+import re
+from collections.abc import Callable
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+from brummerbus.config import EventBusConfig
+from brummerbus.events import Event, Priority
+from brummerbus.ring import MAX_KINDS, Ring
+
+Handler = Callable[[Any], object]
+
+MAX_ROUTES = 4096
+"""Cached routes. Programs have few event types; one that invents them endlessly pays a look-up
+for each rather than memory without end."""
+
+OTHER = "(other)"
+"""Where event types are counted that came after the first `MAX_KINDS` - 1."""
+
+
+class Subscription:
+    """A handler's claim to the events of one type; `EventBus.subscribe` makes it.
+
+    As a context manager it is cancelled at the end of the block.
+
+    Attributes:
+        event_type: The string, glob or class that was subscribed to.
+        handler: What is called with each event.
+    """
+
+    __slots__ = ("__weakref__", "_cancel", "_matches", "event_type", "handler")
+
+    def __init__(
+        self, event_type: str | type, handler: Handler, cancel: Callable[[], None]
+    ) -> None:
+        self.event_type = event_type
+        self.handler = handler
+        self._cancel = cancel
+        self._matches = _matcher(event_type)
+
+    def cancel(self) -> None:
+        """End the subscription; idempotent.
+
+        Events whose `publish` begins after this returned are not delivered to it; what is queued
+        already is. Safe from any thread, any handler and a signal handler.
+        """
+        self._cancel()
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def __repr__(self) -> str:
+        name = getattr(self.handler, "__qualname__", None) or repr(self.handler)
+        kind = self.event_type
+        return f"<Subscription {kind if isinstance(kind, str) else kind.__qualname__} -> {name}>"
+
+
+class Echo:
+    """A subscription as seen by an event that a hook published.
+
+    `generation` counts the hooks that led to it, so that hooks which publish come to an end.
+    """
+
+    __slots__ = ("generation", "handler", "subscription")
+
+    def __init__(self, subscription: Subscription, generation: int) -> None:
+        self.subscription = subscription
+        self.handler = subscription.handler
+        self.generation = generation
+
+
+class Route:
+    """What is constant about publishing events of one type at one level.
+
+    Attributes:
+        draw: Returns the handle of the next event.
+        only: The subscription, if there is exactly one.
+        subscriptions: All of them, in the order in which they were made.
+        level: 1 to `priority_levels`.
+    """
+
+    __slots__ = ("draw", "level", "only", "subscriptions")
+
+    def __init__(
+        self, draw: Callable[[], int], subscriptions: tuple[Subscription, ...], level: int
+    ) -> None:
+        self.draw = draw
+        self.subscriptions = subscriptions
+        self.only = subscriptions[0] if len(subscriptions) == 1 else None
+        self.level = level
+
+
+class Subscriptions:
+    """The table of subscriptions; it outlives a fork."""
+
+    def __init__(self) -> None:
+        self._table: dict[int, Subscription] = {}
+        self._next_key = itertools.count().__next__
+        self.routes: dict[Any, Route] = {}
+        """The cache, kept by `Router`: a plain event's type, or (class, type, priority)."""
+
+    def add(self, event_type: str | type, handler: Handler) -> Subscription:
+        """Add one; `event_type` and `handler` are checked first."""
+        event_type = check_event_type(event_type)
+        check_handler(handler)
+        key = self._next_key()
+
+        def cancel() -> None:
+            self._table.pop(key, None)
+            self.routes = {}
+
+        subscription = Subscription(event_type, handler, cancel)
+        self._table[key] = subscription
+        self.routes = {}
+        return subscription
+
+    def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
+        """Return who receives objects of the class, and, for events, of the type's name."""
+        # One C call copies the table, so that no other thread can change it meanwhile.
+        return tuple(s for s in list(self._table.values()) if s._matches(cls, name))  # noqa: SLF001
+
+
+class Router:
+    """Routes into one ring: made with it, and left behind with it by a fork."""
+
+    def __init__(self, ring: Ring, config: EventBusConfig, subscriptions: Subscriptions) -> None:
+        self._ring = ring
+        self._config = config
+        self._subscriptions = subscriptions
+        self.kinds: dict[str, int] = {OTHER: 0}
+        self._next_kind = itertools.count(1).__next__
+        self._draws: dict[tuple[int, int, int], Callable[[], int]] = {}
+
+    def route(self, event: Any, priority: int | None) -> Route:
+        """Return the route of an event of any kind, at an explicit priority or its own."""
+        cls = type(event)
+        name = event.type if isinstance(event, Event) else None
+        key = name if cls is Event and priority is None else (cls, name, priority)
+        # The cache is read before the subscriptions are, see the top.
+        routes = self._subscriptions.routes
+        route = routes.get(key)
+        if route is None:
+            route = self._make(cls, name, priority)
+            if len(routes) >= MAX_ROUTES:
+                routes.clear()
+            routes[key] = route
+        return route
+
+    def _make(self, cls: type, name: str | None, priority: int | None) -> Route:
+        subscriptions = self._subscriptions.matching(cls, name)
+        level = self._level(cls, name, priority)
+        kind = self._kind(name if name is not None else cls.__qualname__)
+        draw = self._draw(kind, level, max(1, len(subscriptions)))
+        return Route(draw, subscriptions, level)
+
+    def _level(self, cls: type, name: str | None, priority: int | None) -> int:
+        if priority is not None:
+            return priority
+        levels = self._config.priority_levels
+        own = getattr(cls, "priority", None)
+        if isinstance(own, int) and not isinstance(own, bool):
+            if own < 1:
+                raise ValueError(f"{cls.__qualname__}.priority must be at least 1, got {own!r}")
+            return min(int(own), levels)
+        table = self._config.priorities
+        entry = table.get(name) if name is not None else table.get(cls)
+        return min(int(Priority.MEDIUM if entry is None else entry), levels)
+
+    def _kind(self, name: str) -> int:
+        kind = self.kinds.get(name)
+        if kind is None:
+            number = self._next_kind()
+            # setdefault decides which of two threads named the kind; the other number is wasted.
+            kind = self.kinds.setdefault(name, number) if number < MAX_KINDS else 0
+        return kind
+
+    def _draw(self, kind: int, level: int, count: int) -> Callable[[], int]:
+        draw = self._draws.get((kind, level, count))
+        if draw is None:
+            base = self._ring.route(kind, level, count)
+            new = itertools.count(base, count).__next__
+            draw = self._draws.setdefault((kind, level, count), new)
+        return draw
+
+
+def check_event_type(event_type: Any) -> str | type:
+    """Return what can be subscribed to: a non-empty plain string, or a class."""
+    if isinstance(event_type, type):
+        return event_type
+    if not isinstance(event_type, str):
+        raise TypeError(f"event_type must be a string, a glob or a class, got {event_type!r}")
+    if not event_type:
+        raise ValueError("event_type must be a non-empty string or a class, got ''")
+    return str(event_type.value if isinstance(event_type, Enum) else event_type)
+
+
+def check_handler(handler: Any) -> None:
+    """Raise `TypeError` unless the handler is a callable that does its work when called."""
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, got {handler!r}")
+    if inspect.iscoroutinefunction(handler):
+        raise TypeError(f"handler must be a plain function, got the coroutine function {handler!r}")
+
+
+def _matcher(event_type: str | type) -> Callable[[type, str | None], bool]:
+    if isinstance(event_type, type):
+        return lambda cls, _: issubclass(cls, event_type)
+    if any(c in event_type for c in "*?["):
+        matches = re.compile(fnmatch.translate(event_type)).match
+        return lambda _, name: name is not None and matches(name) is not None
+    return lambda _, name: name == event_type

@@ -1,0 +1,158 @@
+"""`python -m brummerbus size`: what this machine gets, and how each number came about."""
+
+import argparse
+import json
+from typing import Any
+
+from brummerbus import machine, sizing
+
+NAME = "size"
+HELP = "show how many workers and how long a queue this machine gets, and why"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
+    parser.add_argument("--json", action="store_true", help="write one JSON object for programs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the figures on standard output and return the exit code, 0."""
+    figures = collect()
+    print(json.dumps(figures, indent=2) if args.json else describe(figures))
+    return 0
+
+
+def collect() -> dict[str, Any]:
+    """Return all figures, ready for JSON; memory in bytes, None where there is no limit."""
+    cores = sizing.available_cores()
+    memory = sizing.available_memory()
+    environment = {
+        "low_memory": sizing.is_low_memory(),
+        "ci": sizing.is_ci(),
+        "high_performance": sizing.is_high_performance(),
+    }
+    chosen = sizing.choose_preset(cores, **environment)
+    return {
+        "cores": {
+            "available": cores,
+            "host": machine.host_cores(),
+            "affinity": machine.affinity_cores(),
+            "quota": machine.quota_cores(),
+        },
+        "memory": {
+            "available": memory,
+            "machine": machine.machine_memory(),
+            "container": machine.container_memory(),
+        },
+        "environment": {"preset": chosen.name, **environment},
+        "default": _preset(sizing.choose_preset(cores), cores),
+        "for_environment": _preset(chosen, cores),
+        "workers_by_workload": {
+            workload: sizing.calculate_optimal_workers(cores, workload)
+            for workload in sizing.WORKLOAD_FACTORS
+        },
+        "memory_constrained_workers": sizing.memory_constrained_workers(memory, cores),
+    }
+
+
+def describe(figures: dict[str, Any]) -> str:
+    """Return the figures of `collect` as lines for people."""
+    cores, memory = figures["cores"], figures["memory"]
+    quota = "none" if cores["quota"] is None else f"{cores['quota']:g}"
+    limit = "no limit" if memory["container"] is None else f"{_size(memory['container'])} left"
+    rows = [
+        (
+            "Cores",
+            str(cores["available"]),
+            (
+                f"the smallest of host {cores['host']}, affinity {cores['affinity']}, "
+                f"container quota {quota}"
+            ),
+        ),
+        (
+            "Memory",
+            _size(memory["available"]),
+            f"the smaller of machine {_size(memory['machine'])}, container {limit}",
+        ),
+        ("Preset", figures["environment"]["preset"], _reason(figures)),
+    ]
+    titles = {"default": "EventBus()", "for_environment": "EventBusConfig.for_environment()"}
+    lines = [_row(*row) for row in rows]
+    for key, title in titles.items():
+        size = figures[key]
+        lines += [
+            "",
+            title,
+            _row("  Workers", str(size["workers"]), size["workers_formula"]),
+            _row("  Queue", str(size["queue_size"]), size["queue_formula"]),
+            _row("  Memory", _size(size["memory"]), size["memory_formula"]),
+        ]
+    by_workload = figures["workers_by_workload"].items()
+    constrained = (
+        f"by memory alone: {_size(memory['available'])} // {_size(sizing.WORKER_BUDGET)}, "
+        "from 1 to the formula's workers"
+    )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Workers by workload: " + ", ".join(f"{name} {count}" for name, count in by_workload),
+            f"Workers {constrained}: {figures['memory_constrained_workers']}",
+        ]
+    )
+
+
+def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:
+    """Return a preset's numbers, each with the formula that led to it, filled in."""
+    workers, queue_size = preset.workers, preset.queue_size
+    return {
+        "workers": workers,
+        "workers_formula": _workers_formula(preset.name, cores),
+        "queue_size": queue_size,
+        "queue_formula": f"{workers} workers x {preset.queue_factor}",
+        "memory": sizing.calculate_memory_usage(workers, queue_size),
+        "memory_formula": (
+            f"{workers} x {sizing.WORKER_STACK:,} stack + {queue_size} x {sizing.EVENT_SIZE:,} "
+            f"event + {workers} x {sizing.WORKER_STATE} state"
+        ),
+    }
+
+
+def _workers_formula(preset: str, cores: int) -> str:
+    factor = sizing.WORKLOAD_FACTORS["brummer"]
+    least, most = sizing.FEWEST_WORKERS, sizing.MOST_WORKERS
+    formula = f"clamp(int({cores} cores x {factor:g}), {least}, {most})"
+    if preset == "low_memory":
+        return f"min({formula}, {sizing.LOW_MEMORY_WORKERS})"
+    if preset == "ci":
+        return f"min({formula}, {sizing.CI_WORKERS})"
+    if preset == "high_performance":
+        return f"min({cores} cores x {sizing.HIGH_PERFORMANCE_FACTOR}, {most})"
+    return formula
+
+
+def _reason(figures: dict[str, Any]) -> str:
+    """Say why the preset is the one; the first of three that applies."""
+    preset = figures["environment"]["preset"]
+    if preset == "low_memory":
+        return f"less than {_size(machine.LOW_MEMORY)} available"
+    if preset == "ci":
+        return f"one of {', '.join(machine.CI_VARIABLES)} is set"
+    if preset == "high_performance":
+        return f"{machine.HIGH_PERFORMANCE_CORES} cores or more, and not CI"
+    return (
+        f"at least {_size(machine.LOW_MEMORY)} available, not CI, "
+        f"fewer than {machine.HIGH_PERFORMANCE_CORES} cores"
+    )
+
+
+def _row(name: str, value: str, how: str) -> str:
+    return f"{name:<10}{value:<18}{how}"
+
+
+def _size(count: int) -> str:
+    """Return a number of bytes in the unit that suits it; 1 KB is 1,024 bytes."""
+    for power, unit in ((30, "GB"), (20, "MB")):
+        if count >= 2**power:
+            return f"{round(count / 2**power, 1):g} {unit}"
+    return f"{round(count / 2**10, 1):g} KB"

@@ -1,0 +1,252 @@
+"""How many workers and how long a queue suit a machine, and what they cost in memory.
+
+The formulas are the study's, with its mistakes mended: the memory-constrained one divides and
+never gives 0 workers, "low memory" is the machine's or the container's and not the process's,
+and cores are those that this process may use. `python -m brummerbus size` shows each number
+and how it came about.
+"""
+
+from typing import NamedTuple
+
+from brummerbus.machine import (
+    available_cores,
+    available_memory,
+    is_ci,
+    is_high_performance,
+    is_low_memory,
+)
+
+__all__ = [
+    "QUEUE_FACTOR",
+    "WORKER_STACK",
+    "WORKER_STATE",
+    "WORKLOAD_FACTORS",
+    "Preset",
+    "available_cores",
+    "available_memory",
+    "calculate_memory_usage",
+    "calculate_optimal_workers",
+    "calculate_queue_size",
+    "choose_preset",
+    "is_ci",
+    "is_high_performance",
+    "is_low_memory",
+    "memory_constrained_workers",
+]
+
+WORKLOAD_FACTORS = {"brummer": 2.5, "io": 3.0, "mixed": 2.0, "cpu": 1.0}
+"""Workers per core, by what the handlers do.
+
+The study gives ranges: 2-4 for waiting work, 1.5-3 for mixed work, 1 for computing work.
+- `io`: 3, the middle of its range.
+- `cpu`: 1; more workers than cores would only take turns.
+- `mixed`: 2, half waiting and half computing: 0.5 x 3 + 0.5 x 1. Within its range.
+- `brummer`: 2.5, the study's own figure for 70 % waiting and 30 % computing; the same sum gives
+  0.7 x 3 + 0.3 x 1 = 2.4. It lies where the ranges for waiting and mixed work overlap.
+"""
+
+FEWEST_WORKERS = 4
+"""The least the formula gives, whatever the workload.
+
+A worker stands for a handler that may be slow, not only for a core: with fewer, two or three
+slow handlers would hold up everything else.
+"""
+
+MOST_WORKERS = 32
+"""The most the formula gives; beyond it threads wait for each other rather than for work."""
+
+QUEUE_FACTOR = 10
+"""Places in the queue for each worker, where no preset says otherwise."""
+
+WORKER_BUDGET = 256 * 1024  # bytes
+"""What memory-constrained sizing sets aside for each worker."""
+
+WORKER_STACK = 24 * 1024  # bytes
+"""What an idle worker thread keeps resident, rounded up.
+
+Measured with psutil as the growth of the process's resident set over 16, 64 and 256 threads
+blocked in a `threading.Lock`, divided by their number, after one thread had come and gone
+(Linux 6.18 on x86-64, 4 KB pages, glibc): 15,808 to 16,512 bytes a thread on CPython 3.11 to
+3.13, 20,224 to 20,816 on 3.10. The unique set gave the same figures. The 8 MB that a thread
+reserves are address space, not memory; handlers that recurse deeply make more of it resident,
+and the kernel keeps a stack of its own (16 KB on x86-64) that no process is charged with.
+"""
+
+WORKER_STATE = 512  # bytes
+"""The study's figure for a worker's own counters and state."""
+
+EVENT_SIZE = 1024  # bytes
+"""The study's figure for an average queued event."""
+
+CI_WORKERS = 4
+CI_QUEUE_FACTOR = 5
+LOW_MEMORY_WORKERS = 2
+LOW_MEMORY_QUEUE_FACTOR = 5
+HIGH_PERFORMANCE_FACTOR = 4
+HIGH_PERFORMANCE_QUEUE_FACTOR = 20
+
+
+class Preset(NamedTuple):
+    """A size chosen for the place a program runs in."""
+
+    name: str
+    """`"low_memory"`, `"ci"`, `"high_performance"` or `"default"`."""
+
+    workers: int
+    """Worker threads, at least 1."""
+
+    queue_factor: int
+    """Places in the queue for each worker."""
+
+    @property
+    def queue_size(self) -> int:
+        """Places in the queue."""
+        return calculate_queue_size(self.workers, self.queue_factor)
+
+
+def calculate_optimal_workers(cores: int | None = None, workload: str = "brummer") -> int:
+    """Return how many workers suit a machine: `clamp(int(cores * factor), 4, 32)`.
+
+    Args:
+        cores: Cores to count with, an int of at least 1; `available_cores()` if None.
+        workload: What the handlers do. `"brummer"` (2.5 workers a core; 70 % waiting, 30 %
+            computing), `"io"` (3; waiting), `"mixed"` (2; half and half) or `"cpu"` (1;
+            computing). If in doubt, keep the default.
+
+    Raises:
+        TypeError: `cores` is not an int, or `workload` not a string.
+        ValueError: `cores` is below 1, or `workload` is not one of the four.
+    """
+    if cores is not None:
+        cores = check_int("cores", cores, 1)
+    factor = _factor(workload)
+    if cores is None:
+        cores = available_cores()
+    # No factor is below 1, so cores beyond the upper bound change nothing; leaving them out
+    # keeps the product in the range of a float, however many cores a caller makes up.
+    return max(FEWEST_WORKERS, min(int(min(cores, MOST_WORKERS) * factor), MOST_WORKERS))
+
+
+def memory_constrained_workers(
+    memory: int | None = None, cores: int | None = None, workload: str = "brummer"
+) -> int:
+    """Return how many workers fit in memory at 256 KB each.
+
+    Never more than `calculate_optimal_workers` gives, and never fewer than 1.
+
+    Args:
+        memory: Bytes to count with, an int of at least 0; `available_memory()` if None.
+        cores: As for `calculate_optimal_workers`.
+        workload: As for `calculate_optimal_workers`.
+
+    Raises:
+        TypeError: `memory` or `cores` is not an int, or `workload` not a string.
+        ValueError: `memory` is below 0, `cores` below 1, or `workload` is unknown.
+    """
+    if memory is not None:
+        memory = check_int("memory", memory, 0)
+    most = calculate_optimal_workers(cores, workload)
+    if memory is None:
+        memory = available_memory()
+    return max(1, min(memory // WORKER_BUDGET, most))
+
+
+def calculate_queue_size(workers: int, factor: int = QUEUE_FACTOR) -> int:
+    """Return how many places the queue gets: `workers * factor`.
+
+    Args:
+        workers: Worker threads, an int of at least 1.
+        factor: Places for each worker, an int of at least 1.
+
+    Raises:
+        TypeError: An argument is not an int.
+        ValueError: An argument is below 1.
+    """
+    return check_int("workers", workers, 1) * check_int("factor", factor, 1)
+
+
+def calculate_memory_usage(workers: int, queue_size: int, event_size: int = EVENT_SIZE) -> int:
+    """Return how many bytes a bus takes with idle workers and a full queue.
+
+    `workers * WORKER_STACK + queue_size * event_size + workers * WORKER_STATE`. What handlers
+    allocate while they run comes on top.
+
+    Args:
+        workers: Worker threads, an int of at least 1.
+        queue_size: Places in the queue, an int of at least 1.
+        event_size: Bytes of an average event with its payload, an int of at least 1; 1,024 by
+            default.
+
+    Raises:
+        TypeError: An argument is not an int.
+        ValueError: An argument is below 1.
+    """
+    workers = check_int("workers", workers, 1)
+    queue_size = check_int("queue_size", queue_size, 1)
+    event_size = check_int("event_size", event_size, 1)
+    return workers * WORKER_STACK + queue_size * event_size + workers * WORKER_STATE
+
+
+def choose_preset(
+    cores: int, *, ci: bool = False, low_memory: bool = False, high_performance: bool = False
+) -> Preset:
+    """Return the size for a place: low memory outranks CI outranks high performance.
+
+    Args:
+        cores: Cores to count with, an int of at least 1.
+        ci: Continuous integration: at most 4 workers, queue x 5, for other jobs share it.
+        low_memory: At most 2 workers, queue x 5.
+        high_performance: `min(cores * 4, 32)` workers, queue x 20.
+
+    Raises:
+        TypeError: `cores` is not an int.
+        ValueError: `cores` is below 1.
+    """
+    cores = check_int("cores", cores, 1)
+    workers = calculate_optimal_workers(cores)
+    if low_memory:
+        return Preset("low_memory", min(workers, LOW_MEMORY_WORKERS), LOW_MEMORY_QUEUE_FACTOR)
+    if ci:
+        return Preset("ci", min(workers, CI_WORKERS), CI_QUEUE_FACTOR)
+    if high_performance:
+        workers = min(cores * HIGH_PERFORMANCE_FACTOR, MOST_WORKERS)
+        return Preset("high_performance", workers, HIGH_PERFORMANCE_QUEUE_FACTOR)
+    return Preset("default", workers, QUEUE_FACTOR)
+
+
+def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as a plain int.
+
+    Raises:
+        TypeError: It is not an int; a bool counts as none here, being a slip in practice.
+        ValueError: It is below `low`, or above `high`.
+    """
+    wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int {wanted}, got {shown(value)}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be an int {wanted}, got {shown(value)}")
+    return int(value)
+
+
+def shown(value: object) -> str:
+    """Return a value's `repr` for an error message, short and whatever the value does.
+
+    The message must name the argument even when `repr` fails, as it does for an int of more
+    than `sys.get_int_max_str_digits()` digits.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        digits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
+        text = f"<{type(value).__name__}{digits}>"
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def _factor(workload: object) -> float:
+    accepted = ", ".join(map(repr, WORKLOAD_FACTORS))
+    if not isinstance(workload, str):
+        raise TypeError(f"workload must be one of {accepted}, got {shown(workload)}")
+    if workload not in WORKLOAD_FACTORS:
+        raise ValueError(f"workload must be one of {accepted}, got {shown(workload)}")
+    return WORKLOAD_FACTORS[workload]

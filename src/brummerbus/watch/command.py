@@ -1,0 +1,153 @@
+"""`python -m brummerbus watch`: the command line of the watcher."""
+
+import argparse
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from brummerbus.watch import live, page
+from brummerbus.watch.app import Watch
+from brummerbus.watch.procfile import Command, CommandError, plan_arguments, read_procfile
+from brummerbus.watch.report import as_text
+from brummerbus.watch.store import DEFAULT_PATH, LogStore
+
+NAME = "watch"
+HELP = "start processes, follow their output, and report"
+
+_HTML = (".html", ".htm")
+_JSON = (".json",)
+
+
+class _Target(argparse.Action):
+    """Takes `PROCFILE [options]` or `-- COMMAND ARGS...`.
+
+    argparse drops a `--` from ordinary arguments, so a command of one word could not be told
+    from a Procfile. A remainder keeps it; the options behind a Procfile are then parsed here.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,  # noqa: ARG002 - argparse calls it so
+    ) -> None:
+        words = [str(word) for word in values or ()]
+        if not words:
+            return
+        if namespace.procfile is not None:
+            parser.error(f"one Procfile, or a command behind '--', got also {words[0]!r}")
+        if words[0] == "--":
+            namespace.command_line = words[1:]
+            return
+        namespace.procfile = words[0]
+        parser.parse_args(words[1:], namespace)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command to a parser."""
+    parser.usage = (
+        f"{parser.prog} [--db FILE] [--report FILE] [--json] [--plain] [PROCFILE | -- COMMAND ...]"
+    )
+    parser.description = (
+        "Start the processes of a Procfile (by default ./Procfile), or one command behind '--', "
+        "until all have ended. Ctrl-C is passed on to them; a second one kills them. The exit "
+        "code is that of the process that failed first."
+    )
+    parser.add_argument(
+        "--db", default=DEFAULT_PATH, metavar="FILE", help="the log store (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--report",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="write the report to FILE.html or FILE.json too; may be given several times",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="write the report as JSON on standard output, and all lines to standard error",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="print lines, also where a live view is possible"
+    )
+    parser.set_defaults(procfile=None, command_line=None)
+    parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch, report, and return the exit code."""
+    try:
+        target, commands = _commands(args)
+        reports = [_checked_report(path) for path in args.report]
+        store = LogStore(args.db, target)
+    except CommandError as error:
+        return _refuse(str(error))
+    except sqlite3.Error as error:
+        return _refuse(f"{args.db}: {error}")
+    out = sys.stderr if args.json else sys.stdout
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # whatever the terminal cannot show
+    watch = Watch(
+        commands,
+        target=target,
+        store=store,
+        database=args.db,
+        live=not (args.plain or args.json) and sys.stdout.isatty() and live.available(),
+        out=out,
+    )
+    outcome = watch.run()
+    for path in reports:
+        _write(path, outcome.report)
+    try:
+        print(json.dumps(outcome.report, indent=2) if args.json else _ending(outcome.report))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Nobody reads the report; without this the interpreter's exit would fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return outcome.exit_code
+
+
+def _commands(args: argparse.Namespace) -> tuple[str, list[Command]]:
+    if args.command_line is not None:
+        command = plan_arguments(args.command_line, directory=str(Path.cwd()))
+        return command.line, [command]
+    path = args.procfile or "Procfile"
+    return path, read_procfile(path)
+
+
+def _checked_report(name: str) -> Path:
+    """Return the file's path if it can be written and drawn, before anything is started."""
+    path = Path(name)
+    suffix = path.suffix.lower()
+    if suffix not in _HTML + _JSON:
+        raise CommandError(f"--report: expected a name that ends in .html or .json, got {name!r}")
+    if not path.resolve().parent.is_dir():
+        raise CommandError(f"--report: no directory {str(path.parent)!r}")
+    if suffix in _HTML and not page.available():
+        raise CommandError(page.MISSING)
+    return path
+
+
+def _write(path: Path, report: dict[str, Any]) -> None:
+    html = path.suffix.lower() in _HTML
+    text = page.as_html(report) if html else json.dumps(report, indent=2) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        print(f"{path}: {error.strerror or error}", file=sys.stderr)
+
+
+def _ending(report: dict[str, Any]) -> str:
+    return f"\n{as_text(report)}\nThe lines are in {report['database']}"
+
+
+def _refuse(message: str) -> int:
+    print(f"watch: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,125 @@
+"""Panics of Go and Rust, stack traces of Java and JavaScript."""
+
+import re
+
+from brummerbus.watch.detect.blocks import Block, Verdict
+from brummerbus.watch.payloads import LogLine
+
+_GO = re.compile(r"(?:panic|fatal error): (?!too many errors)(?P<message>.+)")
+_GO_MORE = re.compile(
+    r"goroutine \d+|\[signal |\t|created by |exit status \d+|\s+panic: |runtime stack:|"
+    r"[\w./*()-]+\(.*\)\s*$"
+)
+_GO_PLACE = re.compile(r"\t(?P<place>\S+\.go:\d+)")
+_RUST = re.compile(r"thread '.*?' (?:\(\d+\) )?panicked at (?P<rest>.+)")
+_RUST_OLD = re.compile(r"'(?P<message>.*)', (?P<place>\S+:\d+:\d+)$")
+_RUST_MORE = re.compile(r"\s|note: |stack backtrace:")
+HEADER = re.compile(
+    r"(?:Uncaught |Unhandled |Exception in thread \"[^\"]*\" |Caused by: )?"
+    r"(?P<message>(?:[\w$]+[./])*[\w$]*(?:Error|Exception|Throwable|Failure)\b"
+    r"(?: \[\w+\])?(?::.*|$))"
+)
+_AT = re.compile(r"\s+at \S")
+_AT_PLACE = re.compile(r"[( ](?P<place>(?!node:)[^\s()]+:\d+(?::\d+)?)\)?")
+_JAVA = re.compile(r"\((?:[\w$]+\.(?:java|kt|scala|groovy|clj):\d+|Native Method|Unknown Source)\)")
+_MORE = re.compile(r"\s+at \S|\s+\.\.\. \d+ (?:more|common frames)|\s*(?:Caused by|Suppressed): ")
+
+
+def start(line: LogLine, text: str) -> Block | None:
+    """Return the panic that this line starts, if it does."""
+    if match := _GO.match(text):
+        return GoPanic(line, text, match["message"])
+    if match := _RUST.match(text):
+        return RustPanic(line, text, match["rest"])
+    return None
+
+
+class GoPanic(Block):
+    """The panic and its goroutines, with blank lines between them.
+
+    A line is taken by its shape: a goroutine's head, a call, or an indented place.
+    """
+
+    kind = "go panic"
+
+    def judge(self, text: str) -> Verdict:
+        """Hold blank lines, take goroutines."""
+        if not text.strip():
+            return Verdict.HOLD
+        if not _GO_MORE.match(text):
+            return Verdict.END
+        if not self.location and (match := _GO_PLACE.match(text)):
+            self.location = match["place"]
+        return Verdict.TAKE
+
+
+class RustPanic(Block):
+    """The place, then the message, then notes and frames.
+
+    Older compilers print message and place on one line.
+    """
+
+    kind = "rust panic"
+
+    def __init__(self, line: LogLine, text: str, rest: str) -> None:
+        old = _RUST_OLD.match(rest)
+        if old is None:
+            super().__init__(line, text, location=rest.rstrip(":"))
+        else:
+            super().__init__(line, text, old["message"], old["place"])
+
+    def judge(self, text: str) -> Verdict:
+        """Take the message whatever it is, then only indented lines, notes and the backtrace."""
+        if not self.message:
+            self.message = text.strip() or "(no message)"
+            return Verdict.TAKE
+        return Verdict.TAKE if _RUST_MORE.match(text) else Verdict.END
+
+
+class Candidate(Block):
+    """A line that names an exception. Only a line `at ...` soon after makes it an error."""
+
+    kind = "javascript"
+    _LONGEST = 10
+
+    def __init__(self, line: LogLine, text: str, message: str) -> None:
+        super().__init__(line, text, message.strip())
+        self._seen = 0
+        self._confirmed = False
+        self._in_braces = False
+
+    def judge(self, text: str) -> Verdict:
+        """Hold the message's further lines, take calls, causes, and the object Node appends."""
+        if self._in_braces:
+            self._in_braces = not text.startswith("}")
+            return Verdict.TAKE
+        if self._confirmed:
+            if not _MORE.match(text):
+                return Verdict.END
+            self._note(text)
+            return Verdict.TAKE
+        if _AT.match(text):
+            self._confirmed = True
+            self._note(text)
+            return Verdict.TAKE
+        self._seen += 1
+        if self._seen > self._LONGEST or HEADER.match(text):
+            return Verdict.END
+        return Verdict.HOLD
+
+    def _note(self, text: str) -> None:
+        if _JAVA.search(text):
+            self.kind = "java"
+        if not self.location and (match := _AT_PLACE.search(text)):
+            self.location = match["place"]
+        self._in_braces = text.endswith(" {")
+
+    @property
+    def complete(self) -> bool:
+        """Whether a call has been seen."""
+        return self._confirmed and not self._in_braces
+
+    @property
+    def certain(self) -> bool:
+        """Whether it has turned out to be an error."""
+        return self._confirmed

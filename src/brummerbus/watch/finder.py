@@ -1,0 +1,78 @@
+"""The handler that looks into lines and publishes what it finds."""
+
+import time
+from collections.abc import Callable
+
+from brummerbus import Event, EventBus, EventType
+from brummerbus.watch.detect import StreamDetector
+from brummerbus.watch.in_order import InOrder, Lane, Sink
+from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
+
+SETTLE = 1.0
+"""Seconds of silence after which a traceback that looks complete is taken to be."""
+
+
+class Finder:
+    """A handler of `log.line`: restores the order, detects, and publishes. Thread-safe."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._detectors: dict[tuple[str, str], StreamDetector] = {}
+        self._in_order = InOrder(self._sink)
+
+    def __call__(self, event: Event) -> None:
+        """Handle a `log.line`."""
+        self._in_order(event)
+
+    def wait_for_room(self, process: str, stream: str) -> None:
+        """Wait until the stream's lines are nearly caught up with. For its reader."""
+        self._in_order.lane(process, stream).wait_for_room()
+
+    def tick(self, lines_read: Callable[[str, str], int]) -> None:
+        """Give out errors behind which nothing came; called a few times a second.
+
+        Args:
+            lines_read: How many lines of a process and stream have been read: a line that is
+                still on its way may belong to the error.
+        """
+        for (process, stream), detector in list(self._detectors.items()):
+            if not detector.waits or time.time() - detector.last_time < SETTLE:
+                continue
+            lane = self._in_order.lane(process, stream)
+            if lane.due == lines_read(process, stream):
+                self._settle(lane, detector, lines_read(process, stream))
+
+    def finish(self) -> None:
+        """Give out all that is open; call it when no handler runs any more."""
+        self._in_order.finish()
+        for detector in self._detectors.values():
+            self._publish(detector.finish())
+
+    def _settle(self, lane: Lane, detector: StreamDetector, count: int) -> None:
+        def settle() -> None:
+            if lane.due == count:
+                self._publish(detector.settle())
+
+        lane.when_idle(settle)
+
+    def _sink(self, process: str, stream: str) -> Sink:
+        detector = self._detectors[process, stream] = StreamDetector()
+
+        def sink(line: LogLine) -> None:
+            found = detector.feed(line)
+            if found:
+                self._publish(found)
+
+        return sink
+
+    def _publish(self, found: list[Found]) -> None:
+        for item in found:
+            self._bus.publish(Event(_type(item), item, source=item.process))
+
+
+def _type(item: Found) -> EventType:
+    if isinstance(item, ErrorFound):
+        return EventType.ERROR_DETECTED
+    if isinstance(item, TestResult):
+        return EventType.TEST_PASSED if item.passed else EventType.TEST_FAILED
+    return EventType.BUILD_EVENT

@@ -1,0 +1,46 @@
+"""Ctrl-C and its kin, counted instead of raised."""
+
+import signal
+from threading import current_thread, main_thread
+from types import FrameType, TracebackType
+from typing import Any
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+class Interrupts:
+    """While entered, signals that ask to stop are only counted.
+
+    The handler touches nothing but two attributes: it runs between any two bytecodes of the main
+    thread, which may hold any lock at that moment. The main loop looks at them.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = int(signal.SIGINT)
+        """The signal that came first; it is what the processes are sent."""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupts":  # noqa: PYI034 - `Self` came with 3.11
+        if current_thread() is main_thread():
+            for name in _NAMES:
+                number = getattr(signal, name, None)
+                # What was ignored stays so, as for a program started with nohup.
+                if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self.count == 0:
+            self.first = number
+        self.count += 1

@@ -1,0 +1,106 @@
+"""What the watcher's events carry as `Event.data`; each event's `source` is the process's name.
+
+Times are seconds since the epoch. `number` counts the lines of one stream of one process from 0,
+because several workers handle lines at once and only the number tells their order.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStarted:
+    """The payload of `process.started`."""
+
+    process: str
+    pid: int
+    command: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessExited:
+    """The payload of `process.exited`."""
+
+    process: str
+    pid: int
+    exit_code: int
+    """As a shell shows it: 128 + n for a death by signal n."""
+    run_time: float
+    """Seconds from start to exit."""
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """The payload of `log.line`: one line, without its ending, of which nothing is lost."""
+
+    process: str
+    stream: str
+    """`stdout` or `stderr`."""
+    number: int
+    text: str
+    """The line; bytes that are not UTF-8 are written as `\\xNN`."""
+    time: float
+    """When the watcher read it."""
+    ending: str = "\n"
+    """`"\\n"`, `"\\r\\n"`, or empty if the stream, or the piece of an enormous line, ended so."""
+    raw: bytes | None = None
+    """The line's own bytes if they are not UTF-8, else None."""
+
+    def as_bytes(self) -> bytes:
+        """Return exactly what the process wrote."""
+        body = self.text.encode() if self.raw is None else self.raw
+        return body + self.ending.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFound:
+    """The payload of `error.detected`: one error, however many lines it took."""
+
+    process: str
+    stream: str
+    first: int
+    """The number of its first line."""
+    last: int
+    """The number of its last line."""
+    time: float
+    """When its first line was read."""
+    kind: str
+    """Such as `python`, `gcc`, `rust panic`, `log`."""
+    message: str
+    """One line that says what is wrong."""
+    location: str
+    """`file:line` or `file:line:column` where the error itself names one, else empty."""
+    text: str
+    """Its lines, the longest cut; the store has them whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """The payload of `test.passed` and `test.failed`."""
+
+    __test__ = False  # pytest must not take the class for a test
+
+    process: str
+    framework: str
+    name: str
+    passed: bool
+    detail: str
+    """Why it failed, where the line says so."""
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class BuildEvent:
+    """The payload of `build.event`."""
+
+    process: str
+    tool: str
+    status: str
+    """`started`, `progress`, `finished` or `failed`."""
+    message: str
+    time: float
+
+
+Found = ErrorFound | TestResult | BuildEvent
+"""What the detectors make of lines."""

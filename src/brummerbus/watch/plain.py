@@ -1,0 +1,79 @@
+"""Plain lines, `HH:MM:SS name | text`, for where there is no terminal."""
+
+import time
+from threading import Lock
+from typing import TextIO
+
+from brummerbus import Event
+from brummerbus.watch.in_order import InOrder, Sink
+from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
+
+
+class PlainPrinter:
+    """Writes each stream's lines in their order. Thread-safe.
+
+    A process's start and exit are more urgent than lines, so an exit may be announced before
+    the last lines of the process are.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lock = Lock()  # guards the fields below and the writing
+        self._broken = False
+        self._second = -1
+        self._stamp = ""
+        self._in_order = InOrder(self._sink)
+
+    def on_line(self, event: Event) -> None:
+        """Handle `log.line`."""
+        self._in_order(event)
+
+    def on_process(self, event: Event) -> None:
+        """Handle `process.started` and `process.exited`."""
+        data: ProcessStarted | ProcessExited = event.data
+        if isinstance(data, ProcessStarted):
+            self._write(data.time, f"{data.process} started, pid {data.pid}")
+        else:
+            how = f"exited with code {data.exit_code} after {data.run_time:.1f} s"
+            self._write(data.time, f"{data.process} {how}")
+
+    def wait_for_room(self, process: str, stream: str) -> None:
+        """Wait until the stream's lines are nearly caught up with. For its reader."""
+        self._in_order.lane(process, stream).wait_for_room()
+
+    def flush(self) -> None:
+        """Pass on what was written; called a few times a second."""
+        with self._lock:
+            if not self._broken:
+                try:
+                    self._out.flush()
+                except BrokenPipeError:
+                    self._broken = True
+
+    def finish(self) -> None:
+        """Write all that is open; call it when no handler runs any more."""
+        self._in_order.finish()
+        self.flush()
+
+    def _sink(self, process: str, stream: str) -> Sink:  # noqa: ARG002 - both are in the line
+        def sink(line: LogLine) -> None:
+            self._write(line.time, f"{line.process} | {line.text}")
+
+        return sink
+
+    def _write(self, moment: float, text: str) -> None:
+        with self._lock:
+            if self._broken:
+                return  # the reader of the output has left; the watch goes on
+            if int(moment) != self._second:
+                self._second = int(moment)
+                self._stamp = clock(moment)
+            try:
+                self._out.write(f"{self._stamp} {text}\n")
+            except BrokenPipeError:
+                self._broken = True
+
+
+def clock(moment: float) -> str:
+    """Return a time of day as `HH:MM:SS`, in local time."""
+    return time.strftime("%H:%M:%S", time.localtime(moment))

@@ -1,0 +1,219 @@
+"""Starts one process, publishes what it prints and what becomes of it.
+
+Each process leads a session of its own, so a signal reaches it and all that it started, and a
+Ctrl-C at the terminal reaches the watcher alone, which passes it on.
+
+Three threads belong to a process: two read its pipes, one waits for its end. They publish with
+the policy `BLOCK`: when the bus is full they wait, the pipe fills up, and the process is slowed
+down by its own output rather than a line be lost.
+"""
+
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from threading import Lock, Thread
+from typing import IO
+
+from brummerbus import Event, EventBus, EventType
+from brummerbus.watch.lines import LineSplitter, Piece
+from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
+from brummerbus.watch.procfile import Command
+
+GRACE = 2.0
+"""Seconds that the pipes of a process are read after its end.
+
+A process that it left behind may hold them open for ever. What the process itself wrote is read
+in any case: it is in the pipe, so reading stops only once the pipe is empty, or once more than
+the largest pipe can hold has been read.
+"""
+
+_LARGEST_PIPE = 1024 * 1024
+_CHUNK = 64 * 1024
+_LOOK = 0.2
+"""Seconds between two looks at the clock while a pipe is silent."""
+
+_POSIX = os.name == "posix"
+STREAMS = ("stdout", "stderr")
+
+
+class WatchedProcess:
+    """One process, from its start to the last line in its pipes. Thread-safe after `start`.
+
+    Args:
+        command: What to start.
+        bus: Where to publish.
+        wait_for_room: Called with process and stream name before lines are published; it may
+            wait for handlers that lag behind.
+        on_done: Called, in a thread of the process, when nothing more will come.
+    """
+
+    def __init__(
+        self,
+        command: Command,
+        bus: EventBus,
+        *,
+        wait_for_room: Callable[[str, str], None] = lambda process, stream: None,
+        on_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.command = command
+        self.name = command.name
+        self.lines_read = dict.fromkeys(STREAMS, 0)
+        self.bytes_read = dict.fromkeys(STREAMS, 0)
+        self.exit_code: int | None = None
+        self.run_time: float | None = None
+        self.ended = 0.0
+        """When it exited, on the monotonic clock."""
+        self.held_open = False
+        """Whether another process kept the pipes open beyond the grace period."""
+        self.done = False
+        self._bus = bus
+        self._wait_for_room = wait_for_room
+        self._on_done = on_done
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._begun = 0.0
+        self._deadline: float | None = None
+        self._signal_lock = Lock()  # guards _reaped: no signal to a number that is free again
+        self._reaped = False
+
+    @property
+    def pid(self) -> int:
+        """Its process number, 0 before the start."""
+        return self._popen.pid if self._popen is not None else 0
+
+    def start(self) -> None:
+        """Start it.
+
+        Raises:
+            OSError: The system refuses, for example because the file is not a program.
+        """
+        command = self.command
+        self._begun = time.monotonic()
+        popen = self._popen = subprocess.Popen(
+            command.argv,
+            executable=command.executable,
+            env=dict(command.environment),
+            cwd=command.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=_POSIX,
+            creationflags=0 if _POSIX else getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        started = ProcessStarted(self.name, popen.pid, command.line, time.time())
+        self._publish(EventType.PROCESS_STARTED, started)
+        assert popen.stdout is not None
+        assert popen.stderr is not None
+        readers = [
+            # Daemons, for a pipe that cannot be waited for (Windows) may never end.
+            Thread(
+                target=self._read, args=(stream, pipe), name=f"{self.name} {stream}", daemon=True
+            )
+            for stream, pipe in zip(STREAMS, (popen.stdout, popen.stderr), strict=True)
+        ]
+        for reader in readers:
+            reader.start()
+        Thread(target=self._follow, args=(popen, readers), name=self.name, daemon=True).start()
+
+    def send(self, number: int) -> None:
+        """Send a signal to it and to all that it started; nothing if it is gone."""
+        popen = self._popen
+        if popen is None:
+            return
+        with self._signal_lock:
+            if self._reaped:
+                return
+            try:
+                if sys.platform != "win32":
+                    os.killpg(popen.pid, number)
+                else:
+                    popen.terminate()
+            except OSError:
+                pass  # its group is empty
+
+    def _follow(self, popen: subprocess.Popen[bytes], readers: list[Thread]) -> None:
+        """Wait for its end, then for the end of its output."""
+        code = _wait(popen)
+        self.ended = time.monotonic()
+        self.run_time = self.ended - self._begun
+        self.exit_code = code
+        self._deadline = self.ended + GRACE
+        exited = ProcessExited(self.name, popen.pid, code, self.run_time, time.time())
+        self._publish(EventType.PROCESS_EXITED, exited)
+        for reader in readers:
+            reader.join(None if _POSIX else GRACE)
+        with self._signal_lock:
+            # Only now is its number given back: until here its group could be signalled.
+            self._reaped = True
+            popen.wait()
+        self.done = True
+        self._on_done()
+
+    def _read(self, stream: str, pipe: IO[bytes]) -> None:
+        """Publish a stream's lines until it ends."""
+        splitter = LineSplitter()
+        with pipe, selectors.DefaultSelector() as selector:
+            if _POSIX:
+                selector.register(pipe, selectors.EVENT_READ)
+            late = 0
+            while chunk := self._chunk(pipe, selector, late):
+                if self._is_late():
+                    late += len(chunk)
+                self.bytes_read[stream] += len(chunk)
+                self._publish_lines(stream, splitter.feed(chunk))
+            self._publish_lines(stream, splitter.finish())
+
+    def _chunk(self, pipe: IO[bytes], selector: selectors.BaseSelector, late: int) -> bytes:
+        """Return the next bytes; none at the end, or when the grace period is over."""
+        if _POSIX:
+            if late > _LARGEST_PIPE:
+                self.held_open = True
+                return b""
+            while not selector.select(_LOOK):
+                if self._is_late():
+                    self.held_open = True
+                    return b""
+        return os.read(pipe.fileno(), _CHUNK)
+
+    def _is_late(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _publish_lines(self, stream: str, pieces: list[Piece]) -> None:
+        if not pieces:
+            return
+        self._wait_for_room(self.name, stream)
+        first = self.lines_read[stream]
+        self.lines_read[stream] = first + len(pieces)
+        now = time.time()
+        self._bus.publish_many(
+            [
+                Event(
+                    EventType.LOG_LINE,
+                    LogLine(self.name, stream, number, piece.text, now, piece.ending, piece.raw),
+                    source=self.name,
+                )
+                for number, piece in enumerate(pieces, start=first)
+            ]
+        )
+
+    def _publish(self, type: EventType, data: ProcessStarted | ProcessExited) -> None:
+        self._bus.publish(Event(type, data, source=self.name))
+
+
+def _wait(popen: subprocess.Popen[bytes]) -> int:
+    """Wait for a process's end and return its exit code, without giving its number back."""
+    if sys.platform in ("win32", "darwin"):  # where `waitid` is missing, or came with 3.13
+        return shell_code(popen.wait())
+    result = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
+    if result is None:
+        return shell_code(popen.wait())
+    exited = result.si_code == os.CLD_EXITED
+    return shell_code(result.si_status if exited else -result.si_status)
+
+
+def shell_code(code: int) -> int:
+    """Return an exit code as a shell shows it: 128 + n for a death by signal n."""
+    return code if code >= 0 else 128 - code

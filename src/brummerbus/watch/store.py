@@ -1,0 +1,269 @@
+"""Every line in one SQLite file, and the way to find it again.
+
+Handlers only append to a list; a full list, or the main loop's tick, is written in one
+transaction. Committing each line would cost a disk flush a line. Two locks keep them apart: who
+appends never waits for the disk, unless a batch behind the one being written is full as well.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from brummerbus import Event
+from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessExited, ProcessStarted
+
+DEFAULT_PATH = "brummerbus.db"
+"""The file that `watch` writes and `log` reads if none is named, in the working directory."""
+
+_BATCH = 500
+"""Rows that are written at once: a few milliseconds of work. A long line counts as several."""
+
+_ROW = 4096
+"""Characters of a line that count as one row, so that lines of megabytes do not pile up."""
+
+_MOST = 200_000
+"""Rows of a kind that are kept while they cannot be written; what comes on top is lost."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (
+    id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, target TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS processes (
+    run INTEGER NOT NULL, process TEXT NOT NULL, pid INTEGER NOT NULL, command TEXT NOT NULL,
+    started REAL NOT NULL, exited REAL, exit_code INTEGER, PRIMARY KEY (run, process)
+);
+CREATE TABLE IF NOT EXISTS lines (
+    run INTEGER NOT NULL, process TEXT NOT NULL, stream TEXT NOT NULL, number INTEGER NOT NULL,
+    time REAL NOT NULL, text TEXT NOT NULL, ending TEXT NOT NULL, raw BLOB
+);
+CREATE TABLE IF NOT EXISTS errors (
+    run INTEGER NOT NULL, process TEXT NOT NULL, stream TEXT NOT NULL, first INTEGER NOT NULL,
+    last INTEGER NOT NULL, time REAL NOT NULL, kind TEXT NOT NULL, message TEXT NOT NULL,
+    location TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS lines_by_number ON lines (run, process, stream, number);
+CREATE INDEX IF NOT EXISTS lines_by_time ON lines (run, time);
+CREATE INDEX IF NOT EXISTS errors_by_time ON errors (run, time);
+"""
+_WRITE = {
+    # A process's exit may be handled before its start, since both are handled at once.
+    "started": "INSERT INTO processes VALUES (?, ?, ?, ?, ?, NULL, NULL)"
+    " ON CONFLICT DO UPDATE SET command = excluded.command",
+    "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code",
+    "lines": "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+}
+_Rows = dict[str, list[tuple[Any, ...]]]
+
+
+class LogStore:
+    """Writes one run into a file that may hold earlier ones. Thread-safe.
+
+    Args:
+        path: The file; made if it does not exist.
+        target: What is watched, for the reader of the file.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened or is no database.
+    """
+
+    def __init__(self, path: str | Path, target: str = "") -> None:
+        self._pending_lock = Lock()  # guards the next three
+        self._pending: _Rows = {table: [] for table in _WRITE}
+        self._size = 0
+        self._write_at = _BATCH
+        self._writing_lock = Lock()  # guards _connection; taken before _pending_lock, if both are
+        self._connection = sqlite3.connect(
+            path, timeout=30, isolation_level=None, check_same_thread=False
+        )
+        try:
+            # Readers are not in the way of the writer, and a commit need not wait for the disk.
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._connection.executescript(_SCHEMA)
+            cursor = self._connection.execute(
+                "INSERT INTO runs (started, target) VALUES (?, ?)", (time.time(), target)
+            )
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+        self.run = cursor.lastrowid or 0
+        self._closed = False
+
+    def __enter__(self) -> "LogStore":  # noqa: PYI034 - `Self` came with 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def on_line(self, event: Event) -> None:
+        """Handle `log.line`."""
+        line: LogLine = event.data
+        self._add("lines", (self.run, line.process, line.stream, line.number, line.time,
+                            line.text, line.ending, line.raw),
+                  weight=1 + len(line.text) // _ROW)  # fmt: skip
+
+    def on_error(self, event: Event) -> None:
+        """Handle `error.detected`."""
+        found: ErrorFound = event.data
+        self._add("errors", (self.run, found.process, found.stream, found.first, found.last,
+                             found.time, found.kind, found.message, found.location, found.text))  # fmt: skip
+
+    def on_process(self, event: Event) -> None:
+        """Handle `process.started` and `process.exited`."""
+        data: ProcessStarted | ProcessExited = event.data
+        if isinstance(data, ProcessStarted):
+            self._add("started", (self.run, data.process, data.pid, data.command, data.time))
+        else:
+            started = data.time - data.run_time
+            self._add("exited", (self.run, data.process, data.pid, started, data.time,
+                                 data.exit_code))  # fmt: skip
+
+    def write(self) -> None:
+        """Write what is pending, in one transaction.
+
+        If that fails nothing of it is written and it stays pending: a file that was locked or
+        a disk that was full for a while loses no line.
+        """
+        with self._writing_lock:
+            with self._pending_lock:
+                if not self._size:
+                    return
+                pending, self._pending = self._pending, {table: [] for table in _WRITE}
+                self._size, self._write_at = 0, _BATCH
+            try:
+                self._connection.execute("BEGIN")
+                for table, rows in pending.items():
+                    if rows:
+                        self._connection.executemany(_WRITE[table], rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                self._take_back(pending)
+                raise
+
+    def _take_back(self, rows: _Rows) -> None:
+        """Keep what could not be written for the next attempt, a batch later."""
+        with self._pending_lock:
+            for table, later in self._pending.items():
+                rows[table] = (rows[table] + later)[:_MOST]
+            self._pending = rows
+            self._size = sum(map(len, rows.values()))
+            self._write_at = self._size + _BATCH
+
+    def count(self) -> int:
+        """Return the number of this run's lines in the file, asking the file."""
+        with self._writing_lock:
+            cursor = self._connection.execute(
+                "SELECT count(*) FROM lines WHERE run = ?", (self.run,)
+            )
+            return int(cursor.fetchone()[0])
+
+    def close(self) -> None:
+        """Write the rest and close the file. Idempotent.
+
+        Raises:
+            sqlite3.Error: The rest could not be written.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with closing(self._connection):
+            self.write()
+            with self._writing_lock:
+                self._connection.execute(
+                    "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
+                )
+                # Back to the mode without a second file; not while somebody reads.
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute("PRAGMA busy_timeout = 100")
+                    self._connection.execute("PRAGMA journal_mode = DELETE")
+
+    def _add(self, table: str, row: tuple[Any, ...], *, weight: int = 1) -> None:
+        with self._pending_lock:
+            self._pending[table].append(row)
+            self._size += weight
+            full = self._size >= self._write_at
+        if full:
+            self.write()
+
+
+class Row(NamedTuple):
+    """A stored line, or a stored error with all its lines."""
+
+    time: float
+    process: str
+    text: str
+
+
+def read(
+    path: str | Path,
+    *,
+    run: int | None = None,
+    process: str | None = None,
+    errors: bool = False,
+    since: float | None = None,
+    until: float | None = None,
+    tail: int | None = None,
+) -> Iterator[Row]:
+    """Yield stored lines, or errors, in the order of their time.
+
+    Args:
+        path: The file.
+        run: Which run; None for all, negative for the last.
+        process: Only this process's.
+        errors: Errors rather than lines.
+        since: From this time on, in seconds since the epoch.
+        until: Before this time.
+        tail: Only the last so many.
+
+    Raises:
+        sqlite3.Error: The file cannot be read, or is not a store.
+    """
+    filters = {
+        "run = ?": run if run is None or run >= 0 else None,
+        "process = ?": process,
+        "time >= ?": since,
+        "time < ?": until,
+    }
+    chosen = {condition: value for condition, value in filters.items() if value is not None}
+    conditions = [*chosen, "1"]
+    if run is not None and run < 0:
+        conditions.append("run = (SELECT max(id) FROM runs)")
+    table = "errors" if errors else "lines"
+    # Lines that were read at the same moment stand in the order of their stream.
+    keys = ["time", "process", "stream", "first" if errors else "number"]
+    direction = "ASC" if tail is None else "DESC"
+    order = ", ".join(f"{key} {direction}" for key in keys)
+    query = (
+        f"SELECT time, process, text FROM {table} WHERE {' AND '.join(conditions)}"
+        f" ORDER BY {order} LIMIT ?"
+    )
+    with closing(open_for_reading(path)) as connection:
+        rows = connection.execute(query, (*chosen.values(), -1 if tail is None else tail))
+        for row in rows if tail is None else reversed(rows.fetchall()):
+            yield Row(*row)
+
+
+def processes(path: str | Path) -> list[str]:
+    """Return the names of all processes in the file."""
+    with closing(open_for_reading(path)) as connection:
+        return [row[0] for row in connection.execute("SELECT DISTINCT process FROM processes")]
+
+
+def open_for_reading(path: str | Path) -> sqlite3.Connection:
+    """Open a store that exists; a watcher may be writing it."""
+    uri = Path(path).resolve().as_uri() + "?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=30)

@@ -1,0 +1,125 @@
+"""Counts events and keeps the state of each process, for the live view and the report."""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from threading import Lock
+
+from brummerbus import Event
+from brummerbus.watch.payloads import (
+    BuildEvent,
+    ErrorFound,
+    LogLine,
+    ProcessExited,
+    ProcessStarted,
+    TestResult,
+)
+
+_KEPT = 1000
+"""Errors, and failed tests, kept for the report; all are counted, and all errors stored."""
+_RECENT = 12
+
+
+@dataclass
+class ProcessState:
+    """What is known of one process."""
+
+    name: str
+    command: str = ""
+    pid: int = 0
+    started: float = 0.0
+    exit_code: int | None = None
+    run_time: float | None = None
+    lines: int = 0
+    errors: int = 0
+
+
+@dataclass
+class Counts:
+    """What has happened so far; `Tally.snapshot` gives out copies."""
+
+    processes: dict[str, ProcessState] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
+    tests: Counter[str] = field(default_factory=Counter)
+    """`passed` and `failed`."""
+    builds: Counter[str] = field(default_factory=Counter)
+    """By tool and status, such as `cargo failed`."""
+    errors: int = 0
+
+
+class Tally:
+    """A handler of all events. Thread-safe."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._lock = Lock()  # guards all below; held for a few additions only
+        self._counts = Counts({name: ProcessState(name) for name in names})
+        self._errors: list[ErrorFound] = []
+        self._recent_errors: deque[ErrorFound] = deque(maxlen=_RECENT)
+        self._recent_lines: deque[LogLine] = deque(maxlen=_RECENT)
+        self._failed: list[TestResult] = []
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        data = event.data
+        with self._lock:
+            self._counts.events[event.type] += 1
+            if isinstance(data, LogLine):
+                self._state(data.process).lines += 1
+                self._recent_lines.append(data)
+            elif isinstance(data, ProcessStarted | ProcessExited):
+                self._note_process(data)
+            elif isinstance(data, ErrorFound):
+                self._note_error(data)
+            elif isinstance(data, TestResult):
+                self._counts.tests["passed" if data.passed else "failed"] += 1
+                if not data.passed and len(self._failed) < _KEPT:
+                    self._failed.append(data)
+            elif isinstance(data, BuildEvent):
+                self._counts.builds[f"{data.tool} {data.status}"] += 1
+
+    def snapshot(self) -> Counts:
+        """Return a copy of the counts, taken in one step."""
+        with self._lock:
+            counts = self._counts
+            return Counts(
+                {name: replace(state) for name, state in counts.processes.items()},
+                counts.events.copy(),
+                counts.tests.copy(),
+                counts.builds.copy(),
+                counts.errors,
+            )
+
+    def errors(self) -> list[ErrorFound]:
+        """Return the errors in the order of their time, at most 1,000."""
+        with self._lock:
+            return sorted(self._errors, key=lambda found: (found.time, found.process, found.first))
+
+    def failed_tests(self) -> list[TestResult]:
+        """Return the failed tests, at most 1,000."""
+        with self._lock:
+            return list(self._failed)
+
+    def recent(self) -> tuple[list[LogLine], list[ErrorFound]]:
+        """Return the last few lines and errors."""
+        with self._lock:
+            return list(self._recent_lines), list(self._recent_errors)
+
+    def _state(self, name: str) -> ProcessState:
+        return self._counts.processes.setdefault(name, ProcessState(name))
+
+    def _note_process(self, data: ProcessStarted | ProcessExited) -> None:
+        # Start and exit may be handled in either order, so each notes only what it knows.
+        state = self._state(data.process)
+        state.pid = data.pid
+        if isinstance(data, ProcessStarted):
+            state.command = data.command
+            state.started = data.time
+        else:
+            state.exit_code = data.exit_code
+            state.run_time = data.run_time
+
+    def _note_error(self, found: ErrorFound) -> None:
+        self._counts.errors += 1
+        self._state(found.process).errors += 1
+        self._recent_errors.append(found)
+        if len(self._errors) < _KEPT:
+            self._errors.append(found)

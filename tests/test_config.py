@@ -1,0 +1,349 @@
+"""A configuration is checked when made, immutable afterwards, and sized for its place."""
+
+import copy
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import FrozenInstanceError, asdict, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummerbus import config as config_module
+from brummerbus import sizing
+from brummerbus.backpressure import BackpressurePolicy
+from brummerbus.config import DEFAULT_PRIORITIES, EventBusConfig
+from brummerbus.events import EventType, Priority
+
+
+class Job:
+    """An event class of a program's own."""
+
+
+class TestDefaults:
+    """What a bus has when it is given nothing."""
+
+    def test_the_fields_have_the_defaults_of_the_contract(self) -> None:
+        """Three levels, drop-oldest, a tenth of a second, monitoring on."""
+        made = EventBusConfig()
+        assert made.priority_levels == 3
+        assert made.policy is BackpressurePolicy.DROP_OLDEST
+        assert made.publish_timeout == 0.1
+        assert made.starvation_after is None
+        assert made.shutdown_timeout == 5.0
+        assert made.monitoring is True
+
+    def test_the_size_follows_the_formula(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Workers by cores, queue by workers; None stands for both."""
+        monkeypatch.setattr(sizing, "available_cores", lambda: 6)
+        for made in (
+            EventBusConfig(),
+            EventBusConfig.default(),
+            EventBusConfig(workers=None, queue_size=None),  # type: ignore[arg-type]
+        ):
+            assert (made.workers, made.queue_size) == (15, 150)
+
+    def test_the_queue_follows_workers_that_are_given(self) -> None:
+        """Ten places each."""
+        assert EventBusConfig(workers=7).queue_size == 70
+
+    @pytest.mark.parametrize(
+        ("event_type", "priority"),
+        [
+            ("process.started", 3),
+            ("process.exited", 3),
+            ("log.line", 1),
+            ("error.detected", 3),
+            ("build.event", 2),
+            ("test.failed", 3),
+            ("test.passed", 2),
+            ("mcp.activity", 1),
+            ("mcp.connected", 3),
+            ("mcp.disconnected", 3),
+        ],
+    )
+    def test_each_event_type_has_the_studys_priority(self, event_type: str, priority: int) -> None:
+        """The ten rows of the table."""
+        assert EventBusConfig().priorities[event_type] == priority
+
+    def test_the_table_has_the_ten_types_and_no_other(self) -> None:
+        """Any other type is medium, which is the routing's business."""
+        assert set(DEFAULT_PRIORITIES) == {kind.value for kind in EventType}
+
+
+class TestForEnvironment:
+    """`for_environment` applies CI, low memory and high performance."""
+
+    @staticmethod
+    def made(
+        monkeypatch: pytest.MonkeyPatch,
+        cores: int,
+        *,
+        ci: bool = False,
+        low: bool = False,
+        high: bool = False,
+    ) -> tuple[int, int]:
+        """Return workers and queue size for a place."""
+        for module in (config_module, sizing):
+            monkeypatch.setattr(module, "available_cores", lambda: cores)
+        monkeypatch.setattr(config_module, "is_ci", lambda: ci)
+        monkeypatch.setattr(config_module, "is_low_memory", lambda: low)
+        monkeypatch.setattr(config_module, "is_high_performance", lambda: high)
+        made = EventBusConfig.for_environment()
+        return made.workers, made.queue_size
+
+    def test_ci_has_four_workers_and_twenty_places(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At most 4 workers, queue x 5."""
+        assert self.made(monkeypatch, 16, ci=True) == (4, 20)
+
+    def test_low_memory_has_two_workers_and_ten_places(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """At most 2 workers, queue x 5."""
+        assert self.made(monkeypatch, 16, low=True) == (2, 10)
+
+    def test_high_performance_has_four_workers_a_core_and_twenty_places_each(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """min(cores x 4, 32) workers, queue x 20."""
+        assert self.made(monkeypatch, 8, high=True) == (32, 640)
+        assert self.made(monkeypatch, 64, high=True) == (32, 640)
+
+    def test_low_memory_outranks_ci_outranks_high_performance(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The scarcer resource decides."""
+        assert self.made(monkeypatch, 16, low=True, ci=True, high=True) == (2, 10)
+        assert self.made(monkeypatch, 16, ci=True, high=True) == (4, 20)
+
+    def test_elsewhere_it_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """In size and in all else."""
+        assert self.made(monkeypatch, 6) == (15, 150)
+        assert EventBusConfig.for_environment() == EventBusConfig.default()
+
+
+NOT_INTS: list[Any] = [True, False, 1.0, float("nan"), "4", "", b"", [], object]
+INT_RANGES = {"workers": (1, 1024), "queue_size": (1, 16_777_216), "priority_levels": (1, 8)}
+TIME_FIELDS = ["publish_timeout", "starvation_after", "shutdown_timeout"]
+
+
+class TestBadValues:
+    """Every bad value is a `ValueError` that names the field, the value and the range."""
+
+    @pytest.mark.parametrize("name", INT_RANGES)
+    @pytest.mark.parametrize(
+        "value", [*NOT_INTS, 0, -1, 2**63, pytest.param(10**9999, id="very long"), float("inf")]
+    )
+    def test_an_int_out_of_range_or_no_int_at_all_is_refused(self, name: str, value: Any) -> None:
+        """Wrong types included."""
+        low, high = INT_RANGES[name]
+        with pytest.raises(ValueError, match=rf"^{name} must be an int from {low} to {high}, got "):
+            EventBusConfig(**{name: value})
+
+    @pytest.mark.parametrize("name", INT_RANGES)
+    def test_both_ends_of_a_range_are_accepted_and_the_next_refused(self, name: str) -> None:
+        """The range in the message is the one applied."""
+        low, high = INT_RANGES[name]
+        for value in (low, high):
+            assert getattr(EventBusConfig(**{name: value}), name) == value  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=rf"{name} .* got {high + 1}"):
+            EventBusConfig(**{name: high + 1})  # type: ignore[arg-type]
+
+    def test_priority_levels_cannot_be_none(self) -> None:
+        """Only the size has a formula."""
+        with pytest.raises(ValueError, match=r"priority_levels .* got None"):
+            EventBusConfig(priority_levels=None)  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("name", TIME_FIELDS)
+    @pytest.mark.parametrize(
+        "value",
+        [-1, -0.001, float("nan"), float("inf"), 2**63, 10**400, True, False, "1", "", 1j, [0.1]],
+    )
+    def test_a_time_that_is_none_is_refused(self, name: str, value: Any) -> None:
+        """Negative, endless, not a number, or something else."""
+        with pytest.raises(ValueError, match=rf"^{name} must be .*seconds from .* to 1e\+09, got "):
+            EventBusConfig(**{name: value})
+
+    @pytest.mark.parametrize("name", ["publish_timeout", "shutdown_timeout"])
+    def test_zero_seconds_are_accepted_and_none_is_not(self, name: str) -> None:
+        """0 means not to wait; waiting for ever is the policy BLOCK."""
+        assert getattr(EventBusConfig(**{name: 0}), name) == 0.0  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"{name} .* got None"):
+            EventBusConfig(**{name: None})  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize("value", [0, 0.0, 1e-10, 5e-324])
+    def test_starvation_after_nothing_at_all_is_refused(self, value: float) -> None:
+        """The least is a nanosecond; None is how to switch it off, and the message says so."""
+        with pytest.raises(ValueError, match="starvation_after must be None or a number"):
+            EventBusConfig(starvation_after=value)
+
+    def test_times_are_kept_as_floats(self) -> None:
+        """Whole seconds may be given as ints."""
+        made = EventBusConfig(publish_timeout=1, starvation_after=2, shutdown_timeout=3)
+        assert [repr(getattr(made, name)) for name in TIME_FIELDS] == ["1.0", "2.0", "3.0"]
+
+    @pytest.mark.parametrize("value", ["drop_oldest", "", None, 0, BackpressurePolicy])
+    def test_a_policy_that_is_none_is_refused_with_all_that_are(self, value: Any) -> None:
+        """Its name as a string is not the policy."""
+        with pytest.raises(ValueError, match=r"^policy must be one of ") as caught:
+            EventBusConfig(policy=value)
+        assert repr(value) in str(caught.value)
+        assert all(str(policy) in str(caught.value) for policy in BackpressurePolicy)
+
+    @pytest.mark.parametrize("value", [0, 1, None, "yes", ""])
+    def test_monitoring_is_true_or_false(self, value: Any) -> None:
+        """And nothing that merely counts as such."""
+        with pytest.raises(ValueError, match=r"^monitoring must be one of True, False, got "):
+            EventBusConfig(monitoring=value)
+
+    @pytest.mark.parametrize("value", [None, 3, "log.line", [("log.line", 1)], {"log.line"}])
+    def test_priorities_are_a_mapping(self, value: Any) -> None:
+        """Pairs are not enough."""
+        with pytest.raises(ValueError, match=r"^priorities must be a mapping .* 1 to 8, got "):
+            EventBusConfig(priorities=value)
+
+    @pytest.mark.parametrize("key", ["", None, 1, b"log.line", ("log.line",), Job()])
+    def test_priorities_are_given_to_non_empty_strings_and_classes(self, key: Any) -> None:
+        """What can be an event type."""
+        with pytest.raises(ValueError, match=r"^priorities must have non-empty strings or classes"):
+            EventBusConfig(priorities={key: 1})
+
+    @pytest.mark.parametrize("value", [*NOT_INTS, None, 0, 9, -1, 2**63])
+    def test_a_priority_is_an_int_from_1_to_8(self, value: Any) -> None:
+        """The message names the entry."""
+        with pytest.raises(ValueError, match=r"^priorities\['a'\] must be an int from 1 to 8"):
+            EventBusConfig(priorities={"a": value})
+
+    @given(
+        name=st.sampled_from([field.name for field in fields(EventBusConfig)]),
+        value=st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.binary()
+        | st.dictionaries(st.text(), st.integers()),
+    )
+    def test_no_value_leads_to_another_exception(self, name: str, value: Any) -> None:
+        """It is accepted, or a `ValueError` that begins with the field's name."""
+        message = name
+        try:
+            EventBusConfig(**{name: value})
+        except ValueError as error:
+            message = str(error)
+        assert message.startswith(name)
+
+    def test_a_value_whose_repr_fails_is_still_named(self) -> None:
+        """The error is about the field, not about the value's `repr`."""
+
+        class Silent:
+            def __repr__(self) -> str:
+                raise RuntimeError
+
+        with pytest.raises(ValueError, match=r"^workers must be .* got <Silent>$"):
+            EventBusConfig(workers=Silent())  # type: ignore[arg-type]
+
+
+class TestPriorities:
+    """The table is a read-only copy with plain keys."""
+
+    def test_keys_and_values_are_kept_plain(self) -> None:
+        """An enum member becomes the string or int that it is."""
+        table = EventBusConfig(priorities={EventType.LOG_LINE: Priority.HIGH, Job: 2}).priorities
+        assert dict(table) == {"log.line": 3, Job: 2}
+        assert [type(key) for key in table] == [str, type]
+        assert {type(value) for value in table.values()} == {int}
+
+    def test_what_is_given_replaces_the_table(self) -> None:
+        """An empty one makes every event medium."""
+        assert EventBusConfig(priorities={}).priorities == {}
+
+    def test_an_entry_above_the_levels_is_accepted_as_it_is(self) -> None:
+        """It counts as the top level, where events are routed."""
+        made = EventBusConfig(priority_levels=1, priorities={"a": 8})
+        assert made.priorities["a"] == 8
+        assert EventBusConfig(priority_levels=1).priorities == DEFAULT_PRIORITIES
+
+    def test_later_changes_of_the_given_mapping_do_not_show(self) -> None:
+        """It is copied."""
+        given_table = {"a": 1}
+        table = EventBusConfig(priorities=given_table).priorities
+        given_table["a"] = 2
+        assert table == {"a": 1}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda table: table.__setitem__("a", 2),
+            lambda table: table.__delitem__("a"),
+            lambda table: table.__ior__({"a": 2}),
+            lambda table: table.clear(),
+            lambda table: table.pop("a"),
+            lambda table: table.popitem(),
+            lambda table: table.setdefault("b", 2),
+            lambda table: table.update(a=2),
+        ],
+    )
+    def test_the_table_cannot_be_changed(self, change: Any) -> None:
+        """By no method that a dict has for it."""
+        table = EventBusConfig(priorities={"a": 1}).priorities
+        with pytest.raises(TypeError, match="read-only"):
+            change(table)
+        assert table == {"a": 1}
+
+    def test_any_mapping_will_do(self) -> None:
+        """Among them a read-only view, and another config's table."""
+        made = EventBusConfig(priorities=MappingProxyType({"a": 1}))
+        assert isinstance(made.priorities, Mapping)
+        assert EventBusConfig(priorities=made.priorities) == made
+
+
+class TestValue:
+    """A config behaves as a value."""
+
+    EXAMPLE = EventBusConfig(
+        workers=3,
+        queue_size=33,
+        policy=BackpressurePolicy.BLOCK,
+        starvation_after=1.5,
+        monitoring=False,
+        priorities={"a": 1, Job: 3},
+    )
+
+    def test_a_field_cannot_be_set(self) -> None:
+        """It is frozen."""
+        with pytest.raises(FrozenInstanceError):
+            self.EXAMPLE.workers = 4  # type: ignore[misc]
+
+    def test_equal_settings_are_equal(self) -> None:
+        """However they came about."""
+        assert EventBusConfig(workers=4) == EventBusConfig(workers=4, queue_size=40)
+
+    @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+    def test_survives_pickling(self, protocol: int) -> None:
+        """For processes that are started with it; the table stays read-only."""
+        again = pickle.loads(pickle.dumps(self.EXAMPLE, protocol))
+        assert again == self.EXAMPLE
+        with pytest.raises(TypeError, match="read-only"):
+            again.priorities["a"] = 2
+
+    @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+    def test_survives_copying(self, duplicate: Any) -> None:
+        """Shallow and deep."""
+        assert duplicate(self.EXAMPLE) == self.EXAMPLE
+
+    def test_one_setting_is_changed_with_replace(self) -> None:
+        """The others stay, and the new one is checked."""
+        changed = replace(self.EXAMPLE, workers=8)
+        assert asdict(changed) == asdict(self.EXAMPLE) | {"workers": 8}
+        with pytest.raises(ValueError, match="workers"):
+            replace(self.EXAMPLE, workers=0)
+
+    def test_can_be_turned_into_a_dict_and_json(self) -> None:
+        """For logs and reports."""
+        shown = asdict(EventBusConfig(workers=4))
+        assert shown["priorities"] == DEFAULT_PRIORITIES
+        assert json.loads(json.dumps(shown, default=str))["queue_size"] == 40
