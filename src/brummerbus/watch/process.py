@@ -55,8 +55,8 @@ class WatchedProcess:
         command: Command,
         bus: EventBus,
         *,
-        wait_for_room: Callable[[str, str], None] = lambda process, stream: None,
-        on_done: Callable[[], None] = lambda: None,
+        wait_for_room: Callable[[str, str], None],
+        on_done: Callable[[], None],
     ) -> None:
         self.command = command
         self.name = command.name
@@ -109,9 +109,7 @@ class WatchedProcess:
         assert popen.stderr is not None
         readers = [
             # Daemons, for a pipe that cannot be waited for (Windows) may never end.
-            Thread(
-                target=self._read, args=(stream, pipe), name=f"{self.name} {stream}", daemon=True
-            )
+            Thread(target=self._read, args=(stream, pipe), daemon=True)
             for stream, pipe in zip(STREAMS, (popen.stdout, popen.stderr), strict=True)
         ]
         for reader in readers:

@@ -118,7 +118,8 @@ class LogStore:
         """Handle `error.detected`."""
         found: ErrorFound = event.data
         self._add("errors", (self.run, found.process, found.stream, found.first, found.last,
-                             found.time, found.kind, found.message, found.location, found.text))  # fmt: skip
+                             found.time, found.kind, found.message, found.location,
+                             found.text))  # fmt: skip
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
