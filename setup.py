@@ -16,6 +16,7 @@ class BuildExt(build_ext):
     """Say in one sentence what to install when the compiler or Python's headers are missing."""
 
     def build_extension(self, ext: Any) -> None:
+        """Compile one extension."""
         try:
             super().build_extension(ext)
         except (CCompilerError, DistutilsExecError, DistutilsPlatformError) as error:
@@ -30,6 +31,7 @@ class BdistWheel(bdist_wheel):
     """One wheel serves every CPython from 3.10 on."""
 
     def finalize_options(self) -> None:
+        """Name the oldest Python that the wheel serves."""
         if not FREE_THREADED and sys.implementation.name == "cpython":
             self.py_limited_api = "cp310"
         super().finalize_options()

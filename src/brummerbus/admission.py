@@ -53,16 +53,12 @@ class Admission:
         fits = count <= self._ring.capacity
         status = c.FULL
         if fits and limit > 0:
-            if worker:
-                status = pool.help(worker, handle, deadline)
-            else:
-                status = self._wait(handle, deadline)
+            status = pool.help(worker, handle, deadline) if worker else self._wait(handle, deadline)
         if status == c.FULL or (status == c.CLOSED and pool.inside()):
             mode = self._mode
             at_bound = pool.nesting_here() >= c.MAX_NESTING - 1
-            if at_bound and mode == c.CALLER_RUNS:
-                mode = c.OVERDRAW
-            elif worker and self._blocks and fits and monotonic() < deadline:
+            stuck = worker and self._blocks and fits and monotonic() < deadline
+            if stuck or (at_bound and mode == c.CALLER_RUNS):
                 mode = c.OVERDRAW
             return self._decide(handle, count, mode)
         if status != c.ACCEPTED:

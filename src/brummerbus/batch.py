@@ -27,9 +27,7 @@ class Batch:
         self._handles = array("q")
         self._events: list[tuple[int, int, Any, Route]] = []  # handle, deliveries, event, route
 
-    def add(
-        self, event: Any, route: Route, subscriptions: Sequence[Subscription | Echo]
-    ) -> None:
+    def add(self, event: Any, route: Route, subscriptions: Sequence[Subscription | Echo]) -> None:
         """Enter an event into the pool's table; it has at least one subscription."""
         handle = route.draw()
         count = len(subscriptions)

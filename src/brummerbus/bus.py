@@ -16,7 +16,7 @@ from brummerbus.batch import BATCH, Batch
 from brummerbus.config import EventBusConfig
 from brummerbus.errors import BusClosed, BusError, QueueFull
 from brummerbus.events import Event
-from brummerbus.lifecycle import watch_over
+from brummerbus.lifecycle import after_fork
 from brummerbus.metrics import BusStats, bus_stats
 from brummerbus.pool import Pool
 from brummerbus.reporting import OnDrop, OnError, Reporter
@@ -89,7 +89,7 @@ class EventBus:
         self._closed = False
         self._begin()
         self._pool.start()
-        watch_over(self)
+        after_fork(self, EventBus._after_fork)
 
     def _begin(self) -> None:
         """Make what belongs to one process."""
@@ -289,17 +289,15 @@ class EventBus:
         timeout = _check_limit(timeout)
         source = iter(events)
         accepted = 0
-        while some := list(islice(source, BATCH)):
-            try:
+        try:
+            while some := list(islice(source, BATCH)):
                 accepted += self._publish_batch(some, priority, timeout)
-            except QueueFull as full:
-                full.accepted += accepted
-                raise
+        except QueueFull as full:
+            full.accepted += accepted
+            raise
         return accepted
 
-    def _publish_batch(
-        self, events: list[Any], priority: int | None, timeout: float | None
-    ) -> int:
+    def _publish_batch(self, events: list[Any], priority: int | None, timeout: float | None) -> int:
         def conclude(decision: Decision, event: Any, route: Route) -> bool:
             return self._conclude(decision, event, route, timeout)
 

@@ -12,26 +12,26 @@ are put aside, never to be freed, because what they hold is the parent's to fini
 import atexit
 import os
 import weakref
+from collections.abc import Callable
 from time import monotonic
-from typing import Protocol
+from typing import Any, TypeVar
 
 from brummerbus import ring as c
 from brummerbus.pool import Pool, live_pools
 
-
-class Forkable(Protocol):
-    """What can begin anew in the child of a fork."""
-
-    def _after_fork(self) -> Pool: ...
+T = TypeVar("T")
 
 
-_buses: "weakref.WeakSet[Forkable]" = weakref.WeakSet()
+_begin_anew: "weakref.WeakKeyDictionary[Any, Callable[[Any], Pool]]" = weakref.WeakKeyDictionary()
 _left_behind: list[Pool] = []
 
 
-def watch_over(bus: Forkable) -> None:
-    """Let the bus begin anew in the child of every fork from now on."""
-    _buses.add(bus)
+def after_fork(bus: T, begin_anew: Callable[[T], Pool]) -> None:
+    """In the child of every fork from now on, call `begin_anew(bus)`, while the bus lives.
+
+    It returns the pool of the parent, which is never to be freed.
+    """
+    _begin_anew[bus] = begin_anew
 
 
 def _at_exit() -> None:
@@ -50,8 +50,7 @@ def _at_exit() -> None:
 def _after_fork_in_child() -> None:
     c.abandon_all()
     live_pools.clear()
-    for bus in list(_buses):
-        _left_behind.append(bus._after_fork())  # noqa: SLF001
+    _left_behind.extend(begin_anew(bus) for bus, begin_anew in list(_begin_anew.items()))
 
 
 atexit.register(_at_exit)

@@ -174,13 +174,13 @@ class Ring:
             total=_counts(stats.total),
             levels=[_counts(stats.level[level]) for level in range(self.levels)],
             kinds=[_counts(kinds[kind]) for kind in range(known)],
-            dropped_by=[ffi.unpack(reason, self.levels) for reason in stats.dropped_by],
+            dropped_by=[list(reason)[: self.levels] for reason in stats.dropped_by],
             unrouted=stats.unrouted,
             processing_average=stats.processing_average,
             queue_wait=_quantiles(stats.queue_wait),
             processing=_quantiles(stats.processing),
-            history=ffi.unpack(stats.history, stats.history_length),
-            busy=ffi.unpack(busy, min(n_workers, stats.workers)),
+            history=list(stats.history)[: stats.history_length],
+            busy=list(busy)[: stats.workers],
             age=stats.age,
         )
 

@@ -39,9 +39,10 @@ class Subscription:
     Attributes:
         event_type: The string, glob or class that was subscribed to.
         handler: What is called with each event.
+        matches: Tells from an object's class, and an event's type, whether it is received.
     """
 
-    __slots__ = ("__weakref__", "_cancel", "_matches", "event_type", "handler")
+    __slots__ = ("__weakref__", "_cancel", "event_type", "handler", "matches")
 
     def __init__(
         self, event_type: str | type, handler: Handler, cancel: Callable[[], None]
@@ -49,7 +50,7 @@ class Subscription:
         self.event_type = event_type
         self.handler = handler
         self._cancel = cancel
-        self._matches = _matcher(event_type)
+        self.matches = _matcher(event_type)
 
     def cancel(self) -> None:
         """End the subscription; idempotent.
@@ -138,7 +139,7 @@ class Subscriptions:
     def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
         """Return who receives objects of the class, and, for events, of the type's name."""
         # One C call copies the table, so that no other thread can change it meanwhile.
-        return tuple(s for s in list(self._table.values()) if s._matches(cls, name))  # noqa: SLF001
+        return tuple(s for s in list(self._table.values()) if s.matches(cls, name))
 
 
 class Router:

@@ -22,7 +22,7 @@ class Interrupts:
         """The signal that came first; it is what the processes are sent."""
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Interrupts":  # noqa: PYI034 - `Self` came with 3.11
+    def __enter__(self) -> "Interrupts":
         if current_thread() is main_thread():
             for name in _NAMES:
                 number = getattr(signal, name, None)

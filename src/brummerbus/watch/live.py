@@ -35,7 +35,7 @@ class LiveView:
         self._drawn = -_FRAMES
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
-    def __enter__(self) -> "LiveView":  # noqa: PYI034 - `Self` came with 3.11
+    def __enter__(self) -> "LiveView":
         self._live.start()
         return self
 

@@ -96,7 +96,7 @@ class LogStore:
         self.run = cursor.lastrowid or 0
         self._closed = False
 
-    def __enter__(self) -> "LogStore":  # noqa: PYI034 - `Self` came with 3.11
+    def __enter__(self) -> "LogStore":
         return self
 
     def __exit__(

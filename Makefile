@@ -1,0 +1,74 @@
+# brummerbus: everything a developer does, by name. Needs Python 3.10 or newer, a C compiler and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-c test-py lint types format bench clean \
+        sanitize-clang valgrind stress model
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- the environment -----------------------------------------------------------------------
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("brummerbus needs Python 3.10 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# Built again when the C core changed; ends with an import, to be sure that it worked.
+$(READY): $(VENV)/.installed $(CORE)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -c 'import brummerbus'
+	@touch $@
+
+# ---- the main job --------------------------------------------------------------------------
+
+run: $(READY)  ## watch three real processes at once, and check that the numbers add up
+	$(BIN)/python bench/demo/run.py
+
+# ---- checks --------------------------------------------------------------------------------
+
+test: test-c test-py  ## the C core, plain and under sanitizers, and all Python tests
+
+test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
+	$(MAKE) -C tests/c check
+
+test-py: $(READY)  ## the Python tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## ruff, style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY)  ## mypy --strict
+	$(BIN)/mypy
+
+sanitize-clang:  ## the C checks again, with clang's sanitizers
+	$(MAKE) -C tests/c check-clang
+
+valgrind:  ## the C tests under valgrind's memcheck
+	$(MAKE) -C tests/c valgrind
+
+stress:  ## 100 million operations on the C core (minutes)
+	$(MAKE) -C tests/c stress-long
+
+model:  ## the waiting and waking protocol, checked exhaustively with spin
+	$(MAKE) -C tests/c model
+
+# ---- figures -------------------------------------------------------------------------------
+
+bench: $(READY)  ## the pytest-benchmark suites
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group --benchmark-columns=median,iqr,ops,rounds
+
+clean:  ## remove everything that was built, the environment included
+	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_cring*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
