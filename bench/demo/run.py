@@ -86,7 +86,8 @@ def check(build: Path, report: dict[str, Any], code: int) -> list[str]:
     balance = report["balance"]
     handlers = ", ".join(f"{name} {count:,}" for name, count in balance["deliveries"].items())
     print(
-        f"{total:,} lines = {all_rows:,} rows = deliveries: {handlers}; {balance['dropped']} dropped"
+        f"{total:,} lines = {all_rows:,} rows = deliveries: {handlers}; "
+        f"{balance['dropped']} dropped"
     )
     expectations = {
         "rows in the store": (all_rows, total),

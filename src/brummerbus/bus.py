@@ -180,24 +180,23 @@ class EventBus:
         Never waits for a Python lock. Ctrl-C while it waits is answered within 0.1 s; an
         exception that strikes it leaves the event either accepted or unknown to the bus.
         """
-        if (
-            priority is None
-            and timeout is None
-            and not self._reporting
-            and type(event) is Event
-            and (route := self._subscriptions.routes.get(event.type)) is not None
-            and (subscription := route.only) is not None
-        ):
-            handle = route.draw()
+        if priority is None and timeout is None and type(event) is Event and not self._reporting:
             try:
-                self._table[handle] = (event, subscription)
-                if push(handle) == ACCEPTED:
-                    return True
-                decision = self._admission.admit(handle, 1, None)
-            except BaseException:
-                self._admission.withdraw(handle, 1)
-                raise
-            return self._conclude(decision, event, route, None)
+                route = self._subscriptions.routes[event.type]
+            except KeyError:
+                route = self._route(event, None)
+            subscription = route.only
+            if subscription is not None:
+                handle = route.draw()
+                try:
+                    self._table[handle] = (event, subscription)
+                    if push(handle) == ACCEPTED:
+                        return True
+                    decision = self._admission.admit(handle, 1, None)
+                except BaseException:
+                    self._admission.withdraw(handle, 1)
+                    raise
+                return self._conclude(decision, event, route, None)
         return self._publish(event, self._check_priority(priority), _check_limit(timeout))
 
     def _publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
@@ -298,23 +297,24 @@ class EventBus:
         return accepted
 
     def _publish_batch(self, events: list[Any], priority: int | None, timeout: float | None) -> int:
+        def find(event: Any) -> tuple[Route, tuple[Subscription | Echo, ...]]:
+            route = self._route(event, priority)
+            recipients = self._recipients(route)
+            if not recipients:
+                self._publish_to_nobody()
+            return route, recipients
+
         def conclude(decision: Decision, event: Any, route: Route) -> bool:
             return self._conclude(decision, event, route, timeout)
 
+        plain = priority is None and not self._reporting
         batch = Batch(self._pool, self._admission)
         unrouted = 0
         try:
-            for event in events:
-                route = self._route(event, priority)
-                subscriptions = self._recipients(route)
-                if subscriptions:
-                    batch.add(event, route, subscriptions)
-                else:
-                    unrouted += self._publish_to_nobody()
+            unrouted = batch.enter(events, self._subscriptions.routes if plain else {}, find)
             return unrouted + batch.publish(timeout, conclude)
-        except (QueueFull, BusClosed) as error:
-            if isinstance(error, QueueFull):
-                error.accepted += unrouted
+        except QueueFull as full:
+            full.accepted += unrouted
             raise
         except BaseException:
             batch.withdraw()

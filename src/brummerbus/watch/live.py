@@ -84,12 +84,14 @@ def _table(*columns: str) -> "Table":
 
 
 def _processes(counts: Counts) -> "Table":
+    from rich.markup import escape  # noqa: PLC0415
+
     table = _table("process", "state", "pid", "lines", "errors")
     for state in counts.processes.values():
         word, style = _state(state)
         errors = f"[red]{state.errors}[/]" if state.errors else "0"
         pid = str(state.pid or "")
-        table.add_row(state.name, f"[{style}]{word}[/]", pid, f"{state.lines:,}", errors)
+        table.add_row(escape(state.name), f"[{style}]{word}[/]", pid, f"{state.lines:,}", errors)
     return table
 
 

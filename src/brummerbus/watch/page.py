@@ -177,7 +177,7 @@ def _counts_plot(groups: Mapping[str, Mapping[str, int]]) -> str:
         axes.invert_yaxis()
         axes.set_xscale("symlog")  # a flood of lines beside a handful of exits
         axes.set(xlabel="deliveries")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return _plot(0.8 + 0.45 * len(groups), paint) if groups else ""
 
@@ -194,7 +194,7 @@ def _times_plot(report: Mapping[str, Any]) -> str:
         axes.set_xticks([place + 0.2 for place in range(len(columns))], columns)
         axes.set_yscale("symlog", linthresh=0.01)
         axes.set(ylabel="milliseconds")
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
     return _plot(2.8, paint)
 

@@ -1,0 +1,109 @@
+"""Bytes to lines: nothing is lost, whatever the bytes and wherever the chunks end."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brummerbus.watch.lines import LineSplitter, Piece
+from brummerbus.watch.payloads import LogLine
+
+STREAMS = st.lists(
+    st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"", b"\xff", "ä€😀".encode(), b"\x00", b" "]),
+    max_size=40,
+).map(b"".join)
+
+
+def split(stream: bytes, sizes: list[int], longest: int = 1000) -> list[Piece]:
+    """Return the lines of a stream that arrives in chunks of these sizes, and then a rest."""
+    splitter = LineSplitter(longest)
+    pieces: list[Piece] = []
+    for size in sizes:
+        chunk, stream = stream[:size], stream[size:]
+        if chunk:
+            pieces += splitter.feed(chunk)
+    if stream:
+        pieces += splitter.feed(stream)
+    return pieces + splitter.finish()
+
+
+def joined(pieces: list[Piece]) -> bytes:
+    """Return the bytes that lines say they were."""
+    return b"".join(
+        LogLine("p", "stdout", 0, piece.text, 0.0, piece.ending, piece.raw).as_bytes()
+        for piece in pieces
+    )
+
+
+@given(STREAMS, st.lists(st.integers(1, 9), max_size=20))
+def test_lines_joined_again_are_the_bytes_that_came(stream: bytes, sizes: list[int]) -> None:
+    assert stream == joined(split(stream, sizes))
+
+
+@given(STREAMS, st.lists(st.integers(1, 9), max_size=20))
+def test_where_the_chunks_end_makes_no_difference(stream: bytes, sizes: list[int]) -> None:
+    assert split(stream, []) == split(stream, sizes)
+
+
+@given(STREAMS)
+def test_there_is_one_line_for_each_newline_and_one_for_a_rest(stream: bytes) -> None:
+    rest = 1 if stream and not stream.endswith(b"\n") else 0
+    assert stream.count(b"\n") + rest == len(split(stream, []))
+
+
+@given(st.binary(max_size=60), st.integers(1, 10))
+def test_a_line_too_long_to_hold_comes_in_pieces_that_lose_nothing(
+    stream: bytes, longest: int
+) -> None:
+    sizes = [3] * 20
+    pieces = split(stream, sizes, longest)
+    assert stream == joined(pieces)
+    assert all(len(piece.text) <= 4 * (longest + 3) for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("stream", "expected"),
+    [
+        (b"", []),
+        (b"\n", [("", "\n")]),
+        (b"one\ntwo\n", [("one", "\n"), ("two", "\n")]),
+        (b"one\r\ntwo", [("one", "\r\n"), ("two", "")]),
+        (b"50%\r100%\n", [("50%\r100%", "\n")]),
+        (b"no end", [("no end", "")]),
+        (b"\r", [("\r", "")]),
+    ],
+)
+def test_endings_are_told_apart(stream: bytes, expected: list[tuple[str, str]]) -> None:
+    assert expected == [(piece.text, piece.ending) for piece in split(stream, [])]
+
+
+def test_bytes_that_are_not_utf_8_are_readable_and_kept() -> None:
+    """Its neighbours are not touched."""
+    first, second, third = split(b"good\nb\xe4d\r\n\xe2\x82\xac\n", [])
+    assert Piece("good", "\n", None) == first
+    assert Piece("b\\xe4d", "\r\n", b"b\xe4d") == second
+    assert Piece("€", "\n", None) == third
+
+
+def test_a_backslash_in_the_text_is_not_taken_for_an_escaped_byte() -> None:
+    [line] = split(b"\\xe4\n", [])
+    assert Piece("\\xe4", "\n", None) == line
+
+
+def test_a_character_cut_in_two_by_a_chunk_is_one_character() -> None:
+    assert [Piece("€", "\n", None)] == split("€\n".encode(), [1, 1])
+
+
+def test_a_line_of_five_megabytes_comes_whole() -> None:
+    """In the chunks of a pipe, with a line before and a line behind."""
+    body = random.Random(7).randbytes(2_500_000).hex().encode()
+    splitter = LineSplitter()
+    stream = b"before\n" + body + b"\nbehind\n"
+    pieces = [
+        piece
+        for start in range(0, len(stream), 65536)
+        for piece in splitter.feed(stream[start : start + 65536])
+    ]
+    assert ["before", body.decode(), "behind"] == [piece.text for piece in pieces]
+    assert splitter.finish() == []
