@@ -16,6 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import sysconfig
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def check(build: Path, report: dict[str, Any], code: int) -> list[str]:
     total = 0
     print("\nCounted by an independent reader, against the store:")
     print(f"{'process':<10}{'stream':<10}{'lines':>10}{'rows':>10}   bytes")
-    with sqlite3.connect(build / "log.db") as connection:
+    with closing(sqlite3.connect(build / "log.db")) as connection:
         for name in NAMES:
             for stream in STREAMS:
                 recorded = (build / "records" / f"{name}.{stream}").read_bytes()
@@ -82,7 +83,6 @@ def check(build: Path, report: dict[str, Any], code: int) -> list[str]:
         errors = connection.execute(
             "SELECT count(*) FROM errors WHERE process = 'fail'"
         ).fetchone()[0]
-    connection.close()
     balance = report["balance"]
     handlers = ", ".join(f"{name} {count:,}" for name, count in balance["deliveries"].items())
     print(

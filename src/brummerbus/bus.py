@@ -2,42 +2,29 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
-from itertools import islice, repeat
-from threading import get_ident
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
 from brummerbus import ring as c
-from brummerbus.admission import Admission, Decision
 from brummerbus.arguments import check_hook, check_timeout
-from brummerbus.backpressure import BackpressurePolicy
-from brummerbus.batch import BATCH, Batch
 from brummerbus.config import EventBusConfig
-from brummerbus.errors import BusClosed, BusError, QueueFull
+from brummerbus.errors import BusError
 from brummerbus.events import Event
 from brummerbus.lifecycle import after_fork
 from brummerbus.metrics import BusStats, bus_stats
 from brummerbus.pool import Pool
+from brummerbus.publisher import Publisher
 from brummerbus.reporting import OnDrop, OnError, Reporter
 from brummerbus.ring import ACCEPTED, push
 from brummerbus.routing import (
-    Echo,
     Handler,
-    Route,
-    Router,
     Subscription,
     Subscriptions,
     check_event_type,
 )
 
 H = TypeVar("H", bound=Handler)
-
-_RAISES = (
-    BackpressurePolicy.REJECT,
-    BackpressurePolicy.BLOCK,
-    BackpressurePolicy.CALLER_RUNS,  # only beyond the overdraft of a handler that publishes
-)
 
 
 class EventBus:
@@ -95,9 +82,8 @@ class EventBus:
         """Make what belongs to one process."""
         self._pool = Pool(self._name, self._config, self._reporter)
         self._table = self._pool.table
-        self._admission = Admission(self._pool, self._config)
-        self._router = Router(self._pool.ring, self._config, self._subscriptions)
-        self._subscriptions.routes = {}
+        self._publisher = Publisher(self._name, self._config, self._pool, self._subscriptions)
+        self._admission = self._publisher.admission
 
     def _after_fork(self) -> Pool:
         """Begin anew in the child; workers start at the first publish. Returns the old pool."""
@@ -107,6 +93,16 @@ class EventBus:
         if self._closed:
             self._pool.ring.close(drain=False, deadline=0)
         return old
+
+    def _started(self) -> Publisher:
+        """Return the publisher; the first to ask in the child of a fork starts its workers."""
+        if not self._pool.started:
+            try:
+                self._pool.start()
+            except BaseException:
+                self._begin()  # the next publish tries again
+                raise
+        return self._publisher
 
     # ---- subscribing ----------------------------------------------------------------------
 
@@ -184,7 +180,7 @@ class EventBus:
             try:
                 route = self._subscriptions.routes[event.type]
             except KeyError:
-                route = self._route(event, None)
+                route = self._started().route(event, None)
             subscription = route.only
             if subscription is not None:
                 handle = route.draw()
@@ -196,74 +192,8 @@ class EventBus:
                 except BaseException:
                     self._admission.withdraw(handle, 1)
                     raise
-                return self._conclude(decision, event, route, None)
-        return self._publish(event, self._check_priority(priority), _check_limit(timeout))
-
-    def _publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
-        """Publish any object to any number of subscriptions, from anywhere."""
-        route = self._route(event, priority)
-        subscriptions = self._recipients(route)
-        count = len(subscriptions)
-        if not count:
-            return self._publish_to_nobody()
-        handle = route.draw()
-        try:
-            numbers = range(handle, handle + count)
-            self._table.update(zip(numbers, zip(repeat(event), subscriptions)))  # noqa: B905
-            if push(handle) == ACCEPTED:
-                return True
-            decision = self._admission.admit(handle, count, timeout)
-        except BaseException:
-            self._admission.withdraw(handle, count)
-            raise
-        return self._conclude(decision, event, route, timeout)
-
-    def _route(self, event: Any, priority: int | None) -> Route:
-        if not self._pool.started:
-            try:
-                self._pool.start()
-            except BaseException:
-                self._begin()  # the next publish tries again
-                raise
-        return self._router.route(event, priority)
-
-    def _recipients(self, route: Route) -> tuple[Subscription | Echo, ...]:
-        """Return the route's subscriptions; for what a hook publishes, marked as such."""
-        if self._reporting:
-            generation = self._reporting.get(get_ident())
-            if generation is not None:
-                return tuple(Echo(s, generation) for s in route.subscriptions)
-        return route.subscriptions
-
-    def _publish_to_nobody(self) -> bool:
-        if self._closed and not self._pool.inside():
-            raise self._closed_error()
-        self._pool.ring.unrouted(1)
-        return True
-
-    def _conclude(
-        self, decision: Decision, event: Any, route: Route, timeout: float | None
-    ) -> bool:
-        """Report what was lost, then return or raise as the contract says."""
-        self._reporter.dropped(decision.lost, decision.reason, first=decision.first_of_streak)
-        status = decision.status
-        if status == ACCEPTED:
-            return True
-        if status == c.CLOSED:
-            raise self._closed_error()
-        if status == c.GONE:  # forked between drawing the handle and pushing it
-            return self._publish(event, route.level, timeout)
-        count = len(route.subscriptions)
-        if count > self._config.queue_size:
-            raise QueueFull(
-                f"{self._name}: the event has {count} deliveries, "
-                f"the queue has room for {self._config.queue_size}"
-            )
-        if self._config.policy in _RAISES:
-            raise QueueFull(
-                f"{self._name}: the queue is full ({self._config.queue_size} deliveries)"
-            )
-        return False
+                return self._publisher.conclude(decision, event, route, None)
+        return self._publisher.publish(event, self._check_priority(priority), _check_limit(timeout))
 
     def publish_many(
         self,
@@ -286,39 +216,7 @@ class EventBus:
         """
         priority = self._check_priority(priority)
         timeout = _check_limit(timeout)
-        source = iter(events)
-        accepted = 0
-        try:
-            while some := list(islice(source, BATCH)):
-                accepted += self._publish_batch(some, priority, timeout)
-        except QueueFull as full:
-            full.accepted += accepted
-            raise
-        return accepted
-
-    def _publish_batch(self, events: list[Any], priority: int | None, timeout: float | None) -> int:
-        def find(event: Any) -> tuple[Route, tuple[Subscription | Echo, ...]]:
-            route = self._route(event, priority)
-            recipients = self._recipients(route)
-            if not recipients:
-                self._publish_to_nobody()
-            return route, recipients
-
-        def conclude(decision: Decision, event: Any, route: Route) -> bool:
-            return self._conclude(decision, event, route, timeout)
-
-        plain = priority is None and not self._reporting
-        batch = Batch(self._pool, self._admission)
-        unrouted = 0
-        try:
-            unrouted = batch.enter(events, self._subscriptions.routes if plain else {}, find)
-            return unrouted + batch.publish(timeout, conclude)
-        except QueueFull as full:
-            full.accepted += unrouted
-            raise
-        except BaseException:
-            batch.withdraw()
-            raise
+        return self._started().publish_many(events, priority, timeout)
 
     # ---- stopping and looking -------------------------------------------------------------
 
@@ -366,7 +264,7 @@ class EventBus:
     def stats(self) -> BusStats:
         """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
         snapshot = self._pool.ring.snapshot(c.MAX_KINDS, self._config.workers)
-        return bus_stats(snapshot, dict(self._router.kinds))
+        return bus_stats(snapshot, dict(self._publisher.kinds))
 
     @property
     def closed(self) -> bool:
@@ -414,9 +312,6 @@ class EventBus:
         return f"<EventBus {self._name!r}, {self.workers} workers, {state}>"
 
     # ---- checks ---------------------------------------------------------------------------
-
-    def _closed_error(self) -> BusClosed:
-        return BusClosed(f"{self._name}: the bus is stopped, or stopping")
 
     def _check_priority(self, priority: Any) -> int | None:
         if priority is None:

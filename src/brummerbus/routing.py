@@ -208,6 +208,10 @@ class Router:
 def check_event_type(event_type: Any) -> str | type:
     """Return what can be subscribed to: a non-empty plain string, or a class."""
     if isinstance(event_type, type):
+        try:
+            issubclass(object, event_type)
+        except Exception as error:  # a plain `Protocol`, say; every publish would ask, and fail
+            raise TypeError(f"event_type {event_type!r} cannot be asked for subclasses: {error}")
         return event_type
     if not isinstance(event_type, str):
         raise TypeError(f"event_type must be a string, a glob or a class, got {event_type!r}")
@@ -220,7 +224,8 @@ def check_handler(handler: Any) -> None:
     """Raise `TypeError` unless the handler is a callable that does its work when called."""
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {handler!r}")
-    if inspect.iscoroutinefunction(handler):
+    call = getattr(handler, "__call__", None)  # noqa: B004, of an object with an async one
+    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
         raise TypeError(f"handler must be a plain function, got the coroutine function {handler!r}")
 
 

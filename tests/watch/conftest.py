@@ -35,18 +35,22 @@ class Findings:
 
     @property
     def errors(self) -> list[ErrorFound]:
+        """The errors."""
         return [item for item in self.all if isinstance(item, ErrorFound)]
 
     @property
     def tests(self) -> list[tuple[str, bool]]:
+        """Names of tests, and whether they passed."""
         return [(item.name, item.passed) for item in self.all if isinstance(item, TestResult)]
 
     @property
     def frameworks(self) -> set[str]:
+        """Who ran the tests."""
         return {item.framework for item in self.all if isinstance(item, TestResult)}
 
     @property
     def builds(self) -> list[tuple[str, str]]:
+        """Tools and statuses."""
         return [(item.tool, item.status) for item in self.all if isinstance(item, BuildEvent)]
 
 
@@ -89,8 +93,6 @@ class Watcher:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
-            # A shell that starts tests in the background has Ctrl-C ignored, and so has all below.
-            preexec_fn=_answer_interrupts,
         )
         self._running.append(process)
         return process
@@ -127,18 +129,17 @@ class Watcher:
                     pipe.close()
 
 
-def _answer_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.fixture
 def watcher(tmp_path: Path) -> Iterable[Watcher]:
     """A watcher in an empty directory."""
     if os.name != "posix":
         pytest.skip("process groups and signals are POSIX's")
+    # What is ignored here is ignored by children, and a shell in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Watcher(tmp_path)
     yield made
     made.close()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(name="find")

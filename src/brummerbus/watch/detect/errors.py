@@ -19,6 +19,7 @@ _HINTS = (
     ".go:",
     "throwable",
     "failure",
+    "npm err!",
 )
 """A line without any of these starts no error; most lines are passed over by this alone."""
 
@@ -62,7 +63,10 @@ class ErrorDetector:
     def waits(self) -> bool:
         """Whether an error is complete but not given out yet."""
         block = self._block
-        return block is not None and (block.complete or block.leader is not None)
+        if block is None:
+            return False
+        # Of one that may come to nothing, the logged error before it is complete already.
+        return block.complete or (block.leader is not None and not block.certain)
 
     def feed(self, line: LogLine, text: str, *, claimed: bool = False) -> Iterator[ErrorFound]:
         """Yield the errors that end before this line.

@@ -1,0 +1,142 @@
+"""Publishing, in full: any object, any number of subscriptions, from anywhere.
+
+`EventBus.publish` handles the common case itself, a plain event with one subscription and room in
+the ring, and comes here for all others.
+"""
+
+from collections.abc import Iterable
+from itertools import islice, repeat
+from threading import get_ident
+from typing import Any
+
+from brummerbus import ring as c
+from brummerbus.admission import Admission, Decision
+from brummerbus.backpressure import BackpressurePolicy
+from brummerbus.batch import BATCH, Batch, Recipients
+from brummerbus.config import EventBusConfig
+from brummerbus.errors import BusClosed, QueueFull
+from brummerbus.pool import Pool
+from brummerbus.ring import ACCEPTED, push
+from brummerbus.routing import Echo, Route, Router, Subscriptions
+
+_RAISES = (
+    BackpressurePolicy.REJECT,
+    BackpressurePolicy.BLOCK,
+    BackpressurePolicy.CALLER_RUNS,  # only beyond the overdraft of a handler that publishes
+)
+
+
+class Publisher:
+    """The publishing side of a bus in one process."""
+
+    def __init__(
+        self, name: str, config: EventBusConfig, pool: Pool, subscriptions: Subscriptions
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._pool = pool
+        self._table = pool.table
+        self._reporter = pool.reporter
+        self._reporting = pool.reporter.reporting
+        self._subscriptions = subscriptions
+        self._router = Router(pool.ring, config, subscriptions)
+        self.admission = Admission(pool, config)
+        self.kinds = self._router.kinds
+        self.route = self._router.route
+        subscriptions.routes = {}  # of the ring of another process
+
+    def publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
+        """Publish any object to any number of subscriptions, from anywhere."""
+        route = self.route(event, priority)
+        subscriptions = self._recipients(route)
+        count = len(subscriptions)
+        if not count:
+            return self._publish_to_nobody()
+        handle = route.draw()
+        try:
+            numbers = range(handle, handle + count)
+            self._table.update(zip(numbers, zip(repeat(event), subscriptions)))  # noqa: B905
+            if push(handle) == ACCEPTED:
+                return True
+            decision = self.admission.admit(handle, count, timeout)
+        except BaseException:
+            self.admission.withdraw(handle, count)
+            raise
+        return self.conclude(decision, event, route, timeout)
+
+    def _recipients(self, route: Route) -> Recipients:
+        """Return the route's subscriptions; for what a hook publishes, marked as such."""
+        if self._reporting:
+            generation = self._reporting.get(get_ident())
+            if generation is not None:
+                return tuple(Echo(s, generation) for s in route.subscriptions)
+        return route.subscriptions
+
+    def _publish_to_nobody(self) -> bool:
+        if self._pool.ring.state() != c.OPEN and not self._pool.inside():
+            raise self._closed_error()
+        self._pool.ring.unrouted(1)
+        return True
+
+    def conclude(self, decision: Decision, event: Any, route: Route, timeout: float | None) -> bool:
+        """Report what was lost, then return or raise as the contract says."""
+        self._reporter.dropped(decision.lost, decision.reason, first=decision.first_of_streak)
+        status = decision.status
+        if status == ACCEPTED:
+            return True
+        if status == c.CLOSED:
+            raise self._closed_error()
+        if status == c.GONE:  # forked between drawing the handle and pushing it
+            return self.publish(event, route.level, timeout)
+        count = len(route.subscriptions)
+        if count > self._config.queue_size:
+            raise QueueFull(
+                f"{self._name}: the event has {count} deliveries, "
+                f"the queue has room for {self._config.queue_size}"
+            )
+        if self._config.policy in _RAISES:
+            raise QueueFull(
+                f"{self._name}: the queue is full ({self._config.queue_size} deliveries)"
+            )
+        return False
+
+    def publish_many(
+        self, events: Iterable[Any], priority: int | None, timeout: float | None
+    ) -> int:
+        """Publish the events in batches; how many were accepted."""
+        source = iter(events)
+        accepted = 0
+        try:
+            while some := list(islice(source, BATCH)):
+                accepted += self._publish_batch(some, priority, timeout)
+        except QueueFull as full:
+            full.accepted += accepted
+            raise
+        return accepted
+
+    def _publish_batch(self, events: list[Any], priority: int | None, timeout: float | None) -> int:
+        def find(event: Any) -> tuple[Route, Recipients]:
+            route = self.route(event, priority)
+            recipients = self._recipients(route)
+            if not recipients:
+                self._publish_to_nobody()
+            return route, recipients
+
+        def conclude(decision: Decision, event: Any, route: Route) -> bool:
+            return self.conclude(decision, event, route, timeout)
+
+        plain = priority is None and not self._reporting
+        batch = Batch(self._pool, self.admission)
+        unrouted = 0
+        try:
+            unrouted = batch.enter(events, self._subscriptions.routes if plain else {}, find)
+            return unrouted + batch.publish(timeout, conclude)
+        except QueueFull as full:
+            full.accepted += unrouted
+            raise
+        except BaseException:
+            batch.withdraw()
+            raise
+
+    def _closed_error(self) -> BusClosed:
+        return BusClosed(f"{self._name}: the bus is stopped, or stopping")

@@ -1,0 +1,56 @@
+/* staged.c: the clock, the memory and the mutexes that the ring gets in the unit tests. */
+#include "staged.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+uint64_t staged_clock(void);
+void *staged_calloc(size_t n, size_t size);
+void *staged_realloc(void *old, size_t size);
+void staged_mutex_lock(bb_mutex *mutex);
+bool staged_mutex_trylock(bb_mutex *mutex);
+void staged_mutex_unlock(bb_mutex *mutex);
+
+static _Atomic uint64_t shown;
+static atomic_int successes = -1;
+static _Atomic size_t asked;
+static _Thread_local int held;
+void (*staged_before_lock)(bb_mutex *mutex);
+
+void staged_clock_set(uint64_t ns) { shown = ns; }
+void staged_clock_advance(uint64_t ns) { shown += ns; }
+
+uint64_t staged_clock(void) {
+    uint64_t ns = shown;
+    return ns != 0 ? ns : bb_clock();
+}
+
+void staged_memory_fail_after(int n) { successes = n; }
+size_t staged_memory_asked(void) { return atomic_exchange(&asked, 0); }
+
+static bool refused(size_t size) {
+    asked += size;
+    return successes >= 0 && successes-- == 0;
+}
+
+void *staged_calloc(size_t n, size_t size) { return refused(n * size) ? NULL : calloc(n, size); }
+void *staged_realloc(void *old, size_t size) { return refused(size) ? NULL : realloc(old, size); }
+
+int staged_mutexes_held(void) { return held; }
+
+void staged_mutex_lock(bb_mutex *mutex) {
+    if (staged_before_lock != NULL) staged_before_lock(mutex);
+    bb_mutex_lock(mutex);
+    held++;
+}
+
+bool staged_mutex_trylock(bb_mutex *mutex) {
+    bool locked = bb_mutex_trylock(mutex);
+    held += locked;
+    return locked;
+}
+
+void staged_mutex_unlock(bb_mutex *mutex) {
+    held--;
+    bb_mutex_unlock(mutex);
+}

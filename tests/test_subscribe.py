@@ -1,0 +1,314 @@
+"""Who receives what, from when on, and until when."""
+
+import functools
+import threading
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, run_together
+
+from brummerbus import BackpressurePolicy, Event, EventBus, EventType, Subscription
+
+
+class Base(Event):
+    def __init__(self, data: object = None) -> None:
+        super().__init__("base", data)
+
+
+class Derived(Base):
+    pass
+
+
+def received(bus: EventBus, event_type: str | type, *events: Any) -> list[Any]:
+    """Return which of the events a subscription to the type receives."""
+    recorder = Recorder()
+    with bus.subscribe(event_type, recorder):
+        for event in events:
+            bus.publish(event)
+            assert bus.flush(HANG)
+    return recorder.events
+
+
+def types(*names: str) -> list[Event]:
+    return [Event(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "matching", "others"),
+    [
+        ("log.line", ["log.line"], ["log.lines", "log", "Log.Line", "xlog.line"]),
+        ("process.*", ["process.started", "process.", "process.a.b"], ["process", "xprocess.a"]),
+        ("*", ["a", "log.line", "x y\nz"], []),
+        ("test.?ailed", ["test.failed"], ["test.ailed", "test.Xfailed"]),
+        ("[ab].c", ["a.c", "b.c"], ["c.c", "ab.c"]),
+        ("[!a].c", ["b.c"], ["a.c"]),
+        ("a+b", ["a+b"], ["aab", "ab"]),
+        ("*.CASE", ["x.CASE"], ["x.case"]),
+    ],
+)
+def test_string_receives_what_it_matches(
+    bench: Bench, pattern: str, matching: list[str], others: list[str]
+) -> None:
+    """A string is matched exactly, a glob as a whole, and case counts."""
+    events = types(*matching, *others)
+    assert received(bench.bus(), pattern, *events) == events[: len(matching)]
+
+
+def test_event_type_is_as_good_as_its_string(bench: Bench) -> None:
+    """Subscribed by one and published by the other, either way round."""
+    bus = bench.bus()
+    assert len(received(bus, EventType.LOG_LINE, Event("log.line"))) == 1
+    assert len(received(bus, "log.line", Event(EventType.LOG_LINE))) == 1
+
+
+def test_string_receives_subclasses_of_event_by_their_type(bench: Bench) -> None:
+    """The class of an event does not matter to who subscribed to its type."""
+    events = [Base(), Derived(), Event("base")]
+    assert received(bench.bus(), "base", *events) == events
+
+
+def test_class_receives_its_subclasses(bench: Bench) -> None:
+    """A base class receives all that derives from it, and nothing else."""
+    base, derived, other = Base(), Derived(), Event("base")
+    assert received(bench.bus(), Base, base, derived, other) == [base, derived]
+    assert received(bench.bus(), Derived, base, derived, other) == [derived]
+    assert received(bench.bus(), Event, base, derived, other) == [base, derived, other]
+
+
+def test_object_receives_everything(bench: Bench) -> None:
+    """All classes derive from it."""
+    things = [Event("a"), 1, "text", None, [], Base]
+    assert received(bench.bus(), object, *things) == things
+
+
+def test_strings_match_events_only(bench: Bench) -> None:
+    """A published string is an object of the class `str`, not an event of that type."""
+    assert received(bench.bus(), "*", "log.line", 5, Event("a"))[0].type == "a"
+    assert received(bench.bus(), str, "log.line", Event("log.line")) == ["log.line"]
+
+
+def test_each_matching_subscription_is_one_delivery(bench: Bench) -> None:
+    """The same handler subscribed in three ways receives an event three times."""
+    bus, recorder = bench.bus(), Recorder()
+    for event_type in ("base", "b*", Base):
+        bus.subscribe(event_type, recorder)
+    bus.publish(Base())
+    assert bus.flush(HANG)
+    assert len(recorder.events) == 3
+    assert bus.stats().published == 3
+
+
+def test_on_subscribes_and_returns_the_function_unchanged(bench: Bench) -> None:
+    """The decorated function is the function, also under several types."""
+    bus, recorder = bench.bus(), Recorder()
+
+    def handler(event: Any) -> None:
+        recorder(event)
+
+    assert bus.on("a", "b*", Base)(handler) is handler
+    events = [Event("a"), Event("bee"), Derived(), Event("c")]
+    bus.publish_many(events)
+    assert bus.flush(HANG)
+    assert recorder.events == [events[0], events[1], events[2], events[2]]
+
+
+def test_subscription_says_what_it_is(bench: Bench) -> None:
+    """It names its type and its handler, and shows them."""
+    recorder = Recorder()
+    subscription = bench.bus().subscribe("process.*", recorder)
+    assert isinstance(subscription, Subscription)
+    assert subscription.event_type == "process.*"
+    assert subscription.handler is recorder
+    assert "process.*" in repr(subscription)
+
+
+def test_cancelled_subscription_receives_nothing_more(bench: Bench) -> None:
+    """Cancelling ends one subscription, not the handler's others, and may be repeated."""
+    bus, recorder = bench.bus(), Recorder()
+    first = bus.subscribe("a", recorder)
+    bus.subscribe("a", recorder)
+    bus.publish(Event("a", 1))
+    first.cancel()
+    first.cancel()
+    bus.publish(Event("a", 2))
+    assert bus.flush(HANG)
+    assert sorted(recorder.data) == [1, 1, 2]
+
+
+def test_subscription_ends_with_its_block(bench: Bench) -> None:
+    """As a context manager it is itself, and cancelled at the end, also by an exception."""
+    bus, recorder = bench.bus(), Recorder()
+    subscription = bus.subscribe("a", recorder)
+    with pytest.raises(KeyError), subscription as same:
+        assert same is subscription
+        bus.publish(Event("a", 1))
+        raise KeyError
+    bus.publish(Event("a", 2))
+    assert bus.flush(HANG)
+    assert recorder.data == [1]
+    assert bus.stats().unrouted == 1
+
+
+def test_queued_deliveries_outlive_the_subscription(bench: Bench) -> None:
+    """What was published before cancel is delivered after it."""
+    bus, recorder = bench.bus(), Recorder()
+    gate = bench.hold(bus)
+    with bus.subscribe("a", recorder):
+        bus.publish(Event("a", 1))
+    bus.publish(Event("a", 2))
+    gate.open()
+    assert bus.flush(HANG)
+    assert recorder.data == [1]
+
+
+def test_handler_may_cancel_itself(bench: Bench) -> None:
+    """Once it has, it is not called again."""
+    bus, recorder = bench.bus(), Recorder()
+
+    def once(event: Event) -> None:
+        recorder(event)
+        subscription.cancel()
+
+    subscription = bus.subscribe("a", once)
+    bus.publish(Event("a", 1))
+    assert bus.flush(HANG)
+    bus.publish(Event("a", 2))
+    assert bus.flush(HANG)
+    assert recorder.data == [1]
+
+
+def test_publish_after_subscribe_is_received(bench: Bench, frequent_switches: None) -> None:
+    """Threads publish while subscriptions come and go; who saw that one came, is received."""
+    bus = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK)
+    phase: list[tuple[int, str]] = [(-1, "off")]
+    owed: set[tuple[int, int]] = set()
+    got: set[tuple[int, int]] = set()
+    done = threading.Event()
+
+    def publish(number: int) -> None:
+        serial = number
+        while not done.is_set():
+            before = phase[0]
+            bus.publish(Event("a", (before[0], serial)))
+            if before[1] == "on" and phase[0] == before:
+                owed.add((before[0], serial))
+            serial += 4
+
+    def churn(_: int) -> None:
+        for turn in range(400):
+            phase[0] = (turn, "subscribing")
+            subscription = bus.subscribe("a", lambda event: got.add(event.data))
+            phase[0] = (turn, "on")
+            bus.publish(Event("other"))
+            phase[0] = (turn, "cancelling")
+            subscription.cancel()
+            phase[0] = (turn, "off")
+            bus.publish(Event("other"))
+        done.set()
+
+    run_together(4, lambda n: churn(n) if n == 3 else publish(n))
+    assert bus.flush(HANG)
+    assert owed, "no publish fell into a subscription: the test tests nothing"
+    assert not owed - got
+
+
+def test_publish_after_cancel_is_not_received(bench: Bench, frequent_switches: None) -> None:
+    """With cancels only: who sees that cancel returned is never received."""
+    bus = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK)
+    for _ in range(100):
+        cancelled = threading.Event()
+        recorder = Recorder()
+        subscription = bus.subscribe("a", recorder)
+
+        def work(number: int) -> None:
+            if number == 0:
+                subscription.cancel()  # noqa: B023
+                cancelled.set()  # noqa: B023
+            for _ in range(20):
+                bus.publish(Event("a", cancelled.is_set()))  # noqa: B023
+
+        run_together(3, work)
+        assert bus.flush(HANG)
+        assert True not in recorder.data
+
+
+def test_subscribing_from_many_threads_loses_none(bench: Bench, frequent_switches: None) -> None:
+    """All subscriptions made at the same time receive the next event."""
+    bus, recorder = bench.bus(queue_size=400), Recorder()
+
+    def work(_: int) -> None:
+        for _ in range(50):
+            bus.publish(Event("other"))
+            bus.subscribe("a", recorder)
+
+    run_together(4, work)
+    assert bus.publish(Event("a"))
+    assert bus.flush(HANG)
+    assert len(recorder.events) == 200
+
+
+@pytest.mark.parametrize("wrong", [None, 1, b"a", ["a"], ("a", "b"), 1.5])
+def test_event_type_must_be_a_string_or_a_class(bench: Bench, wrong: Any) -> None:
+    """Anything else is a `TypeError` that shows it; nothing was subscribed."""
+    bus = bench.bus()
+    with pytest.raises(TypeError, match="event_type must be"):
+        bus.subscribe(wrong, print)
+    with pytest.raises(TypeError, match="event_type must be"):
+        bus.on("a", wrong)
+    bus.publish(Event("a"))
+    assert bus.stats().unrouted == 1
+
+
+def test_event_type_must_not_be_empty(bench: Bench) -> None:
+    """An empty string matches no event."""
+    with pytest.raises(ValueError, match="event_type"):
+        bench.bus().subscribe("", print)
+    with pytest.raises(ValueError, match="event_type"):
+        bench.bus().on("")
+
+
+def test_on_needs_a_type(bench: Bench) -> None:
+    """`@bus.on()` and `@bus.on` are mistakes that are told at once."""
+    with pytest.raises(TypeError):
+        bench.bus().on()
+    with pytest.raises(TypeError):
+        bench.bus().on(print)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "print", []])
+def test_handler_must_be_callable(bench: Bench, wrong: Any) -> None:
+    """Anything else is a `TypeError` that shows it."""
+    with pytest.raises(TypeError, match="handler must be"):
+        bench.bus().subscribe("a", wrong)
+    with pytest.raises(TypeError, match="handler must be"):
+        bench.bus().on("a", "b")(wrong)
+
+
+async def _coroutine(event: Any) -> None:
+    """Would never be awaited."""
+
+
+class _AsyncCallable:
+    async def __call__(self, event: Any) -> None:
+        """Would never be awaited."""
+
+
+@pytest.mark.parametrize("wrong", [_coroutine, functools.partial(_coroutine), _AsyncCallable()])
+def test_coroutine_functions_are_refused(bench: Bench, wrong: Any) -> None:
+    """A handler that only makes a coroutine would do nothing, silently."""
+    with pytest.raises(TypeError, match="coroutine"):
+        bench.bus().subscribe("a", wrong)
+
+
+class _NoSubclasses(type):
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        raise TypeError("not this one")
+
+
+def test_class_that_cannot_be_asked_for_subclasses_is_refused(bench: Bench) -> None:
+    """It would otherwise make every publish of every other event fail."""
+    bus = bench.bus()
+    odd = _NoSubclasses("odd", (), {})
+    with pytest.raises(TypeError):
+        bus.subscribe(odd, print)
+    assert bus.publish(Event("a"))

@@ -1,0 +1,1 @@
+"""What real tools print, shortened; names and paths changed, shapes not."""
