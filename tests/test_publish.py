@@ -2,11 +2,10 @@
 
 import queue
 from collections.abc import Iterator
-from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, assert_balance, run_together
+from conftest import HANG, Bench, Recorder
 
 from brummerbus import (
     BackpressurePolicy,
@@ -14,8 +13,6 @@ from brummerbus import (
     BusError,
     Event,
     EventBus,
-    EventBusConfig,
-    EventType,
     Priority,
     QueueFull,
 )

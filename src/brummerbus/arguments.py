@@ -1,7 +1,35 @@
-"""Checks of arguments that several calls share."""
+"""Checks of arguments that several modules share; each message names argument, value and range."""
 
-from math import isnan
 from typing import Any
+
+
+def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as a plain int.
+
+    Raises:
+        TypeError: It is not an int; a bool counts as none here, being a slip in practice.
+        ValueError: It is below `low`, or above `high`.
+    """
+    wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int {wanted}, got {shown(value)}")
+    if value < low or (high is not None and value > high):
+        raise ValueError(f"{name} must be an int {wanted}, got {shown(value)}")
+    return int(value)
+
+
+def shown(value: object) -> str:
+    """Return a value's `repr` for an error message, short and whatever the value does.
+
+    The message must name the argument even when `repr` fails, as it does for an int of more
+    than `sys.get_int_max_str_digits()` digits.
+    """
+    try:
+        text = repr(value)
+    except Exception:
+        digits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
+        text = f"<{type(value).__name__}{digits}>"
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def check_timeout(name: str, value: Any) -> float:
@@ -12,13 +40,13 @@ def check_timeout(name: str, value: Any) -> float:
         ValueError: It is negative or not a number (NaN).
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    if isnan(value) or value < 0:
-        raise ValueError(f"{name} must be at least 0 seconds, got {value!r}")
+        raise TypeError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
+    if not value >= 0:  # NaN is not, either
+        raise ValueError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
     return float(value) if value < 1e18 else float("inf")
 
 
-def check_hook(name: str, value: Any) -> None:
+def check_hook(name: str, value: object) -> None:
     """Raise `TypeError` unless the hook is callable or None."""
     if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable or None, got {value!r}")
+        raise TypeError(f"{name} must be callable or None, got {shown(value)}")

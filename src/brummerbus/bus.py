@@ -1,13 +1,13 @@
 """The event bus: subscribe, publish, flush, stop, look."""
 
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
-from brummerbus import ring as c
-from brummerbus.arguments import check_hook, check_timeout
+from brummerbus.arguments import check_hook, check_timeout, shown
 from brummerbus.config import EventBusConfig
 from brummerbus.errors import BusError
 from brummerbus.events import Event
@@ -65,7 +65,7 @@ class EventBus:
         **overrides: Any,
     ) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"name must be a string, got {name!r}")
+            raise TypeError(f"name must be a string, got {shown(name)}")
         check_hook("on_error", on_error)
         check_hook("on_drop", on_drop)
         self._config = _configure(config, overrides)
@@ -256,15 +256,16 @@ class EventBus:
             TypeError, ValueError: `drain` is no bool; `timeout` is no number, or negative.
         """
         if not isinstance(drain, bool):
-            raise TypeError(f"drain must be True or False, got {drain!r}")
+            raise TypeError(f"drain must be True or False, got {shown(drain)}")
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         self._closed = True
         return self._pool.stop(drain=drain, timeout=limit)
 
     def stats(self) -> BusStats:
         """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
-        snapshot = self._pool.ring.snapshot(c.MAX_KINDS, self._config.workers)
-        return bus_stats(snapshot, dict(self._publisher.kinds))
+        kinds = self._publisher.kinds.copy()
+        snapshot = self._pool.ring.snapshot(max(kinds.values()) + 1, self._config.workers)
+        return bus_stats(snapshot, kinds)
 
     @property
     def closed(self) -> bool:
@@ -302,9 +303,9 @@ class EventBus:
     ) -> None:
         self.stop(timeout=self._config.shutdown_timeout)
 
-    def __del__(self) -> None:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         pool = getattr(self, "_pool", None)
-        if pool is not None:
+        if pool is not None and not is_finalizing():  # after the end there is nothing to retire
             pool.retire()
 
     def __repr__(self) -> str:
@@ -318,9 +319,9 @@ class EventBus:
             return None
         top = self._config.priority_levels
         if isinstance(priority, bool) or not isinstance(priority, int):
-            raise TypeError(f"priority must be an int from 1 to {top}, got {priority!r}")
+            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
         if not 1 <= priority <= top:
-            raise ValueError(f"priority must be from 1 to {top}, got {priority!r}")
+            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
         return int(priority)
 
 
@@ -330,7 +331,7 @@ def _check_limit(timeout: Any) -> float | None:
 
 def _configure(config: Any, overrides: dict[str, Any]) -> EventBusConfig:
     if config is not None and not isinstance(config, EventBusConfig):
-        raise TypeError(f"config must be an EventBusConfig, got {config!r}")
+        raise TypeError(f"config must be an EventBusConfig, got {shown(config)}")
     known = [field.name for field in fields(EventBusConfig)]
     for name in overrides:
         if name not in known:

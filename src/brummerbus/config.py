@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, NoReturn
 
+from brummerbus.arguments import check_int, shown
 from brummerbus.backpressure import BackpressurePolicy
 from brummerbus.events import EventType, Priority
 from brummerbus.sizing import (
     available_cores,
     calculate_optimal_workers,
     calculate_queue_size,
-    check_int,
     choose_preset,
     is_ci,
     is_high_performance,
     is_low_memory,
-    shown,
 )
 
 MAX_WORKERS = 1024

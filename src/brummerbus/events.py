@@ -6,6 +6,8 @@ from enum import Enum, IntEnum
 from time import time
 from typing import Any, NoReturn
 
+from brummerbus.arguments import shown
+
 _next_id: Callable[[], int] = itertools.count(1).__next__
 """Draws the next event id. `count.__next__` is one C call, hence atomic under the GIL."""
 
@@ -71,7 +73,7 @@ class Event:
         if not type:
             raise ValueError("type must be a non-empty string, got ''")
         if not isinstance(source, str):
-            raise TypeError(f"source must be a string, got {source!r}")
+            raise TypeError(f"source must be a string, got {shown(source)}")
         _set_type(self, type)
         _set_data(self, data)
         _set_source(self, source)
@@ -100,5 +102,5 @@ _set_timestamp = Event.__dict__["timestamp"].__set__
 def _plain(type: object) -> str:
     """Return the plain string of a string subclass, such as an `EventType`."""
     if not isinstance(type, str):
-        raise TypeError(f"type must be a string, got {type!r}")
+        raise TypeError(f"type must be a string, got {shown(type)}")
     return str.__str__(type)

@@ -107,12 +107,18 @@ class Publisher:
         source = iter(events)
         accepted = 0
         try:
-            while some := list(islice(source, BATCH)):
-                accepted += self._publish_batch(some, priority, timeout)
+            while True:
+                # A new list lets go of the last batch before the source is asked for more.
+                some: list[Any] = []
+                try:
+                    some.extend(islice(source, BATCH))
+                finally:  # what came before the source failed is published, as in a loop
+                    accepted += self._publish_batch(some, priority, timeout) if some else 0
+                if not some:
+                    return accepted
         except QueueFull as full:
             full.accepted += accepted
             raise
-        return accepted
 
     def _publish_batch(self, events: list[Any], priority: int | None, timeout: float | None) -> int:
         def find(event: Any) -> tuple[Route, Recipients]:

@@ -17,6 +17,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any
 
+from brummerbus.arguments import shown
 from brummerbus.config import EventBusConfig
 from brummerbus.events import Event, Priority
 from brummerbus.ring import MAX_KINDS, Ring
@@ -182,10 +183,12 @@ class Router:
         own = getattr(cls, "priority", None)
         if isinstance(own, int) and not isinstance(own, bool):
             if own < 1:
-                raise ValueError(f"{cls.__qualname__}.priority must be at least 1, got {own!r}")
+                raise ValueError(
+                    f"{cls.__qualname__}.priority must be at least 1, got {shown(own)}"
+                )
             return min(int(own), levels)
         table = self._config.priorities
-        entry = table.get(name) if name is not None else table.get(cls)
+        entry = table.get(cls if name is None else name, table.get(cls))
         return min(int(Priority.MEDIUM if entry is None else entry), levels)
 
     def _kind(self, name: str) -> int:
@@ -214,7 +217,7 @@ def check_event_type(event_type: Any) -> str | type:
             raise TypeError(f"event_type {event_type!r} cannot be asked for subclasses: {error}")
         return event_type
     if not isinstance(event_type, str):
-        raise TypeError(f"event_type must be a string, a glob or a class, got {event_type!r}")
+        raise TypeError(f"event_type must be a string, a glob or a class, got {shown(event_type)}")
     if not event_type:
         raise ValueError("event_type must be a non-empty string or a class, got ''")
     return str(event_type.value if isinstance(event_type, Enum) else event_type)
@@ -223,10 +226,12 @@ def check_event_type(event_type: Any) -> str | type:
 def check_handler(handler: Any) -> None:
     """Raise `TypeError` unless the handler is a callable that does its work when called."""
     if not callable(handler):
-        raise TypeError(f"handler must be callable, got {handler!r}")
+        raise TypeError(f"handler must be callable, got {shown(handler)}")
     call = getattr(handler, "__call__", None)  # noqa: B004, of an object with an async one
     if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
-        raise TypeError(f"handler must be a plain function, got the coroutine function {handler!r}")
+        raise TypeError(
+            f"handler must be a plain function, got the coroutine function {shown(handler)}"
+        )
 
 
 def _matcher(event_type: str | type) -> Callable[[type, str | None], bool]:

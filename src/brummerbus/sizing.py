@@ -8,6 +8,7 @@ and how it came about.
 
 from typing import NamedTuple
 
+from brummerbus.arguments import check_int, shown
 from brummerbus.machine import (
     available_cores,
     available_memory,
@@ -212,35 +213,6 @@ def choose_preset(
         workers = min(cores * HIGH_PERFORMANCE_FACTOR, MOST_WORKERS)
         return Preset("high_performance", workers, HIGH_PERFORMANCE_QUEUE_FACTOR)
     return Preset("default", workers, QUEUE_FACTOR)
-
-
-def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
-    """Return `value` as a plain int.
-
-    Raises:
-        TypeError: It is not an int; a bool counts as none here, being a slip in practice.
-        ValueError: It is below `low`, or above `high`.
-    """
-    wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int {wanted}, got {shown(value)}")
-    if value < low or (high is not None and value > high):
-        raise ValueError(f"{name} must be an int {wanted}, got {shown(value)}")
-    return int(value)
-
-
-def shown(value: object) -> str:
-    """Return a value's `repr` for an error message, short and whatever the value does.
-
-    The message must name the argument even when `repr` fails, as it does for an int of more
-    than `sys.get_int_max_str_digits()` digits.
-    """
-    try:
-        text = repr(value)
-    except Exception:
-        digits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
-        text = f"<{type(value).__name__}{digits}>"
-    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _factor(workload: object) -> float:

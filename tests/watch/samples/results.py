@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Test runs as pytest, unittest, go, cargo, TAP producers and jest print them."""
 
 PYTEST = """\

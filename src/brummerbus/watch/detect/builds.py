@@ -4,6 +4,7 @@ import re
 
 from brummerbus.watch.payloads import BuildEvent, LogLine
 
+# The first that fits counts.
 _RULES: tuple[tuple[str, str, str], ...] = (
     ("make", "failed", r"g?make(?:\[\d+\])?: \*\*\* .+"),
     ("make", "started", r"g?make(?:\[\d+\])?: Entering directory .+"),
@@ -12,6 +13,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "finished",
         r"g?make(?:\[\d+\])?: (?:Leaving directory|Nothing to be done|.* is up to date).*",
     ),
+    ("pip", "progress", r"\s*Downloading \S+\.(?:whl|tar\.gz|zip).*"),
     ("cargo", "started", r"\s+(?:Compiling|Checking|Documenting) \S+ v\d\S*.*"),
     ("cargo", "progress", r"\s+(?:Downloading|Downloaded|Updating|Fresh|Running|Locking) \S.*"),
     ("cargo", "finished", r"\s+Finished .*target\(s\) in .+"),
@@ -36,7 +38,6 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ("pip", "progress", r"\s*Building wheel for \S+ .*: finished with status 'done'"),
     ("pip", "failed", r"\s*Building wheel for \S+ .*: finished with status 'error'"),
     ("pip", "progress", r"Installing collected packages: .+|Requirement already satisfied: .+"),
-    ("pip", "progress", r"\s*Downloading \S+\.(?:whl|tar\.gz|zip).*"),
     ("pip", "finished", r"Successfully (?:installed|built|uninstalled) \S+.*"),
     ("pip", "failed", r"error: subprocess-exited-with-error"),
     (

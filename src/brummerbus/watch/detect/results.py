@@ -13,13 +13,13 @@ Results = tuple[list[TestResult], bool]
 
 _PYTEST_STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
 _PYTEST_LINE = re.compile(
-    rf"(?P<name>[^\s:]+(?:\.py)?::.+?) {_PYTEST_STATUS}(?: \(.*\))?\s*(?:\[\s*\d+%\])?\s*$"
+    rf"(?P<name>[^\s:]+\.\w+::.+?) {_PYTEST_STATUS}(?: \(.*\))?\s*(?:\[\s*\d+%\])?\s*$"
 )
 _PYTEST_WORKER = re.compile(
     rf"\[gw\d+\](?: \[\s*\d+%\])? {_PYTEST_STATUS} (?P<name>\S+?::.+?)(?P<detail>)\s*$"
 )
 _PYTEST_SUMMARY = re.compile(
-    rf"{_PYTEST_STATUS} (?P<name>[^\s:]+::.+?|\S+\.py)(?: - (?P<detail>.*))?$"
+    rf"{_PYTEST_STATUS} (?P<name>[^\s:]+\.\w+::.+?|\S+\.py)(?: - (?P<detail>.*))?$"
 )
 _PYTEST_START = re.compile(r"=+ test session starts =+")
 _PYTEST_HEADING = re.compile(

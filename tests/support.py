@@ -1,0 +1,174 @@
+"""Helpers of the tests that interrupt, fork, exit and start processes."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import HANG, Gate, assert_balance, poll
+
+from brummerbus import Event, EventBus, QueueFull
+
+PREAMBLE = """
+import atexit, os, signal, sys, threading, time
+from brummerbus import *
+from brummerbus import ring
+
+def bus_of(**settings):
+    return EventBus(**{"workers": 1, "queue_size": 10, "publish_timeout": 0, **settings})
+
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+
+class Gate:
+    def __init__(self):
+        self.entered, self.opened = threading.Semaphore(0), threading.Event()
+    def __call__(self, event):
+        self.entered.release()
+        assert self.opened.wait(60)
+"""
+
+
+class Ended(NamedTuple):
+    """How a Python process ended."""
+
+    code: int
+    lines: list[str]
+    err: str
+    seconds: float
+
+
+def program(code: str) -> str:
+    """Return a program's text, with the imports and helpers that all of them use before it."""
+    return PREAMBLE + textwrap.dedent(code)
+
+
+def start_python(code: str, **options: Any) -> "subprocess.Popen[str]":
+    """Start a Python process whose output is read through pipes."""
+    return subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", "-c", program(code)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def ended(process: "subprocess.Popen[str]", began: float, limit: float = HANG) -> Ended:
+    """Wait for a process and return how it ended; one that hangs is killed and fails the test."""
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        pytest.fail(f"the process hangs; it had said {out!r} and {err!r}")
+    return Ended(process.returncode, out.splitlines(), err, monotonic() - began)
+
+
+def run_python(code: str, limit: float = HANG) -> Ended:
+    """Run a program to its end."""
+    began = monotonic()
+    return ended(start_python(code), began, limit)
+
+
+def run_file(path: Path, limit: float = HANG) -> Ended:
+    """Run a script from a file, as `multiprocessing` needs it to start from anew."""
+    began = monotonic()
+    command = [sys.executable, str(path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return ended(process, began, limit)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Fork, run `work` in the child and return its exit code: 0 if it raised nothing."""
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException as error:  # noqa: BLE001, RUF100
+            os.write(2, f"in the child: {error!r}\n".encode())
+        finally:
+            os._exit(code)
+    return wait_for_child(pid)
+
+
+def wait_for_child(pid: int) -> int:
+    """Return the exit code of a child; one that hangs is killed and fails the test."""
+    status: list[int] = []
+
+    def gone() -> bool:
+        done, code = os.waitpid(pid, os.WNOHANG)
+        status.extend([code] if done else [])
+        return bool(done)
+
+    try:
+        poll(gone)
+    except AssertionError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        pytest.fail("the child hangs")
+    return os.waitstatus_to_exitcode(status[0])
+
+
+def table_of(bus: EventBus) -> dict[int, Any]:
+    """Return the deliveries that the bus keeps for its ring."""
+    return bus._pool.table
+
+
+def offer(bus: EventBus, event: Any) -> None:
+    """Publish without waiting, whatever the policy makes of it."""
+    with contextlib.suppress(QueueFull):
+        bus.publish(event, timeout=0)
+
+
+def assert_at_rest(bus: EventBus) -> None:
+    """Check that a flush ends, the books balance, and nothing is kept."""
+    assert bus.flush(HANG)
+    stats = bus.stats()
+    assert_balance(stats)
+    assert (stats.queued, stats.running) == (0, 0)
+    assert table_of(bus) == {}
+
+
+class Turnstile:
+    """Holds the one worker of a bus in a handler, again and again."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self._gate = Gate()
+        self._held = False
+        bus.subscribe("hold", self._gate)
+
+    def hold(self, filled: int = 0) -> None:
+        """Hold the worker, and put so many deliveries into the queue, which was empty."""
+        assert self._bus.flush(HANG)
+        assert self._bus.publish(Event("hold"), timeout=HANG)
+        self._gate.wait_entered()
+        self._held = True
+        for _ in range(filled):
+            assert self._bus.publish(Event("fill"))
+        assert self._bus.depth == filled
+
+    def let_go(self) -> None:
+        """Let the worker go on."""
+        if self._held:
+            self._held = False
+            self._gate.let_through()
+
+    def assert_whole(self) -> None:
+        """Check that no slot was lost: held, the bus fills to its capacity; let go, it empties."""
+        room = self._bus.config.queue_size
+        for _ in range(room + 2):
+            offer(self._bus, Event("fill"))
+        assert self._bus.depth == room
+        self.let_go()
+        assert_at_rest(self._bus)

@@ -1,0 +1,231 @@
+"""How long publish waits for room: until there is some, at most its timeout, once a congestion."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Gate, InThread, Recorder, run_together
+
+from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
+
+REFUSING = [BackpressurePolicy.DROP_NEWEST, BackpressurePolicy.REJECT]
+WAIT = 0.3
+"""A publish_timeout that can be told from no wait at all."""
+
+
+def brim(bench: Bench, **settings: Any) -> tuple[EventBus, Gate]:
+    """Return a bus whose workers are held and whose queue is full of events of the type `a`."""
+    bus = bench.bus(**{"queue_size": 2, "policy": BackpressurePolicy.REJECT, **settings})
+    gate = bench.hold(bus)
+    bus.subscribe("a", gate)
+    for _ in range(bus.config.queue_size):
+        assert bus.publish(Event("a"))
+    return bus, gate
+
+
+def took(call: Callable[[], object]) -> float:
+    """Return how long a call took that may find no room."""
+    began = monotonic()
+    with suppress(QueueFull):
+        call()
+    return monotonic() - began
+
+
+def test_publish_that_finds_room_does_not_wait(bench: Bench) -> None:
+    """However long the timeout."""
+    bus = bench.bus(publish_timeout=HANG)
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a"))
+    assert bus.publish(Event("a"), timeout=HANG)
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("explicit", [True, False], ids=["explicit", "configured"])
+def test_publish_waits_for_room(bench: Bench, policy: BackpressurePolicy, explicit: Any) -> None:
+    """It sleeps until a worker frees a place, and then nothing gives way."""
+    bus, gate = brim(bench, policy=policy, publish_timeout=0 if explicit else HANG)
+    options = {"timeout": HANG} if explicit else {}
+    call = InThread(lambda: bus.publish(Event("a"), **options))
+    call.wait_in_line()
+    gate.let_through()
+    assert call.result() is True
+    stats = bus.stats()
+    assert (stats.queued, stats.dropped) == (2, 0)
+
+
+def test_publish_many_waits_for_room(bench: Bench) -> None:
+    """Each event of the batch has its turn."""
+    bus, gate = brim(bench, publish_timeout=HANG)
+    call = InThread(lambda: bus.publish_many(Event("a") for _ in range(20)))
+    call.wait_in_line()
+    gate.open()
+    assert call.result() == 20
+    assert bus.flush(HANG)
+    assert bus.stats().processed == 23
+
+
+def test_publisher_with_many_deliveries_gets_all_its_room(bench: Bench) -> None:
+    """Those behind it in the line do not take it away piece by piece."""
+    bus, gate = brim(bench, queue_size=3, publish_timeout=HANG)
+    recorder = Recorder()
+    for _ in range(3):
+        bus.subscribe("wide", recorder)
+    wide = InThread(lambda: bus.publish(Event("wide")))
+    wide.wait_in_line()
+    narrow = InThread(lambda: bus.publish(Event("a")))
+    narrow.wait_in_line()
+    gate.let_through(2)
+    gate.wait_entered(2)
+    assert bus.depth == 1
+    gate.open()
+    assert wide.result() is True
+    assert narrow.result() is True
+    assert bus.flush(HANG)
+    assert len(recorder.events) == 3
+
+
+def test_line_is_first_come_first_served(bench: Bench) -> None:
+    """Publishers get room in the order in which they began to wait."""
+    bus, gate = brim(bench, queue_size=1, publish_timeout=HANG)
+    recorder = Recorder()
+    bus.subscribe("b", recorder)
+    calls = []
+    for number in range(6):
+        calls.append(InThread(lambda n=number: bus.publish(Event("b", n))))
+        calls[-1].wait_in_line()
+    gate.open()
+    assert all(call.result() for call in calls)
+    assert bus.flush(HANG)
+    assert recorder.data == list(range(6))
+
+
+@pytest.mark.parametrize("policy", REFUSING)
+@pytest.mark.parametrize("explicit", [True, False], ids=["explicit", "configured"])
+def test_publish_without_room_waits_its_timeout(
+    bench: Bench, policy: BackpressurePolicy, explicit: Any
+) -> None:
+    """Not less; then the policy applies."""
+    bus, _ = brim(bench, policy=policy, publish_timeout=HANG if explicit else WAIT)
+    options = {"timeout": WAIT} if explicit else {}
+    assert took(lambda: bus.publish(Event("a"), **options)) >= WAIT * 0.99
+    assert bus.stats().dropped == 1
+
+
+@pytest.mark.parametrize("policy", REFUSING)
+def test_stuck_handlers_cost_one_wait_and_not_one_an_event(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """After a wait in vain further publishes apply the policy at once, whoever makes them."""
+    bus, _ = brim(bench, policy=policy, publish_timeout=WAIT)
+    took(lambda: bus.publish(Event("a")))
+    assert sum(took(lambda: bus.publish(Event("a"))) for _ in range(200)) < 200 * WAIT / 10
+    began = monotonic()
+    run_together(8, lambda _: [took(lambda: bus.publish(Event("a"))) for _ in range(25)])
+    assert monotonic() - began < 25 * WAIT / 2
+    assert bus.stats().dropped == 401
+
+
+def test_publish_many_into_a_stuck_bus_costs_one_wait(bench: Bench) -> None:
+    """Not one for each of its events."""
+    bus, _ = brim(bench, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=WAIT)
+    elapsed = took(lambda: bus.publish_many(Event("a") for _ in range(200)))
+    assert WAIT * 0.99 <= elapsed < 200 * WAIT / 10
+
+
+@pytest.mark.parametrize("policy", [BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_LOWEST])
+def test_room_made_by_eviction_does_not_end_a_congestion(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """Only a worker that frees a place shows that waiting is of use again."""
+    bus, _ = brim(bench, policy=policy, publish_timeout=WAIT, queue_size=100)
+    bus.subscribe("urgent", Recorder())
+    began = monotonic()
+    for _ in range(50):
+        assert bus.publish(Event("urgent"), priority=3)
+    assert WAIT * 0.99 <= monotonic() - began < 50 * WAIT / 4
+    assert bus.stats().dropped == 50
+
+
+def test_wait_is_paid_again_after_a_worker_has_freed_a_place(bench: Bench) -> None:
+    """Each congestion costs its own wait."""
+    bus, gate = brim(bench, publish_timeout=WAIT)
+    for _ in range(2):
+        assert took(lambda: bus.publish(Event("a"))) >= WAIT * 0.99
+        gate.let_through()
+        gate.wait_entered()
+        assert bus.publish(Event("a"))
+
+
+def test_wait_that_was_rewarded_starts_no_congestion(bench: Bench) -> None:
+    """The next publish waits as well."""
+    bus, gate = brim(bench, publish_timeout=HANG)
+    for _ in range(3):
+        call = InThread(lambda: bus.publish(Event("a")))
+        call.wait_in_line()
+        gate.let_through()
+        assert call.result() is True
+
+
+def test_timeout_of_0_starts_no_congestion(bench: Bench) -> None:
+    """Who did not wait does not take the wait away from others."""
+    bus, gate = brim(bench, publish_timeout=HANG)
+    with pytest.raises(QueueFull):
+        bus.publish(Event("a"), timeout=0)
+    call = InThread(lambda: bus.publish(Event("a")))
+    call.wait_in_line()
+    gate.let_through()
+    assert call.result() is True
+
+
+@pytest.mark.parametrize("policy", [*REFUSING, BackpressurePolicy.DROP_OLDEST])
+def test_publish_timeout_of_0_never_waits(bench: Bench, policy: BackpressurePolicy) -> None:
+    """A thousand publishes into a stuck bus return; so do those with a timeout of 0."""
+    bus, _ = brim(bench, policy=policy, publish_timeout=0)
+    patient, _ = brim(bench, policy=policy, publish_timeout=HANG)
+    began = monotonic()
+    for _ in range(1000):
+        took(lambda: bus.publish(Event("a")) and policy is not BackpressurePolicy.DROP_OLDEST)
+        took(
+            lambda: (
+                patient.publish(Event("a"), timeout=0)
+                and policy is not BackpressurePolicy.DROP_OLDEST
+            )
+        )
+    assert monotonic() - began < HANG
+    assert bus.stats().dropped == patient.stats().dropped == 1000
+
+
+@pytest.mark.parametrize("publishers", [1, 5])
+def test_slow_handlers_pace_the_publisher(bench: Bench, publishers: int) -> None:
+    """Handlers slower than publishers, but faster than the timeout, lose nothing by default."""
+    bus = bench.bus(publish_timeout=HANG / 3, policy=BackpressurePolicy.DROP_OLDEST, queue_size=4)
+    recorder = Recorder()
+
+    def slow(event: Event) -> None:
+        recorder(event)
+        sum(range(10_000))
+
+    bus.subscribe("a", slow)
+    run_together(publishers, lambda n: [bus.publish(Event("a", (n, i))) for i in range(100)])
+    assert bus.flush(HANG)
+    assert bus.stats().dropped == 0
+    assert len(set(recorder.data)) == len(recorder.data) == publishers * 100
+
+
+def test_publisher_in_line_is_told_that_the_bus_closes(bench: Bench) -> None:
+    """It was never published: `BusClosed`, not counted, not kept."""
+    bus, gate = brim(bench, policy=BackpressurePolicy.BLOCK)
+    calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
+    for call in calls:
+        call.wait_in_line()
+    stop = InThread(lambda: bus.stop(timeout=HANG))
+    for call in calls:
+        with pytest.raises(BusClosed):
+            call.result()
+    gate.open()
+    assert stop.result() is True
+    stats = bus.stats()
+    assert (stats.published, stats.processed, stats.dropped) == (3, 3, 0)
+    assert not bus._table

@@ -1,0 +1,261 @@
+"""KeyboardInterrupt before each opcode that a call executes in the package.
+
+A tracer counts the opcodes in the package's files and raises before the k-th; k goes up until the
+call comes through untouched. After each strike the bus has to be whole. A real signal strikes
+only between some opcodes, so this is stricter than life.
+"""
+
+import sys
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, assert_balance
+from support import Turnstile, assert_at_rest, table_of
+
+import brummerbus
+from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+
+PACKAGE = str(Path(brummerbus.__file__).parent)
+LIMIT = 20_000
+"""Opcodes of one call, far more than any has; a call that never comes through is a failure."""
+
+POLICIES = list(BackpressurePolicy)
+PRIORITIES = {"fill": 1, "one": 2, "three": 2, "many": 2}
+SETTINGS: dict[str, Any] = {
+    "queue_size": 5,
+    "priorities": PRIORITIES,
+    "monitoring": False,
+    "on_drop": lambda event, subscription, reason: None,
+}
+
+
+class Strike:
+    """A tracer that raises KeyboardInterrupt before the k-th opcode in the package."""
+
+    def __init__(self, k: int) -> None:
+        self._left = k
+        self.where = ""
+
+    def __call__(self, frame: Any, event: str, arg: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event == "opcode":
+            self._left -= 1
+            if self._left == 0:
+                code = frame.f_code
+                self.where = f"{code.co_name}, line {frame.f_lineno}, opcode {frame.f_lasti}"
+                raise KeyboardInterrupt
+        return self
+
+
+def strike(k: int, call: Callable[[], object]) -> str:
+    """Make a call that is interrupted before its k-th opcode; where, or "" if it came through."""
+    tracer = Strike(k)
+    before = sys.gettrace()
+    try:
+        sys.settrace(tracer)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+    except KeyboardInterrupt:
+        assert tracer.where
+    except QueueFull:
+        assert not tracer.where, f"{tracer.where}: the interrupt was swallowed"
+    else:
+        assert not tracer.where, f"{tracer.where}: the interrupt was swallowed"
+    return tracer.where
+
+
+def strike_everywhere(
+    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
+) -> int:
+    """Strike each opcode of a call; how many there were."""
+    for k in count(1):
+        assert k < LIMIT
+        prepare()
+        where = strike(k, call)
+        try:
+            check()
+        except (AssertionError, BusError) as error:
+            raise AssertionError(f"struck before opcode {k} in {where}") from error
+        if not where:
+            return k - 1
+    raise AssertionError
+
+
+def bus_with_handlers(bench: Bench, policy: BackpressurePolicy, **settings: Any) -> EventBus:
+    """Make a bus with a subscription to "one" and "fill" and three to "three"."""
+    bus = bench.bus(**{**SETTINGS, "policy": policy, **settings})
+    for event_type in ("fill", "one", "three", "three", "three"):
+        bus.subscribe(event_type, lambda event: None)
+    return bus
+
+
+@pytest.mark.parametrize("wait", [0, 0.0003], ids=["at_once", "waiting"])
+@pytest.mark.parametrize("event_type", ["one", "three"])
+@pytest.mark.parametrize("filled", [0, 3, 5])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.value)
+def test_publish_interrupted_anywhere_leaves_the_bus_whole(
+    bench: Bench, policy: BackpressurePolicy, filled: int, event_type: str, wait: float
+) -> None:
+    """Whatever the policy, the room and the number of deliveries."""
+    bus = bus_with_handlers(bench, policy, publish_timeout=wait)
+    turnstile = Turnstile(bus)
+    timeout = wait if policy is BackpressurePolicy.BLOCK else None
+    opcodes = strike_everywhere(
+        lambda: turnstile.hold(filled),
+        lambda: bus.publish(Event(event_type), timeout=timeout),
+        turnstile.assert_whole,
+    )
+    assert opcodes > 20
+
+
+@pytest.mark.parametrize("filled", [0, 5])
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.value)
+def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
+    bench: Bench, policy: BackpressurePolicy, filled: int
+) -> None:
+    """With events of one, three and no deliveries, and too many for the queue."""
+    bus = bus_with_handlers(bench, policy)
+    turnstile = Turnstile(bus)
+    events = [Event(event_type) for event_type in ("one", "three", "nobody", "one", "three")]
+    opcodes = strike_everywhere(
+        lambda: turnstile.hold(filled),
+        lambda: bus.publish_many(events, timeout=0),
+        turnstile.assert_whole,
+    )
+    assert opcodes > 100
+
+
+def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(bench: Bench) -> None:
+    """While its route is made: for an event, a class, and an explicit priority."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    bus.subscribe(int, lambda number: None)
+    turnstile = Turnstile(bus)
+    names = count()
+
+    def prepare() -> None:
+        turnstile.hold()
+        bus.subscribe(f"new.{next(names)}", print).cancel()  # the cache of routes is forgotten
+
+    for call in (
+        lambda: bus.publish(Event("one")),
+        lambda: bus.publish(7),
+        lambda: bus.publish(Event("three"), priority=3),
+        lambda: bus.publish(Event(f"nobody.{next(names)}")),
+    ):
+        assert strike_everywhere(prepare, call, turnstile.assert_whole) > 100
+
+
+def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: Bench) -> None:
+    """CALLER_RUNS with handlers that fail, and with handlers that publish in turn."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.CALLER_RUNS, on_error=lambda *_: None)
+
+    def fail(event: Event) -> None:
+        raise ValueError
+
+    bus.subscribe("many", fail)
+    bus.subscribe("many", lambda event: bus.publish(Event("one")))
+    turnstile = Turnstile(bus)
+    opcodes = strike_everywhere(
+        lambda: turnstile.hold(5), lambda: bus.publish(Event("many")), turnstile.assert_whole
+    )
+    assert opcodes > 200
+
+
+@pytest.mark.parametrize("filled", [0, 5])
+def test_flush_interrupted_anywhere_leaves_the_bus_whole(bench: Bench, filled: int) -> None:
+    """While it waits in vain."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    turnstile = Turnstile(bus)
+    opcodes = strike_everywhere(
+        lambda: turnstile.hold(filled), lambda: bus.flush(0.0003), turnstile.assert_whole
+    )
+    assert opcodes > 20
+
+
+@pytest.mark.parametrize("filled", [0, 5])
+def test_stats_interrupted_anywhere_leave_the_bus_whole(bench: Bench, filled: int) -> None:
+    """They only look; with one level, to be brief."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT, priority_levels=1)
+    turnstile = Turnstile(bus)
+    opcodes = strike_everywhere(lambda: turnstile.hold(filled), bus.stats, turnstile.assert_whole)
+    assert opcodes > 100
+
+
+def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(bench: Bench) -> None:
+    """No event type receives what another does not, and the rest of the bus goes on."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    old, new = Event("one"), [Event("one"), Event("three")]
+    recorders: list[Recorder] = []
+
+    def prepare() -> None:
+        assert bus.publish(old)  # its route is known when the subscription comes
+        assert bus.flush(HANG)
+        recorders.append(Recorder())
+
+    def check() -> None:
+        assert bus.publish_many(new) == 2
+        assert_at_rest(bus)
+        assert recorders[-1].events in ([], new)
+        bus._subscriptions._table.popitem() if recorders[-1].events else None
+        bus.subscribe("x", print).cancel()
+
+    strike_everywhere(prepare, lambda: bus.subscribe("*", recorders[-1]), check)
+    assert recorders[-1].events == new
+
+
+def test_cancel_interrupted_anywhere_can_be_made_again(bench: Bench) -> None:
+    """Interrupted, it may have been done or not; then it is."""
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    recorder = Recorder()
+    subscriptions = []
+
+    def prepare() -> None:
+        subscriptions.append(bus.subscribe("one", recorder))
+        assert bus.publish(Event("one"))
+        assert bus.flush(HANG)
+        recorder.events.clear()
+
+    def check() -> None:
+        subscriptions[-1].cancel()
+        assert bus.publish(Event("one"))
+        assert_at_rest(bus)
+        assert recorder.events == []
+
+    assert strike_everywhere(prepare, lambda: subscriptions[-1].cancel(), check) > 5
+
+
+@pytest.mark.parametrize("drain", [True, False], ids=["draining", "dropping"])
+@pytest.mark.parametrize("state", ["idle", "held", "held_and_full"])
+def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, drain: bool) -> None:
+    """Then it ends all threads, and everything accepted is handled or counted as dropped."""
+    made: list[tuple[EventBus, Turnstile]] = []
+
+    def prepare() -> None:
+        bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+        made.append((bus, Turnstile(bus)))
+        if state != "idle":
+            made[-1][1].hold(5 if state == "held_and_full" else 0)
+
+    def check() -> None:
+        bus, turnstile = made[-1]
+        turnstile.let_go()
+        bus.stop(timeout=HANG)
+        stats = bus.stats()
+        assert_balance(stats)
+        assert (stats.queued, stats.running) == (0, 0)
+        assert table_of(bus) == {}
+        assert not any(thread.is_alive() for thread in bus._pool._threads)
+
+    timeout = HANG if state == "idle" else 0.0003
+    opcodes = strike_everywhere(
+        prepare, lambda: made[-1][0].stop(drain=drain, timeout=timeout), check
+    )
+    assert opcodes > 50

@@ -1,0 +1,132 @@
+"""The handler that looks into lines: on a real bus, with lines in any order."""
+
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from brummerbus import BackpressurePolicy, Event, EventBus
+from brummerbus.watch import finder as finder_module
+from brummerbus.watch.finder import Finder
+from brummerbus.watch.payloads import ErrorFound, LogLine
+
+from .samples import errors as samples
+
+PROCESSES = 6
+
+
+class Heard:
+    """All events of a bus but the lines."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self.events: list[Event] = []
+        for pattern in ("error.*", "test.*", "build.*"):
+            bus.subscribe(pattern, self.events.append)
+
+    @property
+    def errors(self) -> list[ErrorFound]:
+        """The errors among them."""
+        return [event.data for event in self.events if event.type == "error.detected"]
+
+
+def event(line: LogLine) -> Event:
+    return Event("log.line", line, source=line.process)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(
+    seed: int, make_lines: Callable
+) -> None:
+    """Several workers, both streams of several processes, shuffled, through a queue of 16."""
+    lines = [
+        line
+        for number in range(PROCESSES)
+        for stream in ("stdout", "stderr")
+        for line in make_lines(
+            samples.CHAINED + samples.TRACEBACK, process=f"p{number}", stream=stream
+        )
+    ]
+    random.Random(seed).shuffle(lines)
+    with EventBus(workers=4, queue_size=16, policy=BackpressurePolicy.BLOCK) as bus:
+        heard = Heard(bus)
+        finder = Finder(bus)
+        bus.subscribe("log.line", finder)
+        bus.publish_many([event(line) for line in lines])
+        assert bus.flush(30)
+        finder.finish()
+        assert bus.flush(30)
+    expected = {
+        (f"p{number}", stream, message)
+        for number in range(PROCESSES)
+        for stream in ("stdout", "stderr")
+        for message in ("RuntimeError: cannot load", "ZeroDivisionError: by zero")
+    }
+    assert len(heard.errors) == len(expected)
+    assert {(error.process, error.stream, error.message) for error in heard.errors} == expected
+
+
+def test_findings_are_published_under_their_types(make_lines: Callable) -> None:
+    text = "ERROR bad\n--- PASS: A (0.0s)\n--- FAIL: B (0.0s)\nmake: *** [all] Error 1\n"
+    with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
+        heard = Heard(bus)
+        finder = Finder(bus)
+        for line in make_lines(text):
+            finder(event(line))
+        finder.finish()
+        assert bus.flush(30)
+    assert sorted((found.type, found.source) for found in heard.events) == [
+        ("build.event", "api"),
+        ("error.detected", "api"),
+        ("test.failed", "api"),
+        ("test.passed", "api"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("on_its_way", "silence", "expected"),
+    [
+        (0, 1.0, ["KeyError: 'user'"]),
+        (1, 1.0, []),  # a line that was read but not handled yet may belong to the error
+        (0, 1e12, []),  # the lines of these tests are from 1970
+    ],
+)
+def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
+    on_its_way: int,
+    silence: float,
+    expected: list[str],
+    make_lines: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And at the end in any case, but once."""
+    monkeypatch.setattr(finder_module, "SETTLE", silence)
+    lines = make_lines(samples.LOGGED)
+    with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
+        heard, finder = Heard(bus), Finder(bus)
+        for line in lines:
+            finder(event(line))
+        finder.tick(lambda process, stream: len(lines) + on_its_way)
+        assert bus.flush(30)
+        assert [error.message for error in heard.errors] == expected
+        finder.finish()
+        assert bus.flush(30)
+        assert [error.message for error in heard.errors] == ["KeyError: 'user'"]
+
+
+def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang(
+    make_lines: Callable,
+) -> None:
+    """Every line is an error, on a queue that holds two deliveries."""
+    lines = make_lines("ERROR bad\n" * 2000)
+    seen = threading.Semaphore(0)
+    with EventBus(workers=2, queue_size=2, policy=BackpressurePolicy.BLOCK) as bus:
+        finder = Finder(bus)
+        bus.subscribe("log.line", finder)
+        bus.subscribe("error.detected", lambda _: seen.release())
+        bus.publish_many([event(line) for line in lines])
+        assert bus.flush(60)
+        finder.finish()
+        assert bus.flush(60)
+        stats = bus.stats()
+    assert stats.by_type["error.detected"].processed == 2000
+    assert (stats.dropped, stats.failed) == (0, 0)

@@ -1,0 +1,64 @@
+"""Plain lines, for where there is no terminal."""
+
+import io
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from brummerbus import Event
+from brummerbus.watch.payloads import ProcessExited, ProcessStarted
+from brummerbus.watch.plain import PlainPrinter
+
+NOON = time.mktime((2024, 5, 17, 12, 0, 7, 0, 0, -1))
+
+
+def test_a_line_has_a_time_a_name_and_its_text() -> None:
+    out = io.StringIO()
+    printer = PlainPrinter(out)
+    printer.on_process(Event("process.started", ProcessStarted("api", 7, "serve", NOON)))
+    printer.on_process(Event("process.exited", ProcessExited("api", 7, 3, 1.26, NOON + 1)))
+    assert (
+        out.getvalue()
+        == "12:00:07 api started, pid 7\n12:00:08 api exited with code 3 after 1.3 s\n"
+    )
+
+
+def test_lines_are_printed_in_their_order_though_handled_in_another(
+    make_lines: Callable,
+) -> None:
+    out = io.StringIO()
+    printer = PlainPrinter(out)
+    for line in reversed(make_lines("one\ntwo | 2\n\nfour\n")):
+        printer.on_line(Event("log.line", line))
+    printer.finish()
+    assert [line[9:] for line in out.getvalue().splitlines()] == [
+        "api | one",
+        "api | two | 2",
+        "api | ",
+        "api | four",
+    ]
+
+
+class Closed(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, *_: Any) -> int:
+        """Fail."""
+        raise BrokenPipeError
+
+    flush = write
+
+
+@pytest.mark.parametrize("flushed", [True, False])
+def test_a_reader_that_leaves_fails_no_handler(
+    flushed: bool,  # noqa: FBT001
+    make_lines: Callable,
+) -> None:
+    printer = PlainPrinter(Closed())
+    for line in make_lines("one\ntwo\n"):
+        if flushed:
+            printer.flush()
+        printer.on_line(Event("log.line", line))
+    printer.finish()

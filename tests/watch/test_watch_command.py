@@ -1,0 +1,325 @@
+"""`python -m brummerbus watch`, as its users run it: real processes, real signals."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import TIMEOUT, Watcher
+
+# What a process must do before it may be interrupted: say so, and the watcher says it too.
+WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"
+DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT
+
+
+def wait_for(process: subprocess.Popen[str], *parts: str) -> list[str]:
+    """Read a watcher's output until each part was in one of its lines."""
+    assert process.stdout is not None
+    missing, seen = set(parts), []
+    while missing:
+        line = process.stdout.readline()
+        assert line, f"ended before {missing}: {seen}"
+        seen.append(line)
+        missing -= {part for part in missing if part in line}
+    return seen
+
+
+def exact_bytes(watcher: Watcher, process: str, stream: str) -> bytes:
+    """Return a stream as the store has it."""
+    rows = watcher.rows(
+        "SELECT coalesce(raw, text), ending FROM lines WHERE process = ? AND stream = ?"
+        " ORDER BY number",
+        process,
+        stream,
+    )
+    return b"".join(
+        (body if isinstance(body, bytes) else body.encode()) + ending.encode()
+        for body, ending in rows
+    )
+
+
+class TestNothingIsLost:
+    """Whatever a process prints, every byte of it is in the store."""
+
+    @pytest.mark.parametrize(
+        ("output", "rows"),
+        [
+            (b"", 0),
+            (b"\n", 1),
+            (b"no newline", 1),
+            (b"one\r\ntwo\rthree\n\n", 3),
+            (b"\xff\xfe\x00\n\xc3", 2),
+            (b"x" * 5_000_000 + b"\nend", 2),
+            (b"line\n" * 30_000, 30_000),
+        ],
+        ids=["nothing", "newline", "no newline", "returns", "no utf-8", "5 MB", "flood"],
+    )
+    def test_the_store_has_every_byte(self, output: bytes, rows: int, watcher: Watcher) -> None:
+        (watcher.directory / "data").write_bytes(output)
+        source = "import sys; data = open('data', 'rb').read(); sys.stdout.buffer.write(data)"
+        command = watcher.script("write.py", source + "; sys.stderr.buffer.write(data)")
+        report = watcher.report("--", *command.split())
+        name = report["processes"][0]["name"]
+        assert exact_bytes(watcher, name, "stdout") == output
+        assert exact_bytes(watcher, name, "stderr") == output
+        assert report["balance"]["lines_read"] == report["balance"]["rows_stored"] == 2 * rows
+        assert report["balance"]["adds_up"]
+        assert report["by_type"].get("log.line", {}).get("dropped", 0) == 0
+
+    def test_a_process_that_dies_at_once_has_said_all_it_said(self, watcher: Watcher) -> None:
+        """What is in the pipe outlives it."""
+        source = "import os; os.write(1, b'a' * 60000); os.kill(os.getpid(), 9)"
+        report = watcher.report("--", sys.executable, "-c", source)
+        assert report["exit_code"] == 128 + 9
+        assert watcher.rows("SELECT length(text) FROM lines") == [(60000,)]
+
+    def test_several_floods_at_once_all_arrive(self, watcher: Watcher) -> None:
+        """More than the queue and the pipes can hold, from four processes and both streams."""
+        source = (
+            "import sys\n"
+            "for number in range(5000):\n"
+            "    print('out', number)\n"
+            "    print('err', number, file=sys.stderr)\n"
+        )
+        command = watcher.script("flood.py", source)
+        report = watcher.report(watcher.procfile(a=command, b=command, c=command, d=command))
+        assert report["balance"] == {
+            "lines_read": 40_000,
+            "rows_stored": 40_000,
+            "deliveries": dict.fromkeys(("store", "find", "count", "print"), 40_000),
+            "processed": 160_000,
+            "dropped": 0,
+            "failed": 0,
+            "adds_up": True,
+        }
+        for process in "abcd":
+            expected = "".join(f"err {number}\n" for number in range(5000))
+            assert exact_bytes(watcher, process, "stderr") == expected.encode()
+
+    def test_a_process_left_behind_does_not_keep_the_watcher(self, watcher: Watcher) -> None:
+        """It holds the pipe open; what was said before is kept."""
+        report = watcher.report(watcher.procfile(web="sleep 300 & echo $! && echo said"))
+        [process] = report["processes"]
+        [(pid,), (said,)] = watcher.rows("SELECT text FROM lines ORDER BY number")
+        subprocess.run(["kill", pid], check=True)
+        assert process["held_open"]
+        assert (process["exit_code"], said) == (0, "said")
+        assert report["run_time"] < 60
+
+
+class TestOutput:
+    """What is printed and written."""
+
+    def test_lines_are_printed_with_time_and_name(self, watcher: Watcher) -> None:
+        result = watcher.run("--", "sh", "-c", "echo one; echo two >&2")
+        lines = result.stdout.splitlines()
+        assert {line[9:] for line in lines if " | " in line} == {"sh | one", "sh | two"}
+        assert "it adds up" in lines[-2]
+        assert result.stderr == ""
+
+    def test_a_stream_s_lines_are_printed_in_order(self, watcher: Watcher) -> None:
+        result = watcher.run("--", "seq", "20000")
+        numbers = [int(line[15:]) for line in result.stdout.splitlines() if " seq | " in line]
+        assert numbers == list(range(1, 20_001))
+
+    def test_json_alone_is_on_standard_output(self, watcher: Watcher) -> None:
+        result = watcher.run("--json", "--", "echo", "hello")
+        assert json.loads(result.stdout)["target"] == "echo hello"
+        assert "echo | hello" in result.stderr
+
+    def test_reports_are_written_by_their_names(self, watcher: Watcher) -> None:
+        pytest.importorskip("matplotlib")
+        result = watcher.run("--report", "r.html", "--report", "r.json", "--", "true")
+        assert result.returncode == 0
+        assert (watcher.directory / "r.html").read_text().startswith("<!DOCTYPE html>")
+        assert json.loads((watcher.directory / "r.json").read_text())["exit_code"] == 0
+
+    def test_errors_and_tests_are_found_and_stored(self, watcher: Watcher) -> None:
+        """A traceback on standard error, tests on standard output, of one process."""
+        source = "print('--- PASS: A (0.0s)\\n--- FAIL: B (0.0s)')\n1 / 0\n"
+        report = watcher.report("--", *watcher.script("app.py", source).split())
+        assert (report["tests"]["passed"], report["tests"]["failed"]) == (1, 1)
+        assert [found["message"] for found in report["errors"]["found"]] == [
+            "ZeroDivisionError: division by zero"
+        ]
+        assert watcher.rows("SELECT stream, kind FROM errors") == [("stderr", "python")]
+        assert report["by_priority"]["3"]["processed"] > 0
+
+    def test_a_reader_that_leaves_does_no_harm(self, watcher: Watcher) -> None:
+        """As with `watch ... | head`: all is watched to the end, quietly."""
+        process = watcher.start("--", "seq", "50000")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(TIMEOUT) == 0
+        assert process.stderr.read() == ""
+        assert watcher.rows("SELECT count(*) FROM lines") == [(50_000,)]
+
+
+class TestExitCode:
+    """That of the process that failed first."""
+
+    def test_all_well_is_0(self, watcher: Watcher) -> None:
+        assert watcher.run(watcher.procfile(a="true", b="true")).returncode == 0
+
+    def test_the_first_to_fail_counts_not_the_first_in_the_file(self, watcher: Watcher) -> None:
+        """The first process waits for the second one's last act."""
+        slow = "until test -e gone; do sleep 0.02; done; sleep 0.3; exit 3"
+        procfile = watcher.procfile(slow=slow, quick="touch gone && exit 4", fine="true")
+        assert watcher.run(procfile).returncode == 4
+
+    def test_a_death_by_signal_is_128_and_its_number(self, watcher: Watcher) -> None:
+        assert watcher.run("--", "sh", "-c", "kill -TERM $$").returncode == 128 + 15
+
+    def test_a_command_runs_with_its_own_options(self, watcher: Watcher) -> None:
+        """Nothing behind the dashes is the watcher's."""
+        command = ("--", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--db", "--", "x")
+        assert "['--db', '--', 'x']" in watcher.run(*command).stdout
+
+
+class TestRefusals:
+    """One line, exit code 2, and nothing was started."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["missing"], "watch: missing: No such file or directory"),
+            ([], "watch: Procfile: No such file or directory"),
+            (
+                ["--", "no-such-command"],
+                "watch: no-such-command: command not found: no-such-command",
+            ),
+            (["--"], "watch: no command after '--'"),
+            (["--report", "r.txt", "--", "true"], "watch: --report: expected a name that ends in"),
+            (["--report", "no/r.html", "--", "true"], "watch: --report: no directory 'no'"),
+            (["--db", "no/log.db", "--", "true"], "watch: no/log.db: unable to open database file"),
+        ],
+    )
+    def test_it_is_said_in_one_line(
+        self, arguments: list[str], message: str, watcher: Watcher
+    ) -> None:
+        result = watcher.run(*arguments)
+        assert result.returncode == 2
+        assert result.stderr.startswith(message)
+        assert result.stderr.count("\n") == 1
+        assert result.stdout == ""
+
+    @pytest.mark.parametrize("bad", ["web serve", "web: no-such-command", "web: 'open"])
+    def test_one_bad_line_and_no_other_process_is_started(self, bad: str, watcher: Watcher) -> None:
+        (watcher.directory / "Procfile").write_text(f"first: touch started\n{bad}\n")
+        result = watcher.run("Procfile")
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+        assert not (watcher.directory / "started").exists()
+
+    def test_a_page_without_matplotlib_says_what_to_install(self, watcher: Watcher) -> None:
+        """Before anything is started, not when the work is done."""
+        source = (
+            "import sys; sys.modules['matplotlib'] = None\n"
+            "import importlib.util as u; find = u.find_spec\n"
+            "u.find_spec = lambda name, *a: None if name == 'matplotlib' else find(name, *a)\n"
+            "from brummerbus.__main__ import main\n"
+            "sys.exit(main(['watch', '--report', 'r.html', '--', 'touch', 'started']))\n"
+        )
+        result = subprocess.run(
+            [sys.executable, "-c", source],
+            cwd=watcher.directory,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+        assert result.returncode == 2
+        assert "pip install 'brummerbus[report]'" in result.stderr
+        assert not (watcher.directory / "started").exists()
+
+    def test_a_program_that_the_system_refuses_stops_the_others(self, watcher: Watcher) -> None:
+        """It is there and executable, so only starting it shows that it is no program."""
+        broken = watcher.directory / "broken"
+        broken.write_bytes(b"\x00\x01\x02")
+        broken.chmod(0o755)
+        result = watcher.run(watcher.procfile(web="sleep 300", bad="./broken", late="touch late"))
+        assert result.returncode == 2
+        assert "bad: cannot start: " in result.stderr
+        assert not (watcher.directory / "late").exists()
+
+    def test_options_behind_a_procfile_are_options(self, watcher: Watcher) -> None:
+        result = watcher.run(watcher.procfile(a="true"), "--nonsense")
+        assert result.returncode == 2
+        assert "unrecognized arguments: --nonsense" in result.stderr
+        assert watcher.run("Procfile", "--json").stdout.startswith("{")
+
+
+class TestInterrupts:
+    """Ctrl-C once passes on, twice kills; SIGTERM is like the first."""
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_the_first_is_passed_on_and_all_is_reported(
+        self, number: int, watcher: Watcher
+    ) -> None:
+        """A process may still say something, and that is kept."""
+        source = (
+            "import signal, sys, time\n"
+            "def end(number, frame):\n"
+            "    print('last words', number, flush=True); sys.exit(7)\n"
+            "for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):\n"
+            "    signal.signal(number, end)\n"
+            "print('ready', flush=True)\n"
+            "time.sleep(600)\n"
+        )
+        process = watcher.start("--", *watcher.script("app.py", source).split())
+        wait_for(process, "| ready")
+        process.send_signal(number)
+        out, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 7
+        assert f"| last words {int(number)}" in out
+        assert "2 lines read, 2 rows stored" in out
+        assert "it adds up" in out
+
+    def test_it_reaches_what_a_process_has_started(self, watcher: Watcher) -> None:
+        """The shell and the program within it are one group."""
+        script = watcher.script("app.py", WAIT)
+        process = watcher.start(watcher.procfile(web=f"{script}; exit 5"))
+        wait_for(process, "| ready")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode != 0
+
+    def test_the_second_kills_what_does_not_listen(self, watcher: Watcher) -> None:
+        """The other process had ended at the first."""
+        deaf, good = watcher.script("deaf.py", DEAF), watcher.script("good.py", WAIT)
+        process = watcher.start(watcher.procfile(deaf=deaf, good=good))
+        wait_for(process, "deaf | ready", "good | ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process, "good exited with code 130")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=TIMEOUT)
+        assert "deaf exited with code 137" in out
+        assert "it adds up" in out
+        assert process.returncode == 130
+
+    def test_nothing_is_left_running(self, watcher: Watcher) -> None:
+        """Not even a grandchild that does not listen."""
+        script = watcher.script("deaf.py", "import os; print(os.getpid(), flush=True); " + DEAF)
+        process = watcher.start(watcher.procfile(web=f"{script} & wait"))
+        [pid_line] = [line for line in wait_for(process, "| ready") if line[-3:-1].isdigit()]
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=TIMEOUT)
+        pid = pid_line.split("|")[1].strip()
+        assert (
+            not Path(f"/proc/{pid}/cmdline").exists()
+            or not Path(f"/proc/{pid}/cmdline").read_bytes()
+        )
+
+    def test_a_flood_that_is_interrupted_still_adds_up(self, watcher: Watcher) -> None:
+        """What had been read is stored and handled, though the process was cut off."""
+        process = watcher.start("--", *watcher.script("yes.py", "while True: print('y')").split())
+        wait_for(process, "| y")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=TIMEOUT)
+        assert "it adds up" in out
