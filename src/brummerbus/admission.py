@@ -78,9 +78,9 @@ class Admission:
         evicted: list[Delivery] = []
         try:
             status = self._ring.offer(handle, mode, out)
-            self._claim(out, evicted)
+            self._pool.claim(out, evicted)
         except BaseException:
-            self._claim(out, evicted)
+            self._pool.claim(out, evicted)
             self._pool.reporter.dropped(evicted, DropReason.EVICTED, first=False)
             raise
         first = status >= c.FIRST
@@ -93,16 +93,6 @@ class Admission:
         lost = [] if status == c.ACCEPTED else self.forget(handle, count)
         return Decision(status, lost, DropReason.REFUSED, first)
 
-    def _claim(self, out: Any, evicted: list[Delivery]) -> None:
-        """Remove evicted deliveries from the table; what an interrupt left is claimed again."""
-        table = self._pool.table
-        for handle in out:
-            if not handle:
-                break
-            delivery = table.pop(handle, None)
-            if delivery is not None:
-                evicted.append(delivery)
-
     def forget(self, handle: int, count: int) -> list[Delivery]:
         """Remove the deliveries of an event that the ring does not hold from the table."""
         table = self._pool.table
@@ -112,6 +102,7 @@ class Admission:
     def withdraw(self, handle: int, count: int) -> None:
         """After an exception: leave the event to the ring if it was accepted, else forget it."""
         known = c.withdraw(handle)
+        self._pool.leave(handle)
         if known == 0:
             return
         lost = self.forget(handle, count)

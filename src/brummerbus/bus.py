@@ -168,8 +168,9 @@ class EventBus:
             True: accepted (or nobody subscribed). False: the event was dropped.
 
         Raises:
-            QueueFull: There was no room and the policy is `REJECT`, or `BLOCK` with a `timeout`;
-                or the event has more deliveries than the whole queue has room for.
+            QueueFull: There was no room and the policy is `REJECT`, or `BLOCK` with a `timeout`
+                (or without one, for an event with more deliveries than the whole queue has
+                room for).
             BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.
             TypeError, ValueError: `priority` or `timeout` is of the wrong type or out of range.
 

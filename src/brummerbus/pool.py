@@ -10,7 +10,7 @@ A pool lives in one process. Its workers hold it, so it outlives its bus until i
 
 import opcode
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from threading import Thread, get_ident
 from time import monotonic
@@ -49,7 +49,7 @@ class Pool:
         self.table: dict[int, Delivery] = {}
         self._threads: list[Thread] = []
         self._worker_of: dict[int, int] = {}  # by thread, the worker's handle
-        self._nesting: dict[int, int] = {}  # by thread, handlers open outside the worker's loop
+        self._nesting: dict[int, tuple[int, ...]] = {}  # by thread, what it runs outside the loop
         self._starter: dict[str, object] = {}
         self.started = False
 
@@ -112,7 +112,7 @@ class Pool:
 
     def nesting_here(self) -> int:
         """Return how many handlers this thread has open outside a worker's loop."""
-        return self._nesting.get(get_ident(), 0)
+        return len(self._nesting.get(get_ident(), ()))
 
     def inside(self) -> bool:
         """Return whether the caller is a handler (or a hook of one) of this pool."""
@@ -120,15 +120,22 @@ class Pool:
         return me in self._worker_of or me in self._nesting
 
     @contextmanager
-    def _nested(self) -> Iterator[None]:
+    def _nested(self, handle: int) -> Iterator[None]:
         me = get_ident()
-        depth = self._nesting.get(me, 0)
-        self._nesting[me] = depth + 1
+        self._nesting[me] = (*self._nesting.get(me, ()), handle)
         try:
             yield
         finally:
-            if depth:
-                self._nesting[me] = depth
+            self.leave(handle)
+
+    def leave(self, handle: int) -> None:
+        """Note that this thread does not run the handle's deliveries, nor any inside, any more."""
+        me = get_ident()
+        running = self._nesting.get(me, ())
+        if handle in running:
+            outer = running[: running.index(handle)]
+            if outer:
+                self._nesting[me] = outer
             else:
                 self._nesting.pop(me, None)
 
@@ -147,7 +154,7 @@ class Pool:
                 return status
 
     def _run_nested(self, worker: int, handle: int) -> None:
-        with self._nested():
+        with self._nested(handle):
             event, subscription = self.table.pop(handle)
             try:
                 subscription.handler(event)
@@ -163,7 +170,7 @@ class Pool:
         A handler's exception is reported as in a worker, except a KeyboardInterrupt that a
         signal raised: that one is meant for this thread, not for the handler.
         """
-        with self._nested():
+        with self._nested(handle):
             for number in range(handle, handle + count):
                 event, subscription = self.table.pop(number)
                 try:
@@ -222,9 +229,27 @@ class Pool:
     def discard(self) -> None:
         """Drop what a shut ring still holds."""
         out = c.buffer(64)
-        while count := self.ring.discard(out):
-            left = [self.table.pop(out[i]) for i in range(count)]
-            self.reporter.dropped(left, DropReason.SHUTDOWN, first=False)
+        left: list[Delivery] = []
+        try:
+            while self.ring.discard(out):
+                self.claim(out, left)
+                self.reporter.dropped(left, DropReason.SHUTDOWN, first=False)
+                left.clear()
+        except BaseException:  # handles that were claimed before are no longer in the table
+            self.claim(out, left)
+            raise
+
+    def claim(self, handles: Iterable[int], claimed: list[Delivery]) -> None:
+        """Move the deliveries of the handles, up to a 0, from the table to a list.
+
+        It can be called again with the same handles, for what an interrupt has left.
+        """
+        for handle in handles:
+            if not handle:
+                break
+            delivery = self.table.pop(handle, None)
+            if delivery is not None:
+                claimed.append(delivery)
 
     def retire(self) -> None:
         """Let the workers finish what is queued and end; nobody waits for them."""

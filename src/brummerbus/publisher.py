@@ -88,17 +88,15 @@ class Publisher:
             raise self._closed_error()
         if status == c.GONE:  # forked between drawing the handle and pushing it
             return self.publish(event, route.level, timeout)
+        if self._config.policy not in _RAISES:
+            return False
         count = len(route.subscriptions)
         if count > self._config.queue_size:
             raise QueueFull(
                 f"{self._name}: the event has {count} deliveries, "
                 f"the queue has room for {self._config.queue_size}"
             )
-        if self._config.policy in _RAISES:
-            raise QueueFull(
-                f"{self._name}: the queue is full ({self._config.queue_size} deliveries)"
-            )
-        return False
+        raise QueueFull(f"{self._name}: the queue is full ({self._config.queue_size} deliveries)")
 
     def publish_many(
         self, events: Iterable[Any], priority: int | None, timeout: float | None

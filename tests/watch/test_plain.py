@@ -19,6 +19,7 @@ def test_a_line_has_a_time_a_name_and_its_text() -> None:
     printer = PlainPrinter(out)
     printer.on_process(Event("process.started", ProcessStarted("api", 7, "serve", NOON)))
     printer.on_process(Event("process.exited", ProcessExited("api", 7, 3, 1.26, NOON + 1)))
+    printer.flush()
     assert (
         out.getvalue()
         == "12:00:07 api started, pid 7\n12:00:08 api exited with code 3 after 1.3 s\n"
@@ -39,6 +40,15 @@ def test_lines_are_printed_in_their_order_though_handled_in_another(
         "api | ",
         "api | four",
     ]
+
+
+def test_many_lines_are_printed_before_they_are_flushed(make_lines: Callable) -> None:
+    """What has gathered has a bound."""
+    out = io.StringIO()
+    printer = PlainPrinter(out)
+    for line in make_lines("x" * 99 + "\n" + "y" * 40_000 + "\n"):
+        printer.on_line(Event("log.line", line))
+    assert len(out.getvalue()) > 40_000
 
 
 class Closed(io.StringIO):

@@ -2,7 +2,7 @@
 
 The end loses nothing, in this order: the processes exit, their readers reach the end of the
 pipes, the bus handles what is queued, the detectors give out what is open, the bus handles that
-as well, and only then it stops, and the store is closed.
+as well, and only then the store is closed and the bus stops.
 """
 
 import sys
@@ -136,9 +136,9 @@ class Watch:
             self._follow(interrupts, view, begun)
             self._drain(view, begun)
             stats = self._bus.stats()
+            rows = self._close_store()
         run_time = time.monotonic() - begun
         exit_code = failed_start or self._exit_code()
-        rows = self._close_store()
         log_lines = stats.by_type.get(EventType.LOG_LINE.value)
         balance = report.Balance(
             lines_read=sum(sum(process.lines_read.values()) for process in self._processes),

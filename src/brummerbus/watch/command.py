@@ -54,12 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"{parser.prog} [--db FILE] [--report FILE] [--json] [--plain] [PROCFILE | -- COMMAND ...]"
     )
     parser.description = (
-        "Start the processes of a Procfile (by default ./Procfile), or one command behind '--', "
-        "until all have ended. Ctrl-C is passed on to them; a second one kills them. The exit "
-        "code is that of the process that failed first."
+        "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
+        "command behind '--', and watch until all have ended. Ctrl-C is passed on to them; a "
+        "second one kills them. The exit code is that of the process that failed first."
     )
     parser.add_argument(
-        "--db", default=DEFAULT_PATH, metavar="FILE", help="the log store (default: %(default)s)"
+        "--db",
+        default=DEFAULT_PATH,
+        metavar="FILE",
+        help="the log store, to which the run is added (default: %(default)s)",
     )
     parser.add_argument(
         "--report",

@@ -8,6 +8,10 @@ from brummerbus import Event
 from brummerbus.watch.in_order import InOrder, Sink
 from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
 
+_BLOCK = 16_384
+"""Characters that are written at once. A write lets go of the GIL, and a terminal or standard
+error would be written to at each line."""
+
 
 class PlainPrinter:
     """Writes each stream's lines in their order. Thread-safe.
@@ -20,6 +24,8 @@ class PlainPrinter:
         self._out = out
         self._lock = Lock()  # guards the fields below and the writing
         self._broken = False
+        self._block: list[str] = []
+        self._size = 0
         self._second = -1
         self._stamp = ""
         self._in_order = InOrder(self._sink)
@@ -44,11 +50,7 @@ class PlainPrinter:
     def flush(self) -> None:
         """Pass on what was written; called a few times a second."""
         with self._lock:
-            if not self._broken:
-                try:
-                    self._out.flush()
-                except BrokenPipeError:
-                    self._broken = True
+            self._write_block()
 
     def finish(self) -> None:
         """Write all that is open; call it when no handler runs any more."""
@@ -63,15 +65,26 @@ class PlainPrinter:
 
     def _write(self, moment: float, text: str) -> None:
         with self._lock:
-            if self._broken:
-                return  # the reader of the output has left; the watch goes on
             if int(moment) != self._second:
                 self._second = int(moment)
                 self._stamp = clock(moment)
-            try:
-                self._out.write(f"{self._stamp} {text}\n")
-            except BrokenPipeError:
-                self._broken = True
+            self._block.append(f"{self._stamp} {text}\n")
+            self._size += len(text)
+            if self._size >= _BLOCK:
+                self._write_block()
+
+    def _write_block(self) -> None:
+        """Write what has gathered; the lock is held."""
+        text = "".join(self._block)
+        self._block.clear()
+        self._size = 0
+        if self._broken or not text:
+            return  # the reader of the output has left; the watch goes on
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except BrokenPipeError:
+            self._broken = True
 
 
 def clock(moment: float) -> str:

@@ -10,6 +10,7 @@ down by its own output rather than a line be lost.
 
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,7 @@ class WatchedProcess:
         self._deadline: float | None = None
         self._signal_lock = Lock()  # guards _reaped: no signal to a number that is free again
         self._reaped = False
+        self._signalled = False
 
     @property
     def pid(self) -> int:
@@ -124,6 +126,7 @@ class WatchedProcess:
         with self._signal_lock:
             if self._reaped:
                 return
+            self._signalled = True
             try:
                 if sys.platform != "win32":
                     os.killpg(popen.pid, number)
@@ -143,6 +146,9 @@ class WatchedProcess:
         self._publish(EventType.PROCESS_EXITED, exited)
         for reader in readers:
             reader.join(None if _POSIX else GRACE)
+        if self.held_open and self._signalled:
+            # Asked to stop, it is gone, but what it started has not listened.
+            self.send(signal.SIGTERM)
         with self._signal_lock:
             # Only now is its number given back: until here its group could be signalled.
             self._reaped = True

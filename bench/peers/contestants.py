@@ -1,0 +1,272 @@
+"""Those compared: brummerbus, and what the standard library offers for the same job.
+
+Each does what its users would write, without its frills: no result is asked for, no `task_done` is
+called, and a worker thread guards itself against its handler with one `except`. A contestant is
+made with its threads, `publish` is what a publisher calls, and `finish` returns when everything
+that was published is handled and the threads have ended.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import count, islice
+from multiprocessing.pool import ThreadPool
+from queue import PriorityQueue, Queue, SimpleQueue
+from threading import Thread
+from typing import Any, ClassVar
+
+from brummerbus import BackpressurePolicy, EventBus
+
+TYPE = "bench.event"
+PRIORITY = 2
+BATCH = 64
+
+Handler = Callable[[Any], None]
+logger = logging.getLogger("bench")
+
+
+class Contestant:
+    """What all have in common.
+
+    Attributes:
+        label: As it is printed.
+        share: Of a shape's events; less for those that need much longer for one.
+        bounded: Whether it keeps to the shape's queue size.
+        kinds: The kinds of shapes it takes part in, none meaning all.
+        publish: What a publisher calls: with one event, or in batches with a list of them.
+    """
+
+    label: ClassVar[str]
+    share: ClassVar[float] = 1.0
+    bounded: ClassVar[bool] = False
+    kinds: ClassVar[tuple[str, ...]] = ()
+    publish: Callable[[Any], object]
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        raise NotImplementedError
+
+    def calls(self, events: Iterable[Any]) -> Iterable[Any]:
+        """Return what `publish` is to be called with, one after the other."""
+        return events
+
+    def lost(self) -> int:
+        """Return how many events it says it dropped; asked before `finish`, when all is idle."""
+        return 0
+
+    def finish(self) -> None:
+        """Return when all is handled and no thread is left."""
+        raise NotImplementedError
+
+
+# ---- brummerbus ------------------------------------------------------------------------------
+
+
+class Bus(Contestant):
+    """One event a call."""
+
+    label = "brummerbus"
+    bounded = True
+    settings: ClassVar[dict[str, Any]] = {"policy": BackpressurePolicy.BLOCK}
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        self.bus = EventBus(workers=workers, queue_size=size, **self.settings)
+        self.bus.subscribe(TYPE, handler)
+        self.publish = self.bus.publish
+
+    def lost(self) -> int:
+        """Return what the bus counted."""
+        return self.bus.stats().dropped
+
+    def finish(self) -> None:
+        """Drain and stop."""
+        self.bus.stop(timeout=None)
+
+
+class BusInBatches(Bus):
+    """64 events a call."""
+
+    label = "brummerbus, 64 a call"
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        super().__init__(handler, workers, size)
+        self.publish = self.bus.publish_many
+
+    def calls(self, events: Iterable[Any]) -> Iterator[list[Any]]:
+        """Return lists of 64."""
+        source = iter(events)
+        while batch := list(islice(source, BATCH)):
+            yield batch
+
+
+class BusUnmonitored(Bus):
+    """To see what monitoring costs."""
+
+    label = "brummerbus, unmonitored"
+    kinds = ("throughput",)
+    settings = {**Bus.settings, "monitoring": False}
+
+
+class BusDropping(Bus):
+    """The other end of the range: a publisher that is never held up, at the price of events."""
+
+    label = "brummerbus, drop oldest"
+    kinds = ("burst",)
+    settings = {"policy": BackpressurePolicy.DROP_OLDEST, "publish_timeout": 0}
+
+
+# ---- queues and threads ----------------------------------------------------------------------
+
+
+class QueueAndThreads(Contestant):
+    """A queue, and threads that get from it until they get the stop sign."""
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        self.queue = self.make(size)
+        self.publish = self.queue.put
+        self.threads = [
+            Thread(target=self.work, args=(self.queue.get, handler), daemon=True)
+            for _ in range(workers)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def make(self, size: int) -> Any:
+        """Make the queue."""
+        raise NotImplementedError
+
+    def work(self, get: Callable[[], Any], handler: Handler) -> None:
+        """Call the handler with one event after the other."""
+        while (event := get()) is not None:
+            try:
+                handler(event)
+            except Exception:
+                logger.exception("the handler failed")
+
+    def stop_sign(self) -> Any:
+        """Return what ends a worker that gets it."""
+        return None
+
+    def finish(self) -> None:
+        """Put a stop sign for each worker behind the last event."""
+        for _ in self.threads:
+            self.queue.put(self.stop_sign())
+        for thread in self.threads:
+            thread.join()
+
+
+class Simple(QueueAndThreads):
+    """The bare C queue: unbounded, nothing else."""
+
+    label = "SimpleQueue"
+
+    def make(self, size: int) -> Any:  # noqa: ARG002
+        """Make the queue."""
+        return SimpleQueue()
+
+
+class Bounded(QueueAndThreads):
+    """The usual queue."""
+
+    label = "Queue"
+    share = 0.2
+    bounded = True
+
+    def make(self, size: int) -> Any:
+        """Make the queue."""
+        return Queue(size)
+
+
+class Prioritised(QueueAndThreads):
+    """The queue with priorities; entries carry a number, so that events are not compared."""
+
+    label = "PriorityQueue"
+    share = 0.1
+    bounded = True
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        self.numbers = count()
+        super().__init__(handler, workers, size)
+        self.publish = self.put
+
+    def make(self, size: int) -> Any:
+        """Make the queue."""
+        return PriorityQueue(size)
+
+    def put(self, event: Any) -> None:
+        """Put the event behind all of its priority."""
+        self.queue.put((-PRIORITY, next(self.numbers), event))
+
+    def work(self, get: Callable[[], Any], handler: Handler) -> None:
+        """Call the handler with one event after the other."""
+        while (event := get()[2]) is not None:
+            try:
+                handler(event)
+            except Exception:
+                logger.exception("the handler failed")
+
+    def stop_sign(self) -> Any:
+        """Return an entry that comes last."""
+        return (float("inf"), next(self.numbers), None)
+
+
+# ---- pools -----------------------------------------------------------------------------------
+
+
+class Executor(Contestant):
+    """The pool most programs use."""
+
+    label = "ThreadPoolExecutor"
+    share = 0.1
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+        self.executor = ThreadPoolExecutor(workers)
+        self.publish = partial(self.executor.submit, handler)
+
+    def finish(self) -> None:
+        """Shut down, which waits for everything."""
+        self.executor.shutdown()
+
+
+class Pool(Contestant):
+    """The pool of multiprocessing, with threads."""
+
+    label = "ThreadPool"
+    share = 0.1
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+        self.pool = ThreadPool(workers)
+        self.handler = handler
+        self.publish = self.apply
+
+    def apply(self, event: Any) -> None:
+        """Leave one event to the pool."""
+        self.pool.apply_async(self.handler, (event,))
+
+    def finish(self) -> None:
+        """Close and wait."""
+        self.pool.close()
+        self.pool.join()
+
+
+class ThreadPerEvent(Contestant):
+    """What Brummer's bus did, with goroutines."""
+
+    label = "thread per event"
+    share = 0.01
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+        self.handler = handler
+        self.threads: list[Thread] = []
+        self.publish = self.start
+
+    def start(self, event: Any) -> None:
+        """Start a thread for one event."""
+        thread = Thread(target=self.handler, args=(event,), daemon=True)
+        thread.start()
+        self.threads.append(thread)
+
+    def finish(self) -> None:
+        """Wait for all threads."""
+        for thread in self.threads:
+            thread.join()

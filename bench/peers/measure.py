@@ -1,0 +1,267 @@
+"""One round: one contestant in one shape, in a process of its own, which prints figures as JSON.
+
+A process of its own, because peak memory belongs to a process, and so that nobody inherits the
+threads, the garbage or the warmed-up memory of the one before.
+"""
+
+import gc
+import json
+import sys
+from collections.abc import Callable, Iterable
+from itertools import chain, islice, repeat
+from threading import Barrier, Semaphore, Thread
+from time import perf_counter, perf_counter_ns, process_time, sleep
+from typing import Any
+
+from contestants import TYPE, Contestant
+from handlers import Handled, no_op, spin
+from machine import peak_memory, reset_peak_memory
+from packages import ALL
+from shapes import SHAPES, Shape
+
+from brummerbus import Event
+
+Figures = dict[str, Any]
+
+POOL = 1_000
+"""Different events in a throughput shape, used again and again: making them is not measured."""
+
+PAYLOAD = 1_000
+"""Bytes in each event of a burst, so that what waits in memory is seen; the study says 1,024."""
+
+WARM_UP = 100
+SETTLE = 0.02
+PAUSE = 0.001
+GROUP = 20
+"""Publishes in a row beside a computing handler, before the publisher sleeps again."""
+
+
+class Round:
+    """A contestant with the clocks running from `begin` to `end`."""
+
+    def __init__(self, shape: Shape, contestant: type[Contestant], turns: int) -> None:
+        self.shape = shape
+        self.make = contestant
+        self.handled = Handled(shape.handler, turns)
+        self.figures: Figures = {}
+
+    def contestant(self, handler: Callable[[Any], None] | None = None) -> Contestant:
+        """Make the contestant."""
+        shape = self.shape
+        return self.make(handler or self.handled.handler, shape.workers, shape.queue)
+
+    def begin(self) -> None:
+        """Start the clocks."""
+        gc.collect()
+        gc.freeze()
+        self.memory = reset_peak_memory()
+        self.cpu = process_time()
+        self.wall = perf_counter()
+
+    def end(self, events: int) -> None:
+        """Stop the clocks."""
+        seconds = perf_counter() - self.wall
+        cpu = process_time() - self.cpu
+        self.figures |= {
+            "events": events,
+            "rate": events / seconds,
+            "cpu_us": cpu / events * 1e6,
+            "memory_mb": max(0, peak_memory() - self.memory) / 2**20,
+        }
+
+    def latencies(self, samples: list[int]) -> None:
+        """Note quantiles of durations in nanoseconds."""
+        ordered = sorted(samples)
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
+            at = min(len(ordered) - 1, int(share * len(ordered)))
+            self.figures[name] = ordered[at] / 1e3
+
+
+def warm_up(contestant: Contestant) -> int:
+    """Bring all threads up; return how many events that took."""
+    events = [Event(TYPE, n) for n in range(WARM_UP)]
+    for call in contestant.calls(events):
+        contestant.publish(call)
+    sleep(SETTLE)
+    return WARM_UP
+
+
+def publish_all(contestant: Contestant, events: Iterable[Any], _: list[int]) -> None:
+    """Publish, as fast as it goes."""
+    publish = contestant.publish
+    for call in contestant.calls(events):
+        publish(call)
+
+
+def publish_timed(contestant: Contestant, events: Iterable[Any], samples: list[int]) -> None:
+    """Publish, with a look at the clock before and after each call."""
+    publish = contestant.publish
+    note = samples.append
+    for call in contestant.calls(events):
+        start = perf_counter_ns()
+        publish(call)
+        note(perf_counter_ns() - start)
+
+
+def run_publishers(
+    round_: Round,
+    work: Callable[[Contestant, Iterable[Any], list[int]], None],
+    events: list[Iterable[Any]],
+    count: int,
+) -> list[int]:
+    """Publish from several threads that begin together; time until all is handled."""
+    contestant = round_.contestant()
+    barrier = Barrier(len(events) + 1)
+    samples: list[list[int]] = [[] for _ in events]
+
+    def publisher(number: int) -> None:
+        barrier.wait()
+        work(contestant, events[number], samples[number])
+
+    threads = [Thread(target=publisher, args=(n,), daemon=True) for n in range(len(events))]
+    for thread in threads:
+        thread.start()
+    published = count + warm_up(contestant)
+    round_.begin()
+    barrier.wait()
+    for thread in threads:
+        thread.join()
+    round_.figures["publishing_s"] = perf_counter() - round_.wall
+    contestant.finish()
+    round_.end(count)
+    counted = round_.handled.counted
+    lost = published - round_.handled.calls() if counted else contestant.lost()
+    round_.figures["lost"] = lost
+    return list(chain.from_iterable(samples))
+
+
+# ---- the kinds of shapes ---------------------------------------------------------------------
+
+
+def throughput(round_: Round, count: int) -> None:
+    """Publish ready-made events; the time from the first publish to the last handled."""
+    each = max(1, count // round_.shape.publishers)
+    pool = [Event(TYPE, n) for n in range(POOL)]
+    events = [pool * (each // POOL) + pool[: each % POOL]] * round_.shape.publishers
+    run_publishers(round_, publish_all, list(events), each * round_.shape.publishers)
+
+
+def full(round_: Round, count: int) -> None:
+    """As `throughput`, each call timed, with handlers that cannot keep up."""
+    each = max(1, count // round_.shape.publishers)
+    pool = [Event(TYPE, n) for n in range(POOL)]
+    events = [pool * (each // POOL) + pool[: each % POOL]] * round_.shape.publishers
+    total = each * round_.shape.publishers
+    round_.latencies(run_publishers(round_, publish_timed, list(events), total))
+
+
+def burst(round_: Round, count: int) -> None:
+    """Events of 1 KB, made as they are published: what is queued is what memory shows."""
+    each = count // round_.shape.publishers
+
+    def events() -> Iterable[Any]:
+        return (Event(TYPE, bytes(PAYLOAD)) for _ in range(each))
+
+    sources = [events() for _ in range(round_.shape.publishers)]
+    run_publishers(round_, publish_all, list(sources), each * round_.shape.publishers)
+
+
+def ping_pong(round_: Round, count: int) -> None:
+    """Two contestants with a worker each throw one event to and fro: the time of a throw."""
+    samples: list[int] = []
+    over = Semaphore(0)
+    sides: list[Contestant] = []
+    calls = [next(iter(side)) for side in (round_.make.calls(None, [Event(TYPE)]),)] * 2  # type: ignore[arg-type]
+    thrown = perf_counter_ns()
+
+    def throw(to: int) -> None:
+        nonlocal thrown
+        now = perf_counter_ns()
+        samples.append(now - thrown)
+        if len(samples) > count + WARM_UP:
+            over.release()
+            return
+        thrown = perf_counter_ns()
+        sides[to].publish(calls[to])
+
+    sides.append(round_.contestant(lambda _: throw(1)))
+    sides.append(round_.contestant(lambda _: throw(0)))
+    round_.begin()
+    sides[0].publish(calls[0])
+    over.acquire()
+    round_.end(len(samples))
+    round_.latencies(samples[WARM_UP:])
+    for side in sides:
+        side.finish()
+
+
+def idle(round_: Round, count: int) -> None:
+    """Publish to workers that have slept for a millisecond: time to the handler's first line."""
+    samples: list[int] = []
+    started = 0
+
+    def note(_: Any) -> None:
+        samples.append(perf_counter_ns() - started)
+
+    contestant = round_.contestant(note)
+    call = next(iter(contestant.calls([Event(TYPE)])))
+    round_.begin()
+    for _ in range(count + WARM_UP // 2):
+        sleep(PAUSE)
+        started = perf_counter_ns()
+        contestant.publish(call)
+    contestant.finish()
+    round_.end(len(samples))
+    round_.latencies(samples[WARM_UP // 2 :])
+
+
+def beside(round_: Round, count: int) -> None:
+    """Publish beside a handler that computes in Python all the time: the time of a call.
+
+    The publisher sleeps, like one that reads lines from a pipe, and then publishes some in a row.
+    """
+    running = Semaphore(0)
+    over = False
+
+    def handle(event: Any) -> None:
+        if event.data == "compute":
+            running.release()
+            while not over:
+                spin(1_000)
+        else:
+            no_op(event)
+
+    contestant = round_.contestant(handle)
+    contestant.publish(next(iter(contestant.calls([Event(TYPE, "compute")]))))
+    running.acquire()
+    calls = contestant.calls(repeat(Event(TYPE)))
+    samples: list[int] = []
+    round_.begin()
+    for _ in range(count // GROUP):
+        sleep(PAUSE)
+        for call in islice(calls, GROUP):
+            start = perf_counter_ns()
+            contestant.publish(call)
+            samples.append(perf_counter_ns() - start)
+    round_.end(len(samples))
+    round_.latencies(samples)
+    over = True
+    contestant.finish()
+
+
+KINDS: dict[str, Callable[[Round, int], None]] = {
+    function.__name__: function for function in (throughput, full, burst, ping_pong, idle, beside)
+}
+
+
+def main() -> None:
+    """Run the round that the first argument describes."""
+    order = json.loads(sys.argv[1])
+    shape = next(shape for shape in SHAPES if shape.name == order["shape"])
+    round_ = Round(shape, ALL[order["contestant"]], order["turns"])
+    KINDS[shape.kind](round_, order["events"])
+    print(json.dumps(round_.figures))
+
+
+if __name__ == "__main__":
+    main()

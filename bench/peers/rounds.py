@@ -1,0 +1,118 @@
+"""Runs the rounds, each in a process of its own, the contestants taking turns."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from handlers import calibrate
+from packages import ALL, BASELINE, takes_part
+from shapes import Shape
+
+TIMEOUT = 120.0
+HIGHER_IS_BETTER = ("rate",)
+
+Figures = dict[str, Any]
+
+
+@dataclass
+class Cell:
+    """All rounds of one contestant in one shape."""
+
+    shape: str
+    contestant: str
+    rounds: list[Figures] = field(default_factory=list)
+
+    def median(self, figure: str) -> float | None:
+        """Return the median over the rounds; None if there is no such figure."""
+        values = [figures[figure] for figures in self.rounds if figure in figures]
+        return median(values) if values else None
+
+    def medians(self) -> dict[str, float]:
+        """Return the medians of all figures."""
+        names = dict.fromkeys(name for figures in self.rounds for name in figures)
+        return {name: value for name in names if (value := self.median(name)) is not None}
+
+
+class Results:
+    """Everything that was measured."""
+
+    def __init__(self) -> None:
+        self.cells: dict[tuple[str, str], Cell] = {}
+        self.problems: list[str] = []
+
+    def add(self, shape: str, contestant: str, figures: Figures) -> None:
+        """Add a round."""
+        cell = self.cells.setdefault((shape, contestant), Cell(shape, contestant))
+        cell.rounds.append(figures)
+
+    def of(self, shape: str) -> list[Cell]:
+        """Return a shape's cells, in the order of the contestants."""
+        return [cell for label in ALL if (cell := self.cells.get((shape, label))) is not None]
+
+    def ratio(
+        self, shape: str, figure: str, ours: str, theirs: str = BASELINE.label
+    ) -> float | None:
+        """Return ours / theirs: the median of the ratios of rounds that ran one after the other.
+
+        The machine's moods outlast a round, so neighbours share them, and their ratio does not
+        see them; a ratio of medians would.
+        """
+        mine, other = self.cells.get((shape, ours)), self.cells.get((shape, theirs))
+        if mine is None or other is None:
+            return None
+        pairs = zip(mine.rounds, other.rounds, strict=False)
+        ratios = [a[figure] / b[figure] for a, b in pairs if a.get(figure) and b.get(figure)]
+        return median(ratios) if ratios else None
+
+
+def run(
+    shapes: list[Shape],
+    labels: list[str],
+    rounds: int,
+    *,
+    quick: bool,
+    say: Callable[[str], None],
+) -> Results:
+    """Run all rounds of all shapes."""
+    results = Results()
+    turns = calibrate()
+    for number, shape in enumerate(shapes, start=1):
+        names = [label for label in labels if takes_part(label, shape.kind)]
+        for round_ in range(rounds):
+            say(f"{shape.name} ({number} of {len(shapes)}), round {round_ + 1} of {rounds}")
+            # To and fro, so that nobody always comes after the same one.
+            for label in names if round_ % 2 == 0 else reversed(names):
+                one_round(results, shape, label, turns, quick=quick)
+    return results
+
+
+def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: bool) -> None:
+    """Run one round in a process of its own, and add its figures."""
+    events = shape.quick if quick and shape.quick else shape.events
+    if shape.kind in {"throughput", "full"} and shape.handler in {"no-op", "compute", "mixed"}:
+        events = max(round(events * share_of(shape, label)), shape.publishers)
+    order = {"shape": shape.name, "contestant": label, "turns": turns, "events": events}
+    command = [sys.executable, str(Path(__file__).with_name("measure.py")), json.dumps(order)]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        results.problems.append(f"{label} in {shape.name}: no end after {TIMEOUT:.0f} s")
+        return
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        results.problems.append(f"{label} in {shape.name}: {reason}")
+        return
+    results.add(shape.name, label, json.loads(done.stdout))
+
+
+def share_of(shape: Shape, label: str) -> float:
+    """Return the contestant's share of the events: where handlers take time, more of them."""
+    share = ALL[label].share
+    return share if shape.handler == "no-op" else min(1.0, share * 10)

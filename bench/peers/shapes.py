@@ -1,0 +1,85 @@
+"""What is measured, laid down before anything is run.
+
+A shape is one way of using a bus. Every contestant runs every shape. Counts of events are chosen
+so that a round takes some tenths of a second: long enough for the clock, short enough to alternate
+between contestants while the machine is in one mood.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+QUEUE = 4096
+"""Room in the bounded contestants, where the shape does not say otherwise."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One row of the table.
+
+    Attributes:
+        name: As it is printed, and as `--only` finds it.
+        kind: The function of measure.py that runs it.
+        publishers, workers: Threads.
+        handler: A name of handlers.py.
+        events: How many; slow contestants take their share of them (`Contestant.share`).
+        queue: Room in the bounded contestants.
+        quick: How many with `--quick`; 0: left out.
+    """
+
+    name: str
+    kind: str
+    publishers: int
+    workers: int
+    handler: str
+    events: int
+    queue: int = QUEUE
+    quick: int = 0
+
+
+GRID = ((1, 1), (1, 4), (4, 4), (16, 4))
+"""Publishers and workers."""
+
+NO_OP = tuple(f"no-op {p}x{w}" for p, w in GRID)
+
+_THROUGHPUT = {
+    # handler: events with 1 worker, with 4 workers
+    "no-op": (300_000, 300_000),
+    "compute": (30_000, 30_000),
+    "wait": (2_000, 8_000),
+    "mixed": (3_000, 12_000),
+}
+_QUICK = {"no-op 1x1": 100_000, "no-op 1x4": 100_000, "no-op 4x4": 100_000, "mixed 4x4": 4_000}
+
+
+def _throughput() -> list[Shape]:
+    shapes = []
+    for handler, (one, four) in _THROUGHPUT.items():
+        for publishers, workers in GRID:
+            name = f"{handler} {publishers}x{workers}"
+            events = one if workers == 1 else four
+            quick = _QUICK.get(name, 0)
+            shapes.append(
+                Shape(name, "throughput", publishers, workers, handler, events, quick=quick)
+            )
+    return shapes
+
+
+SHAPES = (
+    *_throughput(),
+    Shape("burst over 50", "burst", 4, 4, "mixed", 50_000, queue=50),
+    Shape("burst over 1,000", "burst", 4, 4, "mixed", 50_000, queue=1_000, quick=10_000),
+    Shape("burst over 10,000", "burst", 4, 4, "mixed", 50_000, queue=10_000),
+    Shape("full ring", "full", 4, 4, "mixed", 20_000, quick=10_000),
+    Shape("ping-pong", "ping_pong", 1, 1, "no-op", 5_000, quick=1_500),
+    Shape("idle dispatch", "idle", 1, 4, "no-op", 400, quick=150),
+    Shape("beside computing", "beside", 1, 2, "no-op", 6_000, quick=1_500),
+)
+
+
+def chosen(patterns: list[str], names: list[str]) -> list[str]:
+    """Return the names that one of the patterns matches; all, if none of them matches any.
+
+    A pattern is a glob, or a part of a name.
+    """
+    found = [n for n in names if any(p in n or fnmatchcase(n, p) for p in patterns)]
+    return found or list(names)

@@ -1,0 +1,330 @@
+"""What gives way when there is no room, and how each loss is told."""
+
+import threading
+from typing import Any
+
+import pytest
+from conftest import (
+    HANG,
+    Bench,
+    Drops,
+    Gate,
+    InThread,
+    Logged,
+    Recorder,
+    assert_balance,
+    run_together,
+)
+
+from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+
+OLDEST = BackpressurePolicy.DROP_OLDEST
+NEWEST = BackpressurePolicy.DROP_NEWEST
+LOWEST = BackpressurePolicy.DROP_LOWEST
+REJECT = BackpressurePolicy.REJECT
+BLOCK = BackpressurePolicy.BLOCK
+CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
+
+
+class Scene:
+    """A bus whose worker is held, a recorder of `a`, and what was dropped."""
+
+    def __init__(self, bench: Bench, policy: BackpressurePolicy, size: int, **more: Any) -> None:
+        self.drops = Drops()
+        self.recorder = Recorder()
+        self.bus: EventBus = bench.bus(policy=policy, queue_size=size, on_drop=self.drops, **more)
+        self.gate: Gate = bench.hold(self.bus)
+        self.subscription = self.bus.subscribe("a", self.recorder)
+
+    def publish(self, *data: Any) -> list[bool]:
+        """Publish payloads such as `"2x"`, whose first character is the priority."""
+        return [self.bus.publish(Event("a", d), priority=int(d[0])) for d in data]
+
+    def finish(self) -> list[Any]:
+        """Let the worker go, and return what it handled, in order."""
+        assert_balance(self.bus.stats())
+        self.gate.open()
+        assert self.bus.flush(HANG)
+        stats = self.bus.stats()
+        assert_balance(stats)
+        assert stats.dropped == len(self.drops)
+        return self.recorder.data
+
+
+# ---- who gives way ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("queued", "new", "evicted", "handled"),
+    [
+        ("2a 2b 2c", "2d", "2a", "2b 2c 2d"),
+        ("2a 2b 2c", "2d 2e 2f 2g", "2a 2b 2c 2d", "2e 2f 2g"),
+        ("1a 2b 3c", "3d", "1a", "3c 3d 2b"),
+        ("3a 1b 2c", "3d", "3a", "3d 2c 1b"),  # the oldest, not the least urgent
+        ("3a 1b 2c", "2d", "1b", "3a 2c 2d"),  # more urgent ones do not give way
+        ("3a 2b 1c", "1d", "1c", "3a 2b 1d"),
+        ("2a 1b 2c 1d", "2e 2f 2g", "2a 1b 2c", "2e 2f 2g 1d"),
+    ],
+)
+def test_drop_oldest_evicts_the_oldest_of_those_no_more_urgent(
+    bench: Bench, queued: str, new: str, evicted: str, handled: str
+) -> None:
+    """Whatever their level, in the order in which they were accepted."""
+    scene = Scene(bench, OLDEST, len(queued.split()))
+    scene.publish(*queued.split())
+    assert all(scene.publish(*new.split()))
+    assert scene.drops.data == evicted.split()
+    assert {reason for _, _, reason in scene.drops} == {DropReason.EVICTED}
+    assert scene.finish() == handled.split()
+
+
+@pytest.mark.parametrize(
+    ("queued", "new", "evicted", "handled"),
+    [
+        ("1a 2b 2c", "3d", "1a", "3d 2b 2c"),
+        ("2a 2b 1c", "3d 3e", "1c 2a", "3d 3e 2b"),  # lowest level first
+        ("2a 1b 2c 1d", "3e 3f 3g", "1b 1d 2a", "3e 3f 3g 2c"),  # oldest first within it
+        ("3a 2b 1c", "2d", "1c", "3a 2b 2d"),
+    ],
+)
+def test_drop_lowest_evicts_the_least_urgent(
+    bench: Bench, queued: str, new: str, evicted: str, handled: str
+) -> None:
+    """Lowest level first, oldest first within it."""
+    scene = Scene(bench, LOWEST, len(queued.split()))
+    scene.publish(*queued.split())
+    assert all(scene.publish(*new.split()))
+    assert scene.drops.data == evicted.split()
+    assert {reason for _, _, reason in scene.drops} == {DropReason.EVICTED}
+    assert scene.finish() == handled.split()
+
+
+@pytest.mark.parametrize(
+    ("policy", "queued", "new"),
+    [
+        (OLDEST, "3a 3b", "2c"),
+        (OLDEST, "2a 3b", "1c"),
+        (LOWEST, "2a 2b", "2c"),
+        (LOWEST, "2a 3b", "1c"),
+        (NEWEST, "1a 1b", "3c"),
+        (REJECT, "1a 1b", "3c"),
+    ],
+)
+def test_new_event_gives_way_if_no_other_must(
+    bench: Bench, policy: BackpressurePolicy, queued: str, new: str
+) -> None:
+    """False, or `QueueFull` with REJECT; what was queued stays."""
+    scene = Scene(bench, policy, 2)
+    scene.publish(*queued.split())
+    if policy is REJECT:
+        with pytest.raises(QueueFull) as caught:
+            scene.publish(new)
+        assert caught.value.accepted == 0
+    else:
+        assert scene.publish(new) == [False]
+    assert [(e.data, s, r) for e, s, r in scene.drops] == [
+        (new, scene.subscription, DropReason.REFUSED)
+    ]
+    assert scene.bus.stats().dropped_by[DropReason.REFUSED][int(new[0])] == 1
+    assert sorted(scene.finish()) == sorted(queued.split())
+
+
+@pytest.mark.parametrize(("policy", "queued"), [(OLDEST, "2a 3b 3c"), (LOWEST, "1a 2b 2c")])
+def test_nothing_is_evicted_for_an_event_that_is_then_refused(
+    bench: Bench, policy: BackpressurePolicy, queued: str
+) -> None:
+    """An event of two deliveries needs two places, and only one can be made."""
+    scene = Scene(bench, policy, 3)
+    scene.publish(*queued.split())
+    for _ in range(2):
+        scene.bus.subscribe("pair", scene.recorder)
+    assert scene.bus.publish(Event("pair", "pair"), priority=2) is False
+    assert scene.drops.data == ["pair", "pair"]
+    assert sorted(scene.finish()) == queued.split()
+
+
+@pytest.mark.parametrize("policy", [OLDEST, LOWEST])
+def test_event_with_several_deliveries_evicts_as_many_as_it_needs(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """Not more: what is free is used first."""
+    scene = Scene(bench, policy, 4)
+    scene.publish("1a", "1b", "1c")
+    for _ in range(3):
+        scene.bus.subscribe("wide", scene.recorder)
+    assert scene.bus.publish(Event("wide", "w"), priority=3) is True
+    assert scene.drops.data == ["1a", "1b"]
+    assert scene.bus.depth == 4
+    assert scene.finish() == ["w", "w", "w", "1c"]
+
+
+def test_event_can_lose_some_of_its_deliveries(bench: Bench) -> None:
+    """Eviction is by delivery: the first subscription's goes first, the others stay."""
+    scene = Scene(bench, OLDEST, 3)
+    second, third = Recorder(), Recorder()
+    subscriptions = [scene.subscription, scene.bus.subscribe("a", second)]
+    scene.bus.subscribe("a", third)
+    scene.bus.subscribe("b", Recorder())
+    scene.publish("2a")
+    assert scene.bus.publish(Event("b"))
+    assert scene.bus.publish(Event("b"))
+    assert [s for _, s, _ in scene.drops] == subscriptions
+    scene.finish()
+    assert (scene.recorder.data, second.data, third.data) == ([], [], ["2a"])
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
+def test_event_with_more_deliveries_than_the_queue(
+    bench: Bench, policy: BackpressurePolicy, full: Any
+) -> None:
+    """It can never be queued: the caller runs it, or it gives way as its policy says."""
+    scene = Scene(bench, policy, 2, publish_timeout=HANG)
+    if full:
+        scene.publish("2a", "2b")
+    wide = Recorder()
+    for _ in range(3):
+        scene.bus.subscribe("wide", wide)
+    if policy in (REJECT, BLOCK):
+        with pytest.raises(QueueFull):
+            scene.bus.publish(Event("wide"))
+    else:
+        assert scene.bus.publish(Event("wide")) is (policy is CALLER_RUNS)
+    assert len(wide.events) == (3 if policy is CALLER_RUNS else 0)
+    assert [r for _, _, r in scene.drops] == [DropReason.REFUSED] * (3 - len(wide.events))
+    assert scene.finish() == (["2a", "2b"] if full else [])
+
+
+# ---- BLOCK and CALLER_RUNS -------------------------------------------------------------------
+
+
+def test_block_waits_without_limit(bench: Bench) -> None:
+    """`publish_timeout` does not apply to it."""
+    scene = Scene(bench, BLOCK, 1, publish_timeout=0)
+    scene.publish("2a")
+    calls = [InThread(lambda: scene.publish("2b")) for _ in range(3)]
+    for call in calls:
+        call.wait_in_line()
+    assert scene.finish()[:1] == ["2a"]
+    assert [call.result() for call in calls] == [[True]] * 3
+    assert scene.bus.flush(HANG)
+    assert len(scene.recorder.data) == 4
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_block_raises_queue_full_at_an_explicit_timeout(bench: Bench, timeout: float) -> None:
+    """Each time; it counts as refused."""
+    scene = Scene(bench, BLOCK, 1)
+    scene.publish("1a")
+    for _ in range(2):
+        with pytest.raises(QueueFull, match="full"):
+            scene.bus.publish(Event("a", "3b"), priority=3, timeout=timeout)
+    assert scene.bus.stats().dropped_by[DropReason.REFUSED] == {1: 0, 2: 0, 3: 2}
+    assert scene.finish() == ["1a"]
+
+
+def test_caller_runs_runs_the_handlers_in_the_publishing_thread(bench: Bench) -> None:
+    """All of the event's, at once, ahead of the queue, and counted like any others."""
+    scene = Scene(bench, CALLER_RUNS, 1)
+    scene.publish("2a")
+    threads: list[threading.Thread] = []
+    for _ in range(3):
+        scene.bus.subscribe("b", lambda _: threads.append(threading.current_thread()))
+    assert scene.bus.publish(Event("b")) is True
+    assert threads == [threading.current_thread()] * 3
+    stats = scene.bus.stats()
+    assert (stats.processed, stats.running, stats.by_type["b"].processed) == (3, 1, 3)
+    assert scene.finish() == ["2a"]
+
+
+def test_caller_runs_only_without_room(bench: Bench) -> None:
+    """As long as there is room the workers run the handlers."""
+    bus = bench.bus(policy=CALLER_RUNS)
+    threads: list[threading.Thread] = []
+    bus.subscribe("a", lambda _: threads.append(threading.current_thread()))
+    for _ in range(10):
+        assert bus.publish(Event("a"))
+        assert bus.flush(HANG)
+    assert threading.current_thread() not in threads
+
+
+# ---- how it is told --------------------------------------------------------------------------
+
+
+def test_what_is_left_at_shutdown_is_told(bench: Bench) -> None:
+    """By delivery, with the reason SHUTDOWN, at its level."""
+    scene = Scene(bench, BLOCK, 5)
+    second = scene.bus.subscribe("a", Recorder())
+    scene.publish("3a", "1b")
+    stop = InThread(lambda: scene.bus.stop(drain=False, timeout=HANG))
+    scene.gate.open()
+    assert stop.result() is False
+    assert [(e.data, s, r) for e, s, r in scene.drops] == [
+        (data, subscription, DropReason.SHUTDOWN)
+        for data in ("3a", "1b")
+        for subscription in (scene.subscription, second)
+    ]
+    assert scene.bus.stats().dropped_by[DropReason.SHUTDOWN] == {1: 2, 2: 0, 3: 2}
+    assert scene.recorder.data == []
+
+
+def test_first_drop_of_a_streak_is_logged_and_no_other(bench: Bench, logged: Logged) -> None:
+    """A streak ends when the queue was half empty again; then the next is logged too."""
+    scene = Scene(bench, OLDEST, 4)
+    for streak in (1, 2):
+        scene.publish(*["2a"] * 54)
+        assert len(logged.records) == streak
+        assert logged.records[-1].levelname == "WARNING"
+        scene.gate.let_through()
+        assert scene.bus.flush(HANG)
+        scene.gate = bench.hold(scene.bus)
+    assert len(scene.drops) == 100
+    assert "2a" in logged.text
+
+
+def test_hooks_are_told_outside_the_ring(bench: Bench) -> None:
+    """What `on_drop` asks the bus is answered with the loss already counted."""
+    seen: list[int] = []
+    bus = bench.bus(
+        policy=NEWEST, queue_size=1, on_drop=lambda *_: seen.append(bus.stats().dropped)
+    )
+    bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    assert [bus.publish(Event("a")) for _ in range(3)] == [True, False, False]
+    assert seen == [1, 2]
+
+
+# ---- several publishers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("wide", [1, 3])
+def test_counts_are_exact_with_several_publishers_at_the_brim(
+    bench: Bench, policy: BackpressurePolicy, wide: int, frequent_switches: None
+) -> None:
+    """Each delivery is handled or told as dropped, once; never both, never neither."""
+    scene = Scene(bench, policy, 9)
+    for _ in range(wide - 1):
+        scene.bus.subscribe("a", scene.recorder)
+    answers: list[list[bool]] = [[] for _ in range(6)]
+
+    def work(number: int) -> None:
+        for i in range(100):
+            options = {"timeout": 0} if policy is BLOCK else {}
+            try:
+                answer = scene.bus.publish(Event("a", (number, i)), priority=1 + i % 3, **options)
+            except QueueFull:
+                answer = False
+            answers[number].append(answer)
+
+    run_together(6, work)
+    handled = scene.finish()
+    lost = scene.drops.data
+    accepted = sum(map(sum, answers))
+    every = sorted((n, i) for n in range(6) for i in range(100) for _ in range(wide))
+    assert sorted(handled + lost) == every
+    refused = [event.data for event, _, reason in scene.drops if reason is DropReason.REFUSED]
+    assert len(refused) == (600 - accepted) * wide
+    if policy in (NEWEST, REJECT, BLOCK):
+        assert accepted == 9 // wide
+    assert bool(lost) is (policy is not CALLER_RUNS)
