@@ -220,6 +220,17 @@ static inline void ring_unlock(ring *ring, void *token) {
     host_attach(token);
 }
 
+/* ---- time -------------------------------------------------------------------------------- */
+
 static inline uint64_t clock_if(bool wanted) { return wanted ? bb_clock() : 0; }
+
+/* From one reading of the clock to another. A reading is taken before the mutex is waited for, so
+ * `then` may be the later one: that is no time at all, not five centuries. */
+static inline uint64_t elapsed(uint64_t then, uint64_t now) { return now > then ? now - then : 0; }
+
+/* So long from now; any timeout will do, a negative one is over. */
+static inline uint64_t deadline_after(int64_t timeout_ns) {
+    return bb_clock() + (timeout_ns > 0 ? (uint64_t)timeout_ns : 0);
+}
 
 #endif

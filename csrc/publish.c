@@ -34,7 +34,7 @@ int32_t bb_push_many(const int64_t *handles, int32_t n) {
     } else {
         for (; accepted < n; accepted++) {
             const route *route = route_of(handles[accepted]);
-            if (route == NULL || !free_to_enter(ring, route)) break;
+            if (route == NULL || route->ring != ring || !free_to_enter(ring, route)) break;
             enqueue(ring, route, handles[accepted], now);
         }
         if (ring->monitoring) sample_depth(ring, now);
@@ -79,7 +79,7 @@ static waiter *join_line(ring *ring, const route *route, int64_t handle) {
 static int32_t wait_in_line(ring *ring, const route *route, int64_t handle, int64_t timeout_ns) {
     waiter *waiter = join_line(ring, route, handle);
     if (waiter == NULL) return BB_FULL;
-    uint64_t deadline = bb_clock() + (uint64_t)timeout_ns;
+    uint64_t deadline = deadline_after(timeout_ns);
     while (ring->state == BB_OPEN && !waiter->signalled && bb_clock() < deadline)
         bb_cond_wait_until(&waiter->admitted, &ring->mutex, deadline);
     if (was_let_in(ring, handle)) return BB_ACCEPTED;
@@ -129,10 +129,10 @@ static int32_t refuse(ring *ring, const route *route) {
 /* Evict as many as the event needs, or none and refuse it. */
 static int32_t make_room(ring *ring, const route *route, int64_t handle, int32_t mode,
                          int64_t *out) {
+    if (route->count > ring->capacity) return refuse(ring, route);
     int32_t needed = route->count - (ring->capacity - ring->queued);
     if (needed > route->count) needed = route->count; /* overdrawn: replace, do not pay it off */
-    if (route->count > ring->capacity || evictable(ring, mode, route->level) < needed)
-        return refuse(ring, route);
+    if (evictable(ring, mode, route->level) < needed) return refuse(ring, route);
     for (int32_t i = 0; i < needed; i++) *out++ = evict(ring, mode, route->level);
     *out = 0;
     enqueue(ring, route, handle, clock_if(ring->timed));
@@ -204,7 +204,7 @@ void bb_caller_done(int64_t handle, int32_t failed) {
     waiter *caller = waiter_find(&ring->callers, handle);
     if (caller != NULL) {
         count_processed(ring, caller->route, failed != 0);
-        if (ring->monitoring) record_processing(ring, now - caller->since);
+        if (ring->monitoring) record_processing(ring, elapsed(caller->since, now));
         caller->since = now;
         if (--caller->remaining == 0) {
             waiter_unlink(&ring->callers, caller);

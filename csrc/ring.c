@@ -91,7 +91,7 @@ int32_t next_level(const ring *ring, uint64_t now) {
     if (ring->starvation > 0) {
         int32_t level = oldest(ring, ring->nonempty);
         const slot *head = &ring->slots[ring->level[level].head];
-        if (now - head->accepted > ring->starvation) return level;
+        if (elapsed(head->accepted, now) > ring->starvation) return level;
     }
     return bb_highest_bit(ring->nonempty);
 }

@@ -41,8 +41,8 @@ enum {
 enum {
     BB_GONE = -2,    /* no such ring in this process: freed, or left behind by a fork */
     BB_CLOSED = -1,  /* closing or closed; nothing was accepted, nothing is counted */
-    BB_FULL = 0,     /* no room; nothing was accepted, nothing is counted yet */
-    BB_ACCEPTED = 1, /* all deliveries of the event are queued */
+    BB_ACCEPTED = 0, /* all deliveries of the event are queued; 0, so that a test for it is short */
+    BB_FULL = 1,     /* no room; nothing was accepted, nothing is counted yet */
     BB_REFUSED = 2,  /* no room; the event is counted as published and dropped */
     BB_EVICTED = 3,  /* accepted, and others gave way: their handles are in `out` */
     BB_WAITING = 5,  /* still in line */

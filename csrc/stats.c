@@ -64,7 +64,7 @@ void record_processing(ring *ring, uint64_t ns) {
 }
 
 void sample_depth(ring *ring, uint64_t now) {
-    if (now - ring->last_sample < SAMPLE_NS) return;
+    if (elapsed(ring->last_sample, now) < SAMPLE_NS) return;
     ring->last_sample = now;
     ring->history[ring->samples++ % BB_HISTORY] = ring->queued;
 }

@@ -67,10 +67,9 @@ void let_in(ring *ring, uint64_t now) {
     }
 }
 
-/* Called by a worker that takes; `now` is 0 if the caller read no clock. */
+/* Called by a worker that takes. */
 void tell_let_in(ring *ring, uint64_t now) {
-    if (now == 0) now = bb_clock();
-    bool seldom = now - ring->last_take >= SELDOM_NS;
+    bool seldom = elapsed(ring->last_take, now) >= SELDOM_NS;
     bool part_free = has_room(ring, GOOD_PART(ring));
     if (!seldom && !part_free && ring->unsignalled < GOOD_PART(ring) && ring->queued > 0) return;
     for (waiter *w = ring->let_in.head; w != NULL; w = w->next) {

@@ -44,7 +44,7 @@ static int64_t begin(ring *ring, worker *worker, uint64_t now) {
     ring->congested = false;
     if (ring->queued <= ring->capacity / 2) ring->streak = false;
     if (ring->monitoring) {
-        record_wait(ring, now - accepted);
+        record_wait(ring, elapsed(accepted, now));
         sample_depth(ring, now);
     }
     return open->handle;
@@ -53,11 +53,21 @@ static int64_t begin(ring *ring, worker *worker, uint64_t now) {
 /* Give the room that a delivery left to the publishers in line. */
 static void pass_on_room(ring *ring, uint64_t now) {
     if (ring->line.head != NULL) let_in(ring, now);
-    if (ring->unsignalled > 0) tell_let_in(ring, now);
+    if (ring->unsignalled > 0) {
+        if (!ring->timed) now = bb_clock(); /* how often workers come by matters all the same */
+        tell_let_in(ring, now);
+    }
     ring->last_take = now;
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */
+
+/* A drain that nobody outside waits for (stop was called by a handler) ends here. */
+static void end_drain_in_time(ring *ring) {
+    if (ring->state != BB_DRAINING || ring->deadline == 0 || bb_clock() < ring->deadline) return;
+    ring->state = BB_SHUT;
+    wake_everyone(ring);
+}
 
 /* Sleep until there is work or an end. Between waking up and taking, the host has to be
  * re-attached, without the mutex, so another worker may be faster: the caller looks again. */
@@ -65,20 +75,16 @@ static void sleep_until_work(ring *ring) {
     void *token = host_detach();
     bb_mutex_lock(&ring->mutex);
     while (ring->queued == 0 && ring->state != BB_SHUT) {
+        bool until_deadline = ring->state == BB_DRAINING && ring->deadline != 0;
         ring->sleepers++;
-        bb_cond_wait(&ring->work, &ring->mutex);
+        if (until_deadline) bb_cond_wait_until(&ring->work, &ring->mutex, ring->deadline);
+        else bb_cond_wait(&ring->work, &ring->mutex);
         ring->sleepers--;
         if (ring->queued == 0) ring->waking = false; /* woken for nothing: let others be woken */
+        end_drain_in_time(ring);
     }
     bb_mutex_unlock(&ring->mutex);
     host_attach(token);
-}
-
-/* A drain that nobody outside waits for (stop was called by a handler) ends here. */
-static void end_drain_in_time(ring *ring) {
-    if (ring->state != BB_DRAINING || ring->deadline == 0 || bb_clock() < ring->deadline) return;
-    ring->state = BB_SHUT;
-    wake_everyone(ring);
 }
 
 int64_t bb_take(int64_t handle) {
@@ -157,7 +163,7 @@ void bb_close(int64_t handle, int32_t drain, int64_t deadline_ns) {
         ring->state = BB_SHUT;
     } else if (ring->state == BB_OPEN) {
         ring->state = BB_DRAINING;
-        ring->deadline = deadline_ns >= 0 ? bb_clock() + (uint64_t)deadline_ns : 0;
+        ring->deadline = deadline_ns >= 0 ? deadline_after(deadline_ns) : 0;
     }
     note_if_idle(ring);
     wake_everyone(ring);
@@ -185,7 +191,7 @@ int32_t bb_wait_idle(int64_t handle, int64_t timeout_ns) {
     if (ring == NULL) return 1;
     void *token = host_detach();
     bb_mutex_lock(&ring->mutex);
-    uint64_t deadline = bb_clock() + (uint64_t)timeout_ns;
+    uint64_t deadline = deadline_after(timeout_ns);
     while ((ring->queued > 0 || ring->running > 0) && bb_clock() < deadline) {
         ring->idle_waiters++;
         bb_cond_wait_until(&ring->idle, &ring->mutex, deadline);

@@ -146,7 +146,7 @@ def test_delivery_that_does_not_starve_waits_its_turn(bench: Bench, limit: float
 
 def test_only_what_waited_longer_than_the_limit_is_preferred(bench: Bench) -> None:
     """Old ones in the order of their age, then the others by priority."""
-    limit = 0.5
+    limit = 1.0
     bus, recorder = bench.bus(queue_size=20, starvation_after=limit), Recorder()
     gate = bench.hold(bus)
     bus.subscribe("a", recorder)

@@ -51,7 +51,7 @@ class Contestant:
         return events
 
     def lost(self) -> int:
-        """Return how many events it says it dropped; asked before `finish`, when all is idle."""
+        """Return how many events it says it dropped; asked after `finish`."""
         return 0
 
     def finish(self) -> None:

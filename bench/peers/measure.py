@@ -171,8 +171,8 @@ def ping_pong(round_: Round, count: int) -> None:
     samples: list[int] = []
     over = Semaphore(0)
     sides: list[Contestant] = []
-    calls = [next(iter(side)) for side in (round_.make.calls(None, [Event(TYPE)]),)] * 2  # type: ignore[arg-type]
-    thrown = perf_counter_ns()
+    call: Any = None
+    thrown = 0
 
     def throw(to: int) -> None:
         nonlocal thrown
@@ -182,12 +182,14 @@ def ping_pong(round_: Round, count: int) -> None:
             over.release()
             return
         thrown = perf_counter_ns()
-        sides[to].publish(calls[to])
+        sides[to].publish(call)
 
     sides.append(round_.contestant(lambda _: throw(1)))
     sides.append(round_.contestant(lambda _: throw(0)))
+    call = next(iter(sides[0].calls([Event(TYPE)])))
     round_.begin()
-    sides[0].publish(calls[0])
+    thrown = perf_counter_ns()
+    sides[0].publish(call)
     over.acquire()
     round_.end(len(samples))
     round_.latencies(samples[WARM_UP:])

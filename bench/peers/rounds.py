@@ -14,7 +14,6 @@ from packages import ALL, BASELINE, takes_part
 from shapes import Shape
 
 TIMEOUT = 120.0
-HIGHER_IS_BETTER = ("rate",)
 
 Figures = dict[str, Any]
 
@@ -49,6 +48,11 @@ class Results:
         """Add a round."""
         cell = self.cells.setdefault((shape, contestant), Cell(shape, contestant))
         cell.rounds.append(figures)
+
+    def fail(self, shape: str, contestant: str, reason: str) -> None:
+        """Note a round that gave no figures; an empty one keeps the others side by side."""
+        self.problems.append(f"{contestant} in {shape}: {reason}")
+        self.add(shape, contestant, {})
 
     def of(self, shape: str) -> list[Cell]:
         """Return a shape's cells, in the order of the contestants."""
@@ -99,15 +103,13 @@ def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: 
     order = {"shape": shape.name, "contestant": label, "turns": turns, "events": events}
     command = [sys.executable, str(Path(__file__).with_name("measure.py")), json.dumps(order)]
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=TIMEOUT, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        results.problems.append(f"{label} in {shape.name}: no end after {TIMEOUT:.0f} s")
+        results.fail(shape.name, label, f"no end after {TIMEOUT:.0f} s")
         return
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        results.problems.append(f"{label} in {shape.name}: {reason}")
+        results.fail(shape.name, label, reason)
         return
     results.add(shape.name, label, json.loads(done.stdout))
 

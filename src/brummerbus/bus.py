@@ -16,7 +16,7 @@ from brummerbus.metrics import BusStats, bus_stats
 from brummerbus.pool import Pool
 from brummerbus.publisher import Publisher
 from brummerbus.reporting import OnDrop, OnError, Reporter
-from brummerbus.ring import ACCEPTED, push
+from brummerbus.ring import push
 from brummerbus.routing import (
     Handler,
     Subscription,
@@ -187,7 +187,7 @@ class EventBus:
                 handle = route.draw()
                 try:
                     self._table[handle] = (event, subscription)
-                    if push(handle) == ACCEPTED:
+                    if not push(handle):  # ACCEPTED is 0
                         return True
                     decision = self._admission.admit(handle, 1, None)
                 except BaseException:

@@ -12,6 +12,7 @@ import opcode
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Thread, get_ident
 from time import monotonic
 
@@ -89,11 +90,11 @@ class Pool:
     def _work(self, worker: int) -> None:
         me = get_ident()
         self._worker_of[me] = worker
-        take = c.take
-        claim = self.table.pop
+        # Taking a handle and claiming what it stands for happens in C altogether: the loop is
+        # what every event goes through, and each bytecode of it counts.
+        deliveries = map(self.table.pop, iter(partial(c.take, worker), 0))
         try:
-            while handle := take(worker):
-                event, subscription = claim(handle)
+            for event, subscription in deliveries:
                 try:
                     subscription.handler(event)
                 except BaseException as error:

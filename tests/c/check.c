@@ -38,6 +38,7 @@ static void hung(int signal_number) {
 }
 
 void run_test(const char *name, void (*test)(void)) {
+    setvbuf(stdout, NULL, _IOLBF, 0); /* a test that hangs is not to take the lines with it */
     running = name;
     failed_checks = 0;
     signal(SIGALRM, hung);

@@ -28,6 +28,11 @@ void fixture_free(const fixture *f);
 /* Push events `route`, `route` + 1, ... */
 void fill(int64_t route, int32_t n);
 
+/* The result of bb_offer without BB_FIRST. */
+static inline int32_t plain_result(int32_t result) {
+    return result > 0 ? result & ~BB_FIRST : result;
+}
+
 /* Take with the fixture's worker and check what comes. */
 #define CHECK_TAKES(expected, worker) CHECK_INT(expected, bb_take(worker))
 

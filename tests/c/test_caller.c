@@ -3,7 +3,7 @@
 
 static int32_t offer(int64_t handle, int32_t mode) {
     int64_t out[16];
-    return bb_offer(handle, mode, out) & ~BB_FIRST;
+    return plain_result(bb_offer(handle, mode, out));
 }
 
 static void test_a_caller_runs_what_finds_no_room(void) {
@@ -97,8 +97,8 @@ static void test_withdraw_leaves_an_accepted_event_alone(void) {
 static void test_withdraw_takes_an_event_out_of_the_line(void) {
     fixture f = fixture_new(1);
     fill(f.low, 1);
-    CHECK_INT(BB_FULL, bb_wait(f.low + 1, 0, 1));
-    CHECK_INT(BB_FULL, bb_wait(f.low + 2, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 0, 1));
     CHECK_INT(1, bb_withdraw(f.low + 1));
     CHECK_INT(1, length_of_line(f.ring));
     CHECK_TAKES(f.low, f.worker);
@@ -111,7 +111,7 @@ static void test_withdraw_takes_an_event_out_of_the_line(void) {
 static void test_withdraw_leaves_an_event_that_was_let_in(void) {
     fixture f = fixture_new(1);
     fill(f.low, 1);
-    CHECK_INT(BB_FULL, bb_wait(f.low + 1, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
     CHECK_TAKES(f.low, f.worker);
     CHECK_INT(0, bb_withdraw(f.low + 1));
     CHECK_TAKES(f.low + 1, f.worker);
@@ -122,8 +122,8 @@ static void test_whoever_withdraws_from_the_head_lets_the_next_in(void) {
     fixture f = fixture_new(2);
     int64_t two = bb_route(f.ring, 0, 2, 2);
     fill(f.low, 1);
-    CHECK_INT(BB_FULL, bb_wait(two, 0, 1)); /* one place is free, but it needs two */
-    CHECK_INT(BB_FULL, bb_wait(f.low + 1, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(two, 0, 1)); /* one place is free, but it needs two */
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
     CHECK_INT(1, bb_depth(f.ring));
     CHECK_INT(1, bb_withdraw(two));
     CHECK_INT(2, bb_depth(f.ring));

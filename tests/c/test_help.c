@@ -38,7 +38,7 @@ static void test_help_takes_one_and_puts_the_event_in_its_place(void) {
 static void test_help_comes_ahead_of_the_line(void) {
     fixture f = helping(1);
     int64_t out[1];
-    CHECK_INT(BB_FULL, bb_wait(f.high, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.high, 0, 1));
     CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 2, out));
     CHECK_INT(f.low + 1, out[0]);
     CHECK_INT(1, length_of_line(f.ring));
@@ -54,7 +54,7 @@ static void test_help_with_room_passes_the_line_too(void) {
     fill(f.low, 1);
     CHECK_TAKES(f.low, f.worker);
     CHECK_INT(BB_ACCEPTED, bb_push(f.low + 1));
-    CHECK_INT(BB_FULL, bb_wait(three, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(three, 0, 1));
     CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 2, out));
     CHECK_INT(0, out[0]);
     fixture_free(&f);
@@ -77,7 +77,7 @@ static void test_an_event_of_several_deliveries_needs_several_helps(void) {
 static void test_room_that_help_cannot_use_goes_to_the_line(void) {
     fixture f = helping(3);
     int64_t out[1], three = bb_route(f.ring, 0, 1, 3);
-    CHECK_INT(BB_FULL, bb_wait(f.high, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.high, 0, 1));
     CHECK_INT(BB_FULL, bb_help(f.worker, three, out));
     CHECK_INT(f.low + 1, out[0]);
     CHECK_INT(0, length_of_line(f.ring));

@@ -82,7 +82,7 @@ static void test_calls_that_may_sleep_give_the_host_up_first(void) {
     enter_host();
     CHECK_INT(0, bb_wait_idle(f.ring, 0) - 1);
     CHECK_INT(BB_ACCEPTED, bb_wait(f.low, 0, 1));
-    CHECK_INT(BB_FULL, bb_wait(f.low + 1, 1000, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 1));
     CHECK_INT(3, detached);
     CHECK(have_host);
     leave_host();
@@ -119,7 +119,7 @@ static void publish(int64_t handle, int turn) {
     int32_t mode = BB_EVICT_OLDEST + turn % 4;
     if (bb_push(handle) != BB_FULL) return;
     yield_host();
-    if (bb_wait(handle, turn % 3 * 10000, 1) != BB_FULL) return;
+    if (bb_wait(handle, turn % 3 * 10000, 1) != BB_WAITING) return;
     if (turn % 2) bb_withdraw(handle);
     else if (bb_offer(handle, mode, out) == BB_RUN) bb_caller_done(handle, turn % 2);
 }

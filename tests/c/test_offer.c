@@ -9,7 +9,7 @@
 static void check_offer(int64_t handle, int32_t mode, int32_t result, const int64_t *evicted) {
     int64_t out[8] = {UNTOUCHED, UNTOUCHED, UNTOUCHED, UNTOUCHED,
                       UNTOUCHED, UNTOUCHED, UNTOUCHED, UNTOUCHED};
-    CHECK_INT(result, bb_offer(handle, mode, out) & ~BB_FIRST);
+    CHECK_INT(result, plain_result(bb_offer(handle, mode, out)));
     int i = 0;
     for (; evicted[i] != 0; i++) CHECK_INT(evicted[i], out[i]);
     CHECK_INT(0, out[i]);
@@ -196,7 +196,7 @@ static void test_eviction_agrees_with_a_plain_list(void) {
                 (victim < 0 || (mode == BB_EVICT_LOWEST && level_of[i] < level_of[victim])))
                 victim = i;
         int64_t out[2], expected = victim >= 0 ? list[victim] : 0;
-        int32_t result = bb_offer(next[level], mode, out) & ~BB_FIRST;
+        int32_t result = plain_result(bb_offer(next[level], mode, out));
         CHECK_INT(expected, out[0]);
         CHECK_INT(length < CAPACITY ? BB_ACCEPTED : victim < 0 ? BB_REFUSED : BB_EVICTED, result);
         for (; victim >= 0 && victim + 1 < length; victim++) {

@@ -19,7 +19,7 @@ static fixture crowded(int32_t monitoring, int32_t in_line) {
     staged_clock_set(NOW);
     fixture f = monitoring ? fixture_timed(CAPACITY, 0) : fixture_new(CAPACITY);
     fill(f.high, CAPACITY);
-    for (int32_t i = 0; i < in_line; i++) CHECK_INT(BB_FULL, bb_wait(f.low + i, 0, 1));
+    for (int32_t i = 0; i < in_line; i++) CHECK_INT(BB_WAITING, bb_wait(f.low + i, 0, 1));
     bb_take(f.worker); /* the first worker in a long time tells at once */
     CHECK_INT(1, told(f.ring));
     return f;
@@ -71,9 +71,9 @@ static void test_publishers_are_told_when_the_queue_runs_empty(void) {
     staged_clock_set(NOW);
     fixture f = fixture_timed(1, 0);
     fill(f.high, 1);
-    CHECK_INT(BB_FULL, bb_wait(f.low, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low, 0, 1));
     bb_take(f.worker);
-    CHECK_INT(BB_FULL, bb_wait(f.low + 1, 0, 1));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
     bb_take(f.worker);
     bb_take(f.worker);
     CHECK_INT(2, told(f.ring));
@@ -112,8 +112,8 @@ static void test_every_way_in_wakes_a_sleeping_worker(void) {
         int64_t out[2];
         sleeper s;
         if (way == 3) /* never fits, so it stands in line though the ring is empty */
-            CHECK_INT(BB_FULL, bb_wait(bb_route(f.ring, 0, 2, 5), 0, 1));
-        if (way == 3) CHECK_INT(BB_FULL, bb_wait(f.low, 0, 1));
+            CHECK_INT(BB_WAITING, bb_wait(bb_route(f.ring, 0, 2, 5), 0, 1));
+        if (way == 3) CHECK_INT(BB_WAITING, bb_wait(f.low, 0, 1));
         start_take(&s, f.worker);
         await_workers_asleep(f.ring, 1);
         if (way == 0) CHECK_INT(BB_ACCEPTED, bb_wait(f.low, 0, 1));

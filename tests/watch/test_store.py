@@ -56,9 +56,13 @@ def test_lines_are_found_after_the_store_was_closed(path: Path) -> None:
 
 
 def test_a_closed_store_is_one_file(path: Path) -> None:
+    """Also for a reader, who may not be allowed to make a second one."""
     with LogStore(path) as store:
         store.on_line(line(0))
         store.write()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
     assert [file.name for file in path.parent.iterdir()] == ["log.db"]
 
 

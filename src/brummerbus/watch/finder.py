@@ -39,8 +39,7 @@ class Finder:
             if not detector.waits or time.time() - detector.last_time < SETTLE:
                 continue
             lane = self._in_order.lane(process, stream)
-            if lane.due == lines_read(process, stream):
-                self._settle(lane, detector, lines_read(process, stream))
+            self._settle(lane, detector, lines_read(process, stream))
 
     def finish(self) -> None:
         """Give out all that is open; call it when no handler runs any more."""
@@ -50,6 +49,7 @@ class Finder:
 
     def _settle(self, lane: Lane, detector: StreamDetector, count: int) -> None:
         def settle() -> None:
+            # In the sink's place, or a line could come between the look and the settling.
             if lane.due == count:
                 self._publish(detector.settle())
 

@@ -1,0 +1,105 @@
+"""Plots that can be read at a glance: one panel for each shape, the best on top, ours in colour."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from packages import BASELINE
+from rounds import Cell, Results
+from shapes import Shape
+from tables import LATENCY_KINDS, decisive
+
+OURS, OTHERS, TAIL = "#c8501e", "#9aa5b1", "#d9dee3"
+COLUMNS = 4
+
+FILES = {
+    "throughput": ("Events a second, published to handled (longer is better)", ("throughput",)),
+    "latency": ("Microseconds: p50, and p99 as the pale bar (shorter is better)", LATENCY_KINDS),
+    "full": ("A full ring: events a second (longer is better)", ("full",)),
+    "burst": ("A burst: memory it took, MB (shorter is better); events lost, if any", ("burst",)),
+}
+
+
+def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: Path) -> list[Path]:
+    """Write an SVG for each kind of figure that was measured; return the files."""
+    mpl.rcParams["svg.hashsalt"] = "brummerbus"
+    mpl.rcParams["svg.fonttype"] = "none"
+    files = []
+    for name, (title, kinds) in FILES.items():
+        some = [shape for shape in shapes if shape.kind in kinds and results.of(shape.name)]
+        if some:
+            path = build / f"peers-{name}.svg"
+            figure = _figure(results, some, title, _footer(context))
+            figure.savefig(path, metadata={"Date": None})
+            files.append(path)
+    return files
+
+
+def _figure(results: Results, shapes: list[Shape], title: str, footer: str) -> Figure:
+    columns = min(COLUMNS, len(shapes))
+    lines = -(-len(shapes) // columns)
+    most = max(len(results.of(shape.name)) for shape in shapes)
+    height = 0.21 * most + 0.45
+    figure = Figure(figsize=(max(7.5, 3.9 * columns), lines * height + 0.8), layout="constrained")
+    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.supxlabel(footer, fontsize=7, color="#667085")
+    grid = figure.subplots(lines, columns, squeeze=False)
+    panels = list(grid.flat)
+    for panel, shape in zip(panels, shapes, strict=False):
+        _panel(panel, results, shape)
+    for panel in panels[len(shapes) :]:
+        panel.set_visible(False)
+    return figure
+
+
+def _panel(panel: Axes, results: Results, shape: Shape) -> None:
+    burst, latency = shape.kind == "burst", shape.kind in LATENCY_KINDS
+    figure = "memory_mb" if burst else "p50" if latency else "rate"
+    more_is_better = decisive(shape)[1] and not burst
+    cells = [cell for cell in results.of(shape.name) if cell.median(figure) is not None]
+    cells.sort(key=lambda cell: cell.median(figure) or 0.0, reverse=not more_is_better)
+    values = [max(cell.median(figure) or 0.0, 0.01) for cell in cells]
+    colours = [OURS if cell.contestant.startswith(BASELINE.label) else OTHERS for cell in cells]
+    names = [cell.contestant for cell in cells]
+    ends = values
+    if latency:
+        ends = [cell.median("p99") or 0.0 for cell in cells]
+        panel.barh(names, ends, color=TAIL, height=0.72)
+    panel.barh(names, values, color=colours, height=0.72)
+    panel.set_xscale("log")
+    panel.set_xlim(min(values) / 3, max(ends) * 12)
+    panel.set_title(shape.name, fontsize=10, loc="left", fontweight="bold")
+    panel.tick_params(axis="y", length=0, labelsize=8)
+    panel.xaxis.set_visible(False)
+    panel.spines[:].set_visible(False)
+    for row, (cell, value, end) in enumerate(zip(cells, values, ends, strict=True)):
+        panel.text(end * 1.15, row, _label(shape, cell, value, end), va="center", fontsize=7.5)
+
+
+def _label(shape: Shape, cell: Cell, value: float, end: float) -> str:
+    if shape.kind in LATENCY_KINDS:
+        return f"{_short(value)} / {_short(end)}"
+    if shape.kind == "burst":
+        lost = cell.median("lost") or 0
+        return f"{value:.1f}" + (f", {lost:,.0f} lost" if lost else "")
+    return _short(value)
+
+
+def _short(value: float) -> str:
+    if value >= 1e6:
+        return f"{value / 1e6:.2f} M"
+    if value >= 1e4:
+        return f"{value / 1e3:,.0f} k"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _footer(context: dict[str, Any]) -> str:
+    machine = context["machine"]
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    rounds = f"medians of {context['rounds']} rounds"
+    return (
+        f"{machine['python']}, {machine['processor']}, {machine['cores']} cores; "
+        f"commit {machine['commit']}; {packages}; {rounds}; bars on a logarithmic scale"
+    )

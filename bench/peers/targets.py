@@ -1,0 +1,149 @@
+"""The ratios to reach, laid down before the work on speed began."""
+
+from dataclasses import dataclass
+
+from contestants import Bounded, Bus, BusInBatches, BusUnmonitored, Executor, Simple, ThreadPerEvent
+from rounds import Results
+from shapes import NO_OP
+from tables import aligned
+
+ALL_SHAPES = NO_OP
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row: `ours` / `theirs` of a figure, in each of some shapes.
+
+    Attributes:
+        against: As it is printed.
+        figure: A figure of measure.py.
+        shapes: Where, and what is to be reached there.
+        at_least: Whether the limit is a lower one.
+    """
+
+    against: str
+    ours: str
+    theirs: str
+    figure: str
+    shapes: tuple[tuple[str, float], ...]
+    at_least: bool = True
+
+    def ratios(self, results: Results) -> list[float | None]:
+        """Return what was measured in each shape."""
+        return [results.ratio(name, self.figure, self.ours, self.theirs) for name, _ in self.shapes]
+
+    def target(self) -> str:
+        """Return the target in words."""
+        limits: dict[float, list[str]] = {}
+        for name, limit in self.shapes:
+            limits.setdefault(limit, []).append(name.removeprefix("no-op "))
+        word = "at least" if self.at_least else "at most"
+        parts = [f"{limit:g} ({', '.join(names)})" for limit, names in limits.items()]
+        return f"{word} {'; '.join(parts) if len(parts) > 1 else f'{next(iter(limits)):g}'}"
+
+    def measured(self, ratios: list[float | None]) -> str:
+        """Return what was measured in words, each shape by name if there are several."""
+        words = ["?" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+        if len(words) == 1:
+            return words[0]
+        names = [name.removeprefix("no-op ") for name, _ in self.shapes]
+        return ", ".join(f"{name} {word}" for name, word in zip(names, words, strict=True))
+
+    def met(self, ratios: list[float | None]) -> bool:
+        """Return whether the target is reached in every shape."""
+        for ratio, (_, limit) in zip(ratios, self.shapes, strict=True):
+            if ratio is None or (ratio < limit if self.at_least else ratio > limit):
+                return False
+        return True
+
+
+def _each(limit: float, shapes: tuple[str, ...] = ALL_SHAPES) -> tuple[tuple[str, float], ...]:
+    return tuple((shape, limit) for shape in shapes)
+
+
+_ONE, _MANY = Bus.label, BusInBatches.label
+
+TARGETS = (
+    Target("ThreadPoolExecutor, each shape", _ONE, Executor.label, "rate", _each(20)),
+    Target(
+        "Queue(4096) + threads",
+        _ONE,
+        Bounded.label,
+        "rate",
+        (("no-op 1x1", 4), ("no-op 4x4", 4), ("no-op 1x4", 2)),
+    ),
+    Target("a thread per event", _ONE, ThreadPerEvent.label, "rate", _each(100)),
+    Target("SimpleQueue + threads, single publish", _ONE, Simple.label, "rate", _each(0.5)),
+    Target("SimpleQueue + threads, publish_many of 64", _MANY, Simple.label, "rate", _each(1.0)),
+    Target(
+        "p99 of publish beside a computing handler, against SimpleQueue.put",
+        _ONE,
+        Simple.label,
+        "p99",
+        _each(1.5, ("beside computing",)),
+        at_least=False,
+    ),
+    Target(
+        "idle dispatch p50, against SimpleQueue",
+        _ONE,
+        Simple.label,
+        "p50",
+        _each(1.0, ("idle dispatch",)),
+        at_least=False,
+    ),
+    Target(
+        "monitoring on against off, cost (CPU)",
+        _ONE,
+        BusUnmonitored.label,
+        "cpu_us",
+        _each(1.15, ("no-op 1x1",)),
+        at_least=False,
+    ),
+    Target(
+        "full ring, 70/30 handlers, 4 publishers: Queue's throughput",
+        _ONE,
+        Bounded.label,
+        "rate",
+        _each(1.0, ("full ring",)),
+    ),
+    Target(
+        "full ring, 70/30 handlers, 4 publishers: p99 of publish, against Queue.put",
+        _ONE,
+        Bounded.label,
+        "p99",
+        _each(1.0, ("full ring",)),
+        at_least=False,
+    ),
+)
+
+SHAPE_NAMES = tuple(dict.fromkeys(name for target in TARGETS for name, _ in target.shapes))
+
+
+def contestants_in(shape: str) -> list[str]:
+    """Return who is needed in a shape."""
+    labels: dict[str, None] = {}
+    for target in TARGETS:
+        if shape in dict(target.shapes):
+            labels |= {target.ours: None, target.theirs: None}
+    return list(labels)
+
+
+def report(results: Results) -> tuple[str, list[dict[str, object]]]:
+    """Return the table, and the same for JSON."""
+    rows = [["against", "target", "measured", ""]]
+    data: list[dict[str, object]] = []
+    for target in TARGETS:
+        ratios = target.ratios(results)
+        met = target.met(ratios)
+        verdict = "met" if met else "not met"
+        measured = target.measured(ratios)
+        rows.append([target.against, target.target(), measured, verdict])
+        data.append(
+            {
+                "against": target.against,
+                "target": target.target(),
+                "measured": dict(zip(dict(target.shapes), ratios, strict=True)),
+                "met": met,
+            }
+        )
+    return aligned(rows), data
