@@ -137,6 +137,7 @@ def assert_at_rest(bus: EventBus) -> None:
     assert_balance(stats)
     assert (stats.queued, stats.running) == (0, 0)
     assert table_of(bus) == {}
+    assert bus._reporter.reporting == {}
 
 
 class Turnstile:

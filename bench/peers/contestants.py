@@ -104,7 +104,7 @@ class BusUnmonitored(Bus):
 
     label = "brummerbus, unmonitored"
     kinds = ("throughput",)
-    settings = {**Bus.settings, "monitoring": False}
+    settings: ClassVar[dict[str, Any]] = {**Bus.settings, "monitoring": False}
 
 
 class BusDropping(Bus):
@@ -112,7 +112,10 @@ class BusDropping(Bus):
 
     label = "brummerbus, drop oldest"
     kinds = ("burst",)
-    settings = {"policy": BackpressurePolicy.DROP_OLDEST, "publish_timeout": 0}
+    settings: ClassVar[dict[str, Any]] = {
+        "policy": BackpressurePolicy.DROP_OLDEST,
+        "publish_timeout": 0,
+    }
 
 
 # ---- queues and threads ----------------------------------------------------------------------
@@ -140,7 +143,7 @@ class QueueAndThreads(Contestant):
         while (event := get()) is not None:
             try:
                 handler(event)
-            except Exception:
+            except Exception:  # noqa: PERF203, costs nothing unless it happens
                 logger.exception("the handler failed")
 
     def stop_sign(self) -> Any:
@@ -202,7 +205,7 @@ class Prioritised(QueueAndThreads):
         while (event := get()[2]) is not None:
             try:
                 handler(event)
-            except Exception:
+            except Exception:  # noqa: PERF203
                 logger.exception("the handler failed")
 
     def stop_sign(self) -> Any:

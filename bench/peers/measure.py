@@ -135,35 +135,40 @@ def run_publishers(
     return list(chain.from_iterable(samples))
 
 
+def sources(shape: Shape, each: int) -> list[Iterable[Any]]:
+    """Return the events of each publisher."""
+    if shape.made:
+        return [(Event(TYPE, n) for n in range(each)) for _ in range(shape.publishers)]
+    pool = [Event(TYPE, n) for n in range(POOL)]
+    return [pool * (each // POOL) + pool[: each % POOL] for _ in range(shape.publishers)]
+
+
 # ---- the kinds of shapes ---------------------------------------------------------------------
 
 
 def throughput(round_: Round, count: int) -> None:
-    """Publish ready-made events; the time from the first publish to the last handled."""
+    """Publish; the time from the first publish to the last handled."""
     each = max(1, count // round_.shape.publishers)
-    pool = [Event(TYPE, n) for n in range(POOL)]
-    events = [pool * (each // POOL) + pool[: each % POOL]] * round_.shape.publishers
-    run_publishers(round_, publish_all, list(events), each * round_.shape.publishers)
+    run_publishers(round_, publish_all, sources(round_.shape, each), each * round_.shape.publishers)
 
 
 def full(round_: Round, count: int) -> None:
     """As `throughput`, each call timed, with handlers that cannot keep up."""
     each = max(1, count // round_.shape.publishers)
-    pool = [Event(TYPE, n) for n in range(POOL)]
-    events = [pool * (each // POOL) + pool[: each % POOL]] * round_.shape.publishers
+    events = sources(round_.shape, each)
     total = each * round_.shape.publishers
-    round_.latencies(run_publishers(round_, publish_timed, list(events), total))
+    round_.latencies(run_publishers(round_, publish_timed, events, total))
 
 
 def burst(round_: Round, count: int) -> None:
     """Events of 1 KB, made as they are published: what is queued is what memory shows."""
-    each = count // round_.shape.publishers
+    publishers = round_.shape.publishers
+    each = count // publishers
 
     def events() -> Iterable[Any]:
         return (Event(TYPE, bytes(PAYLOAD)) for _ in range(each))
 
-    sources = [events() for _ in range(round_.shape.publishers)]
-    run_publishers(round_, publish_all, list(sources), each * round_.shape.publishers)
+    run_publishers(round_, publish_all, [events() for _ in range(publishers)], each * publishers)
 
 
 def ping_pong(round_: Round, count: int) -> None:

@@ -62,10 +62,8 @@ def main() -> int:
     print_context(context)
     options.build.mkdir(parents=True, exist_ok=True)
     start = monotonic()
-    if options.targets:
-        code = targets(rounds, context, options)
-    else:
-        code = peers(rounds, context, options)
+    measure = targets if options.targets else peers
+    code = measure(rounds, context, options)
     print(f"\n{monotonic() - start:.0f} s; results in {options.build}")
     return code
 

@@ -24,6 +24,8 @@ class Shape:
         events: How many; slow contestants take their share of them (`Contestant.share`).
         queue: Room in the bounded contestants.
         quick: How many with `--quick`; 0: left out.
+        made: Whether events are made as they are published, as programs do; otherwise they are
+            ready, and what is measured is the bus alone.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Shape:
     events: int
     queue: int = QUEUE
     quick: int = 0
+    made: bool = False
 
 
 GRID = ((1, 1), (1, 4), (4, 4), (16, 4))
@@ -66,6 +69,8 @@ def _throughput() -> list[Shape]:
 
 SHAPES = (
     *_throughput(),
+    Shape("made 1x1", "throughput", 1, 1, "no-op", 200_000, quick=50_000, made=True),
+    Shape("made 4x4", "throughput", 4, 4, "no-op", 200_000, made=True),
     Shape("burst over 50", "burst", 4, 4, "mixed", 50_000, queue=50),
     Shape("burst over 1,000", "burst", 4, 4, "mixed", 50_000, queue=1_000, quick=10_000),
     Shape("burst over 10,000", "burst", 4, 4, "mixed", 50_000, queue=10_000),

@@ -8,7 +8,7 @@ to exactly one thread at any time, and needs no lock.
 A pool lives in one process. Its workers hold it, so it outlives its bus until its queue is empty.
 """
 
-import opcode
+import logging
 import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,9 +19,7 @@ from time import monotonic
 from brummerbus import ring as c
 from brummerbus.backpressure import DropReason
 from brummerbus.config import EventBusConfig
-from brummerbus.reporting import Delivery, Reporter, logger
-
-_RAISE = opcode.opmap["RAISE_VARARGS"]
+from brummerbus.reporting import Delivery, Reporter, log, raised_by_signal
 
 SLICE = 0.05
 """Seconds that a call waits in C before it comes back to let Python run signal handlers."""
@@ -178,7 +176,7 @@ class Pool:
                     subscription.handler(event)
                 except BaseException as error:
                     c.caller_done(handle, 1)
-                    if _raised_by_signal(error):
+                    if raised_by_signal(error):
                         raise
                     self.reporter.failed((event, subscription), error)
                 else:
@@ -201,7 +199,8 @@ class Pool:
         if not running:
             self._join()
         if left or running:
-            logger.warning(
+            log(
+                logging.WARNING,
                 "%s: stopped with %d deliveries dropped and %d handlers still running",
                 self.name,
                 left,
@@ -255,19 +254,3 @@ class Pool:
     def retire(self) -> None:
         """Let the workers finish what is queued and end; nobody waits for them."""
         self.ring.close(drain=True, deadline=float("inf"))
-
-
-def _raised_by_signal(error: BaseException) -> bool:
-    """Tell a Ctrl-C from a handler's own `raise KeyboardInterrupt`.
-
-    Python raises the former between two instructions, so the one that the innermost frame was at
-    is not a `raise`.
-    """
-    if not isinstance(error, KeyboardInterrupt):
-        return False
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return True
-    return traceback.tb_frame.f_code.co_code[traceback.tb_lasti] != _RAISE

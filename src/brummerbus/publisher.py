@@ -110,10 +110,13 @@ class Publisher:
                 some: list[Any] = []
                 try:
                     some.extend(islice(source, BATCH))
-                finally:  # what came before the source failed is published, as in a loop
-                    accepted += self._publish_batch(some, priority, timeout) if some else 0
+                except Exception:  # what came before the source failed is published, as in a loop
+                    if some:
+                        self._publish_batch(some, priority, timeout)
+                    raise
                 if not some:
                     return accepted
+                accepted += self._publish_batch(some, priority, timeout)
         except QueueFull as full:
             full.accepted += accepted
             raise

@@ -7,14 +7,17 @@ or are dropped cannot loop without an end.
 """
 
 import logging
+import opcode
 from collections.abc import Callable, Iterable
-from threading import get_ident
+from threading import get_ident, main_thread
 from typing import Any
 
 from brummerbus.backpressure import DropReason
 from brummerbus.routing import Echo, Subscription
 
 logger = logging.getLogger("brummerbus")
+
+_RAISE = opcode.opmap["RAISE_VARARGS"]
 
 OnError = Callable[[Any, Subscription, BaseException], object]
 OnDrop = Callable[[Any, Subscription, DropReason], object]
@@ -26,7 +29,7 @@ the rest is for reports about the reporting."""
 
 
 class Reporter:
-    """Tells the hooks, or the log, of what went wrong; never raises an `Exception`."""
+    """Tells the hooks, or the log, of what went wrong; raises nothing but a Ctrl-C."""
 
     def __init__(self, name: str, on_error: OnError | None, on_drop: OnDrop | None) -> None:
         self._name = name
@@ -36,11 +39,8 @@ class Reporter:
         """Threads in which a hook or the log runs now: their generation."""
 
     def failed(self, delivery: Delivery, error: BaseException) -> None:
-        """Report that a handler raised. Called in a worker, where nothing may escape."""
-        try:
-            self._call(self._on_error or self._log_error, delivery, error)
-        except BaseException:  # a worker has no one to raise it to
-            logger.exception("%s: on_error raised", self._name)
+        """Report that a handler raised."""
+        self._call(self._on_error or self._log_error, delivery, error)
 
     def dropped(self, deliveries: Iterable[Delivery], reason: DropReason, *, first: bool) -> None:
         """Report deliveries that were not made; the log has only the first of a streak."""
@@ -63,16 +63,24 @@ class Reporter:
             subscription = subscription.subscription
         if generation >= MAX_GENERATION:
             return
-        self.reporting[me] = generation + 1
         try:
-            hook(event, subscription, why)
-        except Exception:
-            logger.exception("%s: a hook raised", self._name)
-        finally:
-            if outer:
-                self.reporting[me] = outer
-            else:
-                self.reporting.pop(me, None)
+            try:
+                self.reporting[me] = generation + 1
+                hook(event, subscription, why)
+            except BaseException as error:
+                if raised_by_signal(error):
+                    raise
+                log(logging.ERROR, "%s: a hook raised", self._name, exc_info=error)
+            finally:
+                self._leave(me, outer)
+        finally:  # once more, for an interrupt may have struck the first
+            self._leave(me, outer)
+
+    def _leave(self, thread: int, outer: int) -> None:
+        if outer:
+            self.reporting[thread] = outer
+        else:
+            self.reporting.pop(thread, None)
 
     def _log_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         logger.error("%s: %r failed on %r", self._name, subscription, event, exc_info=error)
@@ -85,3 +93,28 @@ class Reporter:
             subscription,
             reason,
         )
+
+
+def log(level: int, message: str, *arguments: object, **options: Any) -> None:
+    """Log where nothing may be raised: a handler of the root logger may raise what it likes."""
+    try:
+        logger.log(level, message, *arguments, **options)
+    except BaseException as error:
+        if raised_by_signal(error):
+            raise
+
+
+def raised_by_signal(error: BaseException) -> bool:
+    """Tell a Ctrl-C from somebody's own `raise KeyboardInterrupt`.
+
+    Python raises the former in the main thread only, and between two instructions, so the one
+    that the innermost frame was at is not a `raise`.
+    """
+    if not isinstance(error, KeyboardInterrupt) or get_ident() != main_thread().ident:
+        return False
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return True
+    return traceback.tb_frame.f_code.co_code[traceback.tb_lasti] != _RAISE

@@ -133,8 +133,12 @@ class Subscriptions:
             self.routes = {}
 
         subscription = Subscription(event_type, handler, cancel)
-        self._table[key] = subscription
-        self.routes = {}
+        try:
+            self._table[key] = subscription
+            self.routes = {}
+        except BaseException:  # an interrupt: nobody could cancel it, and some routes know it
+            cancel()
+            raise
         return subscription
 
     def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:

@@ -141,15 +141,16 @@ static void test_many_threads_keep_the_lock_rule(void) {
     shared = fixture_timed(3, 0);
     pthread_t workers[THREADS], publishers[THREADS];
     int64_t worker[THREADS], first[THREADS], out[4];
-    watch(&shared);
     workers_left = THREADS;
     for (int i = 0; i < THREADS; i++) {
         worker[i] = bb_worker_add(shared.ring);
         first[i] = bb_route(shared.ring, i, i % LEVELS + 1, 1);
-        pthread_create(&workers[i], NULL, worker_thread, &worker[i]);
     }
-    for (int i = 0; i < THREADS; i++)
+    watch(&shared);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_create(&workers[i], NULL, worker_thread, &worker[i]);
         pthread_create(&publishers[i], NULL, publisher_thread, &first[i]);
+    }
     for (int i = 0; i < THREADS; i++) pthread_join(publishers[i], NULL);
     enter_host();
     bb_close(shared.ring, 1, 0);

@@ -83,8 +83,12 @@ def test_each_test_is_reported_once_as_passed_or_failed(
     assert {framework} == found.frameworks
 
 
-def test_a_second_run_in_the_same_stream_is_reported_again(find: Callable) -> None:
-    assert find(samples.PYTEST).tests * 2 == find(samples.PYTEST * 2).tests
+@pytest.mark.parametrize(
+    "text", [samples.PYTEST, samples.PYTEST_QUIET, samples.UNITTEST, samples.UNITTEST_QUIET]
+)
+def test_a_second_run_in_the_same_stream_is_reported_again(text: str, find: Callable) -> None:
+    """As when tests run at each change of a file."""
+    assert find(text).tests * 2 == find(text * 2).tests
 
 
 def test_a_test_that_says_error_is_not_an_error_too(find: Callable) -> None:

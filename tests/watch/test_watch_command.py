@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -112,6 +113,29 @@ class TestNothingIsLost:
         for process in "abcd":
             expected = "".join(f"err {number}\n" for number in range(5000))
             assert exact_bytes(watcher, process, "stderr") == expected.encode()
+
+    def test_handlers_that_stand_still_slow_the_process_down(self, watcher: Watcher) -> None:
+        """Nothing is dropped while another program holds the store; the pipe fills up instead."""
+        source = (
+            "import os, time\n"
+            "print('ready', flush=True)\n"
+            "while not os.path.exists('go'): time.sleep(0.01)\n"
+            "for number in range(30_000): print('line', number)\n"
+            "open('through', 'w').close()\n"
+        )
+        process = watcher.start("--", *watcher.script("flood.py", source).split())
+        wait_for(process, "| ready")
+        other = sqlite3.connect(watcher.database, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        (watcher.directory / "go").touch()
+        time.sleep(1.5)  # not to wait for something: this is how long they stand still
+        through = (watcher.directory / "through").exists()
+        other.execute("ROLLBACK")
+        other.close()
+        out, _ = process.communicate(timeout=TIMEOUT)
+        assert not through
+        assert "30,001 lines read, 30,001 rows stored" in out
+        assert "0 dropped, 0 failed: it adds up" in out
 
     def test_a_process_left_behind_does_not_keep_the_watcher(self, watcher: Watcher) -> None:
         """It holds the pipe open; what was said before is kept."""

@@ -21,7 +21,9 @@ _PYTEST_WORKER = re.compile(
 _PYTEST_SUMMARY = re.compile(
     rf"{_PYTEST_STATUS} (?P<name>[^\s:]+\.\w+::.+?|\S+\.py)(?: - (?P<detail>.*))?$"
 )
-_PYTEST_START = re.compile(r"=+ test session starts =+")
+_PYTEST_END = re.compile(
+    r"(?:=+ )?\d+ (?:passed|failed|error|skipped|xfailed|xpassed).* in [\d.]+s\b"
+)
 _PYTEST_HEADING = re.compile(
     r"_{3,} .*(?:ERROR|FAIL).* _{3,}$|=+ .*\b(?:error|failed|passed)\b.* =+$"
 )
@@ -83,12 +85,11 @@ class ResultDetector:
                 return self._result(line, "pytest", match, detail=match["detail"] or "")
             if match is not None:
                 return self._result(line, "pytest", match)
-        elif text.startswith(("=", "_")):
-            if _PYTEST_START.match(text):
-                self._reported.clear()
-                return [], True
-            if _PYTEST_HEADING.match(text):
-                return [], True
+        elif _PYTEST_HEADING.match(text):
+            return [], True
+        if _PYTEST_END.match(text):
+            self._reported.clear()
+            return [], True
         return None
 
     def _unit(self, line: LogLine, text: str) -> Results | None:
