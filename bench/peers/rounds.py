@@ -98,8 +98,7 @@ def run(
 def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: bool) -> None:
     """Run one round in a process of its own, and add its figures."""
     events = shape.quick if quick and shape.quick else shape.events
-    if shape.kind in {"throughput", "full"} and shape.handler in {"no-op", "compute", "mixed"}:
-        events = max(round(events * share_of(shape, label)), shape.publishers)
+    events = max(round(events * share_of(shape, label)), shape.publishers)
     order = {"shape": shape.name, "contestant": label, "turns": turns, "events": events}
     command = [sys.executable, str(Path(__file__).with_name("measure.py")), json.dumps(order)]
     try:
@@ -115,6 +114,9 @@ def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: 
 
 
 def share_of(shape: Shape, label: str) -> float:
-    """Return the contestant's share of the events: where handlers take time, more of them."""
+    """Return the contestant's share of the events."""
     share = ALL[label].share
-    return share if shape.handler == "no-op" else min(1.0, share * 10)
+    if shape.kind in {"burst", "ping_pong", "idle"} or shape.handler == "wait":
+        return 1.0  # the number is the point, or the contestants take the same time
+    no_op = shape.kind == "throughput" and shape.handler == "no-op"
+    return share if no_op else min(1.0, share * 10)

@@ -18,7 +18,7 @@ from tables import as_json, table
 from targets import SHAPE_NAMES, contestants_in, report
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
-ROUNDS, QUICK_ROUNDS = 5, 3
+ROUNDS, QUICK_ROUNDS = 3, 2
 
 
 def arguments() -> argparse.Namespace:

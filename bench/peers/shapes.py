@@ -72,12 +72,12 @@ SHAPES = (
     Shape("made 1x1", "throughput", 1, 1, "no-op", 200_000, quick=50_000, made=True),
     Shape("made 4x4", "throughput", 4, 4, "no-op", 200_000, made=True),
     Shape("burst over 50", "burst", 4, 4, "mixed", 50_000, queue=50),
-    Shape("burst over 1,000", "burst", 4, 4, "mixed", 50_000, queue=1_000, quick=10_000),
+    Shape("burst over 1,000", "burst", 4, 4, "mixed", 50_000, queue=1_000, quick=6_000),
     Shape("burst over 10,000", "burst", 4, 4, "mixed", 50_000, queue=10_000),
     Shape("full ring", "full", 4, 4, "mixed", 20_000, quick=10_000),
     Shape("ping-pong", "ping_pong", 1, 1, "no-op", 5_000, quick=1_500),
     Shape("idle dispatch", "idle", 1, 4, "no-op", 400, quick=150),
-    Shape("beside computing", "beside", 1, 2, "no-op", 6_000, quick=1_500),
+    Shape("beside computing", "beside", 1, 2, "no-op", 6_000, quick=1_000),
 )
 
 

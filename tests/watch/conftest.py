@@ -129,6 +129,18 @@ class Watcher:
                     pipe.close()
 
 
+def wait_for(process: subprocess.Popen[str], *parts: str) -> list[str]:
+    """Read a watcher's output until each part was in one of its lines."""
+    assert process.stdout is not None
+    missing, seen = set(parts), []
+    while missing:
+        line = process.stdout.readline()
+        assert line, f"ended before {missing}: {seen}"
+        seen.append(line)
+        missing -= {part for part in missing if part in line}
+    return seen
+
+
 @pytest.fixture
 def watcher(tmp_path: Path) -> Iterable[Watcher]:
     """A watcher in an empty directory."""

@@ -91,6 +91,11 @@ def test_a_second_run_in_the_same_stream_is_reported_again(text: str, find: Call
     assert find(text).tests * 2 == find(text * 2).tests
 
 
+def test_a_quiet_run_behind_a_verbose_one_is_reported_too(find: Callable) -> None:
+    text = samples.PYTEST + samples.PYTEST_QUIET
+    assert find(text).tests == find(samples.PYTEST).tests + find(samples.PYTEST_QUIET).tests
+
+
 def test_a_test_that_says_error_is_not_an_error_too(find: Callable) -> None:
     assert find(samples.PYTEST).errors == []
 

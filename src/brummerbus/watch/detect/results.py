@@ -85,12 +85,10 @@ class ResultDetector:
                 return self._result(line, "pytest", match, detail=match["detail"] or "")
             if match is not None:
                 return self._result(line, "pytest", match)
-        elif _PYTEST_HEADING.match(text):
-            return [], True
         if _PYTEST_END.match(text):
             self._reported.clear()
             return [], True
-        return None
+        return ([], True) if _PYTEST_HEADING.match(text) else None
 
     def _unit(self, line: LogLine, text: str) -> Results | None:
         """Unittest may print a test's name, its docstring and its status on three lines."""
