@@ -163,7 +163,7 @@ class Simple(QueueAndThreads):
 
     label = "SimpleQueue"
 
-    def make(self, size: int) -> Any:  # noqa: ARG002
+    def make(self, size: int) -> Any:
         """Make the queue."""
         return SimpleQueue()
 
@@ -222,7 +222,7 @@ class Executor(Contestant):
     label = "ThreadPoolExecutor"
     share = 0.1
 
-    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.executor = ThreadPoolExecutor(workers)
         self.publish = partial(self.executor.submit, handler)
 
@@ -237,7 +237,7 @@ class Pool(Contestant):
     label = "ThreadPool"
     share = 0.1
 
-    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.pool = ThreadPool(workers)
         self.handler = handler
         self.publish = self.apply
@@ -258,7 +258,7 @@ class ThreadPerEvent(Contestant):
     label = "thread per event"
     share = 0.01
 
-    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.handler = handler
         self.threads: list[Thread] = []
         self.publish = self.start

@@ -54,7 +54,7 @@ class Handled:
     def _compute(self, turns: int) -> Callable[[Any], None]:
         called = self._calls.__next__
 
-        def compute(event: Any) -> None:  # noqa: ARG001, every handler is given it
+        def compute(event: Any) -> None:
             called()
             spin(turns)
 
@@ -63,7 +63,7 @@ class Handled:
     def _wait(self) -> Callable[[Any], None]:
         called = self._calls.__next__
 
-        def wait(event: Any) -> None:  # noqa: ARG001
+        def wait(event: Any) -> None:
             called()
             sleep(WAITING)
 

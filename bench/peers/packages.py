@@ -29,7 +29,7 @@ class Pyee(Contestant):
     share = 0.1
     module = "pyee.executor"
 
-    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.executor = ThreadPoolExecutor(workers)
         emitter = importlib.import_module(self.module).ExecutorEventEmitter
         self.emitter = emitter(executor=self.executor)
@@ -64,7 +64,7 @@ class Pebble(Contestant):
     share = 0.05
     module = "pebble"
 
-    def __init__(self, handler: Handler, workers: int, size: int) -> None:  # noqa: ARG002
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.pool = importlib.import_module(self.module).ThreadPool(max_workers=workers)
         self.handler = handler
         self.publish = self.schedule

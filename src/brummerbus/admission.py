@@ -7,7 +7,7 @@ way has its event accepted beyond the capacity, up to a limit, and is refused on
 """
 
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from brummerbus import ring as c
 from brummerbus.backpressure import BackpressurePolicy, DropReason

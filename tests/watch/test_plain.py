@@ -63,7 +63,7 @@ class Closed(io.StringIO):
 
 @pytest.mark.parametrize("flushed", [True, False])
 def test_a_reader_that_leaves_fails_no_handler(
-    flushed: bool,  # noqa: FBT001
+    flushed: bool,
     make_lines: Callable,
 ) -> None:
     printer = PlainPrinter(Closed())
