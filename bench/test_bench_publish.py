@@ -1,5 +1,7 @@
 """What a publisher pays: one event, batches, monitoring. Each round is 1,000 events."""
 
+# ruff: noqa: D102, the classes say what their tests measure
+
 from collections.abc import Callable
 from queue import Queue, SimpleQueue
 from typing import Any
@@ -87,11 +89,11 @@ class TestPublishMany:
 class TestMonitoring:
     """What counting times costs, on the whole way."""
 
-    @pytest.mark.parametrize("monitoring", [True, False], ids=["on", "off"])
+    @pytest.mark.parametrize("monitoring", ["on", "off"])
     def test_bus(
-        self, benchmark: Any, make_bus: Make, events: list[Event], monitoring: bool
+        self, benchmark: Any, make_bus: Make, events: list[Event], monitoring: str
     ) -> None:
-        bus: EventBus = make_bus(monitoring=monitoring)
+        bus: EventBus = make_bus(monitoring=monitoring == "on")
         bus.subscribe("bench.event", no_op)
 
         def work() -> None:

@@ -23,7 +23,16 @@ CSRC = Path(__file__).parents[2] / "csrc"
 PLATFORM = {"win32": "platform_windows.c", "darwin": "platform_macos.c"}.get(
     sys.platform, "platform_linux.c"
 )
-SOURCES = ["registry.c", "ring.c", "waiting.c", "publish.c", "worker.c", "stats.c", PLATFORM]
+SOURCES = [
+    "registry.c",
+    "life.c",
+    "ring.c",
+    "waiting.c",
+    "publish.c",
+    "worker.c",
+    "stats.c",
+    PLATFORM,
+]
 
 PREAMBLE = """
 #include "internal.h"

@@ -108,13 +108,17 @@ def raised_by_signal(error: BaseException) -> bool:
     """Tell a Ctrl-C from somebody's own `raise KeyboardInterrupt`.
 
     Python raises the former in the main thread only, and between two instructions, so the one
-    that the innermost frame was at is not a `raise`.
+    that the innermost frame was at is not a `raise`; or the program's own handler of the signal
+    raises it.
     """
     if not isinstance(error, KeyboardInterrupt) or get_ident() != main_thread().ident:
         return False
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return True
-    return traceback.tb_frame.f_code.co_code[traceback.tb_lasti] != _RAISE
+    handler: Any = signal.getsignal(signal.SIGINT)
+    while isinstance(handler, partial):
+        handler = handler.func
+    own = getattr(getattr(handler, "__func__", handler), "__code__", None)
+    code, position = own, 0
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if code is own:
+            return True

@@ -160,6 +160,7 @@ static void publish_inside(actor *a) {
     int64_t event = ledger_draw(l), out[1] = {0};
     if (event == 0) return;
     int32_t result = bb_push(event);
+    if (result == BB_ACCEPTED) accept(a, l, event);
     while (result == BB_FULL) {
         bool newest = a->open >= BB_BREADTH;
         result = bb_help(a->worker, event, out);
@@ -318,11 +319,19 @@ static void play_round(actor *dice) {
     bb_ring_free(p.ring);
 }
 
+static char hung_message[100]; /* made before it is needed: a signal handler cannot print */
+
 static void hung(int signal_number) {
     (void)signal_number;
-    static const char message[] = "stress: hung; its last line says where\n";
-    if (write(STDERR_FILENO, message, sizeof message - 1) < 0) _exit(2);
+    if (write(STDERR_FILENO, hung_message, strlen(hung_message)) < 0) _exit(2);
     abort();
+}
+
+static void watch(uint64_t seed, int round) {
+    snprintf(hung_message, sizeof hung_message, "stress: seed %" PRIu64 ", round %d: hung\n", seed,
+             round);
+    signal(SIGALRM, hung);
+    alarm(SECONDS_A_ROUND);
 }
 
 int main(int argc, char **argv) {
@@ -332,11 +341,10 @@ int main(int argc, char **argv) {
     int round = 0;
     setvbuf(stdout, NULL, _IOLBF, 0);
     printf("stress: %" PRIu64 " operations, seed %" PRIu64 "\n", operations, seed);
-    signal(SIGALRM, hung);
     for (; operations_done < operations; round++) {
         if (round % 500 == 0 && round > 0)
             printf("stress: round %d, %" PRIu64 " operations\n", round, operations_done);
-        alarm(SECONDS_A_ROUND);
+        watch(seed, round);
         ledger_begin(seed, round);
         play_round(&dice);
     }
