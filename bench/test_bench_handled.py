@@ -1,7 +1,5 @@
 """From publish to handled: workers, levels, handlers; and stats(). Each round is 1,000 events."""
 
-# ruff: noqa: D102, the classes say what their tests measure
-
 from collections.abc import Callable
 from typing import Any
 

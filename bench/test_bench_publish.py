@@ -1,7 +1,5 @@
 """What a publisher pays: one event, batches, monitoring. Each round is 1,000 events."""
 
-# ruff: noqa: D102, the classes say what their tests measure
-
 from collections.abc import Callable
 from queue import Queue, SimpleQueue
 from typing import Any

@@ -1,9 +1,10 @@
 /* ring.c: the slots and the levels; whoever calls holds the mutex.
  *
  * A slab with a slot for each delivery that fits, as many as can ever be needed, since a slot
- * holds an event with at least one delivery. Memory is touched only as far as it is used. A slot is in the free list or in the queue of its level.
- * The levels are lists threaded through the slots rather than arrays of slot numbers: eight
- * arrays of full capacity would be as large as the slab itself, and only the heads are used.
+ * holds an event with at least one delivery. Memory is touched only as far as it is used. A slot
+ * is in the free list or in the queue of its level. The levels are lists threaded through the
+ * slots rather than arrays of slot numbers: eight arrays of full capacity would be as large as
+ * the slab itself, and only the ends are used.
  */
 #include "internal.h"
 
