@@ -1,0 +1,218 @@
+"""Signals, finalizers and logging: publishing wherever Python may be interrupted."""
+
+import gc
+import logging
+import signal
+import threading
+import weakref
+from time import monotonic
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, assert_balance
+from support import Turnstile, assert_at_rest, ended, start_python
+
+from brummerbus import BackpressurePolicy, Event
+
+BLOCKED = """
+    bus, gate = bus_of(queue_size=2, policy=BackpressurePolicy.BLOCK), Gate()
+    bus.subscribe("gate", gate)
+    bus.subscribe("a", lambda event: None)
+    bus.publish(Event("gate"))
+    gate.entered.acquire()
+    bus.publish(Event("a"))
+    bus.publish(Event("a"))
+    struck = []
+    def strike(number, frame):
+        struck.append(time.monotonic())
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGINT, strike)
+    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+    sent = time.monotonic() + 0.3
+    try:
+        {call}
+        say("not interrupted")
+    except KeyboardInterrupt:
+        say(time.monotonic() - sent)
+    gate.opened.set()
+    {after}
+    stats = bus.stats()
+    say(stats.published == stats.processed + stats.dropped, stats.queued, stats.running)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
+@pytest.mark.parametrize(
+    ("call", "after"),
+    [
+        ('bus.publish(Event("a"))', "assert bus.flush(20)"),
+        ('bus.publish_many([Event("a")] * 5)', "assert bus.flush(20)"),
+        ("bus.flush()", "assert bus.flush(20)"),
+        ("bus.stop(timeout=None)", "assert bus.stop()"),
+    ],
+    ids=["publish", "publish_many", "flush", "stop"],
+)
+def test_ctrl_c_in_a_blocked_call_is_answered_and_leaves_the_bus_whole(
+    call: str, after: str
+) -> None:
+    """Within 0.1 s on an idle machine; the bound here is generous."""
+    began = monotonic()
+    process = start_python(BLOCKED.format(call=call, after=after))
+    end = ended(process, began)
+    assert (end.code, end.err) == (0, "")
+    delay, books = end.lines
+    assert float(delay) < 2
+    assert books == "True 0 0"
+
+
+def test_the_queue_has_all_its_places_after_an_interrupted_wait(bench: Bench) -> None:
+    """The publisher gave up its place in line."""
+    bus = bench.bus(queue_size=3, policy=BackpressurePolicy.BLOCK)
+    bus.subscribe("fill", lambda event: None)
+    turnstile = Turnstile(bus)
+    turnstile.hold(3)
+    previous = signal.getsignal(signal.SIGALRM)
+
+    def strike(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, strike)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(KeyboardInterrupt):
+            bus.publish(Event("fill"))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    turnstile.assert_whole()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
+@pytest.mark.parametrize("policy", list(BackpressurePolicy), ids=lambda policy: policy.value)
+def test_a_signal_handler_may_publish_whatever_it_interrupts(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """Every millisecond, during many publishes."""
+    bus, seen = bench.bus(queue_size=50, policy=policy, publish_timeout=0.1), Recorder()
+    counted: list[int] = []
+    bus.subscribe("a", counted.append)
+    bus.subscribe("alarm", seen)
+    accepted = 0
+
+    def alarm(number: int, frame: Any) -> None:
+        nonlocal accepted
+        accepted += bus.publish(Event("alarm"), timeout=1)
+
+    previous = signal.signal(signal.SIGALRM, alarm)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    try:
+        published = sum(bus.publish(Event("a"), timeout=1) for _ in range(20_000))
+        published += bus.publish_many((Event("a") for _ in range(20_000)), timeout=1)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert_at_rest(bus)
+    evicted = bus.stats().dropped
+    assert accepted > 0
+    assert len(counted) + len(seen.events) + evicted == published + accepted
+
+
+class Ghost:
+    """Publishes when it goes."""
+
+    def __init__(self, bus: Any) -> None:
+        self.bus = bus
+        self.cycle = self
+
+    def __del__(self) -> None:
+        self.bus.publish(Event("ghost"))
+
+
+def test_finalizers_and_weakref_callbacks_may_publish_during_collection(bench: Bench) -> None:
+    """At any allocation, also of the bus itself."""
+    bus, seen = bench.bus(queue_size=100, policy=BackpressurePolicy.BLOCK), Recorder()
+    bus.subscribe("ghost", seen)
+    bus.subscribe("a", lambda event: None)
+    called: list[int] = []
+
+    def gone(reference: Any) -> None:
+        called.append(1)
+        bus.publish(Event("ghost"))
+
+    thresholds = gc.get_threshold()
+    references = []
+    gc.set_threshold(7, 2, 2)
+    try:
+        for _ in range(300):
+            ghost = Ghost(bus)
+            references.append(weakref.ref(ghost, gone))
+            del ghost
+            bus.publish(Event("a"))
+        gc.collect()
+    finally:
+        gc.set_threshold(*thresholds)
+    assert_at_rest(bus)
+    assert len(seen.events) == 300 + len(called)
+
+
+def test_a_logging_handler_that_publishes_every_record_ends_no_loop(bench: Bench) -> None:
+    """The bus's own records included: of failures, and of drops."""
+
+    class Publishing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            bus.publish(Event("record", record))
+
+    bus = bench.bus(queue_size=4, publish_timeout=0)
+    failures: list[Any] = []
+
+    def fail(event: Any) -> None:
+        failures.append(event)
+        raise ValueError
+
+    bus.subscribe("record", fail)
+    handler = Publishing()
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        logging.getLogger("elsewhere").warning("one")
+        assert bus.flush(HANG)
+        with bus.subscribe("gate", bench.gate()) as subscription:
+            bus.publish(Event("gate"))
+            subscription.handler.wait_entered()
+            for _ in range(20):
+                logging.getLogger("elsewhere").warning("many")
+            subscription.handler.open()
+        assert bus.flush(HANG)
+    finally:
+        root.removeHandler(handler)
+    assert_balance(bus.stats())
+    assert 1 <= len(failures) < 200
+
+
+def test_ctrl_c_in_a_handler_that_the_publisher_runs_reaches_the_publisher(bench: Bench) -> None:
+    """It is meant for this thread; the handler's own KeyboardInterrupt is its failure."""
+    errors: list[BaseException] = []
+    bus = bench.bus(
+        queue_size=1,
+        policy=BackpressurePolicy.CALLER_RUNS,
+        on_error=lambda event, subscription, error: errors.append(error),
+    )
+
+    def handler(event: Any) -> None:
+        if event.data == "own":
+            raise KeyboardInterrupt
+        if event.data == "signal":
+            signal.raise_signal(signal.SIGINT)
+
+    bus.subscribe("fill", lambda event: None)
+    bus.subscribe("a", handler)
+    turnstile = Turnstile(bus)
+    turnstile.hold(1)
+    assert threading.current_thread() is threading.main_thread()
+    assert bus.publish(Event("a", "own"))
+    assert [KeyboardInterrupt] == [type(error) for error in errors]
+    with pytest.raises(KeyboardInterrupt):
+        bus.publish(Event("a", "signal"))
+    turnstile.let_go()
+    assert_at_rest(bus)
+    assert bus.stats().failed == 2
