@@ -19,7 +19,7 @@ from brummerbus import Event, EventBus, QueueFull
 PREAMBLE = """
 import atexit, os, signal, sys, threading, time
 from brummerbus import *
-from brummerbus import ring
+from brummerbus import lifecycle, ring
 
 def bus_of(**settings):
     return EventBus(**{"workers": 1, "queue_size": 10, "publish_timeout": 0, **settings})
@@ -143,11 +143,11 @@ def assert_at_rest(bus: EventBus) -> None:
 class Turnstile:
     """Holds the one worker of a bus in a handler, again and again."""
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, gate: Gate) -> None:
         self._bus = bus
-        self._gate = Gate()
+        self._gate = gate
         self._held = False
-        bus.subscribe("hold", self._gate)
+        bus.subscribe("hold", gate)
 
     def hold(self, filled: int = 0) -> None:
         """Hold the worker, and put so many deliveries into the queue, which was empty."""

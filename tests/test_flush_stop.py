@@ -1,10 +1,22 @@
-"""Flush and stop: what they wait for, what they refuse, what they return."""
+"""Waiting for the end of the work, and ending it."""
 
 import threading
+from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread, Recorder, assert_balance
+from conftest import (
+    HANG,
+    Bench,
+    Drops,
+    InThread,
+    Logged,
+    Recorder,
+    assert_balance,
+    poll,
+    run_together,
+)
 
 from brummerbus import (
     BackpressurePolicy,
@@ -13,316 +25,408 @@ from brummerbus import (
     DropReason,
     Event,
     EventBus,
-    EventBusConfig,
 )
+
+SHORT = 0.02
+"""Seconds after which a wait is to give up."""
+
+
+def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
+    """Queue so many events, which must all be accepted."""
+    for number in range(count):
+        assert bus.publish(Event(event_type, number))
+
+
+def assert_closed(bus: EventBus, event: Any = None) -> None:
+    """Check that the bus refuses whatever is published, and counts none of it."""
+    before = bus.stats().published, bus.stats().unrouted
+    event = Event("a") if event is None else event
+    with pytest.raises(BusClosed):
+        bus.publish(event)
+    with pytest.raises(BusClosed):
+        bus.publish(event, priority=1, timeout=HANG)
+    with pytest.raises(BusClosed):
+        bus.publish(Event("nobody subscribed to this"))
+    with pytest.raises(BusClosed):
+        bus.publish_many([event, event])
+    assert (bus.stats().published, bus.stats().unrouted) == before
+
+
+def accepts(bus: EventBus) -> bool:
+    """Return whether the bus is open."""
+    try:
+        return bus.publish(Event("nobody"))
+    except BusClosed:
+        return False
+
+
+@pytest.fixture
+def inside(bench: Bench) -> Iterator[Any]:
+    """A function that runs a call in a handler of a bus, and returns or raises its outcome."""
+
+    def run(bus: EventBus, call: Any) -> Any:
+        outcome: list[Any] = []
+        done = threading.Event()
+
+        def handler(event: Event) -> None:
+            try:
+                outcome.append(call())
+            except Exception as error:  # noqa: BLE001, RUF100
+                outcome.append(error)
+            done.set()
+
+        with bus.subscribe("inside", handler):
+            assert bus.publish(Event("inside"))
+            assert done.wait(HANG)
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    return run
+
+
+# ---- flush ---------------------------------------------------------------------------------
+
+
+def test_flush_returns_true_at_once_if_there_is_nothing(bench: Bench) -> None:
+    """Also with no time to wait, and again and again."""
+    bus = bench.bus()
+    assert bus.flush() is True
+    assert bus.flush(0) is True
+    assert bus.flush(timeout=0.0) is True
 
 
 def test_flush_waits_for_what_is_queued_and_what_runs(bench: Bench) -> None:
-    """And says True when nothing is left."""
-    bus, seen = bench.bus(), Recorder()
+    """It returns only when the last handler has returned."""
+    bus, recorder = bench.bus(workers=2, queue_size=100), Recorder()
     gate = bench.hold(bus)
-    bus.subscribe("a", seen)
-    for number in range(3):
-        bus.publish(Event("a", number))
-    flushing = InThread(bus.flush)
-    assert not bus.flush(0)
+    bus.subscribe("a", recorder)
+    fill(bus, 100)
+    flush = InThread(bus.flush)
+    gate.let_through(1)
+    recorder.wait_for(100)
+    assert flush._thread.is_alive()
     gate.open()
-    assert flushing.result() is True
-    assert seen.data == [0, 1, 2]
+    assert flush.result() is True
+    stats = bus.stats()
+    assert (stats.queued, stats.running, stats.processed) == (0, 0, 102)
 
 
-def test_flush_gives_up_at_its_timeout(bench: Bench) -> None:
-    """False, and nothing is lost."""
+@pytest.mark.parametrize("timeout", [0, SHORT])
+def test_flush_returns_false_when_its_time_is_over(bench: Bench, timeout: float) -> None:
+    """Not before, and the bus goes on."""
     bus = bench.bus()
-    bench.hold(bus)
-    assert bus.flush(0.01) is False
-    assert bus.stats().running == 1
+    gate = bench.hold(bus)
+    began = monotonic()
+    assert bus.flush(timeout) is False
+    assert timeout <= monotonic() - began < HANG
+    gate.open()
+    assert bus.flush(HANG) is True
 
 
-def test_flush_of_an_idle_bus_returns_at_once(bench: Bench) -> None:
-    """With any time-out, also after stop."""
-    bus = bench.bus()
-    assert bus.flush(0)
-    bus.stop()
-    assert bus.flush()
+def test_flush_waits_for_what_handlers_publish(bench: Bench) -> None:
+    """A chain of a hundred events is one piece of work."""
+    bus, recorder = bench.bus(), Recorder()
+
+    def pass_on(event: Event) -> None:
+        recorder(event)
+        if event.data:
+            bus.publish(Event("a", event.data - 1))
+
+    bus.subscribe("a", pass_on)
+    bus.publish(Event("a", 99))
+    assert bus.flush(HANG)
+    assert len(recorder.events) == 100
 
 
-def test_flush_in_a_handler_is_refused(bench: Bench) -> None:
-    """It would wait for itself."""
-    bus = bench.bus()
-    errors: list[BaseException] = []
+def test_flush_in_a_handler_raises_bus_error(bench: Bench, inside: Any) -> None:
+    """It would wait for itself; on another bus it may."""
+    bus, other = bench.bus(), bench.bus()
+    for timeout in (None, 0, 1):
+        with pytest.raises(BusError):
+            inside(bus, lambda timeout=timeout: bus.flush(timeout))
+    assert inside(bus, other.flush) is True
 
-    def handler(event: Any) -> None:
+
+def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(bench: Bench) -> None:
+    """With CALLER_RUNS the main thread is a handler, and afterwards it is none any more."""
+    bus = bench.bus(policy=BackpressurePolicy.CALLER_RUNS, queue_size=1)
+    errors: list[Exception] = []
+
+    def handler(event: Event) -> None:
         try:
-            bus.flush()
+            bus.flush(0)
         except BusError as error:
             errors.append(error)
 
-    bus.subscribe("a", handler)
-    bus.publish(Event("a"))
-    assert bus.flush(HANG)
-    assert [BusError] == [type(error) for error in errors]
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan"), -0.001])
-def test_negative_and_undefined_timeouts_are_refused(bench: Bench, timeout: float) -> None:
-    """With the argument's name, before anything changed."""
-    bus = bench.bus()
-    for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
-        with pytest.raises(ValueError, match="timeout must be .* at least 0"):
-            call(timeout)
-    assert not bus.closed
-
-
-@pytest.mark.parametrize("timeout", ["1", True, [], object()])
-def test_timeouts_that_are_no_numbers_are_refused(bench: Bench, timeout: Any) -> None:
-    """With the argument's name, before anything changed."""
-    bus = bench.bus()
-    for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
-        with pytest.raises(TypeError, match="timeout must be a number"):
-            call(timeout)
-    with pytest.raises(TypeError, match="drain must be"):
-        bus.stop(drain=1)  # type: ignore[arg-type]
-    assert not bus.closed
-
-
-@pytest.mark.parametrize("timeout", [10**400, float("inf"), None])
-def test_endless_timeouts_mean_no_limit(bench: Bench, timeout: Any) -> None:
-    """However they are written."""
-    bus, seen = bench.bus(), Recorder()
-    bus.subscribe("a", seen)
-    bus.publish(Event("a"))
-    assert bus.flush(timeout)
-    assert bus.stop(timeout=timeout)
-    assert len(seen.events) == 1
-
-
-def test_stop_drains_what_is_queued(bench: Bench) -> None:
-    """All of it is handled, no thread is left, and stop says True."""
-    bus, seen = bench.bus(workers=2), Recorder()
     gate = bench.hold(bus)
-    bus.subscribe("a", seen)
-    for number in range(10):
-        bus.publish(Event("a", number))
-    stopping = InThread(bus.stop)
+    bus.subscribe("a", handler)
+    fill(bus, 2)
+    assert len(errors) == 1
+    assert bus.flush(0) is False
     gate.open()
-    assert stopping.result() is True
-    assert len(seen.events) == 10
-    assert not [t for t in threading.enumerate() if t.name.startswith("bus-worker")]
+    assert bus.flush(HANG) is True
+
+
+def test_flush_after_stop_returns_true(bench: Bench) -> None:
+    """There is nothing, and nothing will come."""
+    bus = bench.bus()
+    bus.stop()
+    assert bus.flush() is True
+
+
+def test_several_flushes_end_together(bench: Bench) -> None:
+    """All of them are woken."""
+    bus = bench.bus()
+    gate = bench.hold(bus)
+    flushes = [InThread(bus.flush) for _ in range(5)]
+    gate.open()
+    assert [flush.result() for flush in flushes] == [True] * 5
+
+
+# ---- stop ----------------------------------------------------------------------------------
+
+
+def test_stop_finishes_what_is_queued_and_ends_the_threads(bench: Bench) -> None:
+    """True: nothing was left."""
+    before = threading.active_count()
+    bus, recorder = bench.bus(workers=3, queue_size=50), Recorder()
+    assert threading.active_count() == before + 3
+    bus.subscribe("a", recorder)
+    fill(bus, 50)
+    assert bus.stop() is True
+    assert threading.active_count() == before
+    assert sorted(recorder.data) == list(range(50))
+    assert bus.stats().dropped == 0
 
 
 def test_stop_is_idempotent(bench: Bench) -> None:
-    """A second stop says the same."""
+    """Whatever its arguments, on a bus that had nothing left."""
     bus = bench.bus()
-    assert not bus.closed
-    assert bus.stop()
-    assert bus.stop()
-    assert bus.stop(drain=False)
-    assert bus.closed
+    assert bus.stop() is True
+    assert bus.stop() is True
+    assert bus.stop(drain=False) is True
+    assert bus.stop(timeout=0) is True
+    assert bus.stop(timeout=None) is True
 
 
-def test_publishing_to_a_stopped_bus_is_refused_and_not_counted(bench: Bench) -> None:
-    """Whether anybody subscribed or not."""
-    bus = bench.bus()
-    bus.subscribe("a", Recorder())
-    bus.stop()
-    for event in (Event("a"), Event("nobody"), object()):
-        with pytest.raises(BusClosed):
-            bus.publish(event)
-        with pytest.raises(BusClosed):
-            bus.publish_many([event, event])
-    stats = bus.stats()
-    assert (stats.published, stats.unrouted, stats.dropped) == (0, 0, 0)
-
-
-def test_bus_closed_is_a_runtime_error_and_a_bus_error() -> None:
-    """Callers may catch either."""
-    assert issubclass(BusClosed, RuntimeError)
-    assert issubclass(BusClosed, BusError)
-
-
-def test_a_publisher_waiting_for_room_is_sent_home_by_stop(bench: Bench) -> None:
-    """With BusClosed; what it wanted to publish is not counted."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
-    seen = Recorder()
-    bus.subscribe("a", seen)
-    gate = bench.hold(bus)
-    bus.publish(Event("a", "queued"))
-    waiting = InThread(lambda: bus.publish(Event("a", "waiting")))
-    waiting.wait_in_line()
-    stopping = InThread(bus.stop)
-    with pytest.raises(BusClosed):
-        waiting.result()
-    gate.open()
-    assert stopping.result() is True
-    assert seen.data == ["queued"]
-    assert bus.stats().published == 2  # the gate's and the queued one
-
-
-def test_handlers_may_publish_while_the_bus_drains(bench: Bench) -> None:
-    """Outsiders may not."""
-    bus, seen = bench.bus(), Recorder()
-    gate = bench.gate()
-    bus.subscribe("seen", seen)
-
-    def handler(event: Any) -> None:
-        gate(event)
-        bus.publish(Event("seen", event.data))
-
-    bus.subscribe("a", handler)
-    for number in range(3):
-        bus.publish(Event("a", number))
-    gate.wait_entered()
-    stopping = InThread(bus.stop)
-    closed = threading.Event()
-    while not bus.closed:
-        closed.wait(0.001)
-    with pytest.raises(BusClosed):
-        bus.publish(Event("seen"))
-    gate.open()
-    assert stopping.result() is True
-    assert seen.data == [0, 1, 2]
-
-
-def test_stop_without_draining_drops_the_queue(bench: Bench) -> None:
-    """Counted as shutdown, by level, and handed to on_drop."""
+def test_stop_without_draining_drops_what_is_queued(bench: Bench) -> None:
+    """It is counted by reason and level, handed to on_drop, and False is returned."""
     drops = Drops()
-    bus, seen = bench.bus(on_drop=drops, priorities={"a": 2}), Recorder()
-    subscription = bus.subscribe("a", seen)
+    bus = bench.bus(on_drop=drops, priorities={"a": 3, "b": 1})
     gate = bench.hold(bus)
-    for number in range(4):
-        bus.publish(Event("a", number))
-    stopping = InThread(lambda: bus.stop(drain=False))
-    while bus.depth:
-        threading.Event().wait(0.001)
+    subscriptions = bus.subscribe("a", print), bus.subscribe("b", print)
+    fill(bus, 3)
+    fill(bus, 2, "b")
+    stop = InThread(lambda: bus.stop(drain=False))
+    poll(lambda: len(drops) == 5)
     gate.open()
-    assert stopping.result() is False  # something was left
-    assert drops.data == [0, 1, 2, 3]
-    assert {(s, r) for _, s, r in drops} == {(subscription, DropReason.SHUTDOWN)}
+    assert stop.result() is False
+    assert [drop[1:] for drop in drops] == (
+        [(subscriptions[0], DropReason.SHUTDOWN)] * 3
+        + [(subscriptions[1], DropReason.SHUTDOWN)] * 2
+    )
+    assert drops.data == [0, 1, 2, 0, 1]
     stats = bus.stats()
     assert_balance(stats)
-    assert stats.dropped_by[DropReason.SHUTDOWN] == {1: 0, 2: 4, 3: 0}
-    assert seen.events == []
+    assert (stats.processed, stats.dropped) == (1, 5)
+    assert stats.dropped_by[DropReason.SHUTDOWN] == {1: 2, 2: 0, 3: 3}
 
 
-def test_stop_gives_up_on_a_stuck_handler(bench: Bench, logged: Any) -> None:
-    """False; what was queued behind it is dropped, and the log says what is left."""
+def test_stop_without_draining_lets_a_running_handler_finish(bench: Bench) -> None:
+    """With nothing queued nothing is lost: True."""
+    bus = bench.bus()
+    gate = bench.hold(bus)
+    stop = InThread(lambda: bus.stop(drain=False))
+    poll(lambda: bus.closed)
+    gate.open()
+    assert stop.result() is True
+    assert bus.stats().processed == 1
+
+
+def test_stop_drops_what_is_left_when_its_time_is_over(bench: Bench, logged: Logged) -> None:
+    """A stuck handler: False, the rest is dropped, and a line in the log says how much."""
     drops = Drops()
-    bus = bench.bus(on_drop=drops)
-    bus.subscribe("a", Recorder())
+    bus = bench.bus(on_drop=drops, name="mine")
     gate = bench.hold(bus)
-    bus.publish(Event("a", "behind"))
-    assert bus.stop(timeout=0.05) is False
-    assert drops.data == ["behind"]
-    assert bus.stats().running == 1
-    assert "1 deliveries dropped and 1 handlers still running" in logged.text
+    bus.subscribe("a", print)
+    fill(bus, 4)
+    began = monotonic()
+    assert bus.stop(timeout=SHORT) is False
+    assert SHORT <= monotonic() - began < HANG
+    assert drops.data == [0, 1, 2, 3]
+    stats = bus.stats()
+    assert_balance(stats)
+    assert (stats.dropped, stats.queued, stats.running) == (4, 0, 1)
+    assert "mine: stopped with 4 deliveries dropped and 1 handlers still running" in logged.text
     gate.open()
-    assert bus.stop(timeout=HANG) is False  # something was left, and that stays true
-    assert bus.stats().running == 0
 
 
-def test_stop_in_a_handler_begins_the_stop_and_returns(bench: Bench) -> None:
-    """The rest of the queue is still handled, and the workers end."""
-    bus, seen = bench.bus(), Recorder()
-    results: list[bool] = []
-    bus.subscribe("stop", lambda event: results.append(bus.stop()))
-    bus.subscribe("a", seen)
+def test_stop_says_false_as_long_as_a_handler_runs(bench: Bench) -> None:
+    """And True when it has come back, for nothing was lost."""
+    before = threading.active_count()
+    bus = bench.bus()
     gate = bench.hold(bus)
-    bus.publish(Event("stop"))
-    bus.publish(Event("a"))
+    assert bus.stop(timeout=0) is False
+    assert bus.stop(timeout=SHORT) is False
+    assert threading.active_count() == before + 1
     gate.open()
-    seen.wait_for(1)
     assert bus.stop(timeout=HANG) is True
-    assert results == [False]
+    assert threading.active_count() == before
+
+
+def test_stopped_bus_refuses_at_once(bench: Bench) -> None:
+    """Events of any kind, with and without subscriptions; nothing of it is counted."""
+    bus = bench.bus(publish_timeout=HANG)
+    bus.subscribe("a", print)
+    bus.subscribe("a*", print)
+    bus.stop()
+    began = monotonic()
+    assert_closed(bus)
+    assert_closed(bus, 7)
+    assert monotonic() - began < HANG / 2
+
+
+def test_draining_bus_refuses_from_outside(bench: Bench) -> None:
+    """While its handlers are still at work."""
+    bus = bench.bus(publish_timeout=HANG)
+    bus.subscribe("a", print)
+    gate = bench.hold(bus)
+    stop = InThread(bus.stop)
+    poll(lambda: bus.closed and not accepts(bus))
+    assert_closed(bus)
+    gate.open()
+    assert stop.result() is True
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_stop_sends_waiting_publishers_home(bench: Bench, drain: bool) -> None:
+    """Those that stand in line for room, with whatever time-out, get BusClosed at once."""
+    bus = bench.bus(policy=BackpressurePolicy.BLOCK, queue_size=2)
+    bus.subscribe("a", lambda event: None)
+    gate = bench.hold(bus)
+    fill(bus, 2)
+    event = Event("a")
+    waiting = [
+        InThread(lambda: bus.publish(event)),
+        InThread(lambda: bus.publish(event, timeout=10 * HANG)),
+        InThread(lambda: bus.publish_many([event, event])),
+    ]
+    for publisher in waiting:
+        publisher.wait_in_line()
+    stop = InThread(lambda: bus.stop(drain=drain))
+    for publisher in waiting:
+        with pytest.raises(BusClosed):
+            publisher.result()
+    assert bus.stats().published == 3
+    gate.open()
+    assert stop.result() is drain
+
+
+def test_handlers_may_publish_while_draining(bench: Bench) -> None:
+    """All that follows from what was accepted is handled; also more than the queue has room for."""
+    bus, recorder = bench.bus(queue_size=5, workers=2, publish_timeout=HANG), Recorder()
+
+    def branch(event: Event) -> None:
+        recorder(event)
+        if event.data:
+            bus.publish(Event("a", event.data - 1))
+            assert bus.publish_many([Event("a", event.data - 1)]) == 1
+
+    bus.subscribe("a", branch)
+    gate = bench.hold(bus)
+    bus.publish(Event("a", 7))
+    stop = InThread(bus.stop)
+    poll(lambda: bus.closed and not accepts(bus))
+    gate.open()
+    assert stop.result() is True
+    assert len(recorder.events) == 2**8 - 1
+    assert bus.stats().dropped == 0
+
+
+def test_handlers_may_not_publish_when_it_does_not_drain(bench: Bench, inside: Any) -> None:
+    """There would be nobody to handle it."""
+    bus = bench.bus()
+
+    def stop_and_publish() -> None:
+        bus.stop(drain=False)
+        bus.publish(Event("a"))
+
+    bus.subscribe("a", print)
+    with pytest.raises(BusClosed):
+        inside(bus, stop_and_publish)
+
+
+@pytest.mark.parametrize("drain", [True, False])
+def test_stop_in_a_handler_begins_it_and_returns(bench: Bench, inside: Any, drain: bool) -> None:
+    """Without waiting for itself; another thread can wait, and the threads end by themselves."""
+    before = threading.active_count()
+    bus, recorder = bench.bus(workers=2), Recorder()
+    bus.subscribe("a", recorder)
+    assert inside(bus, lambda: bus.stop(drain=drain, timeout=None)) is False
     assert bus.closed
+    assert_closed(bus)
+    poll(lambda: threading.active_count() == before)
+    assert bus.stop() is True
 
 
-def test_a_stop_begun_in_a_handler_ends_at_its_deadline(bench: Bench) -> None:
-    """The workers themselves drop what is left, though nobody waits for them."""
+def test_stop_in_a_handler_still_drains(bench: Bench) -> None:
+    """What was queued when the handler called it is handled."""
+    bus, recorder = bench.bus(), Recorder()
+    gate = bench.hold(bus)
+    bus.subscribe("stop", lambda event: bus.stop())
+    bus.subscribe("a", recorder)
+    bus.publish(Event("stop"), priority=3)
+    fill(bus, 8)
+    gate.open()
+    recorder.wait_for(8)
+    assert bus.stop() is True
+
+
+def test_stop_in_a_handler_keeps_to_its_time(bench: Bench) -> None:
+    """What is queued when it is over is dropped, although nobody waits outside."""
     drops = Drops()
     bus = bench.bus(on_drop=drops)
     bus.subscribe("stop", lambda event: bus.stop(timeout=0))
-    bus.subscribe("a", Recorder())
     gate = bench.hold(bus)
-    bus.publish(Event("stop"))
-    bus.publish(Event("a", "late"))
+    bus.subscribe("a", print)
+    bus.publish(Event("stop"), priority=3)
+    fill(bus, 8)
     gate.open()
-    bus.flush(HANG)
-    assert bus.stop(timeout=HANG) is False
-    assert drops.data == ["late"]
+    poll(lambda: len(drops) == 8)
+    assert_balance(bus.stats())
 
 
-def test_two_threads_may_stop_at_once(bench: Bench) -> None:
-    """Both wait, and both are told the same."""
-    bus = bench.bus()
+def test_stop_from_several_threads_stops_once(bench: Bench) -> None:
+    """All of them wait for the end, and all are told how it was."""
+    bus, recorder = bench.bus(queue_size=20), Recorder()
     gate = bench.hold(bus)
-    first, second = InThread(bus.stop), InThread(bus.stop)
+    bus.subscribe("a", recorder)
+    fill(bus, 20)
+    stops = [InThread(bus.stop) for _ in range(4)]
+    poll(lambda: bus.closed)
     gate.open()
-    assert first.result() is True
-    assert second.result() is True
+    assert [stop.result() for stop in stops] == [True] * 4
+    assert len(recorder.events) == 20
 
 
-def test_leaving_the_block_stops_with_draining() -> None:
-    """Also when the block raises."""
-    seen = Recorder()
-    with pytest.raises(KeyError), EventBus(workers=1, queue_size=10) as bus:
-        bus.subscribe("a", seen)
-        bus.publish(Event("a"))
-        raise KeyError
-    assert bus.closed
-    assert len(seen.events) == 1
+def test_stop_amid_publishers_loses_nothing(bench: Bench, frequent_switches: None) -> None:
+    """What publish accepted is handled, what it refused is not."""
+    for _ in range(20):
+        bus, recorder = bench.bus(workers=2, queue_size=1000), Recorder()
+        bus.subscribe("a", recorder)
+        accepted: list[int] = []
 
+        def work(number: int, bus: EventBus = bus, accepted: list[int] = accepted) -> None:
+            if number == 0:
+                assert bus.stop()
+                return
+            for sent in range(number * 1000, number * 1000 + 200):
+                try:
+                    bus.publish(Event("a", sent))
+                except BusClosed:
+                    return
+                accepted.append(sent)
 
-def test_a_bus_tells_its_name_settings_depth_and_workers(bench: Bench) -> None:
-    """As they were given."""
-    config = EventBusConfig(workers=3, queue_size=7)
-    with EventBus(config, name="mail", queue_size=9) as bus:
-        assert (bus.name, bus.workers, bus.config.queue_size, bus.depth) == ("mail", 3, 9, 0)
-        names = {t.name for t in threading.enumerate()}
-        assert {"mail-worker-1", "mail-worker-2", "mail-worker-3"} <= names
-    bus = bench.bus()
-    bus.subscribe("a", Recorder())
-    bench.hold(bus)
-    bus.publish(Event("a"))
-    assert bus.depth == 1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"name": 3}, "name"),
-        ({"on_error": 3}, "on_error"),
-        ({"on_drop": "x"}, "on_drop"),
-        ({"wrokers": 3}, "wrokers"),
-    ],
-)
-def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
-    """As a TypeError, and no thread is started."""
-    with pytest.raises(TypeError, match=message):
-        EventBus(**arguments)
-    with pytest.raises(TypeError, match="config"):
-        EventBus({"workers": 1})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="workers"):
-        EventBus(workers=0)
-
-
-@pytest.mark.parametrize("fails_at", [1, 3])
-def test_a_thread_that_cannot_be_started_leaves_none(
-    monkeypatch: pytest.MonkeyPatch, fails_at: int
-) -> None:
-    """The error comes through as it is, and the threads before it are ended."""
-    real_start = threading.Thread.start
-    started: list[threading.Thread] = []
-
-    def start(thread: threading.Thread) -> None:
-        started.append(thread)
-        if len(started) == fails_at:
-            raise RuntimeError("can't start new thread")
-        real_start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        EventBus(workers=5)
-    monkeypatch.undo()
-    assert len(started) == fails_at
-    assert not [thread for thread in started if thread.is_alive()]
+        run_together(4, work)
+        assert sorted(recorder.data) == sorted(accepted)

@@ -5,6 +5,8 @@ call comes through untouched. After each strike the bus has to be whole. A real 
 only between some opcodes, so this is stricter than life.
 """
 
+import logging
+import signal
 import sys
 from collections.abc import Callable
 from itertools import count
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance
+from conftest import HANG, Bench, Gate, Recorder, assert_balance
 from support import Turnstile, assert_at_rest, table_of
 
 import brummerbus
@@ -21,6 +23,9 @@ from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
 PACKAGE = str(Path(brummerbus.__file__).parent)
 LIMIT = 20_000
 """Opcodes of one call, far more than any has; a call that never comes through is a failure."""
+
+WAIT = 0.0002
+"""Seconds; long enough to be a wait, short enough to be made thousands of times."""
 
 POLICIES = list(BackpressurePolicy)
 PRIORITIES = {"fill": 1, "one": 2, "three": 2, "many": 2}
@@ -49,7 +54,7 @@ class Strike:
             if self._left == 0:
                 code = frame.f_code
                 self.where = f"{code.co_name}, line {frame.f_lineno}, opcode {frame.f_lasti}"
-                raise KeyboardInterrupt
+                signal.default_int_handler(signal.SIGINT, None)  # as a real one: raised in C
         return self
 
 
@@ -89,6 +94,12 @@ def strike_everywhere(
     raise AssertionError
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be logged: the first drop of each streak would be, thousands of times."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
+
+
 def bus_with_handlers(bench: Bench, policy: BackpressurePolicy, **settings: Any) -> EventBus:
     """Make a bus with a subscription to "one" and "fill" and three to "three"."""
     bus = bench.bus(**{**SETTINGS, "policy": policy, **settings})
@@ -97,16 +108,25 @@ def bus_with_handlers(bench: Bench, policy: BackpressurePolicy, **settings: Any)
     return bus
 
 
-@pytest.mark.parametrize("wait", [0, 0.0003], ids=["at_once", "waiting"])
-@pytest.mark.parametrize("event_type", ["one", "three"])
-@pytest.mark.parametrize("filled", [0, 3, 5])
+@pytest.mark.parametrize(
+    ("filled", "event_type", "wait"),
+    [
+        (0, "one", 0),
+        (0, "three", 0),
+        (3, "three", 0),
+        (5, "one", 0),
+        (5, "three", 0),
+        (5, "one", WAIT),
+        (5, "three", WAIT),
+    ],
+)
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.value)
 def test_publish_interrupted_anywhere_leaves_the_bus_whole(
     bench: Bench, policy: BackpressurePolicy, filled: int, event_type: str, wait: float
 ) -> None:
     """Whatever the policy, the room and the number of deliveries."""
     bus = bus_with_handlers(bench, policy, publish_timeout=wait)
-    turnstile = Turnstile(bus)
+    turnstile = Turnstile(bus, bench.gate())
     timeout = wait if policy is BackpressurePolicy.BLOCK else None
     opcodes = strike_everywhere(
         lambda: turnstile.hold(filled),
@@ -123,8 +143,8 @@ def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
 ) -> None:
     """With events of one, three and no deliveries, and too many for the queue."""
     bus = bus_with_handlers(bench, policy)
-    turnstile = Turnstile(bus)
-    events = [Event(event_type) for event_type in ("one", "three", "nobody", "one", "three")]
+    turnstile = Turnstile(bus, bench.gate())
+    events = [Event(event_type) for event_type in ("one", "nobody", "three", "three")]
     opcodes = strike_everywhere(
         lambda: turnstile.hold(filled),
         lambda: bus.publish_many(events, timeout=0),
@@ -137,7 +157,7 @@ def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(bench
     """While its route is made: for an event, a class, and an explicit priority."""
     bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
     bus.subscribe(int, lambda number: None)
-    turnstile = Turnstile(bus)
+    turnstile = Turnstile(bus, bench.gate())
     names = count()
 
     def prepare() -> None:
@@ -162,7 +182,7 @@ def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: B
 
     bus.subscribe("many", fail)
     bus.subscribe("many", lambda event: bus.publish(Event("one")))
-    turnstile = Turnstile(bus)
+    turnstile = Turnstile(bus, bench.gate())
     opcodes = strike_everywhere(
         lambda: turnstile.hold(5), lambda: bus.publish(Event("many")), turnstile.assert_whole
     )
@@ -173,9 +193,9 @@ def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: B
 def test_flush_interrupted_anywhere_leaves_the_bus_whole(bench: Bench, filled: int) -> None:
     """While it waits in vain."""
     bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
-    turnstile = Turnstile(bus)
+    turnstile = Turnstile(bus, bench.gate())
     opcodes = strike_everywhere(
-        lambda: turnstile.hold(filled), lambda: bus.flush(0.0003), turnstile.assert_whole
+        lambda: turnstile.hold(filled), lambda: bus.flush(WAIT), turnstile.assert_whole
     )
     assert opcodes > 20
 
@@ -184,14 +204,14 @@ def test_flush_interrupted_anywhere_leaves_the_bus_whole(bench: Bench, filled: i
 def test_stats_interrupted_anywhere_leave_the_bus_whole(bench: Bench, filled: int) -> None:
     """They only look; with one level, to be brief."""
     bus = bus_with_handlers(bench, BackpressurePolicy.REJECT, priority_levels=1)
-    turnstile = Turnstile(bus)
+    turnstile = Turnstile(bus, bench.gate())
     opcodes = strike_everywhere(lambda: turnstile.hold(filled), bus.stats, turnstile.assert_whole)
     assert opcodes > 100
 
 
 def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(bench: Bench) -> None:
     """No event type receives what another does not, and the rest of the bus goes on."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT, queue_size=10)
     old, new = Event("one"), [Event("one"), Event("three")]
     recorders: list[Recorder] = []
 
@@ -204,11 +224,13 @@ def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(bench: Benc
         assert bus.publish_many(new) == 2
         assert_at_rest(bus)
         assert recorders[-1].events in ([], new)
-        bus._subscriptions._table.popitem() if recorders[-1].events else None
-        bus.subscribe("x", print).cancel()
+        recorders[-1].events.clear()
+        table = bus._subscriptions._table
+        for key in [key for key, one in table.items() if one.handler is recorders[-1]]:
+            del table[key]  # nobody has the subscription to cancel it
+        bus.subscribe("other", print).cancel()
 
-    strike_everywhere(prepare, lambda: bus.subscribe("*", recorders[-1]), check)
-    assert recorders[-1].events == new
+    assert strike_everywhere(prepare, lambda: bus.subscribe("*", recorders[-1]), check) > 100
 
 
 def test_cancel_interrupted_anywhere_can_be_made_again(bench: Bench) -> None:
@@ -240,7 +262,7 @@ def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, d
 
     def prepare() -> None:
         bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
-        made.append((bus, Turnstile(bus)))
+        made.append((bus, Turnstile(bus, Gate())))
         if state != "idle":
             made[-1][1].hold(5 if state == "held_and_full" else 0)
 
@@ -254,7 +276,7 @@ def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, d
         assert table_of(bus) == {}
         assert not any(thread.is_alive() for thread in bus._pool._threads)
 
-    timeout = HANG if state == "idle" else 0.0003
+    timeout = HANG if state == "idle" else WAIT
     opcodes = strike_everywhere(
         prepare, lambda: made[-1][0].stop(drain=drain, timeout=timeout), check
     )

@@ -1,6 +1,7 @@
 """The event bus: subscribe, publish, flush, stop, look."""
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from time import monotonic
@@ -82,7 +83,10 @@ class EventBus:
         """Make what belongs to one process."""
         self._pool = Pool(self._name, self._config, self._reporter)
         self._table = self._pool.table
-        self._publisher = Publisher(self._name, self._config, self._pool, self._subscriptions)
+        again = weakref.WeakMethod(self.publish)  # a plain method would keep the bus alive
+        self._publisher = Publisher(
+            self._name, self._config, self._pool, self._subscriptions, again
+        )
         self._admission = self._publisher.admission
 
     def _after_fork(self) -> Pool:
@@ -194,7 +198,9 @@ class EventBus:
                     self._admission.withdraw(handle, 1)
                     raise
                 return self._publisher.conclude(decision, event, route, None)
-        return self._publisher.publish(event, self._check_priority(priority), _check_limit(timeout))
+        level = self._check_priority(priority)
+        limit = _check_limit(timeout)
+        return self._started().publish(event, level, limit)
 
     def publish_many(
         self,
@@ -264,9 +270,13 @@ class EventBus:
 
     def stats(self) -> BusStats:
         """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
-        kinds = self._publisher.kinds.copy()
-        snapshot = self._pool.ring.snapshot(max(kinds.values()) + 1, self._config.workers)
-        return bus_stats(snapshot, kinds)
+        publisher = self._publisher
+        while True:  # until no type came up meanwhile that the snapshot counts but does not show
+            known = max(publisher.kinds.copy().values()) + 1
+            snapshot = self._pool.ring.snapshot(known, self._config.workers)
+            kinds = publisher.kinds.copy()
+            if max(kinds.values()) < known:
+                return bus_stats(snapshot, kinds)
 
     @property
     def closed(self) -> bool:

@@ -37,12 +37,18 @@ def after_fork(bus: T, begin_anew: Callable[[T], Pool]) -> None:
 def _at_exit() -> None:
     """Drain every pool, each for at most its `shutdown_timeout`.
 
-    Buses may publish on one another: none is closed before all had the chance to finish.
+    Buses may publish on one another: none is closed before all are at rest together.
     """
     began = monotonic()
     pools = list(live_pools)
-    for pool in pools:
-        pool.wait_idle(began + pool.shutdown_timeout)
+    seen = -1
+    while (published := sum(pool.published() for pool in pools)) != seen:
+        # Idle one after the other, and nothing published since the last round: all at rest.
+        seen = published
+        for pool in pools:
+            pool.wait_idle(began + pool.shutdown_timeout)
+        if monotonic() >= began + max((pool.shutdown_timeout for pool in pools), default=0.0):
+            break
     for pool in pools:
         pool.stop(drain=True, timeout=max(0.0, began + pool.shutdown_timeout - monotonic()))
 

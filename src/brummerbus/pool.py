@@ -226,6 +226,10 @@ class Pool:
                 return False
         return True
 
+    def published(self) -> int:
+        """Return how many deliveries have been published so far."""
+        return self.ring.snapshot(0, 0).total.published
+
     def discard(self) -> None:
         """Drop what a shut ring still holds."""
         out = c.buffer(64)

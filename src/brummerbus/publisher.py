@@ -4,7 +4,7 @@
 the ring, and comes here for all others.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice, repeat
 from threading import get_ident
 from typing import Any
@@ -30,7 +30,12 @@ class Publisher:
     """The publishing side of a bus in one process."""
 
     def __init__(
-        self, name: str, config: EventBusConfig, pool: Pool, subscriptions: Subscriptions
+        self,
+        name: str,
+        config: EventBusConfig,
+        pool: Pool,
+        subscriptions: Subscriptions,
+        again: Callable[[], Callable[..., bool] | None],
     ) -> None:
         self._name = name
         self._config = config
@@ -39,6 +44,7 @@ class Publisher:
         self._reporter = pool.reporter
         self._reporting = pool.reporter.reporting
         self._subscriptions = subscriptions
+        self._again = again
         self._router = Router(pool.ring, config, subscriptions)
         self.admission = Admission(pool, config)
         self.kinds = self._router.kinds
@@ -87,7 +93,10 @@ class Publisher:
         if status == c.CLOSED:
             raise self._closed_error()
         if status == c.GONE:  # forked between drawing the handle and pushing it
-            return self.publish(event, route.level, timeout)
+            publish = self._again()
+            assert publish is not None, "its bus is publishing"
+            self._subscriptions.routes = {}  # the parent's may have got in meanwhile
+            return publish(event, priority=route.level, timeout=timeout)
         if self._config.policy not in _RAISES:
             return False
         count = len(route.subscriptions)

@@ -8,7 +8,9 @@ or are dropped cannot loop without an end.
 
 import logging
 import opcode
+import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from threading import get_ident, main_thread
 from typing import Any
 
@@ -40,7 +42,8 @@ class Reporter:
 
     def failed(self, delivery: Delivery, error: BaseException) -> None:
         """Report that a handler raised."""
-        self._call(self._on_error or self._log_error, delivery, error)
+        hook = self._log_error if self._on_error is None else self._on_error  # it may be falsy
+        self._call(hook, delivery, error)
 
     def dropped(self, deliveries: Iterable[Delivery], reason: DropReason, *, first: bool) -> None:
         """Report deliveries that were not made; the log has only the first of a streak."""
@@ -109,7 +112,7 @@ def raised_by_signal(error: BaseException) -> bool:
 
     Python raises the former in the main thread only, and between two instructions, so the one
     that the innermost frame was at is not a `raise`; or the program's own handler of the signal
-    raises it.
+    raised it.
     """
     if not isinstance(error, KeyboardInterrupt) or get_ident() != main_thread().ident:
         return False
@@ -117,8 +120,12 @@ def raised_by_signal(error: BaseException) -> bool:
     while isinstance(handler, partial):
         handler = handler.func
     own = getattr(getattr(handler, "__func__", handler), "__code__", None)
-    code, position = own, 0
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        code = frame.f_code
+    was_raise = False
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
         if code is own:
             return True
+        was_raise = code.co_code[traceback.tb_lasti] == _RAISE
+        traceback = traceback.tb_next
+    return not was_raise
