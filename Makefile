@@ -6,8 +6,8 @@ READY := $(VENV)/.ready
 CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py lint types format bench clean \
-        sanitize-clang valgrind stress model
+.PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
+        bench-growth clean sanitize-clang valgrind stress model
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,7 +67,28 @@ model:  ## the waiting and waking protocol, checked exhaustively with spin
 # ---- figures -------------------------------------------------------------------------------
 
 bench: $(READY)  ## the pytest-benchmark suites
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-group-by=group --benchmark-columns=median,iqr,ops,rounds
+	$(BIN)/python -m pytest bench -o addopts= --benchmark-only --benchmark-group-by=group \
+	    --benchmark-columns=median,iqr,ops,rounds
+
+PEERS := build/peers
+bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
+	$(PEERS)/bin/python bench/peers/run.py
+
+bench-targets: $(PEERS)/.ready  ## only the table of ratios to reach
+	$(PEERS)/bin/python bench/peers/run.py --targets
+
+# An environment of its own: the peers are nothing that the project depends on.
+$(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py)
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt .
+	@touch $@
+
+bench-c:  ## the ring alone: nanoseconds and instructions per push and take
+	$(MAKE) -C bench/c run
+	$(MAKE) -C bench/c callgrind
+
+bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers and threads
+	$(BIN)/python bench/growth.py
 
 clean:  ## remove everything that was built, the environment included
 	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_cring*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

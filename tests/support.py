@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import HANG, Gate, assert_balance, poll
 
-from brummerbus import Event, EventBus, QueueFull
+from brummerbus import BusClosed, Event, EventBus, QueueFull
 
 PREAMBLE = """
 import atexit, os, signal, sys, threading, time
@@ -128,6 +129,55 @@ def offer(bus: EventBus, event: Any) -> None:
     """Publish without waiting, whatever the policy makes of it."""
     with contextlib.suppress(QueueFull):
         bus.publish(event, timeout=0)
+
+
+def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
+    """Queue so many events, which must all be accepted."""
+    for number in range(count):
+        assert bus.publish(Event(event_type, number))
+
+
+def assert_closed(bus: EventBus, event: Any = None) -> None:
+    """Check that the bus refuses whatever is published, and counts none of it."""
+    before = bus.stats().published, bus.stats().unrouted
+    event = Event("a") if event is None else event
+    with pytest.raises(BusClosed):
+        bus.publish(event)
+    with pytest.raises(BusClosed):
+        bus.publish(event, priority=1, timeout=HANG)
+    with pytest.raises(BusClosed):
+        bus.publish(Event("nobody subscribed to this"))
+    with pytest.raises(BusClosed):
+        bus.publish_many([event, event])
+    assert (bus.stats().published, bus.stats().unrouted) == before
+
+
+def accepts(bus: EventBus) -> bool:
+    """Return whether the bus is open."""
+    try:
+        return bus.publish(Event("nobody"))
+    except BusClosed:
+        return False
+
+
+def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
+    """Make a call in a handler of a bus, and return or raise its outcome."""
+    outcome: list[Any] = []
+    done = threading.Event()
+
+    def handler(event: Event) -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:  # noqa: BLE001, RUF100
+            outcome.append(error)
+        done.set()
+
+    with bus.subscribe("inside", handler):
+        assert bus.publish(Event("inside"))
+        assert done.wait(HANG)
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
 
 
 def assert_at_rest(bus: EventBus) -> None:

@@ -1,9 +1,7 @@
 """Waiting for the end of the work, and ending it."""
 
 import threading
-from collections.abc import Iterator
 from time import monotonic
-from typing import Any
 
 import pytest
 from conftest import (
@@ -15,74 +13,18 @@ from conftest import (
     Recorder,
     assert_balance,
     poll,
-    run_together,
 )
+from support import accepts, assert_closed, fill, inside
 
 from brummerbus import (
     BackpressurePolicy,
-    BusClosed,
     BusError,
     DropReason,
     Event,
-    EventBus,
 )
 
 SHORT = 0.02
 """Seconds after which a wait is to give up."""
-
-
-def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
-    """Queue so many events, which must all be accepted."""
-    for number in range(count):
-        assert bus.publish(Event(event_type, number))
-
-
-def assert_closed(bus: EventBus, event: Any = None) -> None:
-    """Check that the bus refuses whatever is published, and counts none of it."""
-    before = bus.stats().published, bus.stats().unrouted
-    event = Event("a") if event is None else event
-    with pytest.raises(BusClosed):
-        bus.publish(event)
-    with pytest.raises(BusClosed):
-        bus.publish(event, priority=1, timeout=HANG)
-    with pytest.raises(BusClosed):
-        bus.publish(Event("nobody subscribed to this"))
-    with pytest.raises(BusClosed):
-        bus.publish_many([event, event])
-    assert (bus.stats().published, bus.stats().unrouted) == before
-
-
-def accepts(bus: EventBus) -> bool:
-    """Return whether the bus is open."""
-    try:
-        return bus.publish(Event("nobody"))
-    except BusClosed:
-        return False
-
-
-@pytest.fixture
-def inside(bench: Bench) -> Iterator[Any]:
-    """A function that runs a call in a handler of a bus, and returns or raises its outcome."""
-
-    def run(bus: EventBus, call: Any) -> Any:
-        outcome: list[Any] = []
-        done = threading.Event()
-
-        def handler(event: Event) -> None:
-            try:
-                outcome.append(call())
-            except Exception as error:  # noqa: BLE001, RUF100
-                outcome.append(error)
-            done.set()
-
-        with bus.subscribe("inside", handler):
-            assert bus.publish(Event("inside"))
-            assert done.wait(HANG)
-        if isinstance(outcome[0], Exception):
-            raise outcome[0]
-        return outcome[0]
-
-    return run
 
 
 # ---- flush ---------------------------------------------------------------------------------
@@ -139,7 +81,7 @@ def test_flush_waits_for_what_handlers_publish(bench: Bench) -> None:
     assert len(recorder.events) == 100
 
 
-def test_flush_in_a_handler_raises_bus_error(bench: Bench, inside: Any) -> None:
+def test_flush_in_a_handler_raises_bus_error(bench: Bench) -> None:
     """It would wait for itself; on another bus it may."""
     bus, other = bench.bus(), bench.bus()
     for timeout in (None, 0, 1):
@@ -215,7 +157,7 @@ def test_stop_without_draining_drops_what_is_queued(bench: Bench) -> None:
     drops = Drops()
     bus = bench.bus(on_drop=drops, priorities={"a": 3, "b": 1})
     gate = bench.hold(bus)
-    subscriptions = bus.subscribe("a", print), bus.subscribe("b", print)
+    high, low = [bus.subscribe("a", print)], [bus.subscribe("b", print)]
     fill(bus, 3)
     fill(bus, 2, "b")
     stop = InThread(lambda: bus.stop(drain=False))
@@ -297,136 +239,3 @@ def test_draining_bus_refuses_from_outside(bench: Bench) -> None:
     assert_closed(bus)
     gate.open()
     assert stop.result() is True
-
-
-@pytest.mark.parametrize("drain", [True, False])
-def test_stop_sends_waiting_publishers_home(bench: Bench, drain: bool) -> None:
-    """Those that stand in line for room, with whatever time-out, get BusClosed at once."""
-    bus = bench.bus(policy=BackpressurePolicy.BLOCK, queue_size=2)
-    bus.subscribe("a", lambda event: None)
-    gate = bench.hold(bus)
-    fill(bus, 2)
-    event = Event("a")
-    waiting = [
-        InThread(lambda: bus.publish(event)),
-        InThread(lambda: bus.publish(event, timeout=10 * HANG)),
-        InThread(lambda: bus.publish_many([event, event])),
-    ]
-    for publisher in waiting:
-        publisher.wait_in_line()
-    stop = InThread(lambda: bus.stop(drain=drain))
-    for publisher in waiting:
-        with pytest.raises(BusClosed):
-            publisher.result()
-    assert bus.stats().published == 3
-    gate.open()
-    assert stop.result() is drain
-
-
-def test_handlers_may_publish_while_draining(bench: Bench) -> None:
-    """All that follows from what was accepted is handled; also more than the queue has room for."""
-    bus, recorder = bench.bus(queue_size=5, workers=2, publish_timeout=HANG), Recorder()
-
-    def branch(event: Event) -> None:
-        recorder(event)
-        if event.data:
-            bus.publish(Event("a", event.data - 1))
-            assert bus.publish_many([Event("a", event.data - 1)]) == 1
-
-    bus.subscribe("a", branch)
-    gate = bench.hold(bus)
-    bus.publish(Event("a", 7))
-    stop = InThread(bus.stop)
-    poll(lambda: bus.closed and not accepts(bus))
-    gate.open()
-    assert stop.result() is True
-    assert len(recorder.events) == 2**8 - 1
-    assert bus.stats().dropped == 0
-
-
-def test_handlers_may_not_publish_when_it_does_not_drain(bench: Bench, inside: Any) -> None:
-    """There would be nobody to handle it."""
-    bus = bench.bus()
-
-    def stop_and_publish() -> None:
-        bus.stop(drain=False)
-        bus.publish(Event("a"))
-
-    bus.subscribe("a", print)
-    with pytest.raises(BusClosed):
-        inside(bus, stop_and_publish)
-
-
-@pytest.mark.parametrize("drain", [True, False])
-def test_stop_in_a_handler_begins_it_and_returns(bench: Bench, inside: Any, drain: bool) -> None:
-    """Without waiting for itself; another thread can wait, and the threads end by themselves."""
-    before = threading.active_count()
-    bus, recorder = bench.bus(workers=2), Recorder()
-    bus.subscribe("a", recorder)
-    assert inside(bus, lambda: bus.stop(drain=drain, timeout=None)) is False
-    assert bus.closed
-    assert_closed(bus)
-    poll(lambda: threading.active_count() == before)
-    assert bus.stop() is True
-
-
-def test_stop_in_a_handler_still_drains(bench: Bench) -> None:
-    """What was queued when the handler called it is handled."""
-    bus, recorder = bench.bus(), Recorder()
-    gate = bench.hold(bus)
-    bus.subscribe("stop", lambda event: bus.stop())
-    bus.subscribe("a", recorder)
-    bus.publish(Event("stop"), priority=3)
-    fill(bus, 8)
-    gate.open()
-    recorder.wait_for(8)
-    assert bus.stop() is True
-
-
-def test_stop_in_a_handler_keeps_to_its_time(bench: Bench) -> None:
-    """What is queued when it is over is dropped, although nobody waits outside."""
-    drops = Drops()
-    bus = bench.bus(on_drop=drops)
-    bus.subscribe("stop", lambda event: bus.stop(timeout=0))
-    gate = bench.hold(bus)
-    bus.subscribe("a", print)
-    bus.publish(Event("stop"), priority=3)
-    fill(bus, 8)
-    gate.open()
-    poll(lambda: len(drops) == 8)
-    assert_balance(bus.stats())
-
-
-def test_stop_from_several_threads_stops_once(bench: Bench) -> None:
-    """All of them wait for the end, and all are told how it was."""
-    bus, recorder = bench.bus(queue_size=20), Recorder()
-    gate = bench.hold(bus)
-    bus.subscribe("a", recorder)
-    fill(bus, 20)
-    stops = [InThread(bus.stop) for _ in range(4)]
-    poll(lambda: bus.closed)
-    gate.open()
-    assert [stop.result() for stop in stops] == [True] * 4
-    assert len(recorder.events) == 20
-
-
-def test_stop_amid_publishers_loses_nothing(bench: Bench, frequent_switches: None) -> None:
-    """What publish accepted is handled, what it refused is not."""
-    for _ in range(20):
-        bus, recorder = bench.bus(workers=2, queue_size=1000), Recorder()
-        bus.subscribe("a", recorder)
-        accepted: list[int] = []
-
-        def work(number: int, bus: EventBus = bus, accepted: list[int] = accepted) -> None:
-            if number == 0:
-                assert bus.stop()
-                return
-            for sent in range(number * 1000, number * 1000 + 200):
-                try:
-                    bus.publish(Event("a", sent))
-                except BusClosed:
-                    return
-                accepted.append(sent)
-
-        run_together(4, work)
-        assert sorted(recorder.data) == sorted(accepted)

@@ -15,7 +15,7 @@ from packages import ALL, BASELINE, available
 from rounds import Results, run
 from shapes import SHAPES, Shape, chosen
 from tables import as_json, table
-from targets import SHAPE_NAMES, contestants_in, report
+from targets import SHAPE_NAMES, by_cpu_time, contestants_in, report
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
 ROUNDS, QUICK_ROUNDS = 3, 2
@@ -121,6 +121,8 @@ def targets(rounds: int, context: dict[str, Any], options: argparse.Namespace) -
     finished(results)
     text, data = report(results)
     print(text)
+    print("\nThe same by CPU time, which other work on the machine disturbs less:")
+    print(by_cpu_time(results))
     write(options.build / "targets.json", {**as_json(results, shapes, context), "targets": data})
     return 1 if results.problems else 0
 

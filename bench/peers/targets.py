@@ -1,6 +1,6 @@
 """The ratios to reach, laid down before the work on speed began."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from contestants import Bounded, Bus, BusInBatches, BusUnmonitored, Executor, Simple, ThreadPerEvent
 from rounds import Results
@@ -126,6 +126,16 @@ def contestants_in(shape: str) -> list[str]:
         if shape in dict(target.shapes):
             labels |= {target.ours: None, target.theirs: None}
     return list(labels)
+
+
+def by_cpu_time(results: Results) -> str:
+    """Return the ratios of events a second once more, as ratios of events a CPU second."""
+    rows = []
+    for target in TARGETS:
+        if target.figure == "rate":
+            inverse = replace(target, figure="cpu_us", ours=target.theirs, theirs=target.ours)
+            rows.append([target.against, inverse.measured(inverse.ratios(results))])
+    return aligned(rows)
 
 
 def report(results: Results) -> tuple[str, list[dict[str, object]]]:
