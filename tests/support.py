@@ -15,7 +15,10 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import HANG, Gate, assert_balance, poll
 
+import brummerbus
 from brummerbus import BusClosed, Event, EventBus, QueueFull
+
+PACKAGE = str(Path(brummerbus.__file__).parent)
 
 PREAMBLE = """
 import atexit, os, signal, sys, threading, time
@@ -118,6 +121,43 @@ def wait_for_child(pid: int) -> int:
         os.waitpid(pid, 0)
         pytest.fail("the child hangs")
     return os.waitstatus_to_exitcode(status[0])
+
+
+class At:
+    """Does something before the k-th opcode that a call executes in the package.
+
+    Attributes:
+        where: Where that was, or "" if the call has fewer opcodes.
+        result: What `action` returned.
+    """
+
+    def __init__(self, k: int, action: Callable[[], Any]) -> None:
+        self._left = k
+        self._action = action
+        self.where = ""
+        self.result: Any = None
+
+    def during(self, call: Callable[[], object]) -> None:
+        """Make the call; what it or the action raises is raised."""
+        before = sys.gettrace()
+        sys.settrace(self._trace)
+        try:
+            call()
+        finally:
+            sys.settrace(before)
+
+    def _trace(self, frame: Any, event: str, arg: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        if event == "opcode":
+            self._left -= 1
+            if self._left == 0:
+                code = frame.f_code
+                self.where = f"{code.co_name}, line {frame.f_lineno}, opcode {frame.f_lasti}"
+                self.result = self._action()
+        return self._trace
 
 
 def table_of(bus: EventBus) -> dict[int, Any]:

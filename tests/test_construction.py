@@ -116,12 +116,26 @@ def test_thread_that_does_not_start_leaves_none(monkeypatch: pytest.MonkeyPatch,
         assert bus.publish(Event("a"))
 
 
-def test_overrides_take_the_place_of_settings(bench: Bench) -> None:
-    """What is not a setting is a TypeError that names it."""
-    with pytest.raises(TypeError, match="no_such_setting"):
-        EventBus(no_such_setting=1)
-    wrong: Any = "config"
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": 3}, "name"),
+        ({"on_error": 3}, "on_error"),
+        ({"on_drop": "x"}, "on_drop"),
+        ({"wrokers": 3}, "wrokers"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, Any], message: str) -> None:
+    """As a TypeError, and no thread is started."""
+    with pytest.raises(TypeError, match=message):
+        EventBus(**arguments)
     with pytest.raises(TypeError, match="config"):
-        EventBus(wrong)
+        EventBus({"workers": 1})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="workers"):
+        EventBus(workers=0)
+
+
+def test_overrides_take_the_place_of_settings() -> None:
+    """The rest is the config's."""
     with EventBus(EventBusConfig(workers=1, queue_size=3), queue_size=4) as bus:
         assert bus.config == EventBusConfig(workers=1, queue_size=4)

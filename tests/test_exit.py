@@ -304,3 +304,19 @@ def test_publishing_after_the_end_is_refused_not_hung() -> None:
     """)
     assert_clean(end)
     assert end.lines == ["closed"]
+
+
+@pytest.mark.parametrize("how", ["sys.exit(0)", "raise SystemExit(5)"])
+def test_exit_called_in_a_handler_ends_nothing(how: str) -> None:
+    """It is the handler's failure; the program goes on and ends by itself."""
+    end = run_python(f"""
+        bus = bus_of(on_error=lambda event, subscription, error: say(type(error).__name__))
+        def handler(event):
+            {how}
+        bus.subscribe("a", handler)
+        bus.publish(Event("a"))
+        bus.flush()
+        say("still here")
+    """)
+    assert_clean(end)
+    assert end.lines == ["SystemExit", "still here"]

@@ -2,6 +2,7 @@
 
 import threading
 from time import monotonic
+from typing import Any
 
 import pytest
 from conftest import (
@@ -18,6 +19,7 @@ from support import accepts, assert_closed, fill, inside
 
 from brummerbus import (
     BackpressurePolicy,
+    BusClosed,
     BusError,
     DropReason,
     Event,
@@ -126,6 +128,39 @@ def test_several_flushes_end_together(bench: Bench) -> None:
     assert [flush.result() for flush in flushes] == [True] * 5
 
 
+@pytest.mark.parametrize("timeout", [-1, float("nan"), -0.001])
+def test_negative_and_undefined_timeouts_are_refused(bench: Bench, timeout: float) -> None:
+    """With the argument's name, before anything changed."""
+    bus = bench.bus()
+    for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
+        with pytest.raises(ValueError, match=r"timeout must be .* at least 0"):
+            call(timeout)
+    assert not bus.closed
+
+
+@pytest.mark.parametrize("timeout", ["1", True, [], object()])
+def test_timeouts_that_are_no_numbers_are_refused(bench: Bench, timeout: Any) -> None:
+    """With the argument's name, before anything changed."""
+    bus = bench.bus()
+    for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
+        with pytest.raises(TypeError, match="timeout must be a number"):
+            call(timeout)
+    with pytest.raises(TypeError, match="drain must be"):
+        bus.stop(drain=1)  # type: ignore[arg-type]
+    assert not bus.closed
+
+
+@pytest.mark.parametrize("timeout", [10**400, float("inf"), None])
+def test_endless_timeouts_mean_no_limit(bench: Bench, timeout: Any) -> None:
+    """However they are written."""
+    bus, seen = bench.bus(), Recorder()
+    bus.subscribe("a", seen)
+    bus.publish(Event("a"))
+    assert bus.flush(timeout)
+    assert bus.stop(timeout=timeout)
+    assert len(seen.events) == 1
+
+
 # ---- stop ----------------------------------------------------------------------------------
 
 
@@ -165,8 +200,7 @@ def test_stop_without_draining_drops_what_is_queued(bench: Bench) -> None:
     gate.open()
     assert stop.result() is False
     assert [drop[1:] for drop in drops] == (
-        [(subscriptions[0], DropReason.SHUTDOWN)] * 3
-        + [(subscriptions[1], DropReason.SHUTDOWN)] * 2
+        [(subscription, DropReason.SHUTDOWN) for subscription in high * 3 + low * 2]
     )
     assert drops.data == [0, 1, 2, 0, 1]
     stats = bus.stats()
@@ -239,3 +273,9 @@ def test_draining_bus_refuses_from_outside(bench: Bench) -> None:
     assert_closed(bus)
     gate.open()
     assert stop.result() is True
+
+
+def test_bus_closed_is_a_runtime_error_and_a_bus_error() -> None:
+    """Callers may catch either."""
+    assert issubclass(BusClosed, RuntimeError)
+    assert issubclass(BusClosed, BusError)

@@ -2,13 +2,16 @@
 
 import os
 import threading
+import traceback
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 from conftest import HANG, Bench, InThread, Recorder, assert_balance
-from support import in_child, run_file, run_python
+from support import At, assert_at_rest, in_child, run_file, run_python, wait_for_child
 
-from brummerbus import BackpressurePolicy, BusClosed, Event
+from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
@@ -221,3 +224,140 @@ if __name__ == "__main__":
     end = run_file(script)
     assert (end.code, end.err, end.lines) == (0, "", ["fine"])
 
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_process_of_multiprocessing_handles_what_it_accepted(tmp_path: Path, method: str) -> None:
+    """Before it ends, although it neither flushes nor stops."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        f"""
+import multiprocessing, os, warnings
+from brummerbus import Event, EventBus
+
+warnings.simplefilter("ignore", DeprecationWarning)
+bus = EventBus(workers=1, queue_size=100)
+bus.subscribe("a", lambda event: os.write(1, b"handled\\n"))
+
+def work():
+    for _ in range(100):
+        bus.publish(Event("a"))
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("{method}").Process(target=work)
+    process.start()
+    process.join()
+    print(process.exitcode)
+""",
+        encoding="utf-8",
+    )
+    end = run_file(script)
+    assert (end.code, end.err, end.lines) == (0, "", ["handled"] * 100 + ["0"])
+
+
+PUBLISHING: dict[str, Callable[[EventBus], object]] = {
+    "event": lambda bus: bus.publish(Event("a")),
+    "event to two": lambda bus: bus.publish(Event("two")),
+    "object": lambda bus: bus.publish(7),
+    "priority": lambda bus: bus.publish(Event("a"), priority=1),
+    "timeout": lambda bus: bus.publish(Event("a"), timeout=0),
+    "many": lambda bus: bus.publish_many([Event("a"), Event("two")]),
+}
+
+
+def subscribed(bench: Bench) -> tuple[EventBus, Recorder]:
+    """Make a bus and a recorder of all that is published in `PUBLISHING`."""
+    bus, seen = bench.bus(queue_size=100), Recorder()
+    for event_type in ("a", "two", "two", int):
+        bus.subscribe(event_type, seen)
+    return bus, seen
+
+
+@pytest.mark.parametrize("how", PUBLISHING)
+def test_the_first_publish_starts_the_workers_however_it_is_made(bench: Bench, how: str) -> None:
+    """Also if its route was known in the parent."""
+    bus, seen = subscribed(bench)
+    PUBLISHING[how](bus)
+    assert bus.flush(HANG)
+    expected = len(seen.events)
+
+    def child() -> None:
+        seen.events.clear()
+        PUBLISHING[how](bus)
+        seen.wait_for(expected)
+        assert bus.stop()
+
+    assert in_child(child) == 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "new"])
+@pytest.mark.parametrize("how", PUBLISHING)
+def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
+    bench: Bench, how: str, known: bool
+) -> None:
+    """As by a signal handler: both go on, and the event is handled once by who accepted it."""
+    bus, seen = subscribed(bench)
+    PUBLISHING[how](bus)
+    assert bus.flush(HANG)
+    expected = len(seen.events)
+    for k in count(1):
+        if not known:
+            bus.subscribe("other", print).cancel()  # the cache of routes is forgotten
+        seen.events.clear()
+        fork = At(k, os.fork)
+        fork.during(lambda: PUBLISHING[how](bus))
+        if fork.result == 0:
+            end_child(bus, seen, expected)
+        assert bus.flush(HANG)
+        assert len(seen.events) == expected
+        if fork.result is None:
+            break
+        assert wait_for_child(fork.result) == 0, f"forked before opcode {k} in {fork.where}"
+
+
+def end_child(bus: EventBus, seen: Recorder, expected: int) -> None:
+    """Check in a child what it made of the publish in which it began, and end it."""
+    code = 1
+    try:
+        assert bus.flush(HANG)
+        assert len(seen.events) <= expected  # those of one event, or of none, or of both
+        assert_at_rest(bus)
+        seen.events.clear()
+        assert bus.publish(Event("a", "own"))
+        assert bus.flush(HANG)
+        assert seen.data == ["own"]
+        assert bus.stop()
+        code = 0
+    except BaseException:  # noqa: BLE001, RUF100
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
+
+
+def test_a_closed_bus_starts_no_workers_in_the_child(bench: Bench) -> None:
+    """Not even when somebody tries to publish."""
+    bus = bench.bus()
+    bus.subscribe("a", print)
+    bus.stop()
+
+    def child() -> None:
+        with pytest.raises(BusClosed):
+            bus.publish(Event("a"))
+        assert bus._pool._threads == []
+
+    assert in_child(child) == 0
+
+
+def test_children_may_fork_in_turn(bench: Bench) -> None:
+    """Three generations, each with a queue of its own."""
+    bus, seen = bench.bus(), Recorder()
+    bus.subscribe("a", seen)
+
+    def generation(left: int) -> None:
+        seen.events.clear()
+        assert bus.publish(Event("a", left))
+        if left:
+            assert in_child(lambda: generation(left - 1)) == 0
+        assert bus.flush(HANG)
+        assert seen.data == [left]
+
+    generation(3)

@@ -7,20 +7,16 @@ only between some opcodes, so this is stricter than life.
 
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import HANG, Bench, Gate, Recorder, assert_balance
-from support import Turnstile, assert_at_rest, table_of
+from support import At, Turnstile, assert_at_rest, table_of
 
-import brummerbus
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
 
-PACKAGE = str(Path(brummerbus.__file__).parent)
 LIMIT = 20_000
 """Opcodes of one call, far more than any has; a call that never comes through is a failure."""
 
@@ -37,44 +33,23 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-class Strike:
-    """A tracer that raises KeyboardInterrupt before the k-th opcode in the package."""
-
-    def __init__(self, k: int) -> None:
-        self._left = k
-        self.where = ""
-
-    def __call__(self, frame: Any, event: str, arg: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        frame.f_trace_opcodes = True
-        frame.f_trace_lines = False
-        if event == "opcode":
-            self._left -= 1
-            if self._left == 0:
-                code = frame.f_code
-                self.where = f"{code.co_name}, line {frame.f_lineno}, opcode {frame.f_lasti}"
-                signal.default_int_handler(signal.SIGINT, None)  # as a real one: raised in C
-        return self
+def interrupt() -> None:
+    """Raise KeyboardInterrupt as a signal does, in C."""
+    signal.default_int_handler(signal.SIGINT, None)
 
 
 def strike(k: int, call: Callable[[], object]) -> str:
     """Make a call that is interrupted before its k-th opcode; where, or "" if it came through."""
-    tracer = Strike(k)
-    before = sys.gettrace()
+    interrupted = At(k, interrupt)
     try:
-        sys.settrace(tracer)
-        try:
-            call()
-        finally:
-            sys.settrace(before)
+        interrupted.during(call)
     except KeyboardInterrupt:
-        assert tracer.where
+        assert interrupted.where
     except QueueFull:
-        assert not tracer.where, f"{tracer.where}: the interrupt was swallowed"
+        assert not interrupted.where, f"{interrupted.where}: the interrupt was swallowed"
     else:
-        assert not tracer.where, f"{tracer.where}: the interrupt was swallowed"
-    return tracer.where
+        assert not interrupted.where, f"{interrupted.where}: the interrupt was swallowed"
+    return interrupted.where
 
 
 def strike_everywhere(

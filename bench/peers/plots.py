@@ -25,7 +25,7 @@ FILES = {
     ),
     "latency": ("Microseconds: from p50, the dot, to p99 (further left is better)", LATENCY_KINDS),
     "full": ("A full ring: events a second (further right is better)", ("full",)),
-    "burst": ("A burst: memory it took, MB (shorter is better); events lost, if any", ("burst",)),
+    "burst": ("Memory a burst took, MB (shorter is better)", ("burst",)),
 }
 
 
@@ -50,7 +50,7 @@ def _figure(results: Results, shapes: list[Shape], title: str, footer: str) -> F
     most = max(len(results.of(shape.name)) for shape in shapes)
     height = 0.21 * most + 0.45
     figure = Figure(figsize=(max(6.5, 3.9 * columns), lines * height + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(title, fontsize=12, fontweight="bold")
     figure.supxlabel(footer, fontsize=7, color="#667085")
     grid = figure.subplots(lines, columns, squeeze=False)
     panels = list(grid.flat)

@@ -83,9 +83,12 @@ class EventBus:
         """Make what belongs to one process."""
         self._pool = Pool(self._name, self._config, self._reporter)
         self._table = self._pool.table
-        again = weakref.WeakMethod(self.publish)  # a plain method would keep the bus alive
         self._publisher = Publisher(
-            self._name, self._config, self._pool, self._subscriptions, again
+            self._name,
+            self._config,
+            self._pool,
+            self._subscriptions,
+            weakref.ref(self),  # a plain reference would be a cycle
         )
         self._admission = self._publisher.admission
 

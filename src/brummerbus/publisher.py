@@ -35,7 +35,7 @@ class Publisher:
         config: EventBusConfig,
         pool: Pool,
         subscriptions: Subscriptions,
-        again: Callable[[], Callable[..., bool] | None],
+        bus: Callable[[], Any],
     ) -> None:
         self._name = name
         self._config = config
@@ -44,7 +44,7 @@ class Publisher:
         self._reporter = pool.reporter
         self._reporting = pool.reporter.reporting
         self._subscriptions = subscriptions
-        self._again = again
+        self._bus = bus
         self._router = Router(pool.ring, config, subscriptions)
         self.admission = Admission(pool, config)
         self.kinds = self._router.kinds
@@ -93,10 +93,9 @@ class Publisher:
         if status == c.CLOSED:
             raise self._closed_error()
         if status == c.GONE:  # forked between drawing the handle and pushing it
-            publish = self._again()
-            assert publish is not None, "its bus is publishing"
             self._subscriptions.routes = {}  # the parent's may have got in meanwhile
-            return publish(event, priority=route.level, timeout=timeout)
+            accepted: bool = self._bus().publish(event, priority=route.level, timeout=timeout)
+            return accepted
         if self._config.policy not in _RAISES:
             return False
         count = len(route.subscriptions)

@@ -10,7 +10,8 @@
  * if they were unlimited, they would rescue whoever is forgotten, and nothing could be proved.
  *
  * What is checked, in every reachable state:
- *   no lost wake-up       never do all workers sleep while work is queued and no wake is in flight
+ *   no lost wake-up       never do all workers sleep while work is queued and no wake is in flight;
+ *                         nor does any sleep then, unless a wake is on its way through `waking`
  *   no wasted room        never does the head of the line wait for room that is there
  *   the books             queued and running are never negative, nor is there ever too much queued
  * and in every final state:
@@ -60,6 +61,7 @@ byte queued, running;
 byte sleepers;
 bool waking;
 bool asleep[WORKERS];
+bool woken[WORKERS]; /* from sleep_until_work until bb_take looks again */
 byte wakes_in_flight; /* decided on in unlock_and_wake, not sent yet; a ghost, not in the C code */
 
 /* Publishers. `dozing`: in bb_cond_wait_until on their own waiter.admitted. */
@@ -153,14 +155,14 @@ inline tell_all() {
 #ifdef BROKEN_TELLING
 #define last_chance false
 #else
-#define last_chance (queued == 0)
+#define last_chance (has_room(GOOD_PART) || queued == 0)
 #endif
 
 /* `seldom` is a matter of time: here it may be true or false whenever it is asked. */
 inline tell_let_in() {
     if
     :: true -> tell_all()
-    :: !has_room(GOOD_PART) && unsignalled < GOOD_PART && !last_chance
+    :: unsignalled < GOOD_PART && !last_chance
     fi
 }
 
@@ -358,6 +360,7 @@ proctype publisher(byte p) {
 /* With `slept` the worker is in the loop around bb_cond_wait. */
 inline sleep_until_work(w, slept, spurious) {
     atomic {
+        woken[w] = true;
         if
 #ifndef BROKEN_RECHECK
         :: queued > 0 || state == SHUT
@@ -414,7 +417,7 @@ inline bb_help(nested, wake) {
 
 proctype worker(byte w) {
     byte spurious = SPURIOUS;
-    bool open, woken, slept, nested, wake;
+    bool open, slept, nested, wake;
 bb_take:
     atomic {
         if
@@ -422,15 +425,15 @@ bb_take:
         :: else
         fi;
         if
-        :: woken -> waking = false
+        :: woken[w] -> waking = false
         :: else
         fi;
+        woken[w] = false;
         if
         :: state == SHUT -> unlock_and_wake(wake)
         :: state != SHUT && queued > 0 ->
             begin();
             open = true;
-            woken = false;
             pass_on_room();
 #ifndef BROKEN_CHAIN
             unlock_and_wake(wake)
@@ -442,7 +445,6 @@ bb_take:
     :: open -> send(wake)
     :: !open && state == SHUT -> send(wake); goto shut
     :: !open && state != SHUT ->
-        woken = true;
         sleep_until_work(w, slept, spurious);
         goto bb_take
     fi;
@@ -495,15 +497,21 @@ proctype bb_wait_idle() {
 }
 #endif
 
+#define on_its_way(w) (woken[w] && !asleep[w])
 #if WORKERS == 1
 #define all_asleep asleep[0]
+#define any_on_its_way on_its_way(0)
 #elif WORKERS == 2
 #define all_asleep (asleep[0] && asleep[1])
+#define any_on_its_way (on_its_way(0) || on_its_way(1))
 #else
 #define all_asleep (asleep[0] && asleep[1] && asleep[2])
+#define any_on_its_way (on_its_way(0) || on_its_way(1) || on_its_way(2))
 #endif
 
 #define lost_wake_up (queued > 0 && state != SHUT && all_asleep && wakes_in_flight == 0)
+#define lazy_worker (queued > 0 && state != SHUT && sleepers > 0 && !waking)
+#define stuck_wake (waking && wakes_in_flight == 0 && !any_on_its_way)
 #define wasted_room (state == OPEN && ((line?[0] && has_room(LARGE)) || \
                      (len(line) > 0 && !line?[0] && has_room(1))))
 
@@ -511,6 +519,8 @@ proctype monitor() {
 end_monitor:
     if
     :: lost_wake_up -> assert(!lost_wake_up)
+    :: lazy_worker -> assert(!lazy_worker)
+    :: stuck_wake -> assert(!stuck_wake)
     :: wasted_room -> assert(!wasted_room)
     fi
 }
