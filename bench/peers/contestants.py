@@ -103,7 +103,7 @@ class BusUnmonitored(Bus):
     """To see what monitoring costs."""
 
     label = "brummerbus, unmonitored"
-    kinds = ("throughput",)
+    kinds = ("throughput", "filling")
     settings: ClassVar[dict[str, Any]] = {**Bus.settings, "monitoring": False}
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import chain, islice, repeat
 from threading import Barrier, Semaphore, Thread
-from time import perf_counter, perf_counter_ns, process_time, sleep
+from time import perf_counter, perf_counter_ns, process_time, process_time_ns, sleep
 from typing import Any
 
 from contestants import TYPE, Contestant
@@ -32,6 +32,7 @@ PAYLOAD = 1_000
 WARM_UP = 100
 SETTLE = 0.02
 PAUSE = 0.001
+FILLINGS = 100
 GROUP = 20
 """Publishes in a row beside a computing handler, before the publisher sleeps again."""
 
@@ -88,8 +89,13 @@ def warm_up(contestant: Contestant) -> int:
 
 def publish_all(contestant: Contestant, events: Iterable[Any], _: list[int]) -> None:
     """Publish, as fast as it goes."""
+    publish_calls(contestant, contestant.calls(events))
+
+
+def publish_calls(contestant: Contestant, calls: Iterable[Any]) -> None:
+    """Publish what is ready to be published."""
     publish = contestant.publish
-    for call in contestant.calls(events):
+    for call in calls:
         publish(call)
 
 
@@ -256,8 +262,45 @@ def beside(round_: Round, count: int) -> None:
     contestant.finish()
 
 
+def filling(round_: Round, count: int) -> None:
+    """Fill a queue whose worker is held, then let it be emptied: CPU time, the best of each.
+
+    Nobody hands anything over meanwhile, and of many tries one is undisturbed: the least noisy of
+    all shapes, and the only one that tells publishing from handling.
+    """
+    entered, leave = Semaphore(0), Semaphore(0)
+
+    def handle(event: Any) -> None:
+        if event.data:
+            entered.release()
+            leave.acquire()
+
+    contestant = round_.contestant(handle)
+    calls = list(contestant.calls([Event(TYPE)] * count))
+    gate = next(iter(contestant.calls([Event(TYPE, "gate")])))
+    contestant.publish(gate)
+    entered.acquire()
+    publishing, handling = [], []
+    round_.begin()
+    for _ in range(FILLINGS):
+        start = process_time_ns()
+        publish_calls(contestant, calls)
+        middle = process_time_ns()
+        contestant.publish(gate)
+        leave.release()
+        entered.acquire()
+        publishing.append(middle - start)
+        handling.append(process_time_ns() - middle)
+    round_.end(count * FILLINGS)
+    leave.release()
+    contestant.finish()
+    cost = (min(publishing) / count, min(handling) / count)
+    round_.figures |= {"publish_ns": cost[0], "handle_ns": cost[1], "both_ns": sum(cost)}
+
+
 KINDS: dict[str, Callable[[Round, int], None]] = {
-    function.__name__: function for function in (throughput, full, burst, ping_pong, idle, beside)
+    function.__name__: function
+    for function in (throughput, filling, full, burst, ping_pong, idle, beside)
 }
 
 

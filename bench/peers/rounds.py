@@ -118,5 +118,5 @@ def share_of(shape: Shape, label: str) -> float:
     share = ALL[label].share
     if shape.kind in {"burst", "ping_pong", "idle"} or shape.handler == "wait":
         return 1.0  # the number is the point, or the contestants take the same time
-    no_op = shape.kind == "throughput" and shape.handler == "no-op"
+    no_op = shape.kind in {"throughput", "filling"} and shape.handler == "no-op"
     return share if no_op else min(1.0, share * 10)

@@ -69,6 +69,7 @@ def _throughput() -> list[Shape]:
 
 SHAPES = (
     *_throughput(),
+    Shape("filling", "filling", 1, 1, "no-op", 4_000, quick=4_000),
     Shape("made 1x1", "throughput", 1, 1, "no-op", 200_000, quick=50_000, made=True),
     Shape("made 4x4", "throughput", 4, 4, "no-op", 200_000, made=True),
     Shape("burst over 50", "burst", 4, 4, "mixed", 50_000, queue=50),

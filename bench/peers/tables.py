@@ -11,6 +11,7 @@ LATENCY_KINDS = ("ping_pong", "idle", "beside")
 
 WHAT = {
     "throughput": "events/s, published to handled",
+    "filling": "CPU ns an event, publishing and handling apart, the best of many",
     "burst": "events/s, published to handled; 1 KB events, 4 publishers",
     "full": "events/s, and the time of a publish, us",
     "ping_pong": "time of a throw, us",
@@ -21,8 +22,8 @@ WHAT = {
 
 def decisive(shape: Shape) -> tuple[str, bool]:
     """Return the figure that a shape is about, and whether more of it is better."""
-    if shape.kind == "beside":
-        return "p99", False
+    if shape.kind in {"beside", "filling"}:
+        return ("p99" if shape.kind == "beside" else "both_ns"), False
     return ("p50", False) if shape.kind in LATENCY_KINDS else ("rate", True)
 
 
@@ -46,6 +47,8 @@ def table(results: Results, shape: Shape) -> str:
 
 
 def _columns(shape: Shape) -> list[str]:
+    if shape.kind == "filling":
+        return ["publish ns", "handle ns", "both ns"]
     rate = ["events/s"] if shape.kind not in LATENCY_KINDS else []
     latency = ["p50", "p99", "p99.9"] if shape.kind in {"full", *LATENCY_KINDS} else []
     publishing = ["publishers done, s"] if shape.kind == "burst" else []
@@ -62,6 +65,9 @@ _FORMS = {
     "CPU us/event": ("cpu_us", ",.2f"),
     "memory MB": ("memory_mb", ",.1f"),
     "lost": ("lost", ",.0f"),
+    "publish ns": ("publish_ns", ",.0f"),
+    "handle ns": ("handle_ns", ",.0f"),
+    "both ns": ("both_ns", ",.0f"),
 }
 
 

@@ -92,11 +92,11 @@ TARGETS = (
         at_least=False,
     ),
     Target(
-        "monitoring on against off, cost (CPU)",
+        "monitoring on against off, cost",
         _ONE,
         BusUnmonitored.label,
-        "cpu_us",
-        _each(1.15, ("no-op 1x1",)),
+        "both_ns",
+        _each(1.15, ("filling",)),
         at_least=False,
     ),
     Target(
@@ -125,6 +125,8 @@ def contestants_in(shape: str) -> list[str]:
     for target in TARGETS:
         if shape in dict(target.shapes):
             labels |= {target.ours: None, target.theirs: None}
+    if shape == "filling":
+        labels |= {_MANY: None, Simple.label: None}
     return list(labels)
 
 
@@ -135,6 +137,9 @@ def by_cpu_time(results: Results) -> str:
         if target.figure == "rate":
             inverse = replace(target, figure="cpu_us", ours=target.theirs, theirs=target.ours)
             rows.append([target.against, inverse.measured(inverse.ratios(results))])
+    for label in (_ONE, _MANY):
+        ratio = results.ratio("filling", "both_ns", Simple.label, label)
+        rows.append([f"SimpleQueue, filling, {label}", "?" if ratio is None else f"{ratio:.2f}"])
     return aligned(rows)
 
 
