@@ -3,13 +3,12 @@
 import sys
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
 from brummerbus.arguments import check_hook, check_timeout, shown
-from brummerbus.config import EventBusConfig
+from brummerbus.config import EventBusConfig, configured
 from brummerbus.errors import BusError
 from brummerbus.events import Event
 from brummerbus.lifecycle import after_fork
@@ -69,7 +68,7 @@ class EventBus:
             raise TypeError(f"name must be a string, got {shown(name)}")
         check_hook("on_error", on_error)
         check_hook("on_drop", on_drop)
-        self._config = _configure(config, overrides)
+        self._config = configured(config, overrides)
         self._name = name
         self._reporter = Reporter(name, on_error, on_drop)
         self._reporting = self._reporter.reporting
@@ -341,15 +340,3 @@ class EventBus:
 
 def _check_limit(timeout: Any) -> float | None:
     return None if timeout is None else check_timeout("timeout", timeout)
-
-
-def _configure(config: Any, overrides: dict[str, Any]) -> EventBusConfig:
-    if config is not None and not isinstance(config, EventBusConfig):
-        raise TypeError(f"config must be an EventBusConfig, got {shown(config)}")
-    known = [field.name for field in fields(EventBusConfig)]
-    for name in overrides:
-        if name not in known:
-            raise TypeError(f"EventBus() has no setting {name!r}; it has {', '.join(known)}")
-    if config is None:
-        return EventBusConfig(**overrides)
-    return replace(config, **overrides) if overrides else config

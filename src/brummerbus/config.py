@@ -5,7 +5,7 @@ variables and command lines, and whoever reads them in has one exception to catc
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import Any, NoReturn
 
@@ -176,6 +176,24 @@ class EventBusConfig:
             high_performance=is_high_performance(),
         )
         return cls(workers=preset.workers, queue_size=preset.queue_size)
+
+
+def configured(config: Any, overrides: Mapping[str, Any]) -> EventBusConfig:
+    """Return the settings of a bus: `config`, or the default, with some fields replaced.
+
+    Raises:
+        TypeError: `config` is neither None nor a configuration, or an override is no field.
+        ValueError: An override is of the wrong type or out of range.
+    """
+    if config is not None and not isinstance(config, EventBusConfig):
+        raise TypeError(f"config must be an EventBusConfig, got {shown(config)}")
+    known = [known.name for known in fields(EventBusConfig)]
+    for name in overrides:
+        if name not in known:
+            raise TypeError(f"EventBusConfig has no field {name!r}, only {', '.join(known)}")
+    if config is None:
+        return EventBusConfig(**overrides)
+    return replace(config, **overrides) if overrides else config
 
 
 def _int(name: str, value: object, low: int, high: int) -> int:
