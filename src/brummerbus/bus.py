@@ -102,13 +102,14 @@ class EventBus:
 
     def _started(self) -> Publisher:
         """Return the publisher; the first to ask in the child of a fork starts its workers."""
-        if not self._pool.started:
+        publisher = self._publisher
+        if not publisher.pool.started and not self._closed:
             try:
-                self._pool.start()
+                publisher.pool.start()
             except BaseException:
                 self._begin()  # the next publish tries again
                 raise
-        return self._publisher
+        return publisher
 
     # ---- subscribing ----------------------------------------------------------------------
 

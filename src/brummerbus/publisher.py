@@ -39,7 +39,7 @@ class Publisher:
     ) -> None:
         self._name = name
         self._config = config
-        self._pool = pool
+        self.pool = pool
         self._table = pool.table
         self._reporter = pool.reporter
         self._reporting = pool.reporter.reporting
@@ -79,9 +79,10 @@ class Publisher:
         return route.subscriptions
 
     def _publish_to_nobody(self) -> bool:
-        if self._pool.ring.state() != c.OPEN and not self._pool.inside():
+        ring = self.pool.ring
+        if ring.state() != c.OPEN and not ring.gone() and not self.pool.inside():
             raise self._closed_error()
-        self._pool.ring.unrouted(1)
+        ring.unrouted(1)
         return True
 
     def conclude(self, decision: Decision, event: Any, route: Route, timeout: float | None) -> bool:
@@ -141,7 +142,7 @@ class Publisher:
             return self.conclude(decision, event, route, timeout)
 
         plain = priority is None and not self._reporting
-        batch = Batch(self._pool, self.admission)
+        batch = Batch(self.pool, self.admission)
         unrouted = 0
         try:
             unrouted = batch.enter(events, self._subscriptions.routes if plain else {}, find)

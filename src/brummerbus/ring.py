@@ -110,11 +110,16 @@ class Ring:
             lib.bb_ring_free(self.handle)
 
     def route(self, kind: int, level: int, count: int) -> int:
-        """Register a route and return its first handle."""
+        """Register a route and return its first handle; 0 if a fork left the ring behind."""
         base = lib.bb_route(self.handle, kind, level, count)
-        if not base:
+        if not base and not self.gone():
             raise MemoryError("no memory for one more kind of event")
         return base
+
+    def gone(self) -> bool:
+        """Return whether a fork left the ring behind."""
+        stats = ffi.new("bb_stats *")
+        return lib.bb_snapshot(self.handle, stats, ffi.NULL, 0, ffi.NULL, 0) == GONE
 
     def add_worker(self) -> int:
         """Register a worker and return its handle."""

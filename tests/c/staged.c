@@ -16,6 +16,7 @@ static atomic_int successes = -1;
 static _Atomic size_t asked;
 static _Thread_local int held;
 void (*staged_before_lock)(bb_mutex *mutex);
+void (*staged_in_allocation)(void);
 
 void staged_clock_set(uint64_t ns) { shown = ns; }
 void staged_clock_advance(uint64_t ns) { shown += ns; }
@@ -29,6 +30,9 @@ void staged_memory_fail_after(int n) { successes = n; }
 size_t staged_memory_asked(void) { return atomic_exchange(&asked, 0); }
 
 static bool refused(size_t size) {
+    void (*hook)(void) = staged_in_allocation;
+    staged_in_allocation = NULL;
+    if (hook != NULL) hook();
     asked += size;
     return successes >= 0 && successes-- == 0;
 }

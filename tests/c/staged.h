@@ -19,6 +19,9 @@ void staged_clock_advance(uint64_t ns);
 /* Let `n` more allocations succeed and the one after them fail, once; -1: none fails. */
 void staged_memory_fail_after(int n);
 
+/* Called once, when the ring next asks for memory; NULL: nothing is. */
+extern void (*staged_in_allocation)(void);
+
 /* Bytes that the ring asked for since the last call. */
 size_t staged_memory_asked(void);
 

@@ -131,6 +131,18 @@ static void test_whoever_withdraws_from_the_head_lets_the_next_in(void) {
     fixture_free(&f);
 }
 
+static void test_whoever_withdraws_from_the_head_lets_all_in_who_fit(void) {
+    fixture f = fixture_new(3);
+    int64_t three = bb_route(f.ring, 0, 2, 3);
+    fill(f.low, 1);
+    CHECK_INT(BB_WAITING, bb_wait(three, 0, 1));
+    for (int i = 1; i <= 3; i++) CHECK_INT(BB_WAITING, bb_wait(f.low + i, 0, 1));
+    CHECK_INT(1, bb_withdraw(three));
+    CHECK_INT(3, bb_depth(f.ring));
+    CHECK_INT(1, length_of_line(f.ring));
+    fixture_free(&f);
+}
+
 void caller_tests(void) {
     RUN(test_a_caller_runs_what_finds_no_room);
     RUN(test_callers_do_not_mix_up_their_events);
@@ -141,4 +153,5 @@ void caller_tests(void) {
     RUN(test_withdraw_takes_an_event_out_of_the_line);
     RUN(test_withdraw_leaves_an_event_that_was_let_in);
     RUN(test_whoever_withdraws_from_the_head_lets_the_next_in);
+    RUN(test_whoever_withdraws_from_the_head_lets_all_in_who_fit);
 }

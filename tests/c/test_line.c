@@ -202,7 +202,9 @@ static void test_close_between_two_slices(void) {
     CHECK_INT(BB_WAITING, bb_wait(f.low + 3, 0, 1));
     bb_close(f.ring, 1, -1);
     CHECK_INT(BB_CLOSED, bb_wait(f.low + 1, FOREVER, 1));
+    CHECK_INT(2, length_of_line(f.ring));
     CHECK_INT(BB_CLOSED, offer(f.low + 2, BB_OVERDRAW));
+    CHECK_INT(1, length_of_line(f.ring));
     CHECK_TAKES(f.low, f.worker); /* nobody is let in any more */
     CHECK_INT(0, bb_depth(f.ring));
     CHECK_INT(1, bb_withdraw(f.low + 3));

@@ -125,6 +125,17 @@ static void test_nothing_is_evicted_where_too_few_would_give_way(void) {
     fixture_free(&f);
 }
 
+static void test_what_was_evicted_before_gives_way_no_more(void) {
+    fixture f = fixture_new(4);
+    int64_t three = bb_route(f.ring, 0, 2, 3);
+    fill(f.low, 4);
+    for (int i = 0; i < 3; i++)
+        check_offer(f.high + i, BB_EVICT_LOWEST, BB_EVICTED, (int64_t[]){f.low + i, 0});
+    check_offer(three, BB_EVICT_LOWEST, BB_REFUSED, nobody); /* one low one is left */
+    check_offer(f.high + 3, BB_EVICT_LOWEST, BB_EVICTED, (int64_t[]){f.low + 3, 0});
+    fixture_free(&f);
+}
+
 static void test_an_event_gives_way_delivery_by_delivery(void) {
     fixture f = fixture_new(3);
     int64_t three = bb_route(f.ring, 0, 2, 3);
@@ -240,6 +251,7 @@ void offer_tests(void) {
     RUN(test_evict_lowest_takes_the_lowest_level_first);
     RUN(test_an_event_evicts_exactly_what_it_lacks);
     RUN(test_nothing_is_evicted_where_too_few_would_give_way);
+    RUN(test_what_was_evicted_before_gives_way_no_more);
     RUN(test_an_event_gives_way_delivery_by_delivery);
     RUN(test_an_event_larger_than_the_ring_evicts_nobody);
     RUN(test_overdraw_is_bounded);

@@ -81,6 +81,34 @@ static void test_publishers_are_told_when_the_queue_runs_empty(void) {
     staged_clock_set(0);
 }
 
+static void test_who_comes_back_untold_needs_no_telling(void) {
+    fixture f = crowded(1, 3);
+    bb_take(f.worker);
+    CHECK_INT(1, ring_of(f.ring)->unsignalled);
+    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 1, 0, 1));
+    CHECK_INT(0, ring_of(f.ring)->unsignalled);
+    CHECK_INT(BB_ACCEPTED, bb_wait(f.low, 0, 1)); /* this one was told */
+    CHECK_INT(0, ring_of(f.ring)->unsignalled);
+    fixture_free(&f);
+    staged_clock_set(0);
+}
+
+/* Let in, but not told, and asleep when the ring closes: it is woken, and was accepted. */
+static void test_close_wakes_who_was_let_in_untold(void) {
+    fixture f = crowded(1, 1);
+    sleeper s;
+    start_wait(&s, f.low + 5, FOREVER);
+    await_line(f.ring, 1);
+    bb_take(f.worker);
+    await_line(f.ring, 0);
+    CHECK_INT(1, told(f.ring));
+    bb_close(f.ring, 0, 0);
+    CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
+    CHECK_INT(0, ring_of(f.ring)->unsignalled);
+    fixture_free(&f);
+    staged_clock_set(0);
+}
+
 static void test_a_sleeping_publisher_hears_of_it(void) {
     enum { WAITING = 6 };
     fixture f = fixture_new(CAPACITY);
@@ -158,6 +186,8 @@ void telling_tests(void) {
     RUN(test_publishers_are_told_at_once_where_workers_seldom_take);
     RUN(test_publishers_are_told_when_a_good_part_is_free);
     RUN(test_publishers_are_told_when_the_queue_runs_empty);
+    RUN(test_who_comes_back_untold_needs_no_telling);
+    RUN(test_close_wakes_who_was_let_in_untold);
     RUN(test_a_sleeping_publisher_hears_of_it);
     RUN(test_a_push_wakes_a_sleeping_worker);
     RUN(test_every_way_in_wakes_a_sleeping_worker);
