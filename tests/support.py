@@ -54,14 +54,13 @@ def program(code: str) -> str:
     return PREAMBLE + textwrap.dedent(code)
 
 
-def start_python(code: str, **options: Any) -> "subprocess.Popen[str]":
+def start_python(code: str, first: str = "") -> "subprocess.Popen[str]":
     """Start a Python process whose output is read through pipes."""
     return subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-c", program(code)],
+        [sys.executable, "-X", "faulthandler", "-c", f"{first}\n{program(code)}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 
@@ -76,10 +75,10 @@ def ended(process: "subprocess.Popen[str]", began: float, limit: float = HANG) -
     return Ended(process.returncode, out.splitlines(), err, monotonic() - began)
 
 
-def run_python(code: str, limit: float = HANG) -> Ended:
-    """Run a program to its end."""
+def run_python(code: str, limit: float = HANG, first: str = "") -> Ended:
+    """Run a program to its end; `first` comes before its imports."""
     began = monotonic()
-    return ended(start_python(code), began, limit)
+    return ended(start_python(code, first), began, limit)
 
 
 def run_file(path: Path, limit: float = HANG) -> Ended:
