@@ -103,8 +103,8 @@ int32_t bb_wait(int64_t handle, int64_t timeout_ns, int32_t always) {
     } else if (free_to_enter(ring, route)) {
         enqueue(ring, route, handle, clock_if(ring->timed));
         result = BB_ACCEPTED;
-    } else if (ring->congested && !always) {
-        result = BB_FULL;
+    } else if (ring->congested && !always && waiter_find(&ring->line, handle) == NULL) {
+        result = BB_FULL; /* whoever stands in line already has begun its own wait */
     } else {
         result = wait_in_line(ring, route, handle, timeout_ns);
     }

@@ -135,8 +135,8 @@ int32_t bb_push_many(const int64_t *handles, int32_t n);
 /* Stand in line for room, at most `timeout_ns`, without the host's lock. The line is first come,
  * first served, and the worker that makes room lets the event in on its own, so a waiting
  * publisher need not be awake to be accepted. WAITING leaves the event in line: call again to go
- * on, or bb_offer or bb_withdraw to end it. With `always` 0, FULL comes at once if a wait has
- * ended in vain since a worker last made room; FULL also without memory.
+ * on, or bb_offer or bb_withdraw to end it. With `always` 0, an event that is not in line yet is
+ * FULL at once if a wait has ended in vain since a worker last made room; FULL also without memory.
  * ACCEPTED, WAITING, FULL, CLOSED or GONE. */
 int32_t bb_wait(int64_t handle, int64_t timeout_ns, int32_t always);
 

@@ -229,7 +229,13 @@ class InThread:
         """Return when the call sleeps in C for want of room; no event tells of that."""
         ident = self._thread.ident
         assert ident is not None
-        poll(lambda: _in_call(sys._current_frames().get(ident), "ring.py", "wait"))
+        poll(
+            lambda: (
+                not self._thread.is_alive()
+                or _in_call(sys._current_frames().get(ident), "ring.py", "wait")
+            )
+        )
+        assert self._thread.is_alive(), "the call did not wait"
 
 
 def _in_call(frame: Any, file: str, name: str) -> bool:

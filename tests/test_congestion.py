@@ -74,10 +74,12 @@ def test_publisher_with_many_deliveries_gets_all_its_room(bench: Bench) -> None:
         bus.subscribe("wide", recorder)
     wide = InThread(lambda: bus.publish(Event("wide")))
     wide.wait_in_line()
+    gate.let_through()
+    gate.wait_entered()
     narrow = InThread(lambda: bus.publish(Event("a")))
     narrow.wait_in_line()
-    gate.let_through(2)
-    gate.wait_entered(2)
+    gate.let_through()
+    gate.wait_entered()
     assert bus.depth == 1
     gate.open()
     assert wide.result() is True

@@ -65,7 +65,7 @@ def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
     PUBLISHING[how](bus)
     assert bus.flush(HANG)
     expected = len(seen.events)
-    for k in count(1):
+    for k in count():  # 0 forks nowhere: some Pythons count no opcodes of what runs first
         if not known:
             bus.subscribe("other", print).cancel()  # the cache of routes is forgotten
         seen.events.clear()
@@ -77,9 +77,11 @@ def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
                 end_child(bus, seen, expected)
         assert bus.flush(HANG)
         assert len(seen.events) == expected
-        if fork.result is None:
+        if k and fork.result is None:
             break
-        assert wait_for_child(fork.result) == 0, f"forked before opcode {k} in {fork.where}"
+        assert not k or wait_for_child(fork.result) == 0, (
+            f"forked before opcode {k} in {fork.where}"
+        )
 
 
 def end_child(bus: EventBus, seen: Recorder, expected: int) -> None:

@@ -62,7 +62,8 @@ def test_load_case_loses_nothing_with_the_default_policy(case: str) -> None:
         assert threading.active_count() - before <= workers + 10
     print(f"{case}: {events:,} events in {elapsed:.2f} s (the study allows {limit} s)")
     assert_balance(stats)
-    assert (stats.published, stats.processed, stats.dropped) == (events, events, 0)
+    longest = f"longest handler {stats.processing_time.max:.3f} s"  # over 0.1 s: a starved machine
+    assert (stats.published, stats.processed, stats.dropped) == (events, events, 0), longest
     expected = {(n, i) for n in range(publishers) for i in range(events // publishers)}
     assert len(counter.seen) == events
     assert set(counter.seen) == expected

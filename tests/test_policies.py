@@ -203,6 +203,7 @@ def test_block_waits_without_limit(bench: Bench) -> None:
     scene = Scene(bench, BLOCK, 1, publish_timeout=0)
     scene.publish("2a")
     calls = [InThread(lambda: scene.publish("2b")) for _ in range(3)]
+    threading.Event().wait(0.5)  # there is a limit if this is too long
     for call in calls:
         call.wait_in_line()
     assert scene.finish()[:1] == ["2a"]

@@ -3,7 +3,6 @@
 import gc
 import logging
 import signal
-import threading
 import weakref
 from time import monotonic
 from typing import Any
@@ -189,35 +188,56 @@ def test_a_logging_handler_that_publishes_every_record_ends_no_loop(bench: Bench
     assert 1 <= len(failures) < 200
 
 
-def test_ctrl_c_in_a_handler_that_the_publisher_runs_reaches_the_publisher(bench: Bench) -> None:
-    """It is meant for this thread; the handler's own KeyboardInterrupt is its failure."""
-    errors: list[BaseException] = []
-    bus = bench.bus(
-        queue_size=1,
-        policy=BackpressurePolicy.CALLER_RUNS,
-        on_error=lambda event, subscription, error: errors.append(error),
-    )
+def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
+    """Nor does it reach who publishes or stops: there is nobody left to tell."""
 
-    def handler(event: Any) -> None:
-        if event.data == "own":
-            raise KeyboardInterrupt
-        if event.data == "signal":
-            signal.raise_signal(signal.SIGINT)
+    class Raising(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise SystemExit
 
-    bus.subscribe("fill", lambda event: None)
-    bus.subscribe("a", handler)
-    # A process that a shell started in the background ignores SIGINT.
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-    turnstile = Turnstile(bus, bench.gate())
-    turnstile.hold(1)
-    assert threading.current_thread() is threading.main_thread()
-    assert bus.publish(Event("a", "own"))
-    assert [KeyboardInterrupt] == [type(error) for error in errors]
+    def fail(event: Any) -> None:
+        raise ValueError
+
+    bus = bench.bus(queue_size=1)
+    bus.subscribe("a", fail)
+    handler = Raising()
+    logging.getLogger("brummerbus").addHandler(handler)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            bus.publish(Event("a", "signal"))
+        for _ in range(3):
+            assert bus.publish(Event("a"), timeout=HANG)
+            assert bus.flush(HANG)
+        gate = bench.hold(bus)
+        assert [bus.publish(Event("a")) for _ in range(3)] == [True] * 3  # two are dropped
+        assert bus.stop(timeout=0) is False
     finally:
-        signal.signal(signal.SIGINT, previous)
-    turnstile.let_go()
-    assert_at_rest(bus)
-    assert bus.stats().failed == 2
+        logging.getLogger("brummerbus").removeHandler(handler)
+    gate.open()
+    assert bus.stats().failed == 3
+
+
+def test_a_hook_that_exits_and_is_logged_on_the_bus_ends_no_loop(bench: Bench) -> None:
+    """The handler fails, on_error raises SystemExit, that is logged, the record is published."""
+
+    class Publishing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            bus.publish(Event("record", record))
+
+    failures: list[Any] = []
+
+    def fail(event: Any) -> None:
+        failures.append(event)
+        raise ValueError
+
+    def leave(*arguments: Any) -> None:
+        raise SystemExit
+
+    bus = bench.bus(queue_size=100, on_error=leave)
+    bus.subscribe("record", fail)
+    handler = Publishing()
+    logging.getLogger().addHandler(handler)
+    try:
+        logging.getLogger("elsewhere").warning("one")
+        assert bus.flush(HANG)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    assert 1 <= len(failures) < 10

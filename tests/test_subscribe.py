@@ -1,7 +1,10 @@
 """Who receives what, from when on, and until when."""
 
 import functools
+import itertools
+import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -177,39 +180,101 @@ def test_handler_may_cancel_itself(bench: Bench) -> None:
     assert recorder.data == [1]
 
 
+class Phase:
+    """What the thread that subscribes and cancels does now; compared by identity."""
+
+    def __init__(self, turn: int, *, subscribed: bool) -> None:
+        self.turn = turn
+        self.subscribed = subscribed
+        self.used = threading.Event()
+
+
 def test_publish_after_subscribe_is_received(bench: Bench, frequent_switches: None) -> None:
     """Threads publish while subscriptions come and go; who saw that one came, is received."""
     bus = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK)
-    phase: list[tuple[int, str]] = [(-1, "off")]
+    phases = [Phase(-1, subscribed=False)]
     owed: set[tuple[int, int]] = set()
     got: set[tuple[int, int]] = set()
     done = threading.Event()
 
-    def publish(number: int) -> None:
-        serial = number
+    def publish(serial: int) -> None:
         while not done.is_set():
-            before = phase[0]
-            bus.publish(Event("a", (before[0], serial)))
-            if before[1] == "on" and phase[0] == before:
-                owed.add((before[0], serial))
-            serial += 4
+            phase = phases[-1]
+            bus.publish(Event("a", (phase.turn, serial)))
+            if phase.subscribed and phase is phases[-1]:
+                owed.add((phase.turn, serial))
+                phase.used.set()
+            serial += 3
 
-    def churn(_: int) -> None:
-        for turn in range(400):
-            phase[0] = (turn, "subscribing")
+    def churn() -> None:
+        for turn in range(100):
             subscription = bus.subscribe("a", lambda event: got.add(event.data))
-            phase[0] = (turn, "on")
-            bus.publish(Event("other"))
-            phase[0] = (turn, "cancelling")
+            phases.append(Phase(turn, subscribed=True))
+            assert phases[-1].used.wait(HANG)
+            phases.append(Phase(turn, subscribed=False))
             subscription.cancel()
-            phase[0] = (turn, "off")
-            bus.publish(Event("other"))
         done.set()
 
-    run_together(4, lambda n: churn(n) if n == 3 else publish(n))
+    run_together(4, lambda n: churn() if n == 3 else publish(n))
     assert bus.flush(HANG)
-    assert owed, "no publish fell into a subscription: the test tests nothing"
+    assert len({turn for turn, _ in owed}) == 100
     assert not owed - got
+
+
+def interleaved(call: Callable[[], object], other: Callable[[], object], step: int) -> bool:
+    """Make a call and another in its midst, after so many opcodes; say if there was a midst."""
+    steps = itertools.count()
+    reached = False
+
+    def trace(frame: Any, event: str, _: object) -> Any:
+        nonlocal reached
+        if not frame.f_code.co_filename.endswith("routing.py"):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and next(steps) == step:
+            reached = True
+            other()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return reached
+
+
+@pytest.mark.parametrize("outer", ["subscribe", "cancel", "publish"])
+def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, outer: str) -> None:
+    """A publish in the midst of subscribe or cancel, or either in the midst of a publish."""
+    for step in itertools.count():
+        bus, one, other = bench.bus(policy=BackpressurePolicy.BLOCK), Recorder(), Recorder()
+        cancelled = bus.subscribe("a", one)
+        bus.publish(Event("a", "before"))
+
+        def change() -> None:
+            if outer != "cancel":
+                bus.subscribe("a", other)  # noqa: B023
+            if outer != "subscribe":
+                cancelled.cancel()  # noqa: B023
+
+        def publish(event_type: str = "a") -> None:
+            bus.publish(Event(event_type, "midst"))  # noqa: B023
+
+        bus.subscribe("other", Recorder())  # the next publish has to find its route
+        calls = (publish, change) if outer == "publish" else (change, publish)
+        reached = interleaved(*calls, step)
+        bus.publish(Event("a", "after"))
+        assert bus.flush(HANG)
+        assert bus.stop()
+        if outer == "publish" and not reached:
+            break  # nothing was changed in its midst
+        assert ("after" in one.data) is (outer == "subscribe")
+        assert ("after" in other.data) is (outer != "cancel")
+        if not reached:
+            break
+    assert step > 10
 
 
 def test_publish_after_cancel_is_not_received(bench: Bench, frequent_switches: None) -> None:

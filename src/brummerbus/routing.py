@@ -28,6 +28,8 @@ MAX_ROUTES = 4096
 """Cached routes. Programs have few event types; one that invents them endlessly pays a look-up
 for each rather than memory without end."""
 
+_WILD = frozenset("*?[")
+
 OTHER = "(other)"
 """Where event types are counted that came after the first `MAX_KINDS` - 1."""
 
@@ -241,7 +243,7 @@ def check_handler(handler: Any) -> None:
 def _matcher(event_type: str | type) -> Callable[[type, str | None], bool]:
     if isinstance(event_type, type):
         return lambda cls, _: issubclass(cls, event_type)
-    if any(c in event_type for c in "*?["):
+    if not _WILD.isdisjoint(event_type):
         matches = re.compile(fnmatch.translate(event_type)).match
         return lambda _, name: name is not None and matches(name) is not None
     return lambda _, name: name == event_type

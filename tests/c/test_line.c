@@ -129,6 +129,18 @@ static void test_a_wait_in_vain_is_paid_once_a_congestion(void) {
     fixture_free(&f);
 }
 
+static void test_who_stands_in_line_waits_on_when_another_has_waited_in_vain(void) {
+    fixture f = fixture_new(1);
+    fill(f.low, 1);
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 0));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 0));
+    CHECK_INT(BB_FULL, offer(f.low + 1, BB_TRY));
+    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 0)); /* its next slice */
+    CHECK_INT(1, length_of_line(f.ring));
+    CHECK_INT(BB_FULL, bb_wait(f.low + 3, 1000, 0));
+    fixture_free(&f);
+}
+
 static void test_only_a_wait_in_vain_congests(void) {
     fixture f = fixture_new(1);
     fill(f.low, 1);
@@ -246,6 +258,7 @@ void line_tests(void) {
     RUN(test_nobody_pushes_past_the_line);
     RUN(test_one_place_may_let_in_several_and_several_places_one);
     RUN(test_a_wait_in_vain_is_paid_once_a_congestion);
+    RUN(test_who_stands_in_line_waits_on_when_another_has_waited_in_vain);
     RUN(test_only_a_wait_in_vain_congests);
     RUN(test_an_offer_after_being_let_in_is_accepted_once);
     RUN(test_an_offer_leaves_the_line_whatever_comes_of_it);

@@ -249,7 +249,8 @@ inline bb_wait(p, result, wake, naps, in_time, waited) {
         :: !was_let_in[p] && state == OPEN && free_to_enter(COUNT(p)) ->
             enqueue(COUNT(p));
             result = ACCEPTED
-        :: !was_let_in[p] && state == OPEN && !free_to_enter(COUNT(p)) && congested ->
+        :: !was_let_in[p] && state == OPEN && !free_to_enter(COUNT(p)) && congested &&
+           !(line??[eval(p)]) ->
             result = FULL /* with `always` 0 */
         :: !was_let_in[p] && state == OPEN && !free_to_enter(COUNT(p)) ->
             result = WAITING;
