@@ -90,7 +90,8 @@ class Admission:
             status = c.ACCEPTED
         if status == c.EVICTED:
             return Decision(c.ACCEPTED, evicted, DropReason.EVICTED, first)
-        lost = [] if status == c.ACCEPTED else self.forget(handle, count)
+        forgotten = [] if status == c.ACCEPTED else self.forget(handle, count)
+        lost = forgotten if status == c.REFUSED else []  # closed or gone: it was never published
         return Decision(status, lost, DropReason.REFUSED, first)
 
     def forget(self, handle: int, count: int) -> list[Delivery]:

@@ -2,11 +2,10 @@
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from itertools import repeat
 from typing import Any
 
 from brummerbus.admission import Admission, Decision
-from brummerbus.errors import QueueFull
+from brummerbus.errors import BusClosed, QueueFull
 from brummerbus.events import Event
 from brummerbus.pool import Pool
 from brummerbus.routing import Echo, Route, Subscription
@@ -16,7 +15,7 @@ BATCH = 256
 few enough to hold the ring's mutex for some 20 us at most."""
 
 Recipients = tuple[Subscription | Echo, ...]
-Conclude = Callable[[Decision, Any, Route], bool]
+Conclude = Callable[[Decision, Any, int], bool]
 
 
 class Batch:
@@ -27,43 +26,43 @@ class Batch:
         self._table = pool.table
         self._admission = admission
         self._handles: list[int] = []
-        self._routes: list[Route] = []
+        self._counts: dict[int, int] = {}  # deliveries, where they are several
 
     def enter(
         self,
         events: Iterable[Any],
-        routes: Mapping[Any, Route],
+        single: Mapping[str, tuple[Callable[[], int], Subscription]],
         find: Callable[[Any], tuple[Route, Recipients]],
     ) -> int:
         """Enter events into the pool's table; how many had no subscription.
 
         Args:
             events: The events.
-            routes: Routes of plain events that may be used as they are.
+            single: Where plain events go that have one subscription.
             find: Says the route and the recipients of any other event.
         """
         unrouted = 0
         table = self._table
         # A handle is noted before it is entered: what an exception leaves can then be found.
-        note_handle = self._handles.append
-        note_route = self._routes.append
+        note = self._handles.append
         for event in events:
-            route = routes.get(event.type) if type(event) is Event else None
-            if route is not None and route.only is not None:
-                handle = route.draw()
-                note_route(route)
-                note_handle(handle)
-                table[handle] = (event, route.only)
+            if type(event) is Event and event.type in single:
+                draw, subscription = single[event.type]
+                handle = draw()
+                note(handle)
+                table[handle] = (event, subscription)
                 continue
             route, recipients = find(event)
-            if not recipients:
+            count = len(recipients)
+            if not count:
                 unrouted += 1
                 continue
             handle = route.draw()
-            note_route(route)
-            note_handle(handle)
-            numbers = range(handle, handle + len(recipients))
-            table.update(zip(numbers, zip(repeat(event), recipients)))  # noqa: B905
+            if count > 1:
+                self._counts[handle] = count
+            note(handle)
+            for number, recipient in enumerate(recipients, start=handle):
+                table[number] = (event, recipient)
         return unrouted
 
     def publish(self, timeout: float | None, conclude: Conclude) -> int:
@@ -78,19 +77,27 @@ class Batch:
                     tried += pushed
                 if tried == len(handles):
                     break
-                handle, route = self._handles[tried], self._routes[tried]
+                handle = handles[tried]
+                count = self._count(handle)
                 event = self._table[handle][0]
-                decision = self._admission.admit(handle, len(route.subscriptions), timeout)
+                decision = self._admission.admit(handle, count, timeout)
                 tried += 1
-                accepted += conclude(decision, event, route)
-        except QueueFull as full:
-            for handle, route in zip(self._handles[tried:], self._routes[tried:], strict=True):
-                self._admission.forget(handle, len(route.subscriptions))  # never offered
-            full.accepted += accepted
+                accepted += conclude(decision, event, count)
+        except (QueueFull, BusClosed) as error:
+            for handle in handles[tried:]:
+                self._admission.forget(handle, self._count(handle))  # never offered
+            # What was accepted belongs to the ring, or to who has just evicted or discarded it and
+            # is about to tell: it must not be withdrawn.
+            self._handles.clear()
+            if isinstance(error, QueueFull):
+                error.accepted += accepted
             raise
         return accepted
 
     def withdraw(self) -> None:
         """After any other exception: forget what was not accepted."""
-        for handle, route in zip(self._handles, self._routes):  # noqa: B905
-            self._admission.withdraw(handle, len(route.subscriptions))
+        for handle in self._handles:
+            self._admission.withdraw(handle, self._count(handle))
+
+    def _count(self, handle: int) -> int:
+        return self._counts.get(handle, 1)

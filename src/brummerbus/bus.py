@@ -185,22 +185,21 @@ class EventBus:
         exception that strikes it leaves the event either accepted or unknown to the bus.
         """
         if priority is None and timeout is None and type(event) is Event and not self._reporting:
+            handle = 0
             try:
-                route = self._subscriptions.routes[event.type]
-            except KeyError:
-                route = self._started().route(event, None)
-            subscription = route.only
-            if subscription is not None:
-                handle = route.draw()
-                try:
-                    self._table[handle] = (event, subscription)
-                    if not push(handle):  # ACCEPTED is 0
-                        return True
-                    decision = self._admission.admit(handle, 1, None)
-                except BaseException:
+                draw, subscription = self._subscriptions.single[event.type]
+                handle = draw()
+                self._table[handle] = (event, subscription)
+                if not push(handle):  # ACCEPTED is 0
+                    return True
+                decision = self._admission.admit(handle, 1, None)
+            except BaseException as error:
+                # Events of this type are new, or do not go to a single subscription: go on below.
+                if handle or not _of_look_up(error):
                     self._admission.withdraw(handle, 1)
                     raise
-                return self._publisher.conclude(decision, event, route, None)
+            else:
+                return self._publisher.conclude(decision, event, 1, None, None)
         level = self._check_priority(priority)
         limit = _check_limit(timeout)
         return self._started().publish(event, level, limit)
@@ -341,3 +340,9 @@ class EventBus:
 
 def _check_limit(timeout: Any) -> float | None:
     return None if timeout is None else check_timeout("timeout", timeout)
+
+
+def _of_look_up(error: BaseException) -> bool:
+    """Return whether it is a KeyError of the caller's own line, not of a signal handler's."""
+    trace = error.__traceback__  # kept in no frame that it leads to: it would keep the event alive
+    return type(error) is KeyError and trace is not None and trace.tb_next is None

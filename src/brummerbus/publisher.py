@@ -5,12 +5,13 @@ the ring, and comes here for all others.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import islice, repeat
+from itertools import islice
 from threading import get_ident
 from typing import Any
 
 from brummerbus import ring as c
 from brummerbus.admission import Admission, Decision
+from brummerbus.arguments import shown
 from brummerbus.backpressure import BackpressurePolicy
 from brummerbus.batch import BATCH, Batch, Recipients
 from brummerbus.config import EventBusConfig
@@ -49,7 +50,7 @@ class Publisher:
         self.admission = Admission(pool, config)
         self.kinds = self._router.kinds
         self.route = self._router.route
-        subscriptions.routes = {}  # of the ring of another process
+        subscriptions.forget_routes()  # into the ring of another process
 
     def publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
         """Publish any object to any number of subscriptions, from anywhere."""
@@ -58,17 +59,19 @@ class Publisher:
         count = len(subscriptions)
         if not count:
             return self._publish_to_nobody()
-        handle = route.draw()
+        table = self._table
+        handle = number = route.draw()
         try:
-            numbers = range(handle, handle + count)
-            self._table.update(zip(numbers, zip(repeat(event), subscriptions)))  # noqa: B905
-            if push(handle) == ACCEPTED:
+            for subscription in subscriptions:
+                table[number] = (event, subscription)
+                number += 1
+            if not push(handle):  # ACCEPTED is 0
                 return True
             decision = self.admission.admit(handle, count, timeout)
         except BaseException:
             self.admission.withdraw(handle, count)
             raise
-        return self.conclude(decision, event, route, timeout)
+        return self.conclude(decision, event, count, priority, timeout)
 
     def _recipients(self, route: Route) -> Recipients:
         """Return the route's subscriptions; for what a hook publishes, marked as such."""
@@ -85,7 +88,14 @@ class Publisher:
         ring.unrouted(1)
         return True
 
-    def conclude(self, decision: Decision, event: Any, route: Route, timeout: float | None) -> bool:
+    def conclude(
+        self,
+        decision: Decision,
+        event: Any,
+        count: int,
+        priority: int | None,
+        timeout: float | None,
+    ) -> bool:
         """Report what was lost, then return or raise as the contract says."""
         self._reporter.dropped(decision.lost, decision.reason, first=decision.first_of_streak)
         status = decision.status
@@ -94,12 +104,11 @@ class Publisher:
         if status == c.CLOSED:
             raise self._closed_error()
         if status == c.GONE:  # forked between drawing the handle and pushing it
-            self._subscriptions.routes = {}  # the parent's may have got in meanwhile
-            accepted: bool = self._bus().publish(event, priority=route.level, timeout=timeout)
+            self._subscriptions.forget_routes()  # the parent's may have got in meanwhile
+            accepted: bool = self._bus().publish(event, priority=priority, timeout=timeout)
             return accepted
         if self._config.policy not in _RAISES:
             return False
-        count = len(route.subscriptions)
         if count > self._config.queue_size:
             raise QueueFull(
                 f"{self._name}: the event has {count} deliveries, "
@@ -111,7 +120,10 @@ class Publisher:
         self, events: Iterable[Any], priority: int | None, timeout: float | None
     ) -> int:
         """Publish the events in batches; how many were accepted."""
-        source = iter(events)
+        try:
+            source = iter(events)
+        except TypeError as error:
+            raise TypeError(f"events must be an iterable, got {shown(events)}") from error
         accepted = 0
         try:
             while True:
@@ -138,14 +150,14 @@ class Publisher:
                 self._publish_to_nobody()
             return route, recipients
 
-        def conclude(decision: Decision, event: Any, route: Route) -> bool:
-            return self.conclude(decision, event, route, timeout)
+        def conclude(decision: Decision, event: Any, count: int) -> bool:
+            return self.conclude(decision, event, count, priority, timeout)
 
         plain = priority is None and not self._reporting
         batch = Batch(self.pool, self.admission)
         unrouted = 0
         try:
-            unrouted = batch.enter(events, self._subscriptions.routes if plain else {}, find)
+            unrouted = batch.enter(events, self._subscriptions.single if plain else {}, find)
             return unrouted + batch.publish(timeout, conclude)
         except QueueFull as full:
             full.accepted += unrouted

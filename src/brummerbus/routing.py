@@ -13,9 +13,8 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable
-from enum import Enum
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from brummerbus.arguments import shown
 from brummerbus.config import EventBusConfig
@@ -23,6 +22,7 @@ from brummerbus.events import Event, Priority
 from brummerbus.ring import MAX_KINDS, Ring
 
 Handler = Callable[[Any], object]
+RouteKey = tuple[type, str | None, int | None]
 
 MAX_ROUTES = 4096
 """Cached routes. Programs have few event types; one that invents them endlessly pays a look-up
@@ -94,25 +94,16 @@ class Echo:
         self.generation = generation
 
 
-class Route:
+class Route(NamedTuple):
     """What is constant about publishing events of one type at one level.
 
     Attributes:
         draw: Returns the handle of the next event.
-        only: The subscription, if there is exactly one.
-        subscriptions: All of them, in the order in which they were made.
-        level: 1 to `priority_levels`.
+        subscriptions: Who receives them, in the order in which they were made.
     """
 
-    __slots__ = ("draw", "level", "only", "subscriptions")
-
-    def __init__(
-        self, draw: Callable[[], int], subscriptions: tuple[Subscription, ...], level: int
-    ) -> None:
-        self.draw = draw
-        self.subscriptions = subscriptions
-        self.only = subscriptions[0] if len(subscriptions) == 1 else None
-        self.level = level
+    draw: Callable[[], int]
+    subscriptions: tuple[Subscription, ...]
 
 
 class Subscriptions:
@@ -121,8 +112,10 @@ class Subscriptions:
     def __init__(self) -> None:
         self._table: dict[int, Subscription] = {}
         self._next_key = itertools.count().__next__
-        self.routes: dict[Any, Route] = {}
-        """The cache, kept by `Router`: a plain event's type, or (class, type, priority)."""
+        self.single: dict[str, tuple[Callable[[], int], Subscription]] = {}
+        """The shortest way: of plain events by type, where exactly one subscription matches."""
+        self.routes: dict[RouteKey, Route] = {}
+        """All others: by class, an event's type, and explicit priority. `Router` keeps both."""
 
     def add(self, event_type: str | type, handler: Handler) -> Subscription:
         """Add one; `event_type` and `handler` are checked first."""
@@ -132,16 +125,21 @@ class Subscriptions:
 
         def cancel() -> None:
             self._table.pop(key, None)
-            self.routes = {}
+            self.forget_routes()
 
         subscription = Subscription(event_type, handler, cancel)
         try:
             self._table[key] = subscription
-            self.routes = {}
+            self.forget_routes()
         except BaseException:  # an interrupt: nobody could cancel it, and some routes know it
             cancel()
             raise
         return subscription
+
+    def forget_routes(self) -> None:
+        """Begin with empty caches; who is at it fills the old ones, which nobody asks again."""
+        self.single = {}
+        self.routes = {}
 
     def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
         """Return who receives objects of the class, and, for events, of the type's name."""
@@ -164,23 +162,25 @@ class Router:
         """Return the route of an event of any kind, at an explicit priority or its own."""
         cls = type(event)
         name = event.type if isinstance(event, Event) else None
-        key = name if cls is Event and priority is None else (cls, name, priority)
-        # The cache is read before the subscriptions are, see the top.
-        routes = self._subscriptions.routes
+        key = (cls, name, priority)
+        # The caches are taken hold of before the subscriptions are read, see the top.
+        single, routes = self._subscriptions.single, self._subscriptions.routes
         route = routes.get(key)
         if route is None:
             route = self._make(cls, name, priority)
             if len(routes) >= MAX_ROUTES:
+                single.clear()
                 routes.clear()
             routes[key] = route
+        if cls is Event and priority is None and len(route.subscriptions) == 1:
+            single[event.type] = (route.draw, route.subscriptions[0])
         return route
 
     def _make(self, cls: type, name: str | None, priority: int | None) -> Route:
         subscriptions = self._subscriptions.matching(cls, name)
         level = self._level(cls, name, priority)
         kind = self._kind(name if name is not None else cls.__qualname__)
-        draw = self._draw(kind, level, max(1, len(subscriptions)))
-        return Route(draw, subscriptions, level)
+        return Route(self._draw(kind, level, max(1, len(subscriptions))), subscriptions)
 
     def _level(self, cls: type, name: str | None, priority: int | None) -> int:
         if priority is not None:
@@ -226,7 +226,7 @@ def check_event_type(event_type: Any) -> str | type:
         raise TypeError(f"event_type must be a string, a glob or a class, got {shown(event_type)}")
     if not event_type:
         raise ValueError("event_type must be a non-empty string or a class, got ''")
-    return str(event_type.value if isinstance(event_type, Enum) else event_type)
+    return str.__str__(event_type)  # of a subclass, the string that `Event` keeps
 
 
 def check_handler(handler: Any) -> None:

@@ -1,0 +1,150 @@
+"""What happened in a round, noted where it happened, and whether it may have happened so."""
+
+from collections import Counter
+from dataclasses import dataclass
+from enum import Enum, auto
+from fnmatch import fnmatchcase
+from itertools import count
+from typing import Any
+
+from chaos_plan import Key
+
+from brummerbus import BusStats, DropReason, Event
+
+_FIELDS = ("published", "processed", "failed", "dropped", "queued", "running")
+_GROWING = ("published", "dropped", "processed", "failed", "unrouted")
+
+
+class Outcome(Enum):
+    """How a publication ended."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()
+    CLOSED = auto()
+    PART = auto()
+    """One of several that were published in one call, of which not all were accepted."""
+
+
+@dataclass
+class Sent:
+    """An event that was published, between two ticks of the ledger's clock."""
+
+    event: Any
+    began: int
+    ended: int
+    outcome: Outcome
+
+
+@dataclass
+class Claim:
+    """A subscription's life in ticks: it was there at `made`, and no longer at `gone`."""
+
+    event_type: str | type
+    made: int | None = None
+    leaving: int | None = None
+    gone: int | None = None
+
+    def wants(self, event: Any) -> bool:
+        """Say whether the event is of the type."""
+        if isinstance(self.event_type, type):
+            return isinstance(event, self.event_type)
+        return isinstance(event, Event) and fnmatchcase(event.type, self.event_type)
+
+    def must_receive(self, sent: Sent) -> bool:
+        """Say whether it was there all the time that the event was being published."""
+        there = self.made is not None and self.made < sent.began
+        return there and (self.leaving is None or sent.ended < self.leaving)
+
+    def must_not_receive(self, sent: Sent) -> bool:
+        """Say whether it was gone before the event was published."""
+        return self.gone is not None and self.gone < sent.began
+
+
+class Ledger:
+    """The notes of one round.
+
+    Every note is one atomic operation, so that no lock orders what the round is to leave in
+    disorder.
+    """
+
+    def __init__(self) -> None:
+        self.tick = count().__next__
+        self.sent: list[Sent] = []
+        self.claims: dict[int, Claim] = {}
+        self.handled: list[tuple[Key, int]] = []
+        self.failed: list[tuple[Key, int]] = []
+        self.told_drops: list[tuple[Key, int, DropReason]] = []
+        self.told_errors: list[tuple[Key, int]] = []
+        self.operations = 0
+        self.looks = 0
+
+    def check(self, stats: BusStats, *, told: bool, exact: bool) -> None:
+        """Check the whole round, after its end.
+
+        Args:
+            stats: The last figures.
+            told: The bus had hooks.
+            exact: They were told of everything.
+        """
+        check_books(stats)
+        assert (stats.queued, stats.running) == (0, 0), "something is left"
+        assert stats.processed == len(self.handled), (stats.processed, len(self.handled))
+        assert stats.failed == len(self.failed), (stats.failed, len(self.failed))
+        drops = Counter(reason for _, _, reason in self.told_drops)
+        for reason, levels in stats.dropped_by.items():
+            heard, counted = drops[reason], sum(levels.values())
+            in_order = heard == counted if told and exact else heard <= counted
+            assert in_order, f"{counted} deliveries were {reason}, on_drop was told of {heard}"
+        failures = Counter(self.failed)
+        heard_of = Counter(self.told_errors)
+        in_order = heard_of == failures if told and exact else heard_of <= failures
+        assert in_order, f"on_error was told of {heard_of - failures}, not of {failures - heard_of}"
+        self._check_deliveries(exact=told and exact)
+
+    def _check_deliveries(self, *, exact: bool) -> None:
+        made = Counter(self.handled)
+        made.update((key, number) for key, number, _ in self.told_drops)
+        twice = [delivery for delivery, times in made.items() if times > 1]
+        assert not twice, f"handled or dropped more than once: {twice[:5]}"
+        refused = {(key, n) for key, n, reason in self.told_drops if reason is DropReason.REFUSED}
+        for sent in self.sent:
+            for number, claim in self.claims.items():
+                delivery = (sent.event.data, number)
+                times = made[delivery]
+                if sent.outcome is Outcome.CLOSED or claim.must_not_receive(sent):
+                    assert times == 0, f"{delivery} came to whom it must not: {sent}, {claim}"
+                elif not claim.wants(sent.event):
+                    assert times == 0, f"{delivery} is of another type: {sent}, {claim}"
+                elif exact and sent.outcome is not Outcome.PART and claim.must_receive(sent):
+                    assert times == 1, f"{delivery} is lost: {sent}, {claim}"
+                if times and exact and sent.outcome is not Outcome.PART:
+                    was_refused = sent.outcome is Outcome.REFUSED
+                    assert (delivery in refused) == was_refused, f"{delivery}: {sent}"
+
+
+class Looker:
+    """Looks at a bus again and again, and checks that no count ever shrinks."""
+
+    def __init__(self) -> None:
+        self._last = dict.fromkeys(_GROWING, 0)
+
+    def look(self, stats: BusStats) -> None:
+        """Check one moment."""
+        check_books(stats)
+        now = {field: getattr(stats, field) for field in _GROWING}
+        for field, value in now.items():
+            assert value >= self._last[field], f"{field} fell from {self._last[field]} to {value}"
+        self._last = now
+
+
+def check_books(stats: BusStats) -> None:
+    """Check that the books balance: in total, by level, by type, and between them."""
+    for part in (stats, *stats.by_level.values(), *stats.by_type.values()):
+        assert part.published == part.processed + part.dropped + part.queued + part.running, part
+        assert part.failed <= part.processed, part
+    for field in _FIELDS:
+        total = getattr(stats, field)
+        for parts in (stats.by_level, stats.by_type):
+            assert sum(getattr(counts, field) for counts in parts.values()) == total, field
+    assert sum(sum(levels.values()) for levels in stats.dropped_by.values()) == stats.dropped
+    assert sum(stats.queue_depth.values()) == stats.queued

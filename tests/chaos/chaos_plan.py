@@ -1,0 +1,155 @@
+"""The random decisions of one round of chaos, every one of them drawn from the round's seed.
+
+What a handler does with an event is drawn from the seed, the event's key and the handler's number,
+and not from a generator, so that it does not depend on which thread comes first.
+"""
+
+from bisect import bisect
+from dataclasses import dataclass
+from enum import Enum, auto
+from itertools import accumulate
+from random import Random
+from typing import Any
+
+from brummerbus import BackpressurePolicy, Event
+
+Key = tuple[int, ...]
+"""Names an event: the publisher and its number there; for what a handler or a hook published,
+the key of its cause and the handler's number."""
+
+MAX_KEY = 5
+"""Longer keys cause no further events, or a round would have no end."""
+
+TYPES = ("a", "a.b", "a.c", "log.line", "process.started", "build.event")
+
+
+class Raw:
+    """Something published that is not an event."""
+
+    def __init__(self, data: Key) -> None:
+        self.data = data
+
+
+class Urgent(Raw):
+    """One that says how urgent it is."""
+
+    priority = 8
+
+
+CLAIMS: tuple[str | type, ...] = (*TYPES, "a.*", "*", "?", "[bl]*", Event, Raw, Urgent, object)
+"""What is subscribed to."""
+
+
+class Fate(Enum):
+    """What becomes of a delivery, or of a call of a hook."""
+
+    RETURN = auto()
+    RAISE = auto()
+    EXIT = auto()
+    INTERRUPT = auto()
+    SLOW = auto()
+    STUCK = auto()
+    PUBLISH = auto()
+    PUBLISH_MANY = auto()
+    FLUSH = auto()
+    STOP = auto()
+
+
+_ALWAYS = {Fate.RETURN: 600.0, Fate.FLUSH: 2.0}
+_SOMETIMES = {
+    Fate.RAISE: 80.0,
+    Fate.EXIT: 20.0,
+    Fate.INTERRUPT: 20.0,
+    Fate.SLOW: 40.0,
+    Fate.STUCK: 2.0,
+    Fate.PUBLISH: 200.0,
+    Fate.PUBLISH_MANY: 60.0,
+    Fate.STOP: 0.3,
+}
+_HOOK_RAISES = (Fate.RAISE, Fate.EXIT, Fate.INTERRUPT)
+_HOOK_PUBLISHES = (Fate.PUBLISH, Fate.PUBLISH_MANY)
+
+
+class Dice:
+    """Fates with their weights."""
+
+    def __init__(self, seed: int, weights: dict[Fate, float]) -> None:
+        self._seed = seed
+        self._fates = list(weights)
+        self._sums = list(accumulate(weights.values()))
+
+    def throw(self, key: Key, number: int) -> Fate:
+        """Say what this handler does with this event; the same at each call."""
+        share = (hash((self._seed, *key, number)) & 0xFFFFFFFF) / 2**32
+        return self._fates[bisect(self._sums, share * self._sums[-1], hi=len(self._sums) - 1)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A round.
+
+    Attributes:
+        settings: Fields of the bus's configuration.
+        handlers: What handlers do.
+        hooks: What hooks do; None: the bus has none.
+        exact: The hooks publish nothing. The bus ends chains of hooks that do by no longer
+            telling them, so only then do they hear of every loss and failure.
+        switch_interval: Seconds after which the interpreter lets another thread run.
+        seconds: How long the publishers have until whatever is stuck is released.
+        stop: Arguments of a stop amid the work, or None.
+    """
+
+    seed: int
+    settings: dict[str, Any]
+    handlers: Dice
+    hooks: Dice | None
+    exact: bool
+    publishers: int
+    operations: int
+    switch_interval: float
+    seconds: float
+    stop: dict[str, Any] | None
+
+    def publisher(self, number: int) -> Random:
+        """Return the generator of one publisher's decisions."""
+        return Random(self.seed * 1000 + number)
+
+
+def plan(seed: int) -> Plan:
+    """Return the round of a seed."""
+    random = Random(seed)
+    weights = {**_ALWAYS, **{fate: w for fate, w in _SOMETIMES.items() if random.random() < 0.6}}
+    raises, publishes = random.random() < 0.4, random.random() < 0.4
+    hook_weights = {
+        Fate.RETURN: 600.0,
+        **(dict.fromkeys(_HOOK_RAISES, 50.0) if raises else {}),
+        **(dict.fromkeys(_HOOK_PUBLISHES, 150.0) if publishes else {}),
+    }
+    return Plan(
+        seed=seed,
+        settings=_settings(random),
+        handlers=Dice(seed, weights),
+        hooks=Dice(seed + 1, hook_weights) if random.random() < 0.8 else None,
+        exact=not publishes,
+        publishers=random.randint(1, 5),
+        operations=random.choice((20, 100, 400)),
+        switch_interval=random.choice((5e-3, 1e-4, 1e-6)),
+        seconds=random.uniform(0.01, 0.2),
+        stop=_stop(random) if random.random() < 0.4 else None,
+    )
+
+
+def _settings(random: Random) -> dict[str, Any]:
+    return {
+        "policy": random.choice(list(BackpressurePolicy)),
+        "workers": random.choice((1, 2, 3, 8)),
+        "queue_size": random.choice((1, 2, 5, 20, 200, 2000)),
+        "priority_levels": random.choice((1, 2, 3, 8)),
+        "publish_timeout": random.choice((0, 0.001, 0.02)),
+        "starvation_after": random.choice((None, 1e-9, 0.001)),
+        "monitoring": random.random() < 0.7,
+    }
+
+
+def _stop(random: Random) -> dict[str, Any]:
+    return {"drain": random.random() < 0.6, "timeout": random.choice((0, 0.01, 0.05))}

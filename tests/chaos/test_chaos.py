@@ -1,0 +1,35 @@
+"""The short forms of chaos and soak; the Makefile has the long ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import HANG
+
+HERE = Path(__file__).parent
+
+
+def run(script: str, *arguments: str) -> str:
+    """Run a script in a process of its own, which must end well, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=10 * HANG,  # the scripts' own watchdogs come first, and say where they hang
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def test_chaos_leaves_the_books_balanced_at_every_look() -> None:
+    """Some ten seconds of random buses, misused by many threads, from a fixed seed."""
+    out = run("chaos.py", "--seconds", "10", "--seed", "1")
+    assert "all in order" in out
+
+
+def test_nothing_grows_over_three_hundred_thousand_events() -> None:
+    """Resident memory, descriptors and threads stay as they were in the first tenth."""
+    out = run("soak.py", "--events", "300000")
+    assert "the books balance" in out

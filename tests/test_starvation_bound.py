@@ -1,0 +1,150 @@
+"""The bound that `starvation_after` gives, in deliveries and in time.
+
+From the moment when a delivery has waited longer than `starvation_after`, whatever a worker takes
+was accepted before it, oldest first, until it is taken itself: whoever is older starves as well.
+So if k deliveries that were accepted before it are still queued then, it is the (k + 1)-th to be
+taken at the latest, and k is less than `queue_size`. A worker that is free takes at once, and one
+that runs a handler does so when the handler returns; if no handler takes longer than H, it begins
+within `starvation_after + ceil((k + 1) / workers) * H`.
+"""
+
+import random
+import threading
+from math import ceil
+from time import monotonic
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Gate, assert_balance, poll
+
+from brummerbus import BackpressurePolicy, Event, EventBus
+
+LIMIT = 0.02
+
+
+def let_starve(since: float) -> None:
+    """Return when everything that was accepted until `since` starves: age is what is tested."""
+    poll(lambda: monotonic() > since + LIMIT)
+
+
+def held(bench: Bench, bus: EventBus) -> Gate:
+    """Hold all workers of a bus with the first of a gate's events, "pass"."""
+    gate = bench.gate()
+    bus.subscribe("pass", gate)
+    for _ in range(bus.workers):
+        assert bus.publish(Event("pass"), timeout=HANG)
+        gate.wait_entered()
+    return gate
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("older", [0, 1, 7])
+def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
+    bench: Bench, older: int, workers: int
+) -> None:
+    """It is the (k + 1)-th, with a queue full of more urgent ones that came later."""
+    bus = bench.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
+    gate, taken = held(bench, bus), []
+    levels = random.Random(older).choices((1, 2, 3), k=older)
+    for number, level in enumerate(levels):
+        bus.subscribe(f"older.{number}", lambda event: taken.append(event.type))
+        bus.publish(Event(f"older.{number}"), priority=level)
+    bus.subscribe("it", lambda event: taken.append(event.type))
+    bus.subscribe("later", lambda event: taken.append(event.type))
+    bus.publish(Event("it"), priority=1)
+    accepted = monotonic()
+    for _ in range(50):
+        bus.publish(Event("later"), priority=3)
+    let_starve(accepted)
+    gate.let_through()  # one worker goes on, the others stay where they are
+    poll(lambda: "it" in taken)
+    assert taken[: older + 1] == [*(f"older.{number}" for number in range(older)), "it"]
+    gate.open()
+    assert bus.flush(HANG)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_starving_delivery_begins_within_as_many_rounds_as_the_bound_says(
+    bench: Bench, workers: int
+) -> None:
+    """A round is what the bound calls H: every worker ends one handler and takes the next."""
+    older = 5
+    bus = bench.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
+    gate, begun = held(bench, bus), threading.Event()
+
+    def begin(event: Any) -> None:
+        begun.set()
+        gate(event)
+
+    bus.subscribe("it", begin)
+    for _ in range(older):
+        bus.publish(Event("pass"), priority=1)
+    bus.publish(Event("it"), priority=1)
+    accepted = monotonic()
+    for _ in range(50):
+        bus.publish(Event("pass"), priority=3)
+    let_starve(accepted)
+    rounds = 0
+    while not begun.is_set():
+        rounds += 1
+        gate.let_through(workers)
+        gate.wait_entered(workers)
+    assert rounds == ceil((older + 1) / workers)
+    gate.open()
+    assert bus.flush(HANG)
+
+
+class Flood:
+    """Urgent events that are published as fast as they are handled, and faster."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._bus = bus
+        self.begun: list[float] = []
+        self.over = threading.Event()
+        bus.subscribe("urgent", self._handle)
+
+    def _handle(self, event: Any) -> None:
+        self.begun.append(monotonic())
+        while not self.over.is_set() and self._bus.publish(Event("urgent"), priority=3):
+            pass
+
+
+def test_no_flood_of_urgent_events_delays_a_starving_delivery(bench: Bench) -> None:
+    """Once it starves, not one of them is taken before it."""
+    bus = bench.bus(queue_size=50, starvation_after=LIMIT, policy=BackpressurePolicy.DROP_NEWEST)
+    flood, got_through = Flood(bus), threading.Event()
+
+    def get_through(event: Any) -> None:
+        late.append(sum(moment > accepted + LIMIT for moment in flood.begun))
+        got_through.set()
+
+    late: list[int] = []
+    gate = held(bench, bus)
+    bus.subscribe("it", get_through)
+    assert bus.publish(Event("it"), priority=1)
+    accepted = monotonic()
+    assert bus.publish(Event("urgent"), priority=3)
+    gate.open()
+    assert got_through.wait(HANG)
+    flood.over.set()
+    # The worker looks at the clock, takes, and then begins: it may have looked just in time.
+    assert late[0] <= 1
+    assert len(flood.begun) > 100
+    assert bus.flush(HANG)
+    assert_balance(bus.stats())
+
+
+def test_without_a_limit_a_flood_delays_the_less_urgent_until_it_is_over(bench: Bench) -> None:
+    """That is what strict priority means, and what the test above would look like without."""
+    bus = bench.bus(queue_size=50, policy=BackpressurePolicy.DROP_NEWEST)
+    flood, got_through = Flood(bus), threading.Event()
+    gate = held(bench, bus)
+    bus.subscribe("it", lambda event: got_through.set())
+    assert bus.publish(Event("it"), priority=1)
+    assert bus.publish(Event("urgent"), priority=3)
+    gate.open()
+    let_starve(monotonic())
+    poll(lambda: len(flood.begun) > 1000)
+    assert not got_through.is_set()
+    flood.over.set()
+    assert got_through.wait(HANG)
