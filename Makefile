@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
-        bench-growth clean sanitize-clang valgrind stress model
+        bench-growth clean sanitize-clang valgrind stress model chaos soak
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ valgrind:  ## the C tests under valgrind's memcheck
 
 stress:  ## 100 million operations on the C core (minutes)
 	$(MAKE) -C tests/c stress-long
+
+chaos: $(READY)  ## random buses, misused at random for half a minute; every delivery accounted for
+	$(BIN)/python tests/chaos/chaos.py --seconds 30 $(ARGS)
+
+soak: $(READY)  ## 100 million events in one process, in which nothing may grow (minutes)
+	$(BIN)/python tests/chaos/soak.py --events 100000000 $(ARGS)
 
 model:  ## the waiting and waking protocol, checked exhaustively with spin
 	$(MAKE) -C tests/c model
