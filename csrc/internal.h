@@ -16,6 +16,7 @@
 #include "platform.h"
 #include "ring.h"
 
+#define SCALES 3    /* of bb_arrivals.windows */
 #define BUCKETS 976 /* 16 to the octave, for all of 64 bits */
 
 /* The host whose lock a sleeping call gives up; both NULL in a plain C programme. `detach`
@@ -33,6 +34,7 @@ typedef struct ring ring;
 typedef struct route {
     ring *ring;
     struct route *next; /* of the same ring, or of the free ones */
+    bb_meter **meters;  /* by place in the event; NULL: not metered */
     int64_t base;       /* the handle with serial 0 */
     int32_t kind;
     int32_t level; /* 0-based from here on inwards */
@@ -62,7 +64,8 @@ typedef struct waiter {
     const route *route;
     int64_t handle;
     bb_cond admitted;
-    uint64_t since;    /* BB_RUN: when its present delivery began */
+    uint64_t since;    /* BB_RUN: when its present delivery began, */
+    uint64_t cpu;      /* and the thread's CPU time then; 0: not read */
     int32_t remaining; /* BB_RUN: deliveries it has still to run */
     bool signalled;    /* let in, and told so */
 } waiter;
@@ -94,19 +97,26 @@ typedef struct {
     const route *route;
     int64_t handle;
     uint64_t began;
+    bb_meter *meter;     /* NULL: none */
+    uint64_t cpu;        /* the thread's CPU time then; 0: not read, see meters.c */
+    uint64_t nested;     /* ns spent in deliveries inside this one, */
+    uint64_t nested_cpu; /* and CPU time */
     bool failed;
 } open_delivery;
 
 typedef struct {
-    uint64_t busy; /* ns, of the outermost deliveries */
-    int32_t depth; /* open deliveries; more than one only while it helps */
+    uint64_t busy;  /* ns, of the outermost deliveries */
+    uint64_t added; /* when it was registered */
+    bool left;      /* its place can be given to another */
+    int32_t depth;  /* open deliveries; more than one only while it helps */
     open_delivery open[BB_HELP];
 } worker;
 
 struct ring {
     bb_mutex mutex;
     bb_cond work; /* workers sleep on it; signalled by whoever adds work while one sleeps */
-    bb_cond idle; /* bb_wait_idle sleeps on it; broadcast when nothing is queued or running */
+    bb_cond idle; /* bb_wait_idle sleeps on it; broadcast when nothing is queued or running,
+                   * and bb_wait_shut: broadcast when the state changes */
 
     int32_t capacity; /* in deliveries, over all levels */
     int32_t levels;
@@ -147,7 +157,9 @@ struct ring {
     uint64_t unrouted;
 
     worker **workers;
-    int32_t worker_count;
+    int32_t worker_count; /* places in `workers` */
+    int32_t present;      /* of these, workers that have not left */
+    int32_t surplus;      /* of these, how many are to leave */
 
     uint64_t made;
     uint64_t last_take;
@@ -157,6 +169,12 @@ struct ring {
     double processing_average;
     histogram queue_wait;
     histogram processing;
+
+    bb_meter *meters; /* BB_MAX_METERS of them, with monitoring */
+    bb_arrivals arrivals;
+    uint64_t window_began[SCALES];
+    uint64_t in_window[SCALES];
+    uint64_t process_cpu; /* at the first arrival */
 
     route *routes; /* the ring's own first, see bb_ring_new */
 };
@@ -168,6 +186,9 @@ worker *worker_of(ring *ring, int64_t handle);
 route *route_new(ring *ring, int32_t kind, int32_t level, int32_t count);
 void routes_free(route *first);
 void routes_abandon(void);
+
+/* ---- life.c; the mutex is held ------------------------------------------------------------ */
+bool left_as_surplus(ring *ring, worker *worker);
 
 /* ---- ring.c: slots and levels; the mutex is held --------------------------------------- */
 bool open_to(const ring *ring, bool inside);
@@ -200,6 +221,10 @@ void record_wait(ring *ring, uint64_t ns);
 void record_processing(ring *ring, uint64_t ns);
 void sample_depth(ring *ring, uint64_t now);
 
+/* ---- meters.c: the mutex is held, monitoring is on ---------------------------------------- */
+uint64_t cpu_since(uint64_t cpu, uint64_t wall, uint64_t *now);
+void count_arrivals(ring *ring, int32_t n, uint64_t now);
+
 /* ---- the lock ---------------------------------------------------------------------------- */
 
 static inline void *host_detach(void) { return host.detach != NULL ? host.detach() : NULL; }
@@ -231,6 +256,34 @@ static inline uint64_t elapsed(uint64_t then, uint64_t now) { return now > then 
 /* So long from now; any timeout will do, a negative one is over. */
 static inline uint64_t deadline_after(int64_t timeout_ns) {
     return bb_clock() + (timeout_ns > 0 ? (uint64_t)timeout_ns : 0);
+}
+
+/* ---- metering, see meters.c --------------------------------------------------------------- */
+
+#define SHORT_NS 20000u
+#define TRIAL 16 /* deliveries whose CPU time is read before it is known how long they take */
+
+/* The meter of a delivery; NULL: none. The place of a delivery in its event is found in its
+ * serial, because a route's events take `count` serials each, from 0 on. */
+static inline bb_meter *meter_of(const route *route, int64_t handle) {
+    if (route->meters == NULL) return NULL;
+    return route->meters[route->count > 1 ? (handle - route->base) % route->count : 0];
+}
+
+/* The thread's CPU time if the delivery's is worth measuring, else 0. `known`: a reading of this
+ * moment that the caller has at hand, or 0. */
+static inline uint64_t cpu_to_begin(const bb_meter *m, uint64_t known) {
+    if (m == NULL || (m->wall < SHORT_NS * m->deliveries && m->deliveries >= TRIAL)) return 0;
+    return known > 0 ? known : bb_thread_cpu();
+}
+
+static inline void meter(bb_meter *m, uint64_t wall, uint64_t cpu) {
+    if (m == NULL) return;
+    m->deliveries++;
+    m->wall += wall;
+    m->cpu += cpu;
+    m->wall_squared += (double)wall * (double)wall;
+    m->cpu_squared += (double)cpu * (double)cpu;
 }
 
 #endif

@@ -51,4 +51,11 @@ static inline int32_t bb_highest_bit(uint64_t value) {
 /* Nanoseconds of a clock that never steps back and stands still with nobody. */
 uint64_t bb_clock(void);
 
+/* Nanoseconds of CPU time that the calling thread has used; never 0. Costs a call into the kernel
+ * on most systems: 0.2 to 0.5 us. On Windows it moves in steps of some 16 ms. */
+uint64_t bb_thread_cpu(void);
+
+/* The same of all threads of the process together. */
+uint64_t bb_process_cpu(void);
+
 #endif

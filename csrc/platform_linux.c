@@ -34,8 +34,12 @@ void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline) {
     pthread_cond_timedwait(cond, mutex, &at);
 }
 
-uint64_t bb_clock(void) {
+static uint64_t reading(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
+
+uint64_t bb_clock(void) { return reading(CLOCK_MONOTONIC); }
+uint64_t bb_thread_cpu(void) { return reading(CLOCK_THREAD_CPUTIME_ID) + 1; }
+uint64_t bb_process_cpu(void) { return reading(CLOCK_PROCESS_CPUTIME_ID) + 1; }

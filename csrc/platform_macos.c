@@ -28,3 +28,6 @@ void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline) {
 }
 
 uint64_t bb_clock(void) { return clock_gettime_nsec_np(CLOCK_UPTIME_RAW); }
+
+uint64_t bb_thread_cpu(void) { return clock_gettime_nsec_np(CLOCK_THREAD_CPUTIME_ID) + 1; }
+uint64_t bb_process_cpu(void) { return clock_gettime_nsec_np(CLOCK_PROCESS_CPUTIME_ID) + 1; }

@@ -35,3 +35,21 @@ uint64_t bb_clock(void) {
     uint64_t ticks = (uint64_t)count.QuadPart, per_s = (uint64_t)frequency.QuadPart;
     return ticks / per_s * 1000000000u + ticks % per_s * 1000000000u / per_s;
 }
+
+static uint64_t in_ns(FILETIME kernel, FILETIME user) { /* they are in units of 100 ns */
+    uint64_t in_kernel = (uint64_t)kernel.dwHighDateTime << 32 | kernel.dwLowDateTime;
+    uint64_t in_user = (uint64_t)user.dwHighDateTime << 32 | user.dwLowDateTime;
+    return (in_kernel + in_user) * 100u + 1;
+}
+
+uint64_t bb_thread_cpu(void) {
+    FILETIME created, ended, kernel, user;
+    GetThreadTimes(GetCurrentThread(), &created, &ended, &kernel, &user);
+    return in_ns(kernel, user);
+}
+
+uint64_t bb_process_cpu(void) {
+    FILETIME created, ended, kernel, user;
+    GetProcessTimes(GetCurrentProcess(), &created, &ended, &kernel, &user);
+    return in_ns(kernel, user);
+}

@@ -145,6 +145,7 @@ static int32_t hand_back(ring *ring, const route *route, int64_t handle) {
     if (caller == NULL) return refuse(ring, route);
     caller->remaining = route->count;
     caller->since = clock_if(ring->monitoring);
+    if (ring->monitoring) caller->cpu = cpu_to_begin(meter_of(route, handle), 0);
     waiter_append(&ring->callers, caller);
     count_published(ring, route, route->count);
     for (int32_t i = 0; i < route->count; i++) count_taken(ring, route);
@@ -196,6 +197,18 @@ int32_t bb_offer(int64_t handle, int32_t mode, int64_t *out) {
 
 /* ---- the caller's own share ------------------------------------------------------------------ */
 
+/* The delivery that the caller ran until now took so long; the next begins. */
+static void record_caller(ring *ring, waiter *caller, uint64_t now) {
+    const route *route = caller->route;
+    int64_t delivery = caller->handle + route->count - caller->remaining;
+    uint64_t wall = elapsed(caller->since, now), cpu_now = 0;
+    uint64_t cpu = cpu_since(caller->cpu, wall, &cpu_now);
+    record_processing(ring, wall);
+    meter(meter_of(route, delivery), wall, cpu);
+    caller->since = now;
+    if (caller->remaining > 1) caller->cpu = cpu_to_begin(meter_of(route, delivery + 1), cpu_now);
+}
+
 void bb_caller_done(int64_t handle, int32_t failed) {
     ring *ring = ring_of(handle);
     if (ring == NULL) return;
@@ -204,8 +217,7 @@ void bb_caller_done(int64_t handle, int32_t failed) {
     waiter *caller = waiter_find(&ring->callers, handle);
     if (caller != NULL) {
         count_processed(ring, caller->route, failed != 0);
-        if (ring->monitoring) record_processing(ring, elapsed(caller->since, now));
-        caller->since = now;
+        if (ring->monitoring) record_caller(ring, caller, now);
         if (--caller->remaining == 0) {
             waiter_unlink(&ring->callers, caller);
             waiter_free(caller);

@@ -77,6 +77,8 @@ void routes_free(route *first) {
     while (first != NULL) {
         route *next = first->next;
         first->ring = NULL;
+        free(first->meters);
+        first->meters = NULL;
         first->next = free_routes;
         free_routes = first;
         first = next;

@@ -45,6 +45,7 @@ void enqueue(ring *ring, const route *route, int64_t handle, uint64_t now) {
     queue->tail = index;
     ring->queued += route->count;
     count_published(ring, route, route->count);
+    if (ring->monitoring) count_arrivals(ring, route->count, now);
 }
 
 /* Take a slot, which is the head or the tail of its level, out of it. */

@@ -18,8 +18,8 @@
  * (bb_withdraw), never a slot that nobody knows of.
  *
  * Threads. Every function may be called from any thread at any time, except where it says
- * otherwise. Calls are short and wait for nothing but the ring's mutex, except the three that
- * may sleep: bb_take, bb_wait and bb_wait_idle. Those release the host's lock (the GIL) while
+ * otherwise. Calls are short and wait for nothing but the ring's mutex, except the four that
+ * may sleep: bb_take, bb_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the GIL) while
  * they sleep; the others release it only if the mutex is taken.
  *
  * Cost. Everything is constant in the depth of the queue and in the number of events, except
@@ -34,11 +34,13 @@ enum {
     BB_HISTORY = 512,      /* samples of the depth that are kept */
     BB_SERIAL_BITS = 46,   /* of a handle, from the right */
     BB_MAX_KINDS = 1024,   /* event types that are counted apart */
-    BB_MAX_WORKERS = 4096  /* of one ring, over its whole life */
+    BB_MAX_METERS = 1024,  /* subscriptions that are metered apart */
+    BB_MAX_WORKERS = 4096  /* of one ring at a time, those included that are about to leave */
 };
 
 /* What a call on the publisher's side answers. */
 enum {
+    BB_NO_MEMORY = -3, /* and nothing has changed */
     BB_GONE = -2,    /* no such ring in this process: freed, or left behind by a fork */
     BB_CLOSED = -1,  /* closing or closed; nothing was accepted, nothing is counted */
     BB_ACCEPTED = 0, /* all deliveries of the event are queued; 0, so that a test for it is short */
@@ -96,11 +98,44 @@ typedef struct {
     bb_quantiles processing;   /* taken to finished */
     uint64_t age;              /* ns since the ring was made */
     int32_t state;
-    int32_t workers; /* registered so far */
+    int32_t workers; /* registered now */
     int32_t kinds;   /* registered so far */
     int32_t history_length;
     int32_t history[512]; /* queued deliveries, oldest sample first, at least 10 ms apart */
 } bb_stats;
+
+/* How long a worker has been there and how much of it in deliveries, in ns. */
+typedef struct {
+    uint64_t busy;
+    uint64_t age;
+} bb_worker_time;
+
+/* What the deliveries of one meter took, finished ones, what ran nested in them excluded; ns. */
+typedef struct {
+    uint64_t deliveries;
+    uint64_t wall;
+    uint64_t cpu;        /* of the thread's own clock */
+    double wall_squared; /* sums of squares, for the variance */
+    double cpu_squared;
+} bb_meter;
+
+/* Deliveries that arrived, counted in windows of one length, for the variance over the mean. */
+typedef struct {
+    uint64_t windows;
+    double counted;
+    double counted_squared;
+} bb_windows;
+
+/* How deliveries arrived in the queue, from the first to the last, in ns since the ring was made;
+ * and the CPU time that the process used from the first until `cpu_read`. */
+typedef struct {
+    uint64_t deliveries;
+    uint64_t first;
+    uint64_t last;
+    uint64_t process_cpu;
+    uint64_t cpu_read;
+    bb_windows windows[3]; /* of 10 ms, 100 ms and 1 s */
+} bb_arrivals;
 
 /* ---- life ---------------------------------------------------------------------------- */
 
@@ -121,6 +156,11 @@ void bb_abandon_all(void);
  * 1..levels, `count` at least 1. Returns the handle with serial 0; 0 if routes (131,071 in a
  * process) or memory ran out, or the ring is gone. */
 int64_t bb_route(int64_t ring, int32_t kind, int32_t level, int32_t count);
+
+/* Say which meters the deliveries of a route's events go to: `meters` has one number from 0 to
+ * 1023 for each of its `count`. Once for a route, before its first event; a route without is not
+ * metered. Without monitoring nothing is. 0; GONE; NO_MEMORY, also if it is metered already. */
+int32_t bb_meter_route(int64_t route, const int32_t *meters);
 
 /* ---- publishers ---------------------------------------------------------------------- */
 
@@ -162,8 +202,19 @@ void bb_caller_done(int64_t handle, int32_t failed);
 /* Register a worker. Its handle is for one thread at a time. 0 if there are too many. */
 int64_t bb_worker_add(int64_t ring);
 
+/* Have `n` workers from now on, 1 to 4096. If that is more than there are, so many are registered,
+ * with their handles in `added` (room for n), and their number is returned: the caller starts
+ * their threads. If it is fewer, 0 is returned, and the surplus leaves: the next workers to ask
+ * for work, or that sleep, are answered 0 by bb_take, so no delivery is interrupted.
+ * CLOSED if the ring is shut; GONE; NO_MEMORY. */
+int32_t bb_resize(int64_t ring, int32_t n, int64_t *added);
+
+/* Take back the registration of a worker whose thread was never started. */
+void bb_worker_gone(int64_t worker);
+
 /* Finish the worker's open delivery, if any, and take the next: the most urgent level's oldest.
- * Sleeps while there is none. 0: the ring is shut, the worker must end. */
+ * Sleeps while there is none. 0: the ring is shut, or has too many workers: the worker must end,
+ * and its handle may be given to another. */
 int64_t bb_take(int64_t worker);
 
 /* For a handler that publishes into a full ring, where waiting could wait for itself: take a
@@ -182,6 +233,13 @@ void bb_done(int64_t worker);
 /* Note that the worker's innermost open delivery failed. */
 void bb_failed(int64_t worker);
 
+/* The worker's innermost open delivery; 0: none. For who looks on, and for the worker itself when
+ * it had no memory for what bb_take returned. */
+int64_t bb_opened(int64_t worker);
+
+/* For how many ns the worker has had this delivery open; 0 if it has not, or nothing is timed. */
+int64_t bb_open_for(int64_t worker, int64_t handle);
+
 /* ---- stopping and looking ------------------------------------------------------------ */
 
 /* Refuse new events from now on. With `drain` the queue is worked off, by `deadline_ns` from now
@@ -196,13 +254,20 @@ int32_t bb_discard(int64_t ring, int64_t *out, int32_t n);
 /* Sleep until nothing is queued or running, at most `timeout_ns`. 1: so it is (or GONE). */
 int32_t bb_wait_idle(int64_t ring, int64_t timeout_ns);
 
+/* Sleep until the ring is shut, at most `timeout_ns`. 1: so it is (or GONE). */
+int32_t bb_wait_shut(int64_t ring, int64_t timeout_ns);
+
 /* Deliveries queued now; a hint only, others are at work. */
 int32_t bb_depth(int64_t ring);
 
 /* OPEN, DRAINING or SHUT; SHUT also if the ring is gone. */
 int32_t bb_state(int64_t ring);
 
-/* Fill in `out`, and `kinds[k]` for k < n_kinds and `busy_ns[w]` for w < n_workers, all of one
+/* Fill in `out`, and `kinds[k]` for k < n_kinds and `workers[w]` for w < n_workers, all of one
  * moment. 0, or GONE. Costs a copy of about 20 KB. */
 int32_t bb_snapshot(int64_t ring, bb_stats *out, bb_counts *kinds, int32_t n_kinds,
-                    uint64_t *busy_ns, int32_t n_workers);
+                    bb_worker_time *workers, int32_t n_workers);
+
+/* Fill in `arrivals`, and `meters[m]` for m < n_meters, at most 1024, of one moment; all 0
+ * without monitoring. 0, or GONE. */
+int32_t bb_load(int64_t ring, bb_arrivals *arrivals, bb_meter *meters, int32_t n_meters);

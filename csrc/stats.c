@@ -128,13 +128,21 @@ static void fill_history(const ring *ring, bb_stats *out) {
 }
 
 /* Time in deliveries, the one that is open included. */
-static uint64_t busy(const worker *worker, uint64_t now) {
+static bb_worker_time time_of(const worker *worker, uint64_t now) {
     bool open = worker->depth > 0 && worker->open[0].began > 0;
-    return worker->busy + (open ? now - worker->open[0].began : 0);
+    return (bb_worker_time){
+        .busy = worker->busy + (open ? elapsed(worker->open[0].began, now) : 0),
+        .age = elapsed(worker->added, now),
+    };
+}
+
+static void fill_workers(const ring *ring, bb_worker_time *out, int32_t n, uint64_t now) {
+    for (int32_t w = 0, i = 0; w < ring->worker_count && i < n; w++)
+        if (!ring->workers[w]->left) out[i++] = time_of(ring->workers[w], now);
 }
 
 int32_t bb_snapshot(int64_t handle, bb_stats *out, bb_counts *kinds, int32_t n_kinds,
-                    uint64_t *busy_ns, int32_t n_workers) {
+                    bb_worker_time *workers, int32_t n_workers) {
     ring *ring = ring_of(handle);
     *out = (bb_stats){0};
     if (ring == NULL) return BB_GONE;
@@ -148,11 +156,10 @@ int32_t bb_snapshot(int64_t handle, bb_stats *out, bb_counts *kinds, int32_t n_k
     out->processing_average = ring->processing_average;
     out->age = now - ring->made;
     out->state = ring->state;
-    out->workers = ring->worker_count;
+    out->workers = ring->present;
     out->kinds = ring->kinds;
     for (int32_t k = 0; k < n_kinds && k < ring->kinds; k++) kinds[k] = counts(&ring->by_kind[k]);
-    for (int32_t w = 0; w < n_workers && w < ring->worker_count; w++)
-        busy_ns[w] = busy(ring->workers[w], now);
+    fill_workers(ring, workers, n_workers, now);
     queue_wait = ring->queue_wait;
     processing = ring->processing;
     ring_unlock(ring, token);

@@ -1,49 +1,49 @@
 /* worker.c: taking deliveries, and the end of a ring. */
 #include "internal.h"
 
-#include <stdlib.h>
-
-int64_t bb_worker_add(int64_t handle) {
-    ring *ring = ring_of(handle);
-    worker *added = ring != NULL ? calloc(1, sizeof *added) : NULL;
-    if (added == NULL) return 0;
-    int64_t result = 0;
-    void *token = ring_lock(ring);
-    if (ring->worker_count < BB_MAX_WORKERS) {
-        ring->workers[ring->worker_count++] = added;
-        result = ring->routes->base + ring->worker_count;
-    }
-    ring_unlock(ring, token);
-    if (result == 0) free(added);
-    return result;
-}
-
 /* ---- one delivery ------------------------------------------------------------------------- */
 
-static void finish(ring *ring, worker *worker, uint64_t now) {
-    if (worker->depth == 0) return;
-    open_delivery *open = &worker->open[--worker->depth];
-    count_processed(ring, open->route, open->failed);
-    if (open->began > 0) {
-        record_processing(ring, now - open->began);
-        if (worker->depth == 0) worker->busy += now - open->began;
+/* Record what a delivery took; returns the reading of the thread's CPU time, 0 if there was none. */
+static uint64_t record_times(ring *ring, worker *worker, const open_delivery *open, uint64_t now) {
+    uint64_t wall = elapsed(open->began, now), cpu_now = 0;
+    uint64_t cpu = cpu_since(open->cpu, wall, &cpu_now);
+    record_processing(ring, wall);
+    meter(open->meter, elapsed(open->nested, wall), elapsed(open->nested_cpu, cpu));
+    if (worker->depth == 0) {
+        worker->busy += wall;
+    } else {
+        open_delivery *outer = &worker->open[worker->depth - 1];
+        outer->nested += wall;
+        outer->nested_cpu += cpu;
     }
-    note_if_idle(ring);
+    return cpu_now;
 }
 
-/* Take the next delivery of a queue that is not empty. */
-static int64_t begin(ring *ring, worker *worker, uint64_t now) {
+static uint64_t finish(ring *ring, worker *worker, uint64_t now) {
+    if (worker->depth == 0) return 0;
+    open_delivery *open = &worker->open[--worker->depth];
+    count_processed(ring, open->route, open->failed);
+    uint64_t cpu = open->began > 0 ? record_times(ring, worker, open, now) : 0;
+    note_if_idle(ring);
+    return cpu;
+}
+
+/* Take the next delivery of a queue that is not empty. `cpu`: the thread's CPU time, if known. */
+static int64_t begin(ring *ring, worker *worker, uint64_t now, uint64_t cpu) {
     bool newest = worker->depth >= BB_BREADTH;
     open_delivery *open = &worker->open[worker->depth];
     uint64_t accepted;
     open->handle = dequeue(ring, next_level(ring, now), newest, &open->route, &accepted);
-    open->began = ring->monitoring ? now : 0;
+    open->began = open->nested = open->nested_cpu = 0;
     open->failed = false;
     worker->depth++;
     count_taken(ring, open->route);
     ring->congested = false;
     if (ring->queued <= ring->capacity / 2) ring->streak = false;
     if (ring->monitoring) {
+        open->began = now;
+        open->meter = meter_of(open->route, open->handle);
+        open->cpu = cpu_to_begin(open->meter, cpu);
         record_wait(ring, elapsed(accepted, now));
         sample_depth(ring, now);
     }
@@ -74,7 +74,7 @@ static void end_drain_in_time(ring *ring) {
 static void sleep_until_work(ring *ring) {
     void *token = host_detach();
     bb_mutex_lock(&ring->mutex);
-    while (ring->queued == 0 && ring->state != BB_SHUT) {
+    while (ring->queued == 0 && ring->state != BB_SHUT && ring->surplus == 0) {
         bool until_deadline = ring->state == BB_DRAINING && ring->deadline != 0;
         ring->sleepers++;
         if (until_deadline) bb_cond_wait_until(&ring->work, &ring->mutex, ring->deadline);
@@ -95,18 +95,19 @@ int64_t bb_take(int64_t handle) {
     uint64_t now = clock_if(ring->timed);
     void *token = ring_lock(ring);
     worker *worker = worker_of(ring, handle);
-    if (worker != NULL) finish(ring, worker, now);
+    uint64_t cpu = worker != NULL ? finish(ring, worker, now) : 0;
     for (; worker != NULL; woken = true) {
         if (woken) ring->waking = false;
         end_drain_in_time(ring);
-        if (ring->state == BB_SHUT) break;
+        if (ring->state == BB_SHUT || left_as_surplus(ring, worker)) break;
         if (ring->queued > 0) {
-            taken = begin(ring, worker, now);
+            taken = begin(ring, worker, now, cpu);
             pass_on_room(ring, now);
             break;
         }
         ring_unlock(ring, token);
         sleep_until_work(ring);
+        cpu = 0; /* of before the sleep */
         now = clock_if(ring->timed);
         token = ring_lock(ring);
     }
@@ -125,7 +126,7 @@ int32_t bb_help(int64_t worker_handle, int64_t handle, int64_t *out) {
     worker *worker = worker_of(ring, worker_handle);
     if (open_to(ring, true)) {
         bool may_take = worker != NULL && worker->depth < BB_HELP && ring->queued > 0;
-        if (may_take && !has_room(ring, route->count)) out[0] = begin(ring, worker, now);
+        if (may_take && !has_room(ring, route->count)) out[0] = begin(ring, worker, now, 0);
         result = has_room(ring, route->count) ? BB_ACCEPTED : BB_FULL;
         if (result == BB_ACCEPTED) enqueue(ring, route, handle, now);
         if (out[0] != 0) pass_on_room(ring, now);
@@ -151,6 +152,30 @@ void bb_failed(int64_t handle) {
     worker *worker = worker_of(ring, handle);
     if (worker != NULL && worker->depth > 0) worker->open[worker->depth - 1].failed = true;
     ring_unlock(ring, token);
+}
+
+int64_t bb_opened(int64_t handle) {
+    ring *ring = ring_of(handle);
+    if (ring == NULL) return 0;
+    void *token = ring_lock(ring);
+    worker *worker = worker_of(ring, handle);
+    int64_t open = worker != NULL && worker->depth > 0 ? worker->open[worker->depth - 1].handle : 0;
+    ring_unlock(ring, token);
+    return open;
+}
+
+int64_t bb_open_for(int64_t worker_handle, int64_t handle) {
+    ring *ring = ring_of(worker_handle);
+    if (ring == NULL) return 0;
+    uint64_t ns = 0;
+    void *token = ring_lock(ring);
+    worker *worker = worker_of(ring, worker_handle);
+    for (int32_t d = worker != NULL ? worker->depth : 0; d-- > 0;) {
+        const open_delivery *open = &worker->open[d];
+        if (open->handle == handle && open->began > 0) ns = elapsed(open->began, bb_clock());
+    }
+    ring_unlock(ring, token);
+    return (int64_t)ns;
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
@@ -201,6 +226,20 @@ int32_t bb_wait_idle(int64_t handle, int64_t timeout_ns) {
     bb_mutex_unlock(&ring->mutex);
     host_attach(token);
     return idle;
+}
+
+int32_t bb_wait_shut(int64_t handle, int64_t timeout_ns) {
+    ring *ring = ring_of(handle);
+    if (ring == NULL) return 1;
+    void *token = host_detach();
+    bb_mutex_lock(&ring->mutex);
+    uint64_t deadline = deadline_after(timeout_ns);
+    while (ring->state != BB_SHUT && bb_clock() < deadline)
+        bb_cond_wait_until(&ring->idle, &ring->mutex, deadline);
+    int32_t shut = ring->state == BB_SHUT;
+    bb_mutex_unlock(&ring->mutex);
+    host_attach(token);
+    return shut;
 }
 
 int32_t bb_state(int64_t handle) {

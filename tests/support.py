@@ -161,7 +161,7 @@ class At:
 
 def table_of(bus: EventBus) -> dict[int, Any]:
     """Return the deliveries that the bus keeps for its ring."""
-    return bus._pool.table
+    return bus._pool.deliveries.table
 
 
 def offer(bus: EventBus, event: Any) -> None:

@@ -106,7 +106,18 @@ def test_a_short_call_keeps_the_gil(counter: Counter) -> None:
 
 @pytest.mark.parametrize(
     "call",
-    ["depth", "state", "snapshot", "close", "discard", "add_worker", "push", "offer", "withdraw"],
+    [
+        "depth",
+        "state",
+        "snapshot",
+        "close",
+        "discard",
+        "resize",
+        "load",
+        "push",
+        "offer",
+        "withdraw",
+    ],
 )
 def test_each_short_call_keeps_the_gil(counter: Counter, small: Ring, call: str) -> None:
     """A thousand of them in a row let nobody in."""
@@ -118,7 +129,8 @@ def test_each_short_call_keeps_the_gil(counter: Counter, small: Ring, call: str)
         "snapshot": lambda: small.snapshot(1, 1),
         "close": lambda: small.close(drain=False, deadline=0),
         "discard": lambda: small.discard(out),
-        "add_worker": small.add_worker,
+        "resize": lambda: small.resize(2),
+        "load": small.load,
         "push": lambda: ring.push(base),
         "offer": lambda: small.offer(base, ring.REFUSE, out),
         "withdraw": lambda: ring.withdraw(base),
@@ -146,7 +158,7 @@ def test_waiting_for_room_releases_the_gil(counter: Counter, small: Ring) -> Non
 def test_waiting_for_work_releases_the_gil(counter: Counter, small: Ring) -> None:
     """`bb_take` in an empty ring sleeps until another thread, which must run for it, pushes."""
     base = small.route(1, 2, 1)
-    worker = small.add_worker()
+    (worker,) = small.resize(1) or ()
     goal = counter.count + 1000
 
     def push_later() -> None:

@@ -14,6 +14,7 @@ Any thread publishes an event and goes on; a static pool of OS threads runs the 
 """
 
 from brummerbus import sizing
+from brummerbus.advice import Advice
 from brummerbus.backpressure import BackpressurePolicy, DropReason
 from brummerbus.bus import EventBus
 from brummerbus.config import EventBusConfig
@@ -23,6 +24,7 @@ from brummerbus.metrics import BusStats
 from brummerbus.routing import Subscription
 
 __all__ = [
+    "Advice",
     "BackpressurePolicy",
     "BusClosed",
     "BusError",

@@ -31,6 +31,7 @@ SOURCES = [
     "publish.c",
     "worker.c",
     "stats.c",
+    "meters.c",
     PLATFORM,
 ]
 

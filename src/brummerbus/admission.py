@@ -12,7 +12,7 @@ from typing import NamedTuple
 from brummerbus import ring as c
 from brummerbus.backpressure import BackpressurePolicy, DropReason
 from brummerbus.config import EventBusConfig
-from brummerbus.pool import SLICE, Pool
+from brummerbus.deliveries import Deliveries
 from brummerbus.reporting import Delivery
 
 _MODES = {
@@ -35,28 +35,28 @@ class Decision(NamedTuple):
 
 
 class Admission:
-    """Admits events to the ring of one pool, by the policy of its configuration."""
+    """Admits events to the ring of one process, by the policy of its configuration."""
 
-    def __init__(self, pool: Pool, config: EventBusConfig) -> None:
-        self._pool = pool
-        self._ring = pool.ring
+    def __init__(self, deliveries: Deliveries, config: EventBusConfig) -> None:
+        self._deliveries = deliveries
+        self._ring = deliveries.ring
         self._mode = _MODES[config.policy]
         self._blocks = config.policy is BackpressurePolicy.BLOCK
         self._timeout = float("inf") if self._blocks else config.publish_timeout
 
     def admit(self, handle: int, count: int, timeout: float | None) -> Decision:
-        """Admit an event that `push` did not accept, whose deliveries are in the pool's table."""
-        pool = self._pool
+        """Admit an event that `push` did not accept, whose deliveries are in the table."""
+        mine = self._deliveries
         limit = self._timeout if timeout is None else timeout
         deadline = monotonic() + limit
-        worker = pool.worker_here()
+        worker = mine.worker_here()
         fits = count <= self._ring.capacity
         status = c.FULL
         if fits and limit > 0:
-            status = pool.help(worker, handle, deadline) if worker else self._wait(handle, deadline)
-        if status == c.FULL or (status == c.CLOSED and pool.inside()):
+            status = mine.help(worker, handle, deadline) if worker else self._wait(handle, deadline)
+        if status == c.FULL or (status == c.CLOSED and mine.inside()):
             mode = self._mode
-            at_bound = pool.nesting_here() >= c.MAX_NESTING - 1
+            at_bound = mine.nesting_here() >= c.MAX_NESTING - 1
             stuck = worker and self._blocks and fits and monotonic() < deadline
             if stuck or (at_bound and mode == c.CALLER_RUNS):
                 mode = c.OVERDRAW
@@ -68,25 +68,25 @@ class Admission:
     def _wait(self, handle: int, deadline: float) -> int:
         status = c.WAITING
         while status == c.WAITING and (left := deadline - monotonic()) > 0:
-            status = self._ring.wait(handle, min(left, SLICE), always=self._blocks)
+            status = self._ring.wait(handle, min(left, c.SLICE), always=self._blocks)
         return c.FULL if status == c.WAITING else status
 
     def _decide(self, handle: int, count: int, mode: int) -> Decision:
-        if self._pool.inside():
+        if self._deliveries.inside():
             mode += c.INSIDE
         out = c.buffer(count)
         evicted: list[Delivery] = []
         try:
             status = self._ring.offer(handle, mode, out)
-            self._pool.claim(out, evicted)
+            self._deliveries.claim(out, evicted)
         except BaseException:
-            self._pool.claim(out, evicted)
-            self._pool.reporter.dropped(evicted, DropReason.EVICTED, first=False)
+            self._deliveries.claim(out, evicted)
+            self._deliveries.reporter.dropped(evicted, DropReason.EVICTED, first=False)
             raise
         first = status >= c.FIRST
         status -= c.FIRST * first
         if status == c.RUN:
-            self._pool.run_here(handle, count)
+            self._deliveries.run_here(handle, count)
             status = c.ACCEPTED
         if status == c.EVICTED:
             return Decision(c.ACCEPTED, evicted, DropReason.EVICTED, first)
@@ -96,16 +96,16 @@ class Admission:
 
     def forget(self, handle: int, count: int) -> list[Delivery]:
         """Remove the deliveries of an event that the ring does not hold from the table."""
-        table = self._pool.table
+        table = self._deliveries.table
         entries = [table.pop(number, None) for number in range(handle, handle + count)]
         return [entry for entry in entries if entry is not None]
 
     def withdraw(self, handle: int, count: int) -> None:
         """After an exception: leave the event to the ring if it was accepted, else forget it."""
         known = c.withdraw(handle)
-        self._pool.leave(handle)
+        self._deliveries.leave(handle)
         if known == 0:
             return
         lost = self.forget(handle, count)
         if known == 2:  # its handlers were being run here; the rest is counted as refused
-            self._pool.reporter.dropped(lost, DropReason.REFUSED, first=False)
+            self._deliveries.reporter.dropped(lost, DropReason.REFUSED, first=False)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from brummerbus.admission import Admission, Decision
+from brummerbus.deliveries import Deliveries
 from brummerbus.errors import BusClosed, QueueFull
 from brummerbus.events import Event
-from brummerbus.pool import Pool
 from brummerbus.routing import Echo, Route, Subscription
 
 BATCH = 256
@@ -21,9 +21,9 @@ Conclude = Callable[[Decision, Any, int], bool]
 class Batch:
     """Up to `BATCH` events on their way into one ring."""
 
-    def __init__(self, pool: Pool, admission: Admission) -> None:
-        self._ring = pool.ring
-        self._table = pool.table
+    def __init__(self, deliveries: Deliveries, admission: Admission) -> None:
+        self._ring = deliveries.ring
+        self._table = deliveries.table
         self._admission = admission
         self._handles: list[int] = []
         self._counts: dict[int, int] = {}  # deliveries, where they are several
@@ -34,7 +34,7 @@ class Batch:
         single: Mapping[str, tuple[Callable[[], int], Subscription]],
         find: Callable[[Any], tuple[Route, Recipients]],
     ) -> int:
-        """Enter events into the pool's table; how many had no subscription.
+        """Enter events into the table; how many had no subscription.
 
         Args:
             events: The events.

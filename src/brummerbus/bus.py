@@ -7,22 +7,19 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
-from brummerbus.arguments import check_hook, check_timeout, shown
-from brummerbus.config import EventBusConfig, configured
+from brummerbus.advice import Advice
+from brummerbus.adviser import advise
+from brummerbus.arguments import check_hook, check_int, check_timeout, shown
+from brummerbus.config import MAX_WORKERS, EventBusConfig, configured
 from brummerbus.errors import BusError
 from brummerbus.events import Event
 from brummerbus.lifecycle import after_fork
-from brummerbus.metrics import BusStats, bus_stats
+from brummerbus.metrics import BusStats
 from brummerbus.pool import Pool
 from brummerbus.publisher import Publisher
 from brummerbus.reporting import OnDrop, OnError, Reporter
 from brummerbus.ring import push
-from brummerbus.routing import (
-    Handler,
-    Subscription,
-    Subscriptions,
-    check_event_type,
-)
+from brummerbus.routing import Handler, Subscription, Subscriptions, check_event_type
 
 H = TypeVar("H", bound=Handler)
 
@@ -81,7 +78,7 @@ class EventBus:
     def _begin(self) -> None:
         """Make what belongs to one process."""
         self._pool = Pool(self._name, self._config, self._reporter)
-        self._table = self._pool.table
+        self._table = self._pool.deliveries.table
         self._publisher = Publisher(
             self._name,
             self._config,
@@ -200,9 +197,7 @@ class EventBus:
                     raise
             else:
                 return self._publisher.conclude(decision, event, 1, None, None)
-        level = self._check_priority(priority)
-        limit = _check_limit(timeout)
-        return self._started().publish(event, level, limit)
+        return self._started().publish(event, priority, timeout)
 
     def publish_many(
         self,
@@ -223,8 +218,6 @@ class EventBus:
                 how many, and those after it were not tried.
             BusClosed, TypeError, ValueError: As `publish`.
         """
-        priority = self._check_priority(priority)
-        timeout = _check_limit(timeout)
         return self._started().publish_many(events, priority, timeout)
 
     # ---- stopping and looking -------------------------------------------------------------
@@ -243,7 +236,7 @@ class EventBus:
             TypeError, ValueError: `timeout` is no number or negative.
         """
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
-        if self._pool.inside():
+        if self._pool.deliveries.inside():
             raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
         return self._pool.wait_idle(monotonic() + limit)
 
@@ -270,15 +263,40 @@ class EventBus:
         self._closed = True
         return self._pool.stop(drain=drain, timeout=limit)
 
+    def resize(self, workers: int) -> None:
+        """Have so many workers from now on, whatever the configuration says.
+
+        No handler is interrupted and no delivery lost: surplus workers end after their present
+        delivery. An elastic pool goes on from there by itself. `stats().sizing` has the step.
+
+        Raises:
+            TypeError, ValueError: `workers` is no int, or not from 1 to 1024.
+            BusClosed: The bus is stopped.
+            RuntimeError: A thread could not be started; then nothing has changed.
+        """
+        workers = check_int("workers", workers, 1, MAX_WORKERS)
+        self._started().pool.resize(workers, "resize() was called")
+
     def stats(self) -> BusStats:
         """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
-        publisher = self._publisher
-        while True:  # until no type came up meanwhile that the snapshot counts but does not show
-            known = max(publisher.kinds.copy().values()) + 1
-            snapshot = self._pool.ring.snapshot(known, self._config.workers)
-            kinds = publisher.kinds.copy()
-            if max(kinds.values()) < known:
-                return bus_stats(snapshot, kinds)
+        return self._publisher.stats()
+
+    def advise(self, target_wait: float = 0.01) -> Advice:
+        """Say how many workers this bus should have, by what it has measured so far, and why.
+
+        Printed, it is a report: what each handler costs, what other numbers of workers would
+        make of the load, and what that assumes. Needs `monitoring`. Costs milliseconds.
+
+        Args:
+            target_wait: Seconds that 99 of 100 deliveries are to wait in the queue at most.
+
+        Raises:
+            TypeError, ValueError: `target_wait` is no number, or negative.
+        """
+        target_wait = check_timeout("target_wait", target_wait)
+        pool, wait = self._pool, self.stats().queue_wait
+        labels = self._subscriptions.labels.copy()
+        return advise(pool.ring.load(), labels, pool.workers, (wait.p50, wait.p99), target_wait)
 
     @property
     def closed(self) -> bool:
@@ -302,8 +320,8 @@ class EventBus:
 
     @property
     def workers(self) -> int:
-        """How many worker threads the bus has."""
-        return self._config.workers
+        """How many worker threads the bus has now."""
+        return self._pool.workers
 
     def __enter__(self) -> "EventBus":
         return self
@@ -324,22 +342,6 @@ class EventBus:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
         return f"<EventBus {self._name!r}, {self.workers} workers, {state}>"
-
-    # ---- checks ---------------------------------------------------------------------------
-
-    def _check_priority(self, priority: Any) -> int | None:
-        if priority is None:
-            return None
-        top = self._config.priority_levels
-        if isinstance(priority, bool) or not isinstance(priority, int):
-            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
-        if not 1 <= priority <= top:
-            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
-        return int(priority)
-
-
-def _check_limit(timeout: Any) -> float | None:
-    return None if timeout is None else check_timeout("timeout", timeout)
 
 
 def _of_look_up(error: BaseException) -> bool:

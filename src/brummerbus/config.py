@@ -27,6 +27,9 @@ MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_LEVELS = 8
 """Levels of priority, a fixed number in the ring."""
 
+MIN_STACK = 32_768  # what `threading.stack_size` takes
+MAX_STACK = 2**30
+
 MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it still fits 64 bits
 MIN_SECONDS = 1e-9  # the ring counts in nanoseconds: less than one would be none
 
@@ -78,17 +81,22 @@ class EventBusConfig:
             the value and the range.
     """
 
-    # None in the constructor stands for the formula; the attribute is an int in any case,
-    # and that is what readers of a config are to see.
-    workers: int = None  # type: ignore[assignment]
+    # None in the constructor stands for the formula; the attribute is never None, and that is
+    # what readers of a config are to see.
+    workers: int | tuple[int, int] = None  # type: ignore[assignment]
     """Worker threads, 1 to 1024. Default: None, `sizing.calculate_optimal_workers()`.
 
     More help handlers that wait; for handlers that compute, no more than cores. One worker
     handles all events one at a time.
+
+    A pair, such as `(4, 32)`, makes the pool elastic: it begins with the first number, grows up
+    to the second while the queue is long and more workers are of use, and shrinks again when
+    workers are idle. `EventBus.stats().sizing` has each step and its reason.
     """
 
     queue_size: int = None  # type: ignore[assignment]
-    """Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None, workers x 10.
+    """Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None, workers x 10
+    (of an elastic pool, the most workers).
 
     One event takes a place for each of its subscriptions, so it must be at least the number of
     handlers of one event. Larger takes longer bursts, and lets a delivery wait longer.
@@ -117,6 +125,23 @@ class EventBusConfig:
     shutdown_timeout: float = 5.0
     """Seconds that a bus which was never stopped may drain at exit, 0 to 1e9. Default: 5."""
 
+    slow_handler_after: float | None = None
+    """Seconds, 1e-3 to 1e9, after which a handler that still runs is logged; None: never.
+
+    One line at WARNING on the logger `brummerbus` for each such delivery, with the subscription,
+    the event, how long it has taken and where the handler is; up to a second late. Costs a
+    thread that looks four times in that span while handlers run, and once a second otherwise;
+    publishing and handling cost nothing more. Default: None.
+    """
+
+    thread_stack_size: int | None = None
+    """Bytes of stack of each worker thread, 32,768 to 2^30; None: the system's default.
+
+    Set it, say to 262,144, where address space is short or workers are many; a handler that needs
+    more crashes the process. Systems may want a multiple of 4,096. While workers are
+    started it is the setting of the whole process (`threading.stack_size`). Default: None.
+    """
+
     monitoring: bool = True
     """Whether times, histograms and utilisation are recorded. Default: True.
 
@@ -135,13 +160,13 @@ class EventBusConfig:
         workers = self.workers
         if workers is None:
             workers = calculate_optimal_workers()
-        workers = _int("workers", workers, 1, MAX_WORKERS)
+        workers = _workers(workers)
         queue_size = self.queue_size
         if queue_size is None:
-            queue_size = calculate_queue_size(workers)
-        starvation_after = self.starvation_after
-        if starvation_after is not None:
-            starvation_after = _seconds("starvation_after", starvation_after, MIN_SECONDS)
+            queue_size = calculate_queue_size(workers if isinstance(workers, int) else workers[1])
+        stack = self.thread_stack_size
+        if stack is not None:
+            stack = _int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
         _one_of("policy", self.policy, BackpressurePolicy, BackpressurePolicy)
         _one_of("monitoring", self.monitoring, bool, (True, False))
         checked = {
@@ -149,12 +174,24 @@ class EventBusConfig:
             "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
             "priority_levels": _int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
-            "starvation_after": starvation_after,
+            "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
+            "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
+            "thread_stack_size": stack,
             "shutdown_timeout": _seconds("shutdown_timeout", self.shutdown_timeout, 0.0),
             "priorities": _priorities(self.priorities),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen: there is no other way in
+
+    @property
+    def fewest_workers(self) -> int:
+        """How many workers the pool begins with, and never has fewer of its own accord."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        """How many workers the pool never exceeds of its own accord."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @classmethod
     def default(cls) -> "EventBusConfig":
@@ -203,11 +240,25 @@ def _int(name: str, value: object, low: int, high: int) -> int:
         raise ValueError(str(error)) from None
 
 
-def _seconds(name: str, value: object, low: float) -> float:
+def _workers(value: object) -> int | tuple[int, int]:
+    """Return a number of workers, or the fewest and the most of an elastic pool."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return _int("workers", value, 1, MAX_WORKERS)
+    fewest = _int("workers[0]", value[0], 1, MAX_WORKERS)
+    most = _int("workers[1]", value[1], 1, MAX_WORKERS)
+    if fewest > most:
+        raise ValueError(f"workers must be a pair (fewest, most), got {shown(value)}")
+    return fewest, most
+
+
+def _optional(name: str, value: object, low: float) -> float | None:
+    return None if value is None else _seconds(name, value, low, none="None or ")
+
+
+def _seconds(name: str, value: object, low: float, none: str = "") -> float:
     """Return a length of time as a float; NaN and infinity are none."""
     seconds = _float(value)
     if seconds is None or not isfinite(seconds) or not low <= seconds <= MAX_SECONDS:
-        none = "None or " if name == "starvation_after" else ""
         raise ValueError(
             f"{name} must be {none}a number of seconds from {low:g} to {MAX_SECONDS:g}, "
             f"got {shown(value)}"

@@ -11,6 +11,7 @@ Windows are not looked at.
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
@@ -48,6 +49,17 @@ def available_cores() -> int:
     if quota is not None:
         cores = min(cores, int(quota))
     return max(1, cores)
+
+
+def gil_enabled() -> bool:
+    """Return whether this interpreter has a GIL that is on; before Python 3.13 each has."""
+    ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
+    return ask is None or ask()
+
+
+def compute_servers() -> int:
+    """Return how many threads can run Python code at once: 1 under a GIL, else the cores."""
+    return 1 if gil_enabled() else available_cores()
 
 
 def available_memory() -> int:

@@ -1,11 +1,12 @@
 """What the bus knows about itself: a frozen snapshot, taken in one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
 from brummerbus.backpressure import DropReason
+from brummerbus.elastic import SizingStep
 from brummerbus.ring import Counts as RingCounts
 from brummerbus.ring import Quantiles as RingQuantiles
 from brummerbus.ring import Snapshot
@@ -89,6 +90,9 @@ class BusStats:
     Objects that are not events are counted under the qualified name of their class."""
     by_level: Mapping[int, Counts]
     """The counts by level, 1 being the least urgent."""
+    sizing: Sequence[SizingStep]
+    """The last 256 changes of the number of workers, by `EventBus.resize` or on its own, oldest
+    first: when, from how many to how many, and why."""
     age: float
     """Seconds since the bus was made."""
 
@@ -104,17 +108,22 @@ def _plain(value: Any) -> Any:
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, Mapping):
         return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return _plain(value._asdict())
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value.value if isinstance(value, Enum) else value
 
 
-def bus_stats(snapshot: Snapshot, kinds: Mapping[str, int]) -> BusStats:
+def bus_stats(
+    snapshot: Snapshot, kinds: Mapping[str, int], sizing: Iterable[SizingStep]
+) -> BusStats:
     """Turn the ring's figures into the public ones.
 
     Args:
         snapshot: What the ring counted.
         kinds: The number under which the ring counts each event type.
+        sizing: The changes of the number of workers.
     """
     total = snapshot.total
     levels = dict(enumerate(snapshot.levels, start=1))
@@ -137,9 +146,10 @@ def bus_stats(snapshot: Snapshot, kinds: Mapping[str, int]) -> BusStats:
         processing_time=_quantiles(snapshot.processing),
         queue_depth={level: counts.queued for level, counts in levels.items()},
         queue_depth_history=tuple(snapshot.history),
-        worker_utilization=tuple(min(1.0, busy / snapshot.age) for busy in snapshot.busy),
+        worker_utilization=tuple(min(1.0, busy / max(1, age)) for busy, age in snapshot.workers),
         by_type={name: counts for name, counts in by_type.items() if counts.published},
         by_level={level: _counts(counts) for level, counts in levels.items()},
+        sizing=tuple(sizing),
         age=snapshot.age * _NS,
     )
 

@@ -11,11 +11,12 @@ from typing import Any
 
 from brummerbus import ring as c
 from brummerbus.admission import Admission, Decision
-from brummerbus.arguments import shown
+from brummerbus.arguments import check_timeout, shown
 from brummerbus.backpressure import BackpressurePolicy
 from brummerbus.batch import BATCH, Batch, Recipients
 from brummerbus.config import EventBusConfig
 from brummerbus.errors import BusClosed, QueueFull
+from brummerbus.metrics import BusStats, bus_stats
 from brummerbus.pool import Pool
 from brummerbus.ring import ACCEPTED, push
 from brummerbus.routing import Echo, Route, Router, Subscriptions
@@ -41,19 +42,21 @@ class Publisher:
         self._name = name
         self._config = config
         self.pool = pool
-        self._table = pool.table
-        self._reporter = pool.reporter
-        self._reporting = pool.reporter.reporting
+        self._deliveries = pool.deliveries
+        self._table = pool.deliveries.table
+        self._reporter = pool.deliveries.reporter
+        self._reporting = self._reporter.reporting
         self._subscriptions = subscriptions
         self._bus = bus
         self._router = Router(pool.ring, config, subscriptions)
-        self.admission = Admission(pool, config)
+        self.admission = Admission(pool.deliveries, config)
         self.kinds = self._router.kinds
         self.route = self._router.route
         subscriptions.forget_routes()  # into the ring of another process
 
     def publish(self, event: Any, priority: int | None, timeout: float | None) -> bool:
         """Publish any object to any number of subscriptions, from anywhere."""
+        priority, timeout = self._check_priority(priority), _check_limit(timeout)
         route = self.route(event, priority)
         subscriptions = self._recipients(route)
         count = len(subscriptions)
@@ -83,7 +86,7 @@ class Publisher:
 
     def _publish_to_nobody(self) -> bool:
         ring = self.pool.ring
-        if ring.state() != c.OPEN and not ring.gone() and not self.pool.inside():
+        if ring.state() != c.OPEN and not ring.gone() and not self._deliveries.inside():
             raise self._closed_error()
         ring.unrouted(1)
         return True
@@ -120,6 +123,7 @@ class Publisher:
         self, events: Iterable[Any], priority: int | None, timeout: float | None
     ) -> int:
         """Publish the events in batches; how many were accepted."""
+        priority, timeout = self._check_priority(priority), _check_limit(timeout)
         try:
             source = iter(events)
         except TypeError as error:
@@ -154,7 +158,7 @@ class Publisher:
             return self.conclude(decision, event, count, priority, timeout)
 
         plain = priority is None and not self._reporting
-        batch = Batch(self.pool, self.admission)
+        batch = Batch(self._deliveries, self.admission)
         unrouted = 0
         try:
             unrouted = batch.enter(events, self._subscriptions.single if plain else {}, find)
@@ -166,5 +170,28 @@ class Publisher:
             batch.withdraw()
             raise
 
+    def stats(self) -> BusStats:
+        """Return all figures of one moment."""
+        while True:  # until no type came up meanwhile that the snapshot counts but does not show
+            known = max(self.kinds.copy().values()) + 1
+            snapshot = self.pool.ring.snapshot(known, self.pool.workers)
+            kinds = self.kinds.copy()
+            if max(kinds.values()) < known:
+                return bus_stats(snapshot, kinds, self.pool.sizing.copy())
+
+    def _check_priority(self, priority: Any) -> int | None:
+        if priority is None:
+            return None
+        top = self._config.priority_levels
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
+        if not 1 <= priority <= top:
+            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
+        return int(priority)
+
     def _closed_error(self) -> BusClosed:
         return BusClosed(f"{self._name}: the bus is stopped, or stopping")
+
+
+def _check_limit(timeout: Any) -> float | None:
+    return None if timeout is None else check_timeout("timeout", timeout)

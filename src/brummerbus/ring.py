@@ -5,7 +5,7 @@ event is bound here once, as a plain name: looking `lib.f` up costs as much as t
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from brummerbus._cring import ffi, lib
@@ -22,8 +22,11 @@ withdraw: Final[Callable[[int], int]] = lib.bb_withdraw
 caller_done: Final[Callable[[int, int], None]] = lib.bb_caller_done
 done: Final[Callable[[int], None]] = lib.bb_done
 failed: Final[Callable[[int], None]] = lib.bb_failed
+opened: Final[Callable[[int], int]] = lib.bb_opened
+worker_gone: Final[Callable[[int], None]] = lib.bb_worker_gone
 abandon_all: Final[Callable[[], None]] = lib.bb_abandon_all
 
+NO_MEMORY: Final = lib.BB_NO_MEMORY
 GONE: Final = lib.BB_GONE
 CLOSED: Final = lib.BB_CLOSED
 FULL: Final = lib.BB_FULL
@@ -46,9 +49,13 @@ OPEN: Final = lib.BB_OPEN
 SHUT: Final = lib.BB_SHUT
 
 MAX_KINDS: Final = lib.BB_MAX_KINDS
+MAX_METERS: Final = lib.BB_MAX_METERS
 MAX_NESTING: Final = lib.BB_HELP
 
 _FOREVER_NS: Final = 2**60  # 36 years
+
+SLICE: Final = 0.05
+"""Seconds that a call waits in C before it comes back to let Python run signal handlers."""
 
 
 class Counts(NamedTuple):
@@ -72,7 +79,10 @@ class Quantiles(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One moment of a ring, in the ring's own terms: nanoseconds, kinds, levels from 0."""
+    """One moment of a ring, in the ring's own terms: nanoseconds, kinds, levels from 0.
+
+    `workers` has the busy time and the age of each.
+    """
 
     total: Counts
     levels: list[Counts]
@@ -83,8 +93,42 @@ class Snapshot(NamedTuple):
     queue_wait: Quantiles
     processing: Quantiles
     history: list[int]
-    busy: list[int]
+    workers: list[tuple[int, int]]
     age: int
+
+
+class Meter(NamedTuple):
+    """What the finished deliveries of one subscription took, in nanoseconds."""
+
+    deliveries: int
+    wall: int
+    cpu: int
+    wall_squared: float
+    cpu_squared: float
+
+
+class Windows(NamedTuple):
+    """Arrivals, counted in windows of one length: the sum of the counts and of their squares."""
+
+    windows: int
+    counted: float
+    counted_squared: float
+
+
+class Load(NamedTuple):
+    """How deliveries arrived, in nanoseconds since the ring was made, and what they took.
+
+    `process_cpu` is what the whole process used from `first` to `cpu_read`. The windows are of
+    10 ms, 100 ms and 1 s. Meters that measured nothing are left out.
+    """
+
+    deliveries: int
+    first: int
+    last: int
+    process_cpu: int
+    cpu_read: int
+    windows: list[Windows]
+    meters: dict[int, Meter]
 
 
 class Ring:
@@ -121,12 +165,18 @@ class Ring:
         stats = ffi.new("bb_stats *")
         return lib.bb_snapshot(self.handle, stats, ffi.NULL, 0, ffi.NULL, 0) == GONE
 
-    def add_worker(self) -> int:
-        """Register a worker and return its handle."""
-        worker = lib.bb_worker_add(self.handle)
-        if not worker:
-            raise MemoryError("no memory for one more worker")
-        return worker
+    def meter_route(self, base: int, meters: Sequence[int]) -> None:
+        """Say which meter each delivery of a new route's events goes to."""
+        if lib.bb_meter_route(base, meters) == NO_MEMORY:
+            raise MemoryError("no memory for one more subscription")
+
+    def resize(self, workers: int) -> list[int] | None:
+        """Have so many workers; the handles of those to be started, None if the ring is shut."""
+        added = buffer(workers)
+        count = lib.bb_resize(self.handle, workers, added)
+        if count == NO_MEMORY:
+            raise MemoryError("no memory for more workers")
+        return None if count < 0 else list(added[0:count])
 
     def push_many(self, handles: "array[int]") -> int:
         """Push in order, up to the first that finds no room; how many, or CLOSED or GONE."""
@@ -156,6 +206,15 @@ class Ring:
         """Wait until nothing is queued or running."""
         return bool(lib.bb_wait_idle(self.handle, _ns(seconds)))
 
+    def wait_shut(self, seconds: float) -> bool:
+        """Wait until the ring is shut."""
+        return bool(lib.bb_wait_shut(self.handle, _ns(seconds)))
+
+    def opened(self, worker: int) -> tuple[int, float]:
+        """Return a worker's innermost open delivery, or 0, and its age in seconds."""
+        handle = opened(worker)
+        return handle, lib.bb_open_for(worker, handle) * 1e-9
+
     def unrouted(self, n: int) -> None:
         """Count events that no subscription matched."""
         lib.bb_unrouted(self.handle, n)
@@ -172,8 +231,8 @@ class Ring:
         """Return all figures of one moment."""
         stats: Any = ffi.new("bb_stats *")
         kinds: Any = ffi.new("bb_counts[]", n_kinds)
-        busy: Any = ffi.new("uint64_t[]", n_workers)
-        lib.bb_snapshot(self.handle, stats, kinds, n_kinds, busy, n_workers)
+        workers: Any = ffi.new("bb_worker_time[]", n_workers)
+        lib.bb_snapshot(self.handle, stats, kinds, n_kinds, workers, n_workers)
         known = min(n_kinds, stats.kinds)
         return Snapshot(
             total=_counts(stats.total),
@@ -185,8 +244,28 @@ class Ring:
             queue_wait=_quantiles(stats.queue_wait),
             processing=_quantiles(stats.processing),
             history=list(stats.history)[: stats.history_length],
-            busy=list(busy)[: stats.workers],
+            workers=[(w.busy, w.age) for w in workers[0 : min(n_workers, stats.workers)]],
             age=stats.age,
+        )
+
+    def load(self) -> Load:
+        """Return how deliveries arrived, and what each meter measured."""
+        arrivals: Any = ffi.new("bb_arrivals *")
+        meters: Any = ffi.new("bb_meter[]", MAX_METERS)
+        lib.bb_load(self.handle, arrivals, meters, MAX_METERS)
+        a = arrivals
+        return Load(
+            a.deliveries,
+            a.first,
+            a.last,
+            a.process_cpu,
+            a.cpu_read,
+            [Windows(w.windows, w.counted, w.counted_squared) for w in a.windows],
+            {
+                number: Meter(m.deliveries, m.wall, m.cpu, m.wall_squared, m.cpu_squared)
+                for number, m in enumerate(meters)
+                if m.deliveries
+            },
         )
 
 

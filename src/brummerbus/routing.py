@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from brummerbus.arguments import shown
 from brummerbus.config import EventBusConfig
 from brummerbus.events import Event, Priority
-from brummerbus.ring import MAX_KINDS, Ring
+from brummerbus.ring import MAX_KINDS, MAX_METERS, Ring
 
 Handler = Callable[[Any], object]
 RouteKey = tuple[type, str | None, int | None]
@@ -29,6 +29,14 @@ MAX_ROUTES = 4096
 for each rather than memory without end."""
 
 _WILD = frozenset("*?[")
+
+MAX_METERED_ROUTES = 4096
+"""Ways of levels and subscriptions that are metered; where subscriptions come and go without end,
+later ones are not."""
+
+OWN_METERS = 512
+"""Subscriptions that have a meter of their own. Later ones share one with those of the same event
+type and name, so that handlers subscribed time and again are still told from others."""
 
 OTHER = "(other)"
 """Where event types are counted that came after the first `MAX_KINDS` - 1."""
@@ -42,16 +50,18 @@ class Subscription:
     Attributes:
         event_type: The string, glob or class that was subscribed to.
         handler: What is called with each event.
+        meter: Where its times are recorded; 0: with those of all that came too late.
         matches: Tells from an object's class, and an event's type, whether it is received.
     """
 
-    __slots__ = ("__weakref__", "_cancel", "event_type", "handler", "matches")
+    __slots__ = ("__weakref__", "_cancel", "event_type", "handler", "matches", "meter")
 
     def __init__(
         self, event_type: str | type, handler: Handler, cancel: Callable[[], None]
     ) -> None:
         self.event_type = event_type
         self.handler = handler
+        self.meter = 0
         self._cancel = cancel
         self.matches = _matcher(event_type)
 
@@ -75,9 +85,14 @@ class Subscription:
         self.cancel()
 
     def __repr__(self) -> str:
-        name = getattr(self.handler, "__qualname__", None) or repr(self.handler)
+        return f"<Subscription {self.label}>"
+
+    @property
+    def label(self) -> str:
+        """Event type and handler, for people."""
+        name = getattr(self.handler, "__qualname__", None) or shown(self.handler)
         kind = self.event_type
-        return f"<Subscription {kind if isinstance(kind, str) else kind.__qualname__} -> {name}>"
+        return f"{kind if isinstance(kind, str) else kind.__qualname__} -> {name}"
 
 
 class Echo:
@@ -112,6 +127,10 @@ class Subscriptions:
     def __init__(self) -> None:
         self._table: dict[int, Subscription] = {}
         self._next_key = itertools.count().__next__
+        self._next_meter = itertools.count(1).__next__
+        self._meter_of: dict[str, int] = {}  # by label, the last
+        self.labels: dict[int, str] = {0: OTHER}
+        """Subscriptions by meter, also those that were cancelled."""
         self.single: dict[str, tuple[Callable[[], int], Subscription]] = {}
         """The shortest way: of plain events by type, where exactly one subscription matches."""
         self.routes: dict[RouteKey, Route] = {}
@@ -128,6 +147,7 @@ class Subscriptions:
             self.forget_routes()
 
         subscription = Subscription(event_type, handler, cancel)
+        subscription.meter = self._meter(subscription.label)
         try:
             self._table[key] = subscription
             self.forget_routes()
@@ -135,6 +155,17 @@ class Subscriptions:
             cancel()
             raise
         return subscription
+
+    def _meter(self, label: str) -> int:
+        """Return the number of a meter, which is the label's own as long as there are enough."""
+        number = self._meter_of.get(label) if len(self.labels) > OWN_METERS else None
+        if number is None:
+            number = self._next_meter()
+            if number >= MAX_METERS:
+                return 0
+            self.labels[number] = label
+            self._meter_of[label] = number
+        return number
 
     def forget_routes(self) -> None:
         """Begin with empty caches; who is at it fills the old ones, which nobody asks again."""
@@ -156,7 +187,7 @@ class Router:
         self._subscriptions = subscriptions
         self.kinds: dict[str, int] = {OTHER: 0}
         self._next_kind = itertools.count(1).__next__
-        self._draws: dict[tuple[int, int, int], Callable[[], int]] = {}
+        self._draws: dict[tuple[int, int, tuple[int, ...]], Callable[[], int]] = {}
 
     def route(self, event: Any, priority: int | None) -> Route:
         """Return the route of an event of any kind, at an explicit priority or its own."""
@@ -180,7 +211,7 @@ class Router:
         subscriptions = self._subscriptions.matching(cls, name)
         level = self._level(cls, name, priority)
         kind = self._kind(name if name is not None else cls.__qualname__)
-        return Route(self._draw(kind, level, max(1, len(subscriptions))), subscriptions)
+        return Route(self._draw(kind, level, subscriptions), subscriptions)
 
     def _level(self, cls: type, name: str | None, priority: int | None) -> int:
         if priority is not None:
@@ -205,12 +236,19 @@ class Router:
             kind = self.kinds.setdefault(name, number) if number < MAX_KINDS else 0
         return kind
 
-    def _draw(self, kind: int, level: int, count: int) -> Callable[[], int]:
-        draw = self._draws.get((kind, level, count))
+    def _draw(
+        self, kind: int, level: int, subscriptions: tuple[Subscription, ...]
+    ) -> Callable[[], int]:
+        meters = tuple(s.meter for s in subscriptions) or (0,)
+        if len(self._draws) >= MAX_METERED_ROUTES:
+            meters = (0,) * len(meters)
+        key = (kind, level, meters)
+        draw = self._draws.get(key)
         if draw is None:
-            base = self._ring.route(kind, level, count)
-            new = itertools.count(base, count).__next__
-            draw = self._draws.setdefault((kind, level, count), new)
+            base = self._ring.route(kind, level, len(meters))
+            self._ring.meter_route(base, meters)
+            # setdefault decides which of two threads made the route; the other is not used.
+            draw = self._draws.setdefault(key, itertools.count(base, len(meters)).__next__)
         return draw
 
 

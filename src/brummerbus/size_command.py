@@ -1,10 +1,14 @@
-"""`python -m brummerbus size`: what this machine gets, and how each number came about."""
+"""`python -m brummerbus size`: what this machine gets, and how each number came about.
+
+With `--cpu`, `--wait` and `--rate`: how many workers that load needs (size_advice.py).
+"""
 
 import argparse
 import json
+from functools import partial
 from typing import Any
 
-from brummerbus import machine, sizing
+from brummerbus import machine, size_advice, sizing
 
 NAME = "size"
 HELP = "show how many workers and how long a queue this machine gets, and why"
@@ -13,12 +17,16 @@ HELP = "show how many workers and how long a queue this machine gets, and why"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.add_argument("--json", action="store_true", help="write one JSON object for programs")
+    size_advice.add_arguments(parser)
+    parser.set_defaults(load_from=partial(size_advice.load_from, parser=parser))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the figures on standard output and return the exit code, 0."""
-    figures = collect()
-    print(json.dumps(figures, indent=2) if args.json else describe(figures))
+    """Print the figures, or the advice, on standard output and return the exit code, 0."""
+    load = args.load_from(args)
+    figures = collect() if load is None else size_advice.collect(load, args.target)
+    lines = describe if load is None else size_advice.describe
+    print(json.dumps(figures, indent=2) if args.json else lines(figures))
     return 0
 
 

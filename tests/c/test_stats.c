@@ -158,19 +158,19 @@ static void test_a_snapshot_fills_only_what_it_was_given(void) {
     fixture f = fixture_new(4);
     bb_route(f.ring, 9, 1, 1);
     bb_counts kinds[3] = {{0}, {0}, {.published = 77}};
-    uint64_t busy[3] = {7, 7, 7};
+    bb_worker_time workers[3] = {{7, 7}, {7, 7}, {7, 7}};
     bb_stats s;
-    CHECK_INT(0, bb_snapshot(f.ring, &s, kinds, 2, busy, 2));
+    CHECK_INT(0, bb_snapshot(f.ring, &s, kinds, 2, workers, 2));
     CHECK_INT(77, kinds[2].published);
-    CHECK_INT(0, busy[0]);
-    CHECK_INT(7, busy[1]); /* there is one worker only */
+    CHECK_INT(0, workers[0].busy);
+    CHECK_INT(7, workers[1].busy); /* there is one worker only */
     fixture_free(&f);
 }
 
 static void test_workers_are_busy_for_their_outermost_delivery(void) {
     staged_clock_set(NOW);
     fixture f = fixture_timed(1, 0);
-    uint64_t busy[1];
+    bb_worker_time worker[1];
     bb_stats s;
     int64_t out[1];
     fill(f.low, 1);
@@ -179,14 +179,14 @@ static void test_workers_are_busy_for_their_outermost_delivery(void) {
     staged_clock_advance(100);
     CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 2, out));
     staged_clock_advance(10);
-    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, busy, 1));
-    CHECK_INT(110, busy[0]); /* still open */
+    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, worker, 1));
+    CHECK_INT(110, worker[0].busy); /* still open */
     bb_done(f.worker);
     staged_clock_advance(1);
     bb_done(f.worker);
     staged_clock_advance(5000); /* idle */
-    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, busy, 1));
-    CHECK_INT(111, busy[0]);
+    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, worker, 1));
+    CHECK_INT(111, worker[0].busy);
     CHECK_INT(111, s.processing.max); /* each delivery has its own time, nested or not */
     fixture_free(&f);
     staged_clock_set(0);
@@ -244,11 +244,11 @@ static void test_history_keeps_the_latest_samples(void) {
 static void test_without_monitoring_no_time_is_kept(void) {
     staged_clock_set(NOW);
     fixture f = fixture_new(4);
-    uint64_t busy[1];
+    bb_worker_time worker[1];
     handle_one(&f, f.low, 1000, 1000);
     bb_stats s;
-    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, busy, 1));
-    CHECK_INT(0, busy[0]);
+    CHECK_INT(0, bb_snapshot(f.ring, &s, NULL, 0, worker, 1));
+    CHECK_INT(0, worker[0].busy);
     CHECK_INT(0, s.queue_wait.max);
     CHECK_INT(0, s.processing.max);
     CHECK_INT(0, s.history_length);

@@ -136,10 +136,12 @@ class Round:
             assert self._bus.flush(0), "a stopped bus is not at rest"
 
     def _leave_nothing(self) -> None:
-        pool = self._bus._pool
-        assert pool.table == {}, "the bus keeps deliveries that are finished"
+        deliveries = self._bus._pool.deliveries
+        assert deliveries.table == {}, "the bus keeps deliveries that are finished"
         assert self._bus._reporting == {}, "a hook seems to run still"
-        assert (pool._worker_of, pool._nesting) == ({}, {}), "a worker seems to run still"
+        assert (deliveries._worker_of, deliveries._nesting) == ({}, {}), (
+            "a worker seems to run still"
+        )
         gone = weakref.ref(self._bus)
         del self._bus
         gc.collect()

@@ -3,7 +3,7 @@
 import sys
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 
 import psutil
@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self) -> None:
         self.ring = Ring(CAPACITY, 2, monitoring=True, starvation_after=1.0)
-        self.worker = self.ring.add_worker()
+        self.worker = lib.bb_worker_add(self.ring.handle)
         self.low, self.high = (count(self.ring.route(level, level, 1)).__next__ for level in (1, 2))
         self.pair = count(self.ring.route(3, 1, 2), 2).__next__
         self.wide = count(self.ring.route(4, 1, CAPACITY + 1), CAPACITY + 1).__next__
@@ -195,8 +195,34 @@ def help_until_the_bound(s: Scene) -> None:
     assert s.ring.help(s.worker, s.low(), s.out) == c.ACCEPTED
     assert s.ring.help(s.worker, NOBODY, s.out) == c.GONE
     s.empty()
-    for nobody in (c.take, c.done, c.failed):
+    for nobody in (c.take, c.done, c.failed, c.opened, c.worker_gone):
         nobody(NOBODY)
+
+
+@case("resize", "worker_gone", "take")
+def workers_come_and_go(s: Scene) -> None:
+    added = s.ring.resize(5)
+    assert added is not None
+    assert len(added) == 4
+    c.worker_gone(added[0])
+    assert s.ring.resize(2) == []
+    assert [c.take(worker) for worker in added[1:3]] == [0, 0]
+    c.worker_gone(added[3])
+    assert s.ring.resize(1) == []
+
+
+@case("opened", "open_for")
+def open_deliveries(s: Scene) -> None:
+    assert s.ring.opened(s.worker) == (0, 0)
+    assert c.push(s.low()) == c.ACCEPTED
+    assert c.take(s.worker) == s.ring.opened(s.worker)[0]
+    assert s.ring.opened(NOBODY) == (0, 0)
+    s.empty()
+
+
+@case("load")
+def look_at_the_load(s: Scene) -> None:
+    assert s.ring.load().deliveries >= 0
 
 
 # ---- one ring for each call ------------------------------------------------------------------
@@ -234,6 +260,25 @@ def close_with_everyone_waiting(_: Scene) -> None:
     assert c.take(s.worker) == 0
 
 
+@case("meter_route")
+def meter_a_route(_: Scene) -> None:
+    s = Scene()
+    base = s.ring.route(5, 1, 3)
+    s.ring.meter_route(base, (1, 2, c.MAX_METERS - 1))
+    with pytest.raises(MemoryError):
+        s.ring.meter_route(base, (1, 2, 3))
+    s.ring.meter_route(NOBODY, (1,))
+
+
+@case("wait_shut", "resize")
+def wait_until_shut(_: Scene) -> None:
+    s = Scene()
+    assert not s.ring.wait_shut(0)
+    s.shut()
+    assert s.ring.wait_shut(0)
+    assert s.ring.resize(3) is None
+
+
 @case("discard")
 def discard(_: Scene) -> None:
     s = Scene()
@@ -258,15 +303,12 @@ def test_an_entry_point_keeps_no_memory(name: str) -> None:
 
 
 def test_one_worker_too_many_keeps_no_memory() -> None:
-    """Of one ring, over its whole life."""
+    """Of one ring at a time."""
     ring = Ring(1, 1, monitoring=False, starvation_after=None)
-    with suppress(MemoryError):
-        for _ in range(5000):
-            ring.add_worker()
 
     def add() -> None:
         with pytest.raises(MemoryError):
-            ring.add_worker()
+            ring.resize(5000)
 
     assert_keeps_nothing(add)
 

@@ -1,0 +1,156 @@
+"""When an elastic pool grows and when it shrinks: decisions, without threads or clocks.
+
+The study's rule: grow by one when the queue is over 50 % full, shrink by one when it is under
+10 % and workers are idle. Around it, what keeps that from doing harm:
+
+- More workers help only where there is something left to compute with. Under a GIL computing is
+  one server for the whole process: once that is busy, workers only queue for it instead.
+- Growing is quick, because publishers feel a full queue at once; shrinking is slow, because an
+  idle worker costs next to nothing. What has to be taken back soon is shrunk later the next time.
+"""
+
+from typing import NamedTuple
+
+from brummerbus.arguments import check_int
+
+GROW_ABOVE = 0.5
+"""Share of the queue that is full. The study's."""
+
+SHRINK_BELOW = 0.1
+"""Share of the queue that is full. The study's."""
+
+GROW_PAUSE = 0.2
+"""Seconds between two steps up: about what a new worker needs to show in the queue."""
+
+SHRINK_PAUSE = 2.0
+"""Seconds of idle workers before a step down, and between two."""
+
+LONGEST_PAUSE = 60.0
+"""Seconds to which the pause before a step down may be lengthened."""
+
+HANDLERS = 20
+"""Workers must be idle for at least so many handling times: of slow handlers, a moment without
+work says nothing."""
+
+SATURATED = 0.9
+"""Share of what this process can compute with from which on more workers do not help."""
+
+SPARE = 0.2
+"""Cores that the machine must have left for a worker to be worth adding."""
+
+WAITING = 0.5
+"""Share of their time for which handlers must wait to be worth a worker on a busy machine."""
+
+IDLE_INTERVAL = 1.0
+BUSY_INTERVAL = 0.1
+
+
+class Reading(NamedTuple):
+    """What was seen at one moment.
+
+    Attributes:
+        time: In seconds, of a clock that never steps back.
+        queued: Deliveries in the queue.
+        capacity: Of the queue.
+        running: Deliveries being handled.
+        workers: How many there are.
+        processing_time: Moving average, in seconds.
+        cpu_free: Cores of the machine that nobody used since the last look.
+        cpu_used: Cores that this process used since the last look.
+        compute_servers: Cores that this process can use at most: 1 under a GIL.
+        wait_share: Share of the handling time that was not CPU time, 0 to 1.
+    """
+
+    time: float
+    queued: int
+    capacity: int
+    running: int
+    workers: int
+    processing_time: float
+    cpu_free: float
+    cpu_used: float
+    compute_servers: int
+    wait_share: float
+
+
+class SizingStep(NamedTuple):
+    """One change of the number of workers.
+
+    Attributes:
+        time: `time.monotonic()`, in seconds.
+        wall_time: Seconds since the epoch.
+        before: Workers before.
+        after: Workers from now on.
+        reason: Why, for people.
+    """
+
+    time: float
+    wall_time: float
+    before: int
+    after: int
+    reason: str
+
+
+class Sizer:
+    """Decides, look by look; not thread-safe, one thread looks.
+
+    A number of workers outside `fewest` and `most`, set by hand, is left alone until a step
+    towards them is due.
+    """
+
+    def __init__(self, fewest: int, most: int) -> None:
+        check_int("fewest", fewest, 1)
+        check_int("most", most, fewest)
+        self._fewest = fewest
+        self._most = most
+        self._last_step = float("-inf")
+        self._last_shrink = float("-inf")
+        self._idle_since: float | None = None
+        self._shrink_pause = SHRINK_PAUSE
+
+    def decide(self, reading: Reading) -> tuple[int, str] | None:
+        """Return the number of workers from now on and the reason; None: as many as there are."""
+        full = reading.queued / reading.capacity
+        idle = full < SHRINK_BELOW and reading.running < reading.workers
+        if not idle:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = reading.time
+        if full > GROW_ABOVE:
+            return self._grow(reading, full)
+        if idle:
+            return self._shrink(reading, full)
+        return None
+
+    def interval(self, reading: Reading) -> float:
+        """Return the seconds until the next look: one second while nothing happens."""
+        return BUSY_INTERVAL if reading.queued or reading.running else IDLE_INTERVAL
+
+    def _grow(self, reading: Reading, full: float) -> tuple[int, str] | None:
+        if reading.workers >= self._most or reading.time - self._last_step < GROW_PAUSE:
+            return None
+        if reading.cpu_used >= SATURATED * reading.compute_servers:
+            return None
+        waiting = reading.wait_share >= WAITING
+        if reading.cpu_free < SPARE and not waiting:
+            return None
+        if reading.time - self._last_shrink < 2 * self._shrink_pause:
+            self._shrink_pause = min(2 * self._shrink_pause, LONGEST_PAUSE)  # that was too soon
+        self._last_step = reading.time
+        why = (
+            f"handlers wait for {reading.wait_share:.0%} of their time"
+            if waiting
+            else f"{reading.cpu_free:.1f} cores are free"
+        )
+        return reading.workers + 1, f"the queue is {full:.0%} full, and {why}"
+
+    def _shrink(self, reading: Reading, full: float) -> tuple[int, str] | None:
+        assert self._idle_since is not None
+        pause = max(self._shrink_pause, HANDLERS * reading.processing_time)
+        idle_for = reading.time - max(self._idle_since, self._last_step)
+        if reading.workers <= self._fewest or idle_for < pause:
+            return None
+        self._last_step = self._last_shrink = reading.time
+        idle = f"{reading.workers - reading.running} of {reading.workers} workers are idle"
+        why = f"the queue is {full:.0%} full, {idle}, some for {idle_for:.1f} s"
+        return reading.workers - 1, why

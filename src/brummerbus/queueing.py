@@ -1,0 +1,299 @@
+"""How long deliveries wait in the queue, by the number of workers: the adviser's arithmetic.
+
+A delivery arrives, waits for a worker, and is then handled: it is blocked for a while and
+computes for a while. Workers are many, but computing is not: under a GIL it is one server that
+all workers share, without one it is the cores. So the model has two levels.
+
+1. Inside: `k` busy workers are the machine repairman's closed network. Each is blocked for
+   `wait` seconds, then queues for one of the compute servers. Mean value analysis gives the
+   deliveries a second that they complete together, X(k): Reiser, Lavenberg: Mean-Value Analysis
+   of Closed Multichain Queuing Networks, JACM 27 (1980).
+2. Outside: all workers together are one server that completes X(n) a second while `n` deliveries
+   are there, and X(workers) while there are more: a flow-equivalent server. Chandy, Herzog, Woo:
+   Parametric Analysis of Queuing Networks, IBM J. R&D 19 (1975). With nothing to compute, and
+   exponential times, this is M/M/c, and the result is exactly Erlang C.
+
+Other distributions come in by two moments, after Allen and Cunneen: who waits at all waits
+(Ca2 + Cs2) / 2 times as long, exponentially distributed (Allen: Probability, Statistics, and
+Queueing Theory, 2nd ed. 1990). tests/test_queueing.py compares all of it with a simulation.
+
+Not in the model: what else handlers share (a lock, a disk, a connection), priorities (one level
+overtakes another, all together wait as long), and drops: the queue has no end.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import count, islice
+from typing import Literal
+
+from brummerbus.arguments import check_int, shown
+
+__all__ = [
+    "Load",
+    "Prediction",
+    "binding",
+    "blocked_time",
+    "computing_p99",
+    "fewest_workers",
+    "predict",
+    "textbook_workers",
+]
+
+SATURATED = 0.95
+"""Share of what the compute servers can complete from which on they, not the workers, bind."""
+
+MOST_WORKERS = 1024
+"""As many as a pool may have."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the workers have to do, in seconds and deliveries a second."""
+
+    rate: float
+    """Deliveries a second, above 0."""
+    compute: float
+    """Mean CPU seconds of a delivery; divided by 1 - u if others take a share u of the servers."""
+    wait: float
+    """Mean seconds that a delivery is blocked: I/O or sleep, not waiting for GIL, CPU or queue."""
+    service_variability: float = 1.0
+    """Squared coefficient of variation of the handling time; 0: all the same, 1: exponential."""
+    arrival_variability: float = 1.0
+    """Index of dispersion of the arrivals' counts; 0: like clockwork, 1: Poisson, above: bursts.
+
+    Variance of the deliveries in intervals of one length, divided by their mean; intervals long
+    beside a burst. Batches at random have E[size^2] / E[size], an event with 5 handlers so 5.
+    """
+    compute_servers: int = 1
+    """Deliveries that can compute at the same time: 1 under a GIL, else the cores."""
+    compute_variability: float = 1.0
+    """Squared coefficient of variation of the CPU seconds."""
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        check_int("compute_servers", self.compute_servers, 1)
+        for field in fields(self):
+            if field.name != "compute_servers":
+                _check(field.name, getattr(self, field.name), above=field.name == "rate")
+        if self.compute + self.wait < 1e-18:
+            raise ValueError("compute and wait must not both be 0")
+
+    @property
+    def compute_limit(self) -> float:
+        """Deliveries a second that no number of workers exceeds; infinite if nothing computes."""
+        return self.compute_servers / self.compute if self.compute else math.inf
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What workers make of a load; times in seconds, infinite if it is too much for them."""
+
+    workers: int
+    """The number asked about."""
+    utilization: float
+    """Share of the workers that are busy on average, waiting for a compute server included."""
+    compute_utilization: float
+    """Share of the compute servers that is busy on average."""
+    mean_wait: float
+    """Mean wait in the queue, over all deliveries, those that do not wait included."""
+    p50_wait: float
+    """The wait in the queue that half of the deliveries do not exceed."""
+    p99_wait: float
+    """The wait in the queue that 99 of 100 deliveries do not exceed."""
+    sustainable_rate: float
+    """Deliveries a second that these workers complete when they never run dry."""
+
+
+def predict(load: Load, workers: int) -> Prediction:
+    """Return what a number of workers, an int of at least 1, makes of a load."""
+    check_int("workers", workers, 1)
+    return next(islice(_predictions(load), workers - 1, None))
+
+
+def fewest_workers(load: Load, target_wait: float, most: int = MOST_WORKERS) -> int | None:
+    """Return the fewest workers with which p99 of the wait in the queue is at most a target.
+
+    None if none up to `most` does, and if `computing_p99` exceeds the target: more workers would
+    then only move the wait into the handlers, where it is for the GIL or a core.
+    """
+    _check("target_wait", target_wait)
+    check_int("most", most, 1)
+    if computing_p99(load) > target_wait:
+        return None
+    reached = (p for p in islice(_predictions(load), most) if p.p99_wait <= target_wait)
+    return next((prediction.workers for prediction in reached), None)
+
+
+def computing_p99(load: Load) -> float:
+    """Return p99 of the wait for a compute server if a worker is always free, in seconds.
+
+    What no number of workers takes away: the same model with all that is blocked left out.
+    """
+    if not load.compute:
+        return 0.0
+    alone = replace(load, wait=0.0, service_variability=load.compute_variability)
+    return predict(alone, load.compute_servers).p99_wait
+
+
+def binding(load: Load, workers: int) -> Literal["compute", "workers"]:
+    """Return what limits the rate: `"compute"`, and more workers do not help, or `"workers"`.
+
+    Computing binds if the load is too much for its servers, or if these workers already sustain
+    95 % of the rate that any number could.
+    """
+    sustained = predict(load, workers).sustainable_rate
+    most = load.compute_limit
+    return "compute" if load.rate >= most or sustained >= SATURATED * most else "workers"
+
+
+def textbook_workers(cores: float, utilization: float, wait: float, compute: float) -> float:
+    """Return `cores * utilization * (1 + wait / compute)`, infinite if nothing computes.
+
+    Goetz et al.: Java Concurrency in Practice (2006), section 8.2. That many keep the cores busy
+    to that share while there is work; neither rate nor wait comes in. Under a GIL, `cores` is 1.
+    """
+    _check("cores", cores, above=True)
+    _check("utilization", utilization, above=True)
+    _check("wait", wait)
+    _check("compute", compute)
+    return cores * utilization * (1 + wait / compute) if compute else math.inf
+
+
+def blocked_time(
+    wall: float,
+    compute: float,
+    running: float,
+    compute_servers: int = 1,
+    utilization_of_others: float = 0.0,
+    *,
+    workers: int | None = None,
+    arrival_variability: float = 1.0,
+    compute_variability: float = 1.0,
+) -> float:
+    """Return how long handlers are truly blocked, of their mean wall time, in seconds.
+
+    The rest is CPU time and waiting for a compute server. Returned is what makes `predict` find
+    as many `running` as were on average (rate x wall), from 0 to `wall - compute`; where the
+    compute servers are always busy, any would do. `utilization_of_others` is the share of them
+    that other threads took, `workers` the size of the pool, None if it hardly ever ran full.
+    """
+    _check("wall", wall)
+    _check("compute", compute)
+    _check("running", running, most=MOST_WORKERS)
+    _check("utilization_of_others", utilization_of_others, most=1)
+    low, high = 0.0, max(wall - compute, 0.0)
+    if not (running and compute) or high < 1e-9:
+        return high
+    workers = max(math.ceil(running), workers or 64 + 4 * math.ceil(running))
+    load = Load(
+        rate=running / wall,
+        compute=min(compute / max(1 - utilization_of_others, 1e-9), wall),
+        wait=high,
+        arrival_variability=arrival_variability,
+        compute_servers=compute_servers,
+        compute_variability=compute_variability,
+    )
+    while high - low > 1e-6 * wall:
+        wait = (low + high) / 2
+        busy = predict(replace(load, wait=wait), workers).utilization * workers
+        low, high = (wait, high) if busy < running * (1 - 1e-9) else (low, wait)
+    return high
+
+
+def _predictions(load: Load) -> Iterator[Prediction]:
+    """Yield the prediction for 1 worker, for 2, and so on without an end.
+
+    `level` is the weight of the state with as many deliveries as workers, by the balance of the
+    flows up to and down from it, `arriving / batch` the flow up from all states below. Bursts are
+    batches of geometric size, with the mean that has the measured dispersion: each state below
+    counts less by `1 - 1 / batch`. Then the deliveries beyond the workers are geometric too.
+    """
+    batch = max(1.0, (load.arrival_variability + 1) / 2)
+    arriving = total = spread = 1.0
+    busy = before = 0.0
+    for workers, (completed, contended) in enumerate(_throughput(load), start=1):
+        traffic = min(load.rate / completed, 1e9)  # the weights stay within a float
+        level = traffic ** (1 / spread) * arriving / batch
+        arriving = (1 - 1 / batch) * arriving + level
+        # Where computing is contended, the number of deliveries falls off as that of M/G/1 does,
+        # by diffusion (Kobayashi, JACM 21, 1974), not as traffic^n. `lift` keeps the weights
+        # consistent: one worker, or one that computes, is idle for a share of 1 - traffic.
+        spread = 1 + contended**2 * (load.compute_variability - 1) / 2
+        decay = traffic ** (1 / spread)
+        lift = 1 / spread if abs(traffic - 1) < 1e-6 else (1 - decay) / (1 - traffic)
+        total += lift * level
+        busy += workers * lift * level
+        if total > 1e100:
+            arriving, total, busy = arriving / total, 1.0, busy / total
+        computing, before = contended * before, contended  # one worker contends with nobody
+        used = min(load.rate, completed) / load.compute_limit
+        if decay >= 1:
+            yield Prediction(workers, 1.0, used, math.inf, math.inf, math.inf, completed)
+            continue
+        waiting = lift * arriving / (1 - decay)
+        beyond = decay * waiting
+        waits = min(1.0, waiting / (total + beyond))
+        wait = _wait(load, waits, completed, computing)
+        utilization = min(1.0, (busy / workers + beyond) / (total + beyond))
+        yield Prediction(workers, utilization, used, *wait, completed)
+
+
+def _wait(
+    load: Load, waits: float, completed: float, computing: float
+) -> tuple[float, float, float]:
+    """Return mean, p50 and p99 of the wait, if a share `waits` of the deliveries waits.
+
+    What leaves the workers is as variable as the handling time if they bind, as the CPU time if
+    computing does; in between the share `computing` counts, a utilisation squared: Whitt: The
+    Queueing Network Analyzer, BSTJ 62 (1983). The correction for regular arrivals is from there,
+    too, after Kraemer and Langenbach-Belz (1976).
+    """
+    service = load.service_variability
+    service += computing * (load.compute_variability - service)
+    both = load.arrival_variability + service
+    if load.arrival_variability < 1 and both:
+        idle = completed / load.rate - 1
+        waits *= math.exp(-2 / 3 * idle * (1 - load.arrival_variability) ** 2 / both)
+    scale = both / 2 / (completed - load.rate)
+    p50, p99 = (scale * math.log(max(1.0, waits / share)) for share in (0.5, 0.01))
+    return waits * scale, p50, p99
+
+
+def _throughput(load: Load) -> Iterator[tuple[float, float]]:
+    """Yield for 1 busy worker, 2, and so on: completions a second, share of contended time.
+
+    Mean value analysis of a station with several servers, exact for exponential CPU times. More
+    regular ones have a shorter residue when the next arrives (Reiser, IEEE Trans. Comm. 27, 1979).
+    Less regular ones do not have a longer one here: during it, hardly a worker is left to arrive.
+    """
+    servers = load.compute_servers
+    # few[j]: the probability of j deliveries at the station. That of 0 is by its product form:
+    # as 1 minus the others it would lose all digits when the station is busy.
+    few = [1.0] + [0.0] * (servers - 1)
+    there = contended = completed = 0.0
+    for workers in count(1):
+        free = sum((servers - 1 - j) * share for j, share in enumerate(few))
+        residue = contended * (min(1.0, load.compute_variability) - 1) / 2
+        station = load.compute / servers * (1 + there + free + residue)
+        cycle = max(load.wait + max(station, load.compute), workers / load.compute_limit)
+        if completed:
+            cycle = min(cycle, workers / completed)  # one more worker never completes less
+        completed = workers / cycle
+        there = completed * (cycle - load.wait)
+        # All servers are busy: Sakasegawa, Ann. Inst. Statist. Math. 29 (1977); exact for one.
+        busy = min(1.0, completed / load.compute_limit)
+        contended = busy ** (math.sqrt(2 * (servers + 1)) - 1)
+        for j in range(servers - 1, 0, -1):
+            few[j] = completed * load.compute / j * few[j - 1]
+        few[0] *= completed * load.wait / workers
+        yield completed, contended
+
+
+def _check(name: str, value: object, *, above: bool = False, most: float = 1e12) -> None:
+    """Raise unless the value is a number from 0, or above it, to `most`."""
+    wanted = f"{name} must be a number {'above 0 and at most' if above else 'from 0 to'} {most:g}"
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{wanted}, got {shown(value)}")
+    if not 0 <= value <= most or (above and value == 0):
+        raise ValueError(f"{wanted}, got {shown(value)}")

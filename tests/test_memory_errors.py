@@ -1,0 +1,294 @@
+"""MemoryError at each allocation that a call makes, one at a time.
+
+`_testcapi.set_nomemory(n - 1, n)` lets the n-th allocation of the process fail, in whatever thread
+it is; n goes up until the call comes through untouched. Each test runs in a process of its own,
+which imports this module and calls the function that does the work. This much is Python's:
+
+- Some allocations fail with other exceptions, also without this package: see `PYTHONS_OWN`.
+- `Thread.start` waits for ever for a thread that had no memory to begin. Here threads begin with
+  memory; that one fails to start is tested in `test_thread_start.py`.
+- It crashes where it has no memory for a closure or a generator, from 3.12 on.
+- A window of several failing allocations can end it with a fatal error.
+"""
+
+import _thread
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, assert_balance
+from support import Turnstile, assert_at_rest, run_python, table_of
+
+from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+
+_testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
+
+LIMIT = 2_000
+"""Allocations of one call, far more than any makes."""
+
+PYTHONS_OWN = ("without exception set", "without setting an exception", "can't allocate lock")
+"""How messages end where Python has no memory for a traceback or a frame, or for a lock."""
+
+ROOM = 5
+POLICIES = [policy.value for policy in BackpressurePolicy]
+
+needs_functions = pytest.mark.skipif(
+    sys.version_info >= (3, 12), reason="CPython crashes where it has no memory for a closure"
+)
+KINDS = ["one,three,object", pytest.param("new,many", marks=needs_functions)]
+CALLS = ["cancel", "flush", "stop"] + [
+    pytest.param(call, marks=needs_functions) for call in ("subscribe", "stats", "construction")
+]
+
+
+def in_own_process(call: str, module: str = __name__) -> int:
+    """Make a call of this module in another process; how many allocations failed in it."""
+    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
+    end = run_python(f"import {module} as tests\nsay(tests.{call})", first=path)
+    assert (end.code, end.err) == (0, "")
+    return int(end.lines[-1])
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_publish_without_memory_leaves_the_bus_whole(policy: str, kinds: str) -> None:
+    """It raises MemoryError or it did what it should: no slot is lost, no count is wrong."""
+    assert in_own_process(f"publish_everywhere({policy!r}, {kinds!r})") > 20
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_other_calls_without_memory_leave_the_bus_whole(call: str) -> None:
+    """They can be made again, and then do what they should."""
+    assert in_own_process(f"strike_{call}()") > 2
+
+
+# ---- in the other process ----------------------------------------------------------------------
+
+
+def beyond() -> bool:
+    """Return whether an allocation was still to fail, and let it."""
+    try:
+        for _ in repeat(None, 1000):
+            object()
+    except MemoryError:
+        return True
+    return False
+
+
+def strike(n: int, call: Callable[[], object]) -> str:
+    """Make a call whose n-th allocation fails: "raised", "survived" or "beyond" its end."""
+    _testcapi.set_nomemory(n - 1, n)
+    try:
+        with suppress(QueueFull):
+            call()
+        return "beyond" if beyond() else "survived"
+    except MemoryError:
+        return "raised"
+    except (SystemError, RuntimeError) as error:
+        if not str(error).endswith(PYTHONS_OWN):
+            raise
+        return "raised"
+    finally:
+        _testcapi.remove_mem_hooks()
+
+
+def strike_everywhere(
+    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
+) -> int:
+    """Let each allocation of a call fail; how many did."""
+    failed = untouched = 0
+    for n in count(1):
+        assert n < LIMIT
+        prepare()
+        outcome = strike(n, call)
+        try:
+            check()
+        except (AssertionError, BusError) as error:
+            raise AssertionError(f"allocation {n} failed, {outcome}") from error
+        failed += outcome != "beyond"
+        # Python keeps objects for reuse, so the number of allocations varies a little.
+        untouched = untouched + 1 if outcome == "beyond" else 0
+        if untouched == 3:
+            return failed
+    raise AssertionError
+
+
+def bus_with_handlers(bench: Bench, policy: str = "reject", **settings: Any) -> EventBus:
+    """Make a quiet bus with subscriptions to one, to three and to objects."""
+    logging.getLogger("brummerbus").disabled = True
+    usual = {"queue_size": ROOM, "priorities": {"fill": 1}}
+    bus = bench.bus(policy=BackpressurePolicy(policy), **{**usual, **settings})
+    for event_type in ("fill", "one", "new.*", "three", "three", "three", int):
+        bus.subscribe(event_type, lambda event: None)
+    return bus
+
+
+def publishing(bus: EventBus, kind: str) -> Callable[[], object]:
+    """Return a call that publishes, ready but for what it allocates itself."""
+    timeout = 0.0 if bus.config.policy is BackpressurePolicy.BLOCK else None
+    if kind == "many":
+        events = [Event(kind) for kind in ("one", "nobody", "three", "three")]
+        return lambda: bus.publish_many(events, timeout=0)
+    if kind == "new":
+        number = count().__next__
+        return lambda: bus.publish(Event(f"new.{number()}"), timeout=timeout)
+    event, priority = (7, 2) if kind == "object" else (Event(kind), None)
+    bus.publish(event, priority=priority)  # its route is known
+    return lambda: bus.publish(event, priority=priority, timeout=timeout)
+
+
+def publish_everywhere(policy: str, kinds: str) -> int:
+    """Strike publishes of some kinds, with room, with too little and with none."""
+    failed = 0
+    for kind in kinds.split(","):
+        for filled in (0, 3, ROOM):
+            bench = Bench()
+            bus = bus_with_handlers(bench, policy, on_drop=lambda *_: None)
+            turnstile = Turnstile(bus, bench.gate())
+            publish = publishing(bus, kind)
+
+            def check(bus: EventBus = bus, turnstile: Turnstile = turnstile) -> None:
+                turnstile.assert_whole()
+                assert all(thread.is_alive() for thread in bus._pool._threads)
+
+            failed += strike_everywhere(
+                lambda turnstile=turnstile, filled=filled: turnstile.hold(filled), publish, check
+            )
+            bench.end()
+    return failed
+
+
+def strike_subscribe() -> int:
+    """It is made, or nobody receives anything; made again, it works."""
+    bench, made = Bench(), [None]
+    bus, seen = bus_with_handlers(bench), Recorder()
+
+    def subscribe() -> None:
+        made[0] = bus.subscribe("t[ae]n", seen)
+
+    def check() -> None:
+        for expected in (int(made[0] is not None), 1):
+            assert bus.publish(Event("ten"))
+            assert_at_rest(bus)
+            assert len(seen.events) == expected
+            seen.events.clear()
+            if made[0] is None:
+                subscribe()
+        made[0].cancel()
+        made[0] = None
+
+    failed = strike_everywhere(lambda: None, subscribe, check)
+    bench.end()
+    return failed
+
+
+def strike_cancel() -> int:
+    """It can be made again."""
+    bench, made = Bench(), [None]
+    bus, seen = bus_with_handlers(bench), Recorder()
+
+    def prepare() -> None:
+        made[0] = bus.subscribe("ten", seen)
+        assert bus.publish(Event("ten"))  # its route is known
+        assert bus.flush(HANG)
+        seen.events.clear()
+
+    def check() -> None:
+        made[0].cancel()
+        assert bus.publish(Event("ten"))
+        assert_at_rest(bus)
+        assert seen.events == []
+
+    failed = strike_everywhere(prepare, lambda: made[0].cancel(), check)
+    bench.end()
+    return failed
+
+
+def strike_stats() -> int:
+    """What it returns balances."""
+    bench = Bench()
+    bus = bus_with_handlers(bench)
+    bus.publish(Event("three"))
+    failed = strike_everywhere(
+        lambda: None, lambda: assert_balance(bus.stats()), lambda: assert_at_rest(bus)
+    )
+    bench.end()
+    return failed
+
+
+def strike_flush() -> int:
+    """With something to wait for: the gate opens while the call is made."""
+    bench = Bench()
+    bus, gate = bus_with_handlers(bench), bench.gate()
+    bus.subscribe("gate", gate)
+
+    def prepare() -> None:
+        assert bus.publish(Event("gate"))
+        gate.wait_entered()
+
+    def check() -> None:
+        gate.let_through()
+        assert_at_rest(bus)
+
+    failed = strike_everywhere(prepare, lambda: bus.flush(0.001), check)
+    bench.end()
+    return failed
+
+
+def strike_stop() -> int:
+    """Made again, it ends all threads."""
+    made: list[tuple[Bench, EventBus]] = []
+    sys.unraisablehook = lambda _: None  # the end of a thread needs memory, too
+
+    def prepare() -> None:
+        bench = Bench()
+        made.append((bench, bus_with_handlers(bench)))
+        assert made[-1][1].publish(Event("three"))
+
+    def check() -> None:
+        bench, bus = made.pop()
+        assert bus.stop(timeout=HANG)
+        assert_balance(bus.stats())
+        assert bus.stats().processed == 3
+        assert table_of(bus) == {}
+        assert not any(thread.is_alive() for thread in bus._pool._threads)
+        bench.end()
+
+    return strike_everywhere(prepare, lambda: made[-1][1].stop(timeout=HANG), check)
+
+
+def strike_construction() -> int:
+    """Nothing is left of a bus that was not made: no thread, and nothing to drain at exit."""
+    start = _thread.start_new_thread
+    made: list[EventBus] = []
+    came_through: list[bool] = []
+
+    def start_with_memory(*arguments: Any) -> int:
+        came_through.append(beyond())
+        _testcapi.remove_mem_hooks()
+        return start(*arguments)
+
+    def construct() -> None:
+        made.append(EventBus(workers=2, queue_size=ROOM))
+
+    def check() -> None:
+        for bus in made:
+            assert bus.publish(Event("nobody"))
+            assert bus.stop()
+        made.clear()
+        assert threading.active_count() == 1
+
+    threading._start_new_thread = start_with_memory  # type: ignore[attr-defined]
+    n = 0
+    while not any(came_through):
+        n += 1
+        came_through.clear()
+        strike(n, construct)
+        check()
+    return n - 1

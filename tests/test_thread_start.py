@@ -1,0 +1,143 @@
+"""The system refuses a thread: at construction, and in the child of a fork at its first publish.
+
+The k-th start fails at the place where Python asks the system, so that all of `Thread.start` runs;
+one test comes to a real limit. `test_construction.py` and `test_fork.py` have the plain cases.
+"""
+
+import gc
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, assert_balance, poll
+from support import in_child, run_python
+
+from brummerbus import Event, EventBus
+from brummerbus.lifecycle import live_pools
+from brummerbus.ring import Ring
+
+WORKERS = 4
+START = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
+ERRORS = [RuntimeError("can't start new thread"), MemoryError("no stack")]
+
+
+@contextmanager
+def failing_after(k: int, error: BaseException) -> Iterator[None]:
+    """Let the system start k threads, and raise for each further one."""
+    start: Callable[..., Any] = getattr(threading, START)
+    left = iter(range(k))
+
+    def failing(*arguments: Any, **keywords: Any) -> Any:
+        if next(left, None) is None:
+            raise error
+        return start(*arguments, **keywords)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading, START, failing)
+        yield
+
+
+def rings() -> int:
+    """Return how many rings there are in this process."""
+    gc.collect()
+    return sum(isinstance(thing, Ring) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("k", range(WORKERS))
+def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseException) -> None:
+    """No thread, no ring, nothing to be drained at exit; the error is the system's."""
+    threads, before, pools = set(threading.enumerate()), rings(), set(live_pools)
+    with failing_after(k, error), pytest.raises(type(error)) as raised:
+        EventBus(workers=WORKERS)
+    assert raised.value is error
+    error.__traceback__ = None  # it holds the frames, and they the bus
+    del raised
+    assert set(threading.enumerate()) == threads
+    assert set(live_pools) == pools
+    assert rings() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("how", ["publish", "publish_many", "to_nobody"])
+@pytest.mark.parametrize("k", range(WORKERS))
+def test_publish_in_a_child_whose_kth_thread_fails_can_be_made_again(
+    bench: Bench, k: int, how: str
+) -> None:
+    """The error reaches the publisher, time and again, and its event is not published."""
+    bus, seen = bench.bus(workers=WORKERS), Recorder()
+    bus.subscribe("a", seen)
+    publish: Callable[[str], object] = {
+        "publish": lambda data: bus.publish(Event("a", data)),
+        "publish_many": lambda data: bus.publish_many([Event("a", data)]),
+        "to_nobody": lambda data: bus.publish(Event("nobody", data)),
+    }[how]
+
+    def child() -> None:
+        for _ in range(3):
+            with failing_after(k, ERRORS[0]), pytest.raises(RuntimeError, match="can't start"):
+                publish("refused")
+            poll(lambda: threading.active_count() == 1)
+            assert bus.stats().published == 0
+        publish("accepted")
+        assert threading.active_count() == 1 + WORKERS
+        assert bus.flush(HANG)
+        assert seen.data == ([] if how == "to_nobody" else ["accepted"])
+        assert_balance(bus.stats())
+        assert bus.stop()
+
+    assert in_child(child) == 0
+
+
+def test_exit_after_failed_starts_is_clean_and_later_buses_work() -> None:
+    """A program that goes on with what it can get."""
+    end = run_python(f"""
+        start, left = threading.{START}, []
+        def failing(*arguments, **keywords):
+            if not left:
+                raise RuntimeError("can't start new thread")
+            left.pop()
+            return start(*arguments, **keywords)
+        threading.{START} = failing
+        for k in range(5):
+            left[:] = [None] * k
+            try:
+                bus = bus_of(workers=5)
+            except RuntimeError as error:
+                say(k, error, threading.active_count())
+        left[:] = [None] * 5
+        bus = bus_of(workers=5)
+        bus.subscribe("a", lambda event: say(event.data))
+        bus.publish(Event("a", "handled"))
+    """)
+    assert (end.code, end.err) == (0, "")
+    assert end.lines == [*(f"{k} can't start new thread 1" for k in range(5)), "handled"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it reads /proc")
+def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> None:
+    """Address space for a few stacks, and no more."""
+    end = run_python("""
+        import resource
+        threading.stack_size(64 << 20)
+        pages = int(open("/proc/self/statm").read().split()[0])
+        unlimited = resource.getrlimit(resource.RLIMIT_AS)
+        limit = pages * resource.getpagesize() + (300 << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, unlimited[1]))
+        try:
+            EventBus(workers=100)
+        except (RuntimeError, MemoryError) as error:
+            say(error, threading.active_count(), len(lifecycle.live_pools))
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+        threading.stack_size(0)
+        bus = EventBus(workers=100)
+        bus.subscribe("a", lambda event: say(event.data))
+        bus.publish(Event("a", "handled"))
+    """)
+    assert (end.code, end.err) == (0, "")
+    assert end.lines == ["can't start new thread 1 0", "handled"]

@@ -1,0 +1,100 @@
+"""MemoryError at each allocation of a worker between two handlers; see `test_memory_errors`.
+
+Where memory for a report is missing the report is lost, but no delivery and no worker is.
+"""
+
+import _thread
+import logging
+import threading
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench
+from support import assert_at_rest
+from test_memory_errors import beyond, bus_with_handlers, in_own_process
+
+from brummerbus import Event, EventBus
+
+_testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
+
+
+@pytest.mark.parametrize("what", ["hook", "log", "help"])
+def test_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
+    """Where handlers fail with a hook and without, and where it runs deliveries to make room."""
+    assert in_own_process(f"strike_worker({what!r})", __name__) > 8
+
+
+class Worker:
+    """The one worker of a bus, held until all is queued, whose n-th allocation then fails.
+
+    The main thread waits on a bare lock meanwhile, which allocates nothing.
+    """
+
+    def __init__(self, bus: EventBus, types: tuple[str, ...]) -> None:
+        self._bus = bus
+        self._types = types
+        self._n = 0
+        self._entered = threading.Semaphore(0)
+        self._opened = _thread.allocate_lock()
+        self._ended = _thread.allocate_lock()
+        self._opened.acquire()
+        self._ended.acquire()
+        self.came_through = False
+        bus.subscribe("begin", self._begin)
+        bus.subscribe("end", self._end)
+
+    def _begin(self, event: Any) -> None:
+        self._entered.release()
+        self._opened.acquire()
+        _testcapi.set_nomemory(self._n - 1, self._n)
+
+    def _end(self, event: Any) -> None:
+        self.came_through = beyond()
+        _testcapi.remove_mem_hooks()
+        self._ended.release()
+
+    def strike(self, n: int) -> None:
+        """Let the n-th allocation fail from the handler of "begin" to that of "end"."""
+        self._n = n
+        for event_type in ("begin", *self._types, "end"):
+            assert self._bus.publish(Event(event_type, "queued"))
+        assert self._entered.acquire(timeout=HANG)
+        go_on, wait = self._opened.release, self._ended.acquire
+        go_on()
+        ended = wait(True, HANG / 3)
+        _testcapi.remove_mem_hooks()
+        assert ended, "the worker died, or lost a delivery"
+
+
+def strike_worker(what: str) -> int:
+    """Strike a worker between two handlers, with a failing one or one that publishes."""
+    bench = Bench()
+    seen: deque[Event] = deque()  # the first 30 of them cost no memory
+    hook = (lambda *_: None) if what == "hook" else None
+    bus = bus_with_handlers(bench, "block", queue_size=6, on_error=hook)
+    # The logging module is to be passed through, and nothing to be written.
+    logger = logging.getLogger("brummerbus")
+    logger.disabled, logger.propagate = False, False
+    logger.addHandler(logging.NullHandler())
+
+    def publish(event: Any) -> None:
+        for _ in range(4):  # two more than there is room for
+            with suppress(MemoryError, SystemError):
+                bus.publish(Event("a"))
+
+    bus.subscribe("a", seen.append)
+    bus.subscribe("fail", int)  # a TypeError
+    bus.subscribe("publish", publish)
+    worker = Worker(bus, ("publish", "a", "a", "a") if what == "help" else ("a", "fail", "a", "a"))
+    failed = 0
+    while not worker.came_through:
+        failed += 1
+        worker.strike(failed)
+        assert_at_rest(bus)
+        assert sum(event.data == "queued" for event in seen) == 3, f"allocation {failed} failed"
+        assert all(thread.is_alive() for thread in bus._pool._threads)
+        seen.clear()
+    bench.end()
+    return failed - 1
