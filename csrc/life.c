@@ -137,7 +137,8 @@ void bb_worker_gone(int64_t handle) {
     if (ring == NULL) return;
     void *token = ring_lock(ring);
     worker *worker = worker_of(ring, handle);
-    if (worker != NULL && !worker->left) worker_leaves(ring, worker);
+    if (worker != NULL && !worker->left && !left_as_surplus(ring, worker))
+        worker_leaves(ring, worker);
     ring_unlock(ring, token);
 }
 

@@ -1,4 +1,4 @@
-/* meters.c: what the handler of each subscription costs, and how deliveries arrive; for the adviser.
+/* meters.c: what each subscription's handler costs, and how deliveries arrive; for the adviser.
  *
  * The clock of a thread's CPU time costs a call into the kernel, up to 0.5 us, ten times what a
  * push costs. It is read only for meters whose deliveries take long enough for that not to
@@ -75,10 +75,12 @@ int32_t bb_meter_route(int64_t handle, const int32_t *meters) {
 int32_t bb_load(int64_t handle, bb_arrivals *arrivals, bb_meter *meters, int32_t n_meters) {
     ring *ring = ring_of(handle);
     *arrivals = (bb_arrivals){0};
+    for (int32_t m = 0; m < n_meters; m++) meters[m] = (bb_meter){0};
     if (ring == NULL) return BB_GONE;
     void *token = ring_lock(ring);
     *arrivals = ring->arrivals;
-    if (ring->monitoring) memcpy(meters, ring->meters, (size_t)n_meters * sizeof *meters);
+    if (ring->monitoring && n_meters > 0)
+        memcpy(meters, ring->meters, (size_t)n_meters * sizeof *meters);
     ring_unlock(ring, token);
     return 0;
 }

@@ -8,7 +8,8 @@ static uint64_t record_times(ring *ring, worker *worker, const open_delivery *op
     uint64_t wall = elapsed(open->began, now), cpu_now = 0;
     uint64_t cpu = cpu_since(open->cpu, wall, &cpu_now);
     record_processing(ring, wall);
-    meter(open->meter, elapsed(open->nested, wall), elapsed(open->nested_cpu, cpu));
+    uint64_t own = elapsed(open->nested, wall), own_cpu = elapsed(open->nested_cpu, cpu);
+    meter(open->meter, own, own_cpu < own ? own_cpu : own); /* the clocks differ in their steps */
     if (worker->depth == 0) {
         worker->busy += wall;
     } else {

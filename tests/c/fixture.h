@@ -73,5 +73,8 @@ void end_tests(void);
 void stats_tests(void);
 void life_tests(void);
 void host_tests(void);
+void resize_tests(void);
+void resize_races_tests(void);
+void meters_tests(void);
 
 #endif

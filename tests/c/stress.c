@@ -65,7 +65,7 @@ static void make_actor(actor *a, plan *p, int index, actor *dice) {
     a->operations = ROUND_OPERATIONS / p->publishers;
     a->worker = takes ? bb_worker_add(p->ring) : 0;
     a->open = 0;
-    account_open(&a->account);
+    memset(&a->account, 0, sizeof a->account);
     for (int l = 0; l < p->levels; l++) {
         int32_t count = (int32_t)draw(dice, MAX_COUNT) + 1;
         int64_t base = bb_route(p->ring, index, l + 1, count);
@@ -80,8 +80,12 @@ static void audit(plan *p, actor *actors, int n) {
     int64_t out[100];
     bb_stats stats = {0};
     account sum = {0};
+    ledger_look(&sum, &p->flow);
     for (int32_t taken; (taken = bb_discard(p->ring, out, 100)) > 0;) {
-        for (int32_t i = 0; i < taken; i++) ledger_end(out[i]);
+        for (int32_t i = 0; i < taken; i++) {
+            ledger_remove(&sum, out[i], false, &p->flow);
+            ledger_end(out[i]);
+        }
         sum.dropped += (uint64_t)taken;
     }
     for (int i = 0; i < n; i++) {

@@ -18,7 +18,8 @@ static lane *any_lane(actor *a) {
 static void accept(actor *a, lane *l, int64_t handle) {
     ledger_accept(l, handle, &a->plan->flow);
     a->account.published += (uint64_t)l->count;
-    if (draw(a, 64) == 0 && (uint32_t)bb_withdraw(handle) > 1) fail("withdraw of an accepted event");
+    if (draw(a, 64) == 0 && (uint32_t)bb_withdraw(handle) > 1)
+        fail("withdraw of an accepted event");
 }
 
 /* The caller runs the event's handlers, and sometimes stops half-way. */
@@ -35,10 +36,20 @@ static void run(actor *a, lane *l, int64_t handle) {
     if (known != (stop_at < l->count ? 2 : 1)) fail("withdraw of a running event: %d", known);
 }
 
+/* A delivery gave way to an event of lane `l`, which must have been urgent enough for that. */
+static void evicted(actor *a, const lane *l, int32_t mode, int64_t delivery) {
+    const lane *victim = ledger_remove(&a->account, delivery, false, &a->plan->flow);
+    if (victim->level > l->level - (mode == BB_EVICT_LOWEST))
+        fail("level %d gave way to level %d", victim->level, l->level);
+    ledger_end(delivery);
+    a->account.dropped++;
+}
+
 static int32_t offer(actor *a, lane *l, int64_t handle, int32_t inside) {
     int64_t out[MAX_COUNT + 2];
     int32_t mode = a->plan->mode == MIXED ? (int32_t)draw(a, MIXED) : a->plan->mode;
     out[l->count + 1] = -7;
+    ledger_look(&a->account, &a->plan->flow);
     int32_t result = bb_offer(handle, mode + inside, out);
     if (result > 0) result &= ~BB_FIRST;
     if (out[l->count + 1] != -7) fail("bb_offer wrote more than its share");
@@ -48,19 +59,18 @@ static int32_t offer(actor *a, lane *l, int64_t handle, int32_t inside) {
         a->account.published += (uint64_t)l->count;
         a->account.dropped += (uint64_t)l->count;
     }
-    for (int i = 0; result == BB_EVICTED && out[i] != 0; i++) {
-        ledger_remove(&a->account, out[i], false, &a->plan->flow);
-        ledger_end(out[i]);
-        a->account.dropped++;
-    }
+    for (int i = 0; result == BB_EVICTED && out[i] != 0; i++) evicted(a, l, mode, out[i]);
     return result;
 }
 
-/* There was no room at first: wait, and give up in one of several ways. */
+/* There was no room at first: wait, and give up in one of several ways. A wait without a limit must
+ * end all the same; if nobody wakes the publisher, the round hangs, which main notices. */
 static int32_t insist(actor *a, lane *l, int64_t handle) {
     int32_t result = BB_WAITING;
-    while (result == BB_WAITING && draw(a, 8) != 0)
-        result = bb_wait(handle, draw(a, 50000), draw(a, 2) == 0);
+    while (result == BB_WAITING && draw(a, 8) != 0) {
+        int64_t timeout = draw(a, 4) == 0 ? INT64_MAX : draw(a, 50000);
+        result = bb_wait(handle, timeout, draw(a, 2) == 0);
+    }
     if (result == BB_ACCEPTED) accept(a, l, handle);
     if (result != BB_WAITING && result != BB_FULL) return result;
     if (draw(a, 4) != 0) return offer(a, l, handle, 0);
@@ -122,6 +132,7 @@ static void publish_inside(actor *a) {
     if (result == BB_ACCEPTED) accept(a, l, event);
     while (result == BB_FULL) {
         bool newest = a->open >= BB_BREADTH;
+        ledger_look(&a->account, &p->flow);
         result = bb_help(a->worker, event, out);
         if (result == BB_ACCEPTED) accept(a, l, event);
         if (out[0] == 0) break;
@@ -157,6 +168,7 @@ static int64_t take(actor *a) {
     plan *p = a->plan;
     long long added[BB_LEVELS];
     for (int l = 0; l < p->levels; l++) added[l] = atomic_load(&p->flow.added[l]);
+    ledger_look(&a->account, &p->flow);
     int64_t delivery = bb_take(a->worker);
     a->open = 0;
     if (delivery == 0) return 0;

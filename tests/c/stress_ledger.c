@@ -42,11 +42,6 @@ void ledger_open_lane(int index, int64_t base, int32_t level, int32_t count, boo
     lane_of_route[base >> BB_SERIAL_BITS] = (int16_t)index;
 }
 
-void account_open(account *account) {
-    memset(account, 0, sizeof *account);
-    for (int i = 0; i < MAX_LANES; i++) account->last[i] = -1;
-}
-
 static int lane_index(int64_t handle) {
     int index = handle > 0 ? lane_of_route[handle >> BB_SERIAL_BITS] : -1;
     if (index < 0 || handle - lanes[index].base >= LANE_DELIVERIES)
@@ -72,15 +67,26 @@ void ledger_end(int64_t handle) {
         fail("delivery %" PRId64 " ended twice", handle);
 }
 
+void ledger_look(account *account, const flow *flow) {
+    for (int i = 0; i < MAX_LANES; i++) account->next[i] = atomic_load(&flow->next[i]);
+}
+
+static void raise_to(atomic_llong *highest, long long value) {
+    long long seen = atomic_load(highest);
+    while (seen < value && !atomic_compare_exchange_weak(highest, &seen, value)) continue;
+}
+
 lane *ledger_remove(account *account, int64_t handle, bool newest, flow *flow) {
     int index = lane_index(handle);
     lane *l = &lanes[index];
     atomic_fetch_add(&flow->removed[l->level], 1);
     if (newest || !l->in_order) return l;
-    if (handle - l->base <= account->last[index])
-        fail("delivery %" PRId64 " of lane %d came after %" PRId64, handle - l->base, index,
-             account->last[index]);
-    account->last[index] = handle - l->base;
+    int64_t place = handle - l->base;
+    if (place < account->next[index])
+        fail("delivery %" PRId64 " of lane %d came after %" PRId64, place, index,
+             account->next[index] - 1);
+    account->next[index] = place + 1;
+    raise_to(&flow->next[index], place + 1);
     return l;
 }
 

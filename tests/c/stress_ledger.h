@@ -36,13 +36,15 @@ typedef struct {
     uint64_t processed;
     uint64_t failed;
     uint64_t dropped;
-    int64_t last[MAX_LANES]; /* the delivery of each lane that the thread removed last, or -1 */
+    int64_t next[MAX_LANES]; /* of each lane: the first delivery that it may still remove */
 } account;
 
-/* What was added to and removed from each level, as far as anybody knows who needs no lock. */
+/* What was added to and removed from each level, and how far each lane has been removed, as far
+ * as anybody knows who needs no lock. */
 typedef struct {
     atomic_llong added[BB_LEVELS];
     atomic_llong removed[BB_LEVELS];
+    atomic_llong next[MAX_LANES];
 } flow;
 
 /* Say what is wrong, with the seed and the round, and abort. */
@@ -51,7 +53,6 @@ void ledger_begin(uint64_t seed, int round);
 
 lane *ledger_lane(int index);
 void ledger_open_lane(int index, int64_t base, int32_t level, int32_t count, bool in_order);
-void account_open(account *account);
 
 /* The handle of a new event, 0 if the lane is used up. */
 int64_t ledger_draw(lane *lane);
@@ -59,6 +60,10 @@ void ledger_accept(lane *lane, int64_t handle, flow *flow);
 
 /* A delivery has ended, once and for all. */
 void ledger_end(int64_t handle);
+
+/* Before a call that removes deliveries: whatever anyone has noted as removed by now, and all that
+ * came before it in its lane, can no longer come. */
+void ledger_look(account *account, const flow *flow);
 
 /* A delivery came out of the queue, oldest first unless `newest`: check its place in its lane. */
 lane *ledger_remove(account *account, int64_t handle, bool newest, flow *flow);

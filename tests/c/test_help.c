@@ -107,7 +107,8 @@ static void test_help_goes_oldest_first_then_newest_first_then_stops(void) {
 static void test_newest_first_keeps_the_urgency(void) {
     fixture f = helping(20);
     int64_t out[1];
-    for (int i = 0; i < BB_BREADTH - 1; i++) CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 50 + i, out));
+    for (int i = 0; i < BB_BREADTH - 1; i++)
+        CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 50 + i, out));
     CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.high, out));
     CHECK_INT(f.low + 50 + BB_BREADTH - 2, out[0]);
     CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 60, out));
@@ -118,7 +119,8 @@ static void test_newest_first_keeps_the_urgency(void) {
 static void test_an_event_of_several_deliveries_is_taken_from_the_newest_end_in_order(void) {
     fixture f = helping(16);
     int64_t out[1], three = bb_route(f.ring, 0, 1, 3);
-    for (int i = 0; i < BB_BREADTH - 1; i++) CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 50 + i, out));
+    for (int i = 0; i < BB_BREADTH - 1; i++)
+        CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 50 + i, out));
     int64_t offered[4];
     CHECK_INT(BB_ACCEPTED, bb_offer(three, BB_OVERDRAW, offered));
     for (int i = 0; i < 3; i++) {

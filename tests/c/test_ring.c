@@ -12,6 +12,9 @@ int main(void) {
     end_tests();
     stats_tests();
     host_tests();
+    resize_tests();
+    resize_races_tests();
+    meters_tests();
     life_tests(); /* last: it uses the routes of the process up */
     return check_report();
 }

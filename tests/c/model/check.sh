@@ -1,0 +1,39 @@
+#!/bin/sh
+# check.sh holds|caught FLAG...: try the model in one setting, in all its states, or until it fails.
+# Called by the Makefile, which exports MODEL, BUILD, SPIN and CC.
+set -eu
+expected=$1
+shift
+optimise=-O2
+[ "$expected" = holds ] || optimise=-O0 # it fails sooner than the compiler could optimise
+folder=$BUILD/$expected/$(echo "$*" | tr -c 'A-Za-z0-9\n' _)
+mkdir -p "$folder"
+cd "$folder" # spin writes, and pan reads, where they are started
+
+give_up() {
+    cat ./*.out
+    echo "model: $1 $2"
+    exit 255 # which makes xargs stop
+} >&2
+
+"$SPIN" "$@" -a "$MODEL" >spin.out 2>&1 || give_up "not understood with" "$*"
+"$CC" "$optimise" -DSAFETY -DCOLLAPSE -o pan pan.c >cc.out 2>&1 || give_up "not compiled with" "$*"
+./pan -n -m100000 >pan.out 2>&1 || true # its findings are in what it says
+
+errors=$(sed -n 's/.*errors: //p' pan.out)
+states=$(awk '/states, stored/ {printf "%d", $1}' pan.out)
+case $expected in
+holds)
+    [ "$errors" = 0 ] || give_up "is wrong with" "$*"
+    ! grep -Eq 'not completed|depth too small|out of memory' pan.out ||
+        give_up "is too large with" "$*"
+    memory=$(awk '/total actual memory/ {printf "%d", $1}' pan.out)
+    seconds=$(sed -n 's/.*elapsed time \([0-9.]*\).*/\1/p' pan.out)
+    printf 'model: holds in all %10d states (%5.1f s, %4d MB) of %s\n' \
+        "$states" "$seconds" "$memory" "$*"
+    ;;
+caught)
+    case $errors in [1-9]*) ;; *) give_up "did not catch" "$*" ;; esac
+    printf 'model: caught %s: %s\n' "$*" "$(sed -n 's/^pan:1: \([^(]*\) (.*/\1/p' pan.out)"
+    ;;
+esac

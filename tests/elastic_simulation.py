@@ -1,0 +1,95 @@
+"""A pool in virtual time, as far as a `Sizer` can see it: work flows, and nothing is random.
+
+Every millisecond so much work arrives, and so much is done: each worker that has a delivery does
+`1 / service` of one a second, and all together no more than the compute servers allow.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from brummerbus.elastic import Reading, Sizer
+
+TICK = 0.001
+CORES = 2.0
+
+
+@dataclass
+class Handler:
+    """What a delivery takes, in seconds."""
+
+    wait: float
+    compute: float = 0.0
+
+
+@dataclass
+class Pool:
+    """A pool from its first moment on."""
+
+    sizer: Sizer
+    workers: int
+    handler: Handler
+    capacity: int = 320
+    others: float = 0.0  # cores of the machine that other processes use
+    time: float = 0.0
+    queued: float = 0.0
+    dropped: float = 0.0
+    looks: int = 0
+    sizes: list[tuple[float, int]] = field(default_factory=list)
+
+    def run(self, rate: Callable[[float], float], seconds: float) -> "Pool":
+        """Let deliveries arrive for a while, `rate(time)` a second."""
+        end = self.time + seconds
+        next_look, computed, looked = self.time, 0.0, self.time - 1.0
+        while self.time < end:
+            arriving = rate(self.time) * TICK
+            done, running = self._work(arriving)
+            computed += done * self.handler.compute
+            self.time += TICK
+            if self.time >= next_look:
+                reading = self._read(running, computed / (self.time - looked))
+                computed, looked = 0.0, self.time
+                decision = self.sizer.decide(reading)
+                self.looks += 1
+                if decision is not None:
+                    self.workers = decision[0]
+                    self.sizes.append((self.time, self.workers))
+                next_look = self.time + self.sizer.interval(reading)
+        return self
+
+    def _work(self, arriving: float) -> tuple[float, int]:
+        """Do a tick's work: the deliveries done, and the workers that were busy with it."""
+        handler = self.handler
+        there = self.queued + arriving
+        possible = self.workers * TICK / (handler.wait + handler.compute)
+        if handler.compute:
+            possible = min(possible, TICK / handler.compute)  # one server: a GIL
+        done = min(there, possible)
+        self.queued = there - done
+        self.dropped += max(0.0, self.queued - self.capacity)
+        self.queued = min(self.queued, self.capacity)
+        busy = self.workers if self.queued else round(self.workers * done / possible)
+        return done, busy
+
+    def _read(self, running: int, used: float) -> Reading:
+        handler = self.handler
+        share = handler.wait / (handler.wait + handler.compute)
+        return Reading(
+            time=self.time,
+            queued=int(self.queued),
+            capacity=self.capacity,
+            running=running,
+            workers=self.workers,
+            processing_time=handler.wait + handler.compute,
+            cpu_free=max(0.0, CORES - used - self.others),
+            cpu_used=used,
+            compute_servers=1,
+            wait_share=share,
+        )
+
+    @property
+    def turns(self) -> int:
+        """How often growing followed shrinking, or the other way round."""
+        numbers = [size for _, size in self.sizes]
+        ups = [after > before for before, after in pairwise(numbers)]
+        return sum(a != b for a, b in pairwise(ups))
