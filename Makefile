@@ -7,7 +7,8 @@ CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
-        bench-growth clean sanitize-clang valgrind stress model chaos soak
+        bench-growth bench-advice bench-elastic claims clean sanitize-clang valgrind stress \
+        model model-long chaos soak
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +71,9 @@ soak: $(READY)  ## 100 million events in one process, in which nothing may grow 
 model:  ## the waiting and waking protocol, checked exhaustively with spin
 	$(MAKE) -C tests/c model
 
+model-long:  ## the same with more publishers, workers and slots (hours)
+	$(MAKE) -C tests/c model-long
+
 # ---- figures -------------------------------------------------------------------------------
 
 bench: $(READY)  ## the pytest-benchmark suites
@@ -78,10 +82,10 @@ bench: $(READY)  ## the pytest-benchmark suites
 
 PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
-	$(PEERS)/bin/python bench/peers/run.py
+	$(PEERS)/bin/python bench/peers/run.py $(ARGS)
 
 bench-targets: $(PEERS)/.ready  ## only the table of ratios to reach
-	$(PEERS)/bin/python bench/peers/run.py --targets
+	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
 $(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py)
@@ -95,6 +99,15 @@ bench-c:  ## the ring alone: nanoseconds and instructions per push and take
 
 bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers and threads
 	$(BIN)/python bench/growth.py
+
+claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
+	$(BIN)/python bench/claims/run.py $(ARGS)
+
+bench-advice: $(READY)  ## the adviser's predictions against measured waits (minutes)
+	$(BIN)/python bench/advice/run.py $(ARGS)
+
+bench-elastic: $(READY)  ## how an elastic pool answers a step, a ramp, a burst and rest
+	$(BIN)/python bench/elastic.py
 
 clean:  ## remove everything that was built, the environment included
 	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_cring*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -7,6 +7,7 @@ the monitor alone, at rest.
 
 import time
 from collections.abc import Callable
+from math import ceil
 from typing import NamedTuple
 
 from brummerbus import Event, EventBus
@@ -42,7 +43,7 @@ def publish(bus: EventBus, rate: Callable[[float], float], seconds: float) -> No
 
 def answer(load: str, rate: Callable[[float], float], peak: float, seconds: float) -> Answer:
     """Run a load from a fresh pool, and then rest until it is small again, or 10 s."""
-    needed = int(peak * SERVICE) + 1
+    needed = ceil(peak * SERVICE)
     with EventBus(workers=(FEWEST, MOST), name=load) as bus:
         bus.subscribe("work", lambda _: time.sleep(SERVICE))
         began = time.monotonic()

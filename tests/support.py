@@ -159,6 +159,11 @@ class At:
         return self._trace
 
 
+def pause(seconds: float) -> None:
+    """Let time pass, because time is what is measured."""
+    threading.Event().wait(seconds)
+
+
 def table_of(bus: EventBus) -> dict[int, Any]:
     """Return the deliveries that the bus keeps for its ring."""
     return bus._pool.deliveries.table

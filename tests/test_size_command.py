@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from brummerbus import machine, size_command
+from brummerbus.memory import MeasuredMemory
 from brummerbus.queueing import Load, fewest_workers, predict
 
 MB = 1024 * 1024
@@ -328,3 +329,40 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: str) -> str:
     out, err = capsys.readouterr()
     assert out == ""
     return err
+
+
+MEASURED = MeasuredMemory(
+    base=100_000,
+    idle_worker=20 * 1024,
+    busy_worker=60 * 1024,
+    slot=200,
+    event=500,
+    worker_reserved=8 * MB,
+    first_worker_reserved=72 * MB,
+    thread_stack_size=None,
+    resident_by="uss",
+)
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measuring takes seconds, and is tested in test_memory.py."""
+    monkeypatch.setattr(size_command, "measure_memory", lambda: MEASURED)
+
+
+def test_measured_memory_stands_beside_the_model(
+    place: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resident and reserved, with the formula; left out if asked for."""
+    place()
+    assert "Measured" not in run(capsys, "--no-measure")
+    out = run(capsys)
+    assert "Measured here, resident by USS" in out
+    assert "100,000 + 15 x 61,440 busy worker + 150 x (200 slot + 500 event)" in out
+    assert "model 517.5 KB" in out
+    assert "idle; busy 60 KB (model 24 KB)" in out
+    assert "8 MB              address space a worker; each of the first ones up to 72 MB" in out
+    figures = json.loads(run(capsys, "--json"))["measured"]
+    assert figures["default"]["memory"] == 100_000 + 15 * 61_440 + 150 * 700
+    assert figures["default"]["reserved"] == 15 * 72 * MB
+    assert figures["memory_constrained_workers"] == 15

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import HANG, Bench, InThread, Recorder, assert_balance, poll, run_together
+from support import pause
 
 from brummerbus import BackpressurePolicy, BusStats, DropReason, Event, EventBus, QueueFull
 
@@ -31,11 +32,6 @@ FIELDS = {
 }
 
 KEEPING = (BackpressurePolicy.BLOCK, BackpressurePolicy.CALLER_RUNS)
-
-
-def pause(seconds: float) -> None:
-    """Let time pass, because time is what is measured."""
-    threading.Event().wait(seconds)
 
 
 def handle(bus: EventBus, count: int = 1, **options: Any) -> None:

@@ -14,12 +14,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
+from pathlib import Path
 from statistics import median_low
-from threading import Barrier, stack_size
 from typing import Any
 
 import psutil
@@ -27,6 +28,7 @@ import psutil
 from brummerbus.arguments import check_int
 from brummerbus.backpressure import BackpressurePolicy
 from brummerbus.bus import EventBus
+from brummerbus.config import MAX_STACK, MIN_STACK
 from brummerbus.events import Event
 from brummerbus.sizing import QUEUE_FACTOR, available_memory, calculate_optimal_workers
 
@@ -34,9 +36,6 @@ FEW_WORKERS, MANY_WORKERS = 4, 64
 FEW_SLOTS, MANY_SLOTS = 1_000, 100_000
 BUSES = 16
 ROUNDS = 3
-
-SMALLEST_STACK = 32 * 1024  # bytes
-"""The smallest stack that Python lets a thread have."""
 
 CALL_DEPTH = 32
 """How deep the handler is that stands for a busy one; half of its calls go through C."""
@@ -66,7 +65,7 @@ class MeasuredMemory:
     busy_worker: int
     """Resident: a worker inside a handler 32 calls deep, without what the handler allocates.
 
-    The stack stays resident afterwards, so idle workers cost this, too, after real work.
+    What was touched of the stack stays resident, so that after it an idle worker costs the same.
     """
 
     slot: int
@@ -154,21 +153,21 @@ def workers_within(
 
 
 def measure_memory(*, thread_stack_size: int | None = None) -> MeasuredMemory:
-    """Measure what a bus costs here, in three fresh processes; takes a second or two.
+    """Measure what a bus costs here, in three fresh processes; takes some three seconds.
 
     Each figure is the median of three. The caller's own process is left as it is.
 
     Args:
-        thread_stack_size: Bytes of stack for each worker, an int of at least 32,768; None: the
-            platform's default. Some platforms want a multiple of the page size.
+        thread_stack_size: As in `EventBusConfig`: bytes of stack of each worker, an int from
+            32,768 to 2^30; None: the system's default.
 
     Raises:
         TypeError: `thread_stack_size` is not an int.
-        ValueError: `thread_stack_size` is below 32,768.
+        ValueError: `thread_stack_size` is out of range.
         RuntimeError: A process failed; the message has what it said.
     """
     if thread_stack_size is not None:
-        thread_stack_size = check_int("thread_stack_size", thread_stack_size, SMALLEST_STACK)
+        thread_stack_size = check_int("thread_stack_size", thread_stack_size, MIN_STACK, MAX_STACK)
     rounds = [_costs(_run_probe(thread_stack_size)) for _ in range(ROUNDS)]
     return MeasuredMemory(
         **{name: median_low(costs[name] for costs in rounds) for name in rounds[0]},
@@ -178,7 +177,7 @@ def measure_memory(*, thread_stack_size: int | None = None) -> MeasuredMemory:
 
 
 def _run_probe(thread_stack_size: int | None) -> dict[str, list[int]]:
-    paths = [os.path.abspath(path) for path in sys.path]  # noqa: PTH100 - "" is here, too
+    paths = [str(Path(path).absolute()) for path in sys.path]  # "" is here, too
     command = [sys.executable, "-c", _PROBE, json.dumps(paths), json.dumps(thread_stack_size)]
     try:
         result = subprocess.run(
@@ -216,15 +215,13 @@ def _costs(grown: dict[str, list[int]]) -> dict[str, int]:
 
 def probe(thread_stack_size: int | None) -> None:
     """Measure in this process, write the growth of each step as JSON, and end the process."""
-    if thread_stack_size is not None:
-        stack_size(thread_stack_size)
-    meter = _Meter()
-    first = _idle_bus(1)  # what only the first bus of a process brings about is not to count
-    few = meter.grown("few workers", partial(_idle_bus, FEW_WORKERS))
-    many = meter.grown("many workers", partial(_idle_bus, MANY_WORKERS))
-    crowd = meter.grown("crowd", partial(_idle_bus, MANY_WORKERS))
+    meter, idle = _Meter(), partial(_idle_bus, thread_stack_size)
+    first = idle(1)  # what only the first bus of a process brings about is not to count
+    few = meter.grown("few workers", partial(idle, FEW_WORKERS))
+    many = meter.grown("many workers", partial(idle, MANY_WORKERS))
+    crowd = meter.grown("crowd", partial(idle, MANY_WORKERS))
     _occupy(crowd, _deep)  # what only the first deep handler brings about, neither
-    meter.grown("buses", lambda: [first, *(_idle_bus(1) for _ in range(BUSES))])
+    meter.grown("buses", lambda: [first, *(idle(1) for _ in range(BUSES))])
     meter.grown("few busy", partial(_occupy, few, _deep))
     meter.grown("many busy", partial(_occupy, many, _deep))
     one = Event("queued")
@@ -269,10 +266,10 @@ def _resident_by() -> str:
         return "rss"
 
 
-def _idle_bus(workers: int) -> EventBus:
+def _idle_bus(thread_stack_size: int | None, workers: int) -> EventBus:
     """Return a bus each of whose workers has run a handler."""
-    bus = EventBus(workers=workers, queue_size=max(FEW_WORKERS, workers))
-    _release(_occupy(bus, _shallow))
+    bus = EventBus(workers=workers, queue_size=workers, thread_stack_size=thread_stack_size)
+    _occupy(bus, _shallow).left.wait()
     bus.flush()
     return bus
 
@@ -290,7 +287,7 @@ class _Hold:
     """Holds all workers of a bus in a handler, at the end of its calls."""
 
     def __init__(self, workers: int) -> None:
-        self.entered, self.left = Barrier(workers + 1), Barrier(workers + 1)
+        self.entered, self.left = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
 
     def __call__(self) -> None:
         self.entered.wait()
@@ -302,13 +299,9 @@ def _occupy(bus: EventBus, handler: Callable[[Event], object]) -> _Hold:
     hold = _Hold(bus.workers)
     with bus.subscribe("occupy", handler):
         for _ in range(bus.workers):
-            bus.publish(Event("occupy", hold), timeout=None)
+            bus.publish(Event("occupy", hold))
         hold.entered.wait()
     return hold
-
-
-def _release(hold: _Hold) -> None:
-    hold.left.wait()
 
 
 def _shallow(event: Event) -> None:
@@ -319,11 +312,11 @@ def _deep(event: Event) -> None:
     _descend(CALL_DEPTH, event.data)
 
 
-def _descend(depth: int, hold: _Hold) -> None:
+def _descend(depth: int, hold: _Hold) -> str:
     """Go deeper, every other call through C (as through `json`, `re` or `sorted`), then hold."""
     if not depth:
         hold()
-    elif depth % 2:
-        re.sub("x", lambda _match: _descend(depth - 1, hold) or "", "x")
-    else:
-        _descend(depth - 1, hold)
+        return ""
+    if depth % 2:
+        return re.sub("x", lambda _match: _descend(depth - 1, hold), "x")
+    return _descend(depth - 1, hold)

@@ -1,14 +1,17 @@
 """`python -m brummerbus size`: what this machine gets, and how each number came about.
 
+Unless `--no-measure`: what the memory of a bus really is here (memory.py).
 With `--cpu`, `--wait` and `--rate`: how many workers that load needs (size_advice.py).
 """
 
 import argparse
 import json
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from brummerbus import machine, size_advice, sizing
+from brummerbus.memory import MeasuredMemory, measure_memory, workers_within
 
 NAME = "size"
 HELP = "show how many workers and how long a queue this machine gets, and why"
@@ -17,6 +20,12 @@ HELP = "show how many workers and how long a queue this machine gets, and why"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.add_argument("--json", action="store_true", help="write one JSON object for programs")
+    parser.add_argument(
+        "--no-measure",
+        action="store_false",
+        dest="measure",
+        help="do not measure memory, which takes some three seconds",
+    )
     size_advice.add_arguments(parser)
     parser.set_defaults(load_from=partial(size_advice.load_from, parser=parser))
 
@@ -25,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     """Print the figures, or the advice, on standard output and return the exit code, 0."""
     load = args.load_from(args)
     figures = collect() if load is None else size_advice.collect(load, args.target)
+    if load is None and args.measure:
+        figures["measured"] = _measured(figures)
     lines = describe if load is None else size_advice.describe
     print(json.dumps(figures, indent=2) if args.json else lines(figures))
     return 0
@@ -103,11 +114,55 @@ def describe(figures: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
+            *_measured_lines(figures.get("measured")),
             "",
             "Workers by workload: " + ", ".join(f"{name} {count}" for name, count in by_workload),
             f"Workers {constrained}: {figures['memory_constrained_workers']}",
         ]
     )
+
+
+def _measured(figures: dict[str, Any]) -> dict[str, Any]:
+    """Measure on this machine, and say by that what `collect` says by the study's model."""
+    measured = measure_memory()
+    cores, memory = figures["cores"]["available"], figures["memory"]["available"]
+    return {
+        **asdict(measured),
+        **{key: _estimates(measured, figures[key]) for key in ("default", "for_environment")},
+        "memory_constrained_workers": workers_within(memory, measured, cores=cores),
+    }
+
+
+def _estimates(measured: MeasuredMemory, size: dict[str, Any]) -> dict[str, Any]:
+    workers, queue_size = size["workers"], size["queue_size"]
+    return {
+        "memory": measured.estimate(workers, queue_size),
+        "memory_formula": (
+            f"{measured.base:,} + {workers} x {measured.busy_worker:,} busy worker + "
+            f"{queue_size} x ({measured.slot:,} slot + {measured.event:,} event)"
+        ),
+        "reserved": measured.estimate_reserved(workers),
+        "model": size["memory"],
+    }
+
+
+def _measured_lines(measured: dict[str, Any] | None) -> list[str]:
+    """Return what was measured, beside the model's figures; nothing if nothing was."""
+    if measured is None:
+        return []
+    lines = ["", f"Measured here, resident by {measured['resident_by'].upper()}"]
+    for key, title in (("default", "Default"), ("for_environment", "Here")):
+        size = measured[key]
+        lines.append(_row(f"  {title}", _size(size["memory"]), size["memory_formula"]))
+        lines.append(_row("", "", f"model {_size(size['model'])}"))
+    stack, first = _size(measured["worker_reserved"]), _size(measured["first_worker_reserved"])
+    idle, busy = _size(measured["idle_worker"]), _size(measured["busy_worker"])
+    return [
+        *lines,
+        _row("  Worker", idle, f"idle; busy {busy} (model {_size(sizing.WORKER_STACK)})"),
+        _row("  Virtual", stack, f"address space a worker; each of the first ones up to {first}"),
+        _row("  Fit", str(measured["memory_constrained_workers"]), "workers, by this cost"),
+    ]
 
 
 def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:

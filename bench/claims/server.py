@@ -1,0 +1,71 @@
+"""The HTTP server that the handlers ask: a process of its own, so that it has its own interpreter.
+
+Prints its port, and ends when its standard input does: also if who started it was killed.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from limits import raise_descriptors
+
+BODY = b'{"state": "ready", "tools": ["logs", "status", "restart"]}'
+
+
+class Answer(BaseHTTPRequestHandler):
+    """Takes its time, and answers; keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave together
+    think = 0.0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        time.sleep(self.think)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(BODY)))
+        self.end_headers()
+        self.wfile.write(BODY)
+
+    def log_message(self, *_: object) -> None:
+        """Keep the terminal to the results."""
+
+
+class Server(ThreadingHTTPServer):
+    """With a backlog for those who connect from hundreds of threads at once."""
+
+    request_queue_size = 4096
+
+    def handle_error(self, *_: object) -> None:
+        """Let a client go that hangs up, as those do that end."""
+
+
+@contextmanager
+def serving(think: float) -> Iterator[int]:
+    """Run a server; its port."""
+    command = [sys.executable, __file__, str(think)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+        process.stdin.close()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    raise_descriptors()
+    Answer.think = float(sys.argv[1])
+    server = Server(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_address[1], flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""What the adviser makes of measurements, made up and real."""
+
+import json
+import threading
+from itertools import count
+from time import thread_time
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench
+from support import pause
+
+from brummerbus import Advice, BackpressurePolicy, Event, EventBus
+from brummerbus.adviser import LEAST_DELIVERIES, advise, dispersion
+from brummerbus.ring import Load, Meter, Windows
+
+S = 1_000_000_000
+MS = 1_000_000
+
+
+def meter(deliveries: int, wall: int, cpu: int) -> Meter:
+    """Return what equal deliveries measure, in nanoseconds each."""
+    squares = deliveries * float(wall) ** 2, deliveries * float(cpu) ** 2
+    return Meter(deliveries, deliveries * wall, deliveries * cpu, *squares)
+
+
+def poisson(rate: float, seconds: float) -> list[Windows]:
+    """Return the windows of arrivals at random, as they are on average."""
+    found = []
+    for length in (0.01, 0.1, 1.0):
+        n, mean = int(seconds / length), rate * length
+        found.append(Windows(n, n * mean, n * (mean + mean * mean)))
+    return found
+
+
+def measured(rate: float, *meters: Meter, seconds: int = 30, cpu: float = 0.0) -> Load:
+    """Return a ring's measurements of arrivals at random; `cpu` in cores of the whole process."""
+    ns = seconds * S
+    numbered = dict(enumerate(meters, start=1))
+    return Load(int(rate * seconds), 0, ns, int(cpu * ns), ns, poisson(rate, seconds), numbered)
+
+
+def advice(load: Load, workers: int = 4, target: float = 0.01) -> Advice:
+    """Return the advice for a ring with meters named a, b, c."""
+    return advise(load, {1: "a", 2: "b", 3: "c"}, workers, (0.001, 0.002), target)
+
+
+@pytest.fixture(autouse=True)
+def one_compute_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The interpreter has a GIL."""
+    monkeypatch.setattr("brummerbus.adviser.compute_servers", lambda: 1)
+
+
+# ---- made up -----------------------------------------------------------------------------------
+
+
+def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:
+    """500/s at 10 ms keep 5 workers busy; the fewest that stay under 10 ms are some more."""
+    found = advice(measured(500, meter(15_000, 10 * MS, 50_000), cpu=0.025))
+    assert found.recommended is not None
+    assert 6 <= found.recommended <= 9
+    table = {row.workers: row for row in found.table}
+    assert table[found.recommended].p99_wait <= 0.01
+    assert table[found.recommended - 1].p99_wait > 0.01
+    assert found.load is not None
+    assert found.load.wait == pytest.approx(0.00995, rel=0.05)
+    assert found.busy == pytest.approx(1.0)
+
+
+def test_computing_work_is_told_that_workers_do_not_help() -> None:
+    """300/s at 3 ms of CPU each is 90 % of the only server."""
+    found = advice(measured(300, meter(9_000, 11 * MS, 3 * MS), cpu=0.9))
+    assert found.recommended is None
+    assert "more workers do not help" in found.reason
+    assert "one server for the whole process (the GIL)" in found.reason
+
+
+def test_more_computing_than_there_is_time_for_is_told_so() -> None:
+    """400/s at 3 ms."""
+    found = advice(measured(400, meter(12_000, 12 * MS, 3 * MS), cpu=1.0))
+    assert found.recommended is None
+    assert found.reason.endswith("make handlers compute less")
+
+
+def test_waiting_for_the_gil_is_not_taken_for_blocking() -> None:
+    """A server busy for 60 % takes 7.5 ms for 3 ms of random work: 3 / (1 - 0.6), M/M/1."""
+    n, wall, cpu = 6_000, 7.5 * MS, 3.0 * MS
+    exponential = Meter(n, int(n * wall), int(n * cpu), 2 * n * wall**2, 2 * n * cpu**2)
+    found = advice(measured(200, exponential, cpu=0.6), workers=32)
+    assert found.load is not None
+    assert found.load.wait < 0.001
+    assert found.handlers[0].blocking_factor < 0.2
+
+
+def test_what_other_threads_compute_lengthens_computing() -> None:
+    """Publishers that take half of the GIL leave the handlers the other half."""
+    found = advice(measured(100, meter(3_000, 3 * MS, 1 * MS), cpu=0.6))
+    assert found.others == pytest.approx(0.5)
+    assert found.load is not None
+    assert found.load.compute == pytest.approx(0.002)
+
+
+def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Then the cores are the servers."""
+    monkeypatch.setattr("brummerbus.adviser.available_cores", lambda: 8)
+    found = advice(measured(1000, meter(30_000, 3 * MS, 2 * MS), cpu=2.0))
+    assert found.load is not None
+    assert found.load.compute_servers > 1
+
+
+def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
+    """By its share of the handling time, not by how often it runs."""
+    found = advice(
+        measured(500, meter(14_000, MS // 10, MS // 10), meter(1_000, 40 * MS, MS), cpu=0.1)
+    )
+    assert found.dominant is not None
+    assert (found.dominant.subscription, found.dominant.deliveries) == ("b", 1_000)
+    assert found.dominant.share == pytest.approx(40_000 / 41_400)
+    assert found.dominant.blocking_factor == pytest.approx(39 / 40, rel=0.01)
+    assert found.handlers[1].blocking_factor < 0.2
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        measured(0, seconds=30),
+        measured(10, meter(LEAST_DELIVERIES - 1, MS, MS)),
+        Load(10_000, 0, S // 2, 0, 0, [], {1: meter(10_000, MS, MS)}),
+    ],
+    ids=["nothing", "few deliveries", "a short time"],
+)
+def test_too_little_data_is_said_and_no_number_is_given(load: Load) -> None:
+    """With what there is and what it takes."""
+    found = advice(load)
+    assert (found.recommended, found.load, found.table) == (None, None, ())
+    assert "too little data" in found.reason
+    assert "too little data" in str(found)
+    json.dumps(found.as_dict())
+
+
+def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
+    """Their dispersion is seen on the scale on which they come."""
+    at_random = measured(300, meter(9_000, 10 * MS, 50_000))
+    bursts = at_random._replace(
+        windows=[
+            *at_random.windows[:1],
+            Windows(300, 9_000, 300 * (30**2 + 30 * 20)),
+            at_random.windows[2],
+        ]
+    )
+    few, many = advice(at_random).recommended, advice(bursts).recommended
+    assert few is not None
+    assert many is not None
+    assert many > few
+
+
+def test_dispersion_is_variance_over_mean_on_its_largest_scale() -> None:
+    """Scales with too few windows do not count."""
+    assert dispersion(poisson(500, 30)) == pytest.approx(1.0)
+    assert dispersion([Windows(100, 500, 2500)]) == 0.0
+    assert dispersion([Windows(100, 500, 2500), Windows(50, 500, 15_000)]) == pytest.approx(20.0)
+    assert dispersion([Windows(5, 500, 10**9)]) == 1.0
+
+
+def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
+    """And the measured figures beside them."""
+    found = advice(measured(500, meter(15_000, 10 * MS, 50_000), cpu=0.025))
+    text = str(found)
+    for part in (
+        f"Advice: {found.recommended} workers",
+        "<- advised",
+        "(now)",
+        "p99 2 ms",
+        "500 deliveries/s",
+        "no end",
+        "Assumed:",
+        "one server for the whole process (the GIL)",
+    ):
+        assert part in text
+    assert json.loads(json.dumps(found.as_dict()))["table"][0]["p99_wait"] is None
+
+
+# ---- real --------------------------------------------------------------------------------------
+
+
+def publish_for(bus: EventBus, seconds: float, per_event: float, *types: str) -> None:
+    """Publish events of these types in turn, for a while."""
+    done = threading.Event()
+    timer = threading.Timer(seconds, done.set)
+    timer.start()
+    for number in count():
+        bus.publish(Event(types[number % len(types)]))
+        if done.wait(per_event):
+            break
+    timer.join()
+
+
+def compute(_: Any) -> None:
+    """Compute for half a millisecond of CPU time."""
+    end = thread_time() + 0.0005
+    while thread_time() < end:
+        pass
+
+
+def test_a_bus_tells_waiting_handlers_from_computing_ones(bench: Bench) -> None:
+    """By the wall and the CPU time of each subscription."""
+    bus = bench.bus(workers=3, queue_size=100, policy=BackpressurePolicy.BLOCK)
+    bus.subscribe("wait", lambda _: pause(0.005))
+    bus.subscribe("compute", compute)
+    publish_for(bus, 1.5, 0.004, "wait", "compute")
+    assert bus.flush(HANG)
+    found = bus.advise()
+    by_name = {handler.subscription.split(" -> ")[0]: handler for handler in found.handlers}
+    assert by_name["wait"].blocking_factor > 0.8
+    assert by_name["wait"].handling_time >= 0.005
+    assert by_name["compute"].compute_time == pytest.approx(0.0005, rel=0.5)
+    assert by_name["compute"].blocking_factor < by_name["wait"].blocking_factor
+    assert found.dominant is by_name["wait"]
+    assert found.recommended is not None or "more workers do not help" in found.reason
+    assert found.workers == 3
+
+
+def test_each_subscription_of_one_event_has_its_own_times(bench: Bench) -> None:
+    """Deliveries of one event are told apart, whatever the order in which they are handled."""
+    bus = bench.bus(workers=2, queue_size=100, policy=BackpressurePolicy.BLOCK)
+    for _ in range(3):
+        bus.subscribe("a", lambda _: None)
+    bus.subscribe("a", lambda _: pause(0.003))
+    publish_for(bus, 1.2, 0.004, "a")
+    assert bus.flush(HANG)
+    times = [handler.handling_time for handler in bus.advise().handlers]
+    assert len(times) == 4
+    assert times[0] >= 0.003
+    assert all(time < 0.002 for time in times[1:])
+
+
+def test_a_bus_without_monitoring_has_no_data(bench: Bench) -> None:
+    """It says so."""
+    bus = bench.bus(monitoring=False)
+    bus.subscribe("a", lambda _: None)
+    bus.publish_many([Event("a")] * 5)
+    assert "with monitoring on" in bus.advise().reason
+
+
+def test_advice_of_a_stopped_bus_is_still_to_be_had(bench: Bench) -> None:
+    """For a report at the end."""
+    bus = bench.bus()
+    assert bus.stop()
+    assert bus.advise().recommended is None
+
+
+@pytest.mark.parametrize("target", [-1, float("nan")])
+def test_a_target_out_of_range_is_refused(bench: Bench, target: float) -> None:
+    """Named, with its value."""
+    with pytest.raises(ValueError, match="target_wait must be a number of seconds, at least 0"):
+        bench.bus().advise(target)
+
+
+@pytest.mark.parametrize("target", ["1", None, True])
+def test_a_target_that_is_no_number_is_refused(bench: Bench, target: Any) -> None:
+    """A bool is none."""
+    with pytest.raises(TypeError, match="target_wait must be a number of seconds, at least 0"):
+        bench.bus().advise(target)
