@@ -11,7 +11,7 @@ from conftest import HANG, Bench
 from support import pause
 
 from brummerbus import Advice, BackpressurePolicy, Event, EventBus
-from brummerbus.adviser import LEAST_DELIVERIES, advise, dispersion
+from brummerbus.adviser import LEAST_DELIVERIES, advise, dispersions
 from brummerbus.ring import Load, Meter, Windows
 
 S = 1_000_000_000
@@ -42,7 +42,7 @@ def measured(rate: float, *meters: Meter, seconds: int = 30, cpu: float = 0.0) -
 
 def advice(load: Load, workers: int = 4, target: float = 0.01) -> Advice:
     """Return the advice for a ring with meters named a, b, c."""
-    return advise(load, {1: "a", 2: "b", 3: "c"}, workers, (0.001, 0.002), target)
+    return advise(load, {1: "a", 2: "b", 3: "c"}, workers, (0.001, 0.05), target)
 
 
 @pytest.fixture(autouse=True)
@@ -141,27 +141,38 @@ def test_too_little_data_is_said_and_no_number_is_given(load: Load) -> None:
 
 
 def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
-    """Their dispersion is seen on the scale on which they come."""
-    at_random = measured(300, meter(9_000, 10 * MS, 50_000))
-    bursts = at_random._replace(
-        windows=[
-            *at_random.windows[:1],
-            Windows(300, 9_000, 300 * (30**2 + 30 * 20)),
-            at_random.windows[2],
-        ]
-    )
-    few, many = advice(at_random).recommended, advice(bursts).recommended
-    assert few is not None
-    assert many is not None
-    assert many > few
+    """The scale counts on which they explain the wait that was measured."""
+    load = measured(300, meter(9_000, 10 * MS, 50_000))
+    bursts = Windows(300, 9_000, 300 * (30**2 + 30 * 20))
+    load = load._replace(windows=[load.windows[0], bursts, load.windows[2]])
+    names = {1: "a"}
+    at_random = advise(load, names, 6, (0.0, 0.003), 0.01)
+    in_bursts = advise(load, names, 6, (0.0, 0.1), 0.01)
+    assert at_random.load is not None
+    assert in_bursts.load is not None
+    assert at_random.load.arrival_variability == pytest.approx(1)
+    assert in_bursts.load.arrival_variability == pytest.approx(20)
+    assert at_random.recommended is not None
+    assert in_bursts.recommended is not None
+    assert in_bursts.recommended > at_random.recommended
 
 
-def test_dispersion_is_variance_over_mean_on_its_largest_scale() -> None:
+def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
+    """The wait is within the target already: the present number stays, and it says why."""
+    load = measured(300, meter(9_000, 10 * MS, 50_000))
+    load = load._replace(windows=[Windows(3000, 9_000, 3000 * (9 + 3 * 200))])
+    found = advise(load, {1: "a"}, 5, (0.0, 0.002), 0.01)
+    assert found.recommended == 5
+    assert "as now: 99 of 100 deliveries have waited 0.002 s at most" in found.reason
+
+
+def test_dispersion_is_variance_over_mean_on_each_scale() -> None:
     """Scales with too few windows do not count."""
-    assert dispersion(poisson(500, 30)) == pytest.approx(1.0)
-    assert dispersion([Windows(100, 500, 2500)]) == 0.0
-    assert dispersion([Windows(100, 500, 2500), Windows(50, 500, 15_000)]) == pytest.approx(20.0)
-    assert dispersion([Windows(5, 500, 10**9)]) == 1.0
+    assert dispersions(poisson(500, 30)) == pytest.approx([1.0, 1.0, 1.0])
+    assert dispersions([Windows(100, 500, 2500)]) == [0.0]
+    found = dispersions([Windows(100, 500, 2500), Windows(50, 500, 15_000)])
+    assert found == pytest.approx([0.0, 20.0])
+    assert dispersions([Windows(5, 500, 10**9)]) == [1.0]
 
 
 def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
@@ -172,7 +183,7 @@ def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
         f"Advice: {found.recommended} workers",
         "<- advised",
         "(now)",
-        "p99 2 ms",
+        "p99 50 ms",
         "500 deliveries/s",
         "no end",
         "Assumed:",

@@ -87,8 +87,8 @@ def _lines(advice: Advice) -> Iterator[str]:
         return
     yield (
         f"Now {advice.workers} workers, busy {advice.busy:.0%}; {advice.deliveries:,} deliveries "
-        f"in {advice.seconds:.1f} s; measured queue wait p50 {_time(advice.measured_p50)}, "
-        f"p99 {_time(advice.measured_p99)}"
+        f"in {advice.seconds:.1f} s; measured queue wait p50 {duration(advice.measured_p50)}, "
+        f"p99 {duration(advice.measured_p99)}"
     )
     yield ""
     yield f"{'workers':>9} {'busy':>6} {'p50 wait':>10} {'p99 wait':>10} {'sustains':>12}"
@@ -96,15 +96,15 @@ def _lines(advice: Advice) -> Iterator[str]:
         mark = "  <- advised" if row.workers == number else ""
         mark += "  (now)" if row.workers == advice.workers else ""
         yield (
-            f"{row.workers:>9} {row.utilization:>6.0%} {_time(row.p50_wait):>10} "
-            f"{_time(row.p99_wait):>10} {row.sustainable_rate:>10,.0f}/s{mark}"
+            f"{row.workers:>9} {row.utilization:>6.0%} {duration(row.p50_wait):>10} "
+            f"{duration(row.p99_wait):>10} {row.sustainable_rate:>10,.0f}/s{mark}"
         )
     yield ""
     yield f"{'handler':<40} {'count':>9} {'takes':>9} {'computes':>9} {'blocked':>8} {'share':>6}"
     for handler in advice.handlers[:SHOWN_HANDLERS]:
         yield (
             f"{handler.subscription[:40]:<40} {handler.deliveries:>9,} "
-            f"{_time(handler.handling_time):>9} {_time(handler.compute_time):>9} "
+            f"{duration(handler.handling_time):>9} {duration(handler.compute_time):>9} "
             f"{handler.blocking_factor:>8.0%} {handler.share:>6.0%}"
         )
     rest = advice.handlers[SHOWN_HANDLERS:]
@@ -117,7 +117,8 @@ def _lines(advice: Advice) -> Iterator[str]:
     yield from (f"- {assumption}" for assumption in advice.assumptions)
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in the unit that suits it."""
     if seconds == float("inf"):
         return "no end"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):

@@ -5,9 +5,10 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from math import log
 from typing import Any
 
-from brummerbus.advice import Advice, HandlerLoad
+from brummerbus.advice import Advice, HandlerLoad, duration
 from brummerbus.machine import available_cores, compute_servers
 from brummerbus.queueing import (
     Load,
@@ -25,6 +26,9 @@ LEAST_DELIVERIES = 200
 
 LEAST_SECONDS = 1.0
 """Seconds between the first and the last arrival below which there is too little data."""
+
+NO_WAIT = 1e-4
+"""Seconds of wait below which it does not matter how far off the model is."""
 
 LEAST_WINDOWS = 20
 """Windows from which on their variance is worth something: it is off by a third at most."""
@@ -70,12 +74,23 @@ def advise(
         )
         common |= {"load": None, "busy": 0.0, "others": 0.0, "textbook": None}
         return Advice(recommended=None, reason=reason, **common)
-    load, others = _load(measured, total, seconds, workers)
+    loads = [
+        _load(measured, total, seconds, workers, arrivals)
+        for arrivals in dispersions(measured.windows)
+    ]
+    load, others = min(loads, key=lambda found: _miss(found[0], workers, queue_wait[1]))
     wall = total.wall / total.deliveries * _NS
     recommended = fewest_workers(load, target_wait)
+    reason = _reason(load, recommended, target_wait)
+    if queue_wait[1] <= target_wait and (recommended is None or recommended > workers):
+        recommended = workers
+        reason = (
+            f"as now: 99 of 100 deliveries have waited {queue_wait[1]:.2g} s at most, though for "
+            f"arrivals like these the model expects {predict(load, workers).p99_wait:.2g} s"
+        )
     return Advice(
         recommended=recommended,
-        reason=_reason(load, recommended, target_wait),
+        reason=reason,
         load=load,
         busy=min(1.0, total.wall * _NS / seconds / workers),
         others=others,
@@ -87,7 +102,9 @@ def advise(
     )
 
 
-def _load(measured: Measured, total: Meter, seconds: float, workers: int) -> tuple[Load, float]:
+def _load(
+    measured: Measured, total: Meter, seconds: float, workers: int, arrivals: float
+) -> tuple[Load, float]:
     """Return the load in the model's terms, and the share that other threads took."""
     n = total.deliveries
     wall, compute = total.wall / n * _NS, total.cpu / n * _NS
@@ -98,7 +115,6 @@ def _load(measured: Measured, total: Meter, seconds: float, workers: int) -> tup
     if process > servers * 1.1:  # handlers release the GIL while they compute
         servers = max(servers, min(available_cores(), os.cpu_count() or 1))
     others = min(MOST_OF_OTHERS, max(0.0, process - rate * compute) / servers)
-    arrivals = dispersion(measured.windows)
     blocked = blocked_time(
         wall,
         compute,
@@ -121,17 +137,25 @@ def _load(measured: Measured, total: Meter, seconds: float, workers: int) -> tup
     return load, others
 
 
-def dispersion(scales: Sequence[Windows]) -> float:
-    """Return variance over mean of the counts, on the time scale on which it is largest.
+def dispersions(scales: Sequence[Windows]) -> list[float]:
+    """Return variance over mean of the counts, on each time scale that has enough windows.
 
-    Arrivals that are random by the millisecond can come in bursts by the second.
+    Arrivals that are random by the millisecond can come in bursts by the second. On which scale
+    it matters for the wait depends on how soon the workers are done with a burst; the adviser
+    takes the one with which the model explains best what was measured.
     """
-    found = [0.0]
+    found = []
     for windows, counted, squared in scales:
         if windows >= LEAST_WINDOWS and counted:
             mean = counted / windows
-            found.append((squared / windows - mean * mean) / mean)
-    return max(found) if len(found) > 1 else 1.0
+            found.append(max(0.0, (squared / windows - mean * mean) / mean))
+    return found or [1.0]
+
+
+def _miss(load: Load, workers: int, measured_p99: float) -> float:
+    """Return by what factor the model misses the measured wait, as a logarithm."""
+    expected = min(predict(load, workers).p99_wait, 1e9)
+    return abs(log((expected + NO_WAIT) / (measured_p99 + NO_WAIT)))
 
 
 def _sum(meters: Iterable[Meter]) -> Meter:
@@ -204,7 +228,7 @@ def _handlers(
 
 def _assumptions(load: Load, others: float) -> tuple[str, ...]:
     arrivals = f"{load.rate:,.0f} deliveries/s, dispersion {load.arrival_variability:.2g}"
-    times = f"{load.compute * 1e3:.3g} ms computing, {load.wait * 1e3:.3g} ms blocked on average"
+    times = f"{duration(load.compute)} computing, {duration(load.wait)} blocked on average"
     shared = f"other threads take {others:.0%} of it, counted in the computing time"
     variability = f"squared coefficient of variation {load.service_variability:.2g}"
     return (

@@ -13,6 +13,7 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -90,7 +91,10 @@ class Subscription:
     @property
     def label(self) -> str:
         """Event type and handler, for people."""
-        name = getattr(self.handler, "__qualname__", None) or shown(self.handler)
+        handler = self.handler
+        while isinstance(handler, partial):
+            handler = handler.func
+        name = getattr(handler, "__qualname__", None) or f"{type(handler).__qualname__} object"
         kind = self.event_type
         return f"{kind if isinstance(kind, str) else kind.__qualname__} -> {name}"
 

@@ -51,8 +51,15 @@ def told() -> Iterator[tuple[Tally, BusStats]]:
 def report(told: tuple[Tally, BusStats]) -> dict[str, Any]:
     tally, stats = told
     depth = [(0.1 * moment, moment % 7) for moment in range(1, 50)]
-    run = Run("Proc<file>", "log.db", 100.0, 4.9, 1, 64, [], depth, GOOD, [])
+    with EventBus(workers=1) as bus:
+        advice = bus.advise()
+    run = Run("Proc<file>", "log.db", 100.0, 4.9, 1, 64, [], depth, GOOD, [], advice)
     return collect(run, stats, tally)
+
+
+def test_the_report_ends_with_advice(report: dict[str, Any]) -> None:
+    assert report["advice"]["reason"].startswith("too little data")
+    assert report["advice"]["text"] in as_text(report)
 
 
 def test_the_report_is_ready_for_json(report: dict[str, Any]) -> None:

@@ -37,7 +37,8 @@ _SAMPLES = 2000
 class Counted:
     """A handler that knows how often it has finished. Thread-safe."""
 
-    def __init__(self, handler: Callable[[Event], None]) -> None:
+    def __init__(self, name: str, handler: Callable[[Event], None]) -> None:
+        self.__qualname__ = name  # by which the advice at the end calls it
         self._handler = handler
         self._lock = Lock()
         self.count = 0
@@ -135,7 +136,7 @@ class Watch:
             failed_start = self._start(interrupts)
             self._follow(interrupts, view, begun)
             self._drain(view, begun)
-            stats = self._bus.stats()
+            stats, advice = self._bus.stats(), self._bus.advise()
             rows = self._close_store()
         run_time = time.monotonic() - begun
         exit_code = failed_start or self._exit_code()
@@ -159,18 +160,19 @@ class Watch:
             depth=self._depth.samples,
             balance=balance,
             handler_errors=self._handler_errors,
+            advice=advice,
         )
         return Outcome(exit_code, report.collect(run, stats, self._tally))
 
     def _subscribe(self) -> dict[str, Counted]:
         """Subscribe all handlers; return those of `log.line`, which must all see every line."""
         handlers = {
-            "store": Counted(self._store.on_line),
-            "find": Counted(self._finder),
-            "count": Counted(self._tally),
+            "store": Counted("store", self._store.on_line),
+            "find": Counted("find", self._finder),
+            "count": Counted("count", self._tally),
         }
         if self._printer is not None:
-            handlers["print"] = Counted(self._printer.on_line)
+            handlers["print"] = Counted("print", self._printer.on_line)
         for handler in handlers.values():
             self._bus.subscribe(EventType.LOG_LINE, handler)
         for type in EventType:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from brummerbus import BusStats, Priority
+from brummerbus import Advice, BusStats, Priority
 from brummerbus.watch.plain import clock
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.tally import Tally
@@ -63,6 +63,7 @@ class Run:
     """Seconds since the start, and how many deliveries waited then."""
     balance: Balance
     handler_errors: Sequence[str]
+    advice: Advice
 
 
 def collect(run: Run, stats: BusStats, tally: Tally) -> dict[str, Any]:
@@ -98,6 +99,7 @@ def collect(run: Run, stats: BusStats, tally: Tally) -> dict[str, Any]:
         },
         "builds": dict(counts.builds),
         "handler_errors": list(run.handler_errors),
+        "advice": {**run.advice.as_dict(), "text": str(run.advice)},
         "balance": {**asdict(run.balance), "adds_up": run.balance.adds_up},
     }
 
@@ -114,6 +116,7 @@ def as_text(report: Mapping[str, Any]) -> str:
         _depth_text(report["depth"], report["queue_size"]),
         _tests_text(report["tests"], report["builds"]),
         _errors_text(report["errors"]),
+        report["advice"]["text"],
         _balance_text(report["balance"], report["handler_errors"]),
     ]
     return "\n\n".join(section for section in sections if section)
