@@ -4,7 +4,6 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable
 from time import monotonic
-from types import TracebackType
 from typing import Any, TypeVar
 
 from brummerbus.advice import Advice
@@ -19,7 +18,13 @@ from brummerbus.pool import Pool
 from brummerbus.publisher import Publisher
 from brummerbus.reporting import OnDrop, OnError, Reporter
 from brummerbus.ring import push
-from brummerbus.routing import Handler, Subscription, Subscriptions, check_event_type
+from brummerbus.routing import (
+    Handler,
+    Subscription,
+    Subscriptions,
+    check_event_type,
+    of_look_up,
+)
 
 H = TypeVar("H", bound=Handler)
 
@@ -30,8 +35,7 @@ class EventBus:
     Workers run from construction on. As a context manager the bus is stopped, with draining,
     at the end of the block; one that is never stopped is drained at interpreter exit.
 
-    Every method may be called from any thread, from handlers and hooks, from a signal handler
-    and from a finalizer, except where it says otherwise: no lock is held while Python code runs.
+    Each method says from where it may be called; no lock is held while Python code runs.
     In the child of a fork the bus has its subscriptions, an empty queue, counts that start from
     0, and workers of its own from its first publish on.
 
@@ -111,7 +115,7 @@ class EventBus:
     # ---- subscribing ----------------------------------------------------------------------
 
     def subscribe(self, event_type: str | type, handler: Handler) -> Subscription:
-        """Call the handler with each event of a type.
+        """Call the handler with each event of a type. From any thread, handler or signal handler.
 
         The handler receives every event whose `publish` began after this returned. Handlers run
         in worker threads, several at a time; of one event each handler is called once.
@@ -130,12 +134,15 @@ class EventBus:
                 is a coroutine function.
             ValueError: `event_type` is empty.
 
-        Costs a copy of the list of subscriptions for each event type published afterwards.
+        A forked child has the subscriptions made before. Costs a copy of the list of subscriptions
+        for each event type published afterwards.
         """
         return self._subscriptions.add(event_type, handler)
 
     def on(self, *event_types: str | type) -> Callable[[H], H]:
         """Subscribe the decorated function to each of the types; it is returned unchanged.
+
+        As safe as `subscribe`.
 
         Raises:
             TypeError, ValueError: As `subscribe`, and `TypeError` if no type is given.
@@ -178,8 +185,10 @@ class EventBus:
             BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.
             TypeError, ValueError: `priority` or `timeout` is of the wrong type or out of range.
 
-        Never waits for a Python lock. Ctrl-C while it waits is answered within 0.1 s; an
-        exception that strikes it leaves the event either accepted or unknown to the bus.
+        From any thread, handler, hook, signal handler or finalizer: it never waits for a Python
+        lock. Ctrl-C while it waits is answered within 0.1 s; an exception that strikes it leaves
+        the event either accepted or unknown to the bus. In a forked child the first publish
+        starts the child's own workers.
         """
         if priority is None and timeout is None and type(event) is Event and not self._reporting:
             handle = 0
@@ -192,7 +201,7 @@ class EventBus:
                 decision = self._admission.admit(handle, 1, None)
             except BaseException as error:
                 # Events of this type are new, or do not go to a single subscription: go on below.
-                if handle or not _of_look_up(error):
+                if handle or not of_look_up(error):
                     self._admission.withdraw(handle, 1)
                     raise
             else:
@@ -208,7 +217,7 @@ class EventBus:
     ) -> int:
         """Publish many events in order, each as `publish` would; far cheaper per event.
 
-        The events are taken from the iterable in batches of up to 256.
+        The events are taken from the iterable in batches of up to 256. As safe as `publish`.
 
         Returns:
             How many were accepted.
@@ -223,10 +232,10 @@ class EventBus:
     # ---- stopping and looking -------------------------------------------------------------
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is queued or running.
+        """Wait until nothing is queued or running in this process, for `timeout` seconds at most.
 
-        Args:
-            timeout: In seconds; None waits without limit.
+        From any thread that is not in a handler. In a signal handler it may wait for the very
+        thread that it interrupts: give it a time-out there. Ctrl-C is answered within 0.1 s.
 
         Returns:
             True: at one moment nothing was queued or running. False: the time was over.
@@ -244,7 +253,9 @@ class EventBus:
         """Refuse new events, finish what is queued, end the workers. Idempotent.
 
         While draining, handlers of this bus may still publish. From a handler, the stop begins
-        and this returns False without waiting, since that handler still runs.
+        and this returns False without waiting, since that handler still runs. From any thread;
+        in a signal handler as `flush`. It stops the bus of this process only: a forked child or
+        parent goes on. What is left at the end is logged: which handlers run, what was dropped.
 
         Args:
             drain: Finish what is queued; False drops it at once.
@@ -268,6 +279,8 @@ class EventBus:
 
         No handler is interrupted and no delivery lost: surplus workers end after their present
         delivery. An elastic pool goes on from there by itself. `stats().sizing` has the step.
+        From any thread and handler, but not from a signal handler: it starts threads, for which
+        Python takes locks. In a forked child it begins with the configured number.
 
         Raises:
             TypeError, ValueError: `workers` is no int, or not from 1 to 1024.
@@ -278,17 +291,19 @@ class EventBus:
         self._started().pool.resize(workers, "resize() was called")
 
     def stats(self) -> BusStats:
-        """Return all figures of one moment. Costs some 50 us, and holds up nobody for longer."""
+        """Return all figures of one moment, of this process.
+
+        From anywhere. Costs some 50 us, and holds up nobody for longer.
+        """
         return self._publisher.stats()
 
     def advise(self, target_wait: float = 0.01) -> Advice:
         """Say how many workers this bus should have, by what it has measured so far, and why.
 
         Printed, it is a report: what each handler costs, what other numbers of workers would
-        make of the load, and what that assumes. Needs `monitoring`. Costs milliseconds.
+        make of the load, and what that assumes. Needs `monitoring`. From anywhere; takes some ms.
 
-        Args:
-            target_wait: Seconds that 99 of 100 deliveries are to wait in the queue at most.
+        `target_wait` is in seconds: 99 of 100 deliveries are to wait in the queue no longer.
 
         Raises:
             TypeError, ValueError: `target_wait` is no number, or negative.
@@ -326,12 +341,7 @@ class EventBus:
     def __enter__(self) -> "EventBus":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_of_exception: object) -> None:
         self.stop(timeout=self._config.shutdown_timeout)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -342,9 +352,3 @@ class EventBus:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
         return f"<EventBus {self._name!r}, {self.workers} workers, {state}>"
-
-
-def _of_look_up(error: BaseException) -> bool:
-    """Return whether it is a KeyError of the caller's own line, not of a signal handler's."""
-    trace = error.__traceback__  # kept in no frame that it leads to: it would keep the event alive
-    return type(error) is KeyError and trace is not None and trace.tb_next is None

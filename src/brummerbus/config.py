@@ -119,7 +119,9 @@ class EventBusConfig:
     """Seconds after which a delivery is served next whatever its level, 1e-9 to 1e9, or None.
 
     Default: None, strict priority. Set it when urgent events can keep all workers busy for long
-    and the rest must still get through.
+    and the rest must still get through. The bound: once a delivery has waited this long, only
+    older ones are taken before it, so with k of them (fewer than `queue_size`) and handlers that
+    take at most H seconds it begins within `starvation_after + ceil((k + 1) / workers) * H`.
     """
 
     shutdown_timeout: float = 5.0

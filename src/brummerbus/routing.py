@@ -289,3 +289,9 @@ def _matcher(event_type: str | type) -> Callable[[type, str | None], bool]:
         matches = re.compile(fnmatch.translate(event_type)).match
         return lambda _, name: name is not None and matches(name) is not None
     return lambda _, name: name == event_type
+
+
+def of_look_up(error: BaseException) -> bool:
+    """Return whether a publisher's own look-up raised it, and not a signal handler in between."""
+    trace = error.__traceback__  # kept in no frame that it leads to: it would keep the event alive
+    return type(error) is KeyError and trace is not None and trace.tb_next is None
