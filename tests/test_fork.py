@@ -10,6 +10,8 @@ from support import in_child, run_file, run_python
 
 from brummerbus import BackpressurePolicy, BusClosed, Event
 
+FORKS = 1000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100
+
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
     # Python 3.12 and later warn of forking with threads; being safe there is the point.
@@ -162,7 +164,7 @@ def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(bench:
         assert bus.stop()
 
     # In the child the parent's publishers do not exist; their locks must not matter.
-    assert [in_child(child) for _ in range(100)] == [0] * 100
+    assert [in_child(child) for _ in range(FORKS)] == [0] * FORKS
     enough.set()
     published = sum(publisher.result() for publisher in publishers)
     assert bus.flush(HANG)
