@@ -142,12 +142,13 @@ def plan(seed: int) -> Plan:
 def _settings(random: Random) -> dict[str, Any]:
     return {
         "policy": random.choice(list(BackpressurePolicy)),
-        "workers": random.choice((1, 2, 3, 8)),
+        "workers": random.choice((1, 2, 3, 8, (1, 4), (2, 8))),
         "queue_size": random.choice((1, 2, 5, 20, 200, 2000)),
         "priority_levels": random.choice((1, 2, 3, 8)),
         "publish_timeout": random.choice((0, 0.001, 0.02)),
         "starvation_after": random.choice((None, 1e-9, 0.001)),
         "monitoring": random.random() < 0.7,
+        "slow_handler_after": random.choice((None, None, 0.001)),
     }
 
 

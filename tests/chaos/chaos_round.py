@@ -5,7 +5,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -93,6 +93,7 @@ class Round:
         self._over = threading.Event()
         self._never = threading.Event()
         self._calls = count().__next__
+        self._threads = threading.active_count()
         hooks = {} if plan.hooks is None else {"on_error": self._on_error, "on_drop": self._on_drop}
         self._bus = EventBus(name=f"chaos-{plan.seed}", **hooks, **plan.settings)
 
@@ -100,7 +101,7 @@ class Round:
 
     def run(self) -> Ledger:
         """Carry the plan out, check what came of it, and return the notes."""
-        interval, threads = sys.getswitchinterval(), threading.active_count() - self._bus.workers
+        interval, threads = sys.getswitchinterval(), self._threads
         sys.setswitchinterval(self.plan.switch_interval)
         try:
             self._play()
@@ -208,13 +209,21 @@ class Round:
         elif dice < 0.97:
             if p.mine:
                 self._cancel(p.mine.pop(p.random.randrange(len(p.mine))))
-        elif dice < 0.99:
+        elif dice < 0.985:
             self._bus.flush(p.random.choice((0, 0.001, 0.01)))
+        elif dice < 0.99:
+            self._resize(p.random.randint(1, 6))
         elif self.plan.stop is not None and p.random.random() < 0.05:
             self._bus.stop(**self.plan.stop)
         else:
             assert repr(self._bus)
             assert self._bus.depth >= 0
+
+    def _resize(self, workers: int) -> None:
+        with suppress(BusClosed):
+            self._bus.resize(workers)
+        assert 1 <= self._bus.workers <= 8
+        assert str(self._bus.advise())
 
     def _publish(self, events: list[Any], options: dict[str, Any], *, many: bool) -> Outcome:
         began, accepted = self.ledger.tick(), 0
