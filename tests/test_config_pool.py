@@ -50,7 +50,7 @@ def test_a_pair_that_is_none_is_refused(workers: Any, message: str) -> None:
 def test_a_slow_handler_limit_out_of_range_is_refused(value: Any) -> None:
     """None is none."""
     with pytest.raises(
-        ValueError, match="slow_handler_after must be None or a number of seconds from 0.001 to 1e"
+        ValueError, match=r"slow_handler_after must be None or a number of seconds from 0.001 to 1e"
     ):
         EventBusConfig(slow_handler_after=value)
     assert EventBusConfig(slow_handler_after=None).slow_handler_after is None
