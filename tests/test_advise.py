@@ -7,7 +7,7 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench
+from conftest import HANG, Bench, Recorder
 from support import pause
 
 from brummerbus import Advice, BackpressurePolicy, Event, EventBus
@@ -245,6 +245,23 @@ def test_each_subscription_of_one_event_has_its_own_times(bench: Bench) -> None:
     assert len(times) == 4
     assert times[0] >= 0.003
     assert all(time < 0.002 for time in times[1:])
+
+
+def test_subscriptions_that_come_and_go_share_meters_and_use_none_up(bench: Bench) -> None:
+    """Handlers subscribed time and again are one to the adviser, and later ones are still told."""
+    bus, seen = bench.bus(queue_size=10, policy=BackpressurePolicy.BLOCK), Recorder()
+    for _ in range(6000):
+        with bus.subscribe("a", seen):
+            assert bus.publish(Event("a"))
+    bus.subscribe("late", compute)
+    assert bus.publish(Event("late"))
+    assert bus.flush(HANG)
+    assert len(seen.events) == 6000
+    assert len(bus._subscriptions.labels) < 600
+    load = bus._pool.ring.load()
+    assert sum(meter.deliveries for meter in load.meters.values()) == 6001
+    late = next(n for n, label in bus._subscriptions.labels.items() if label == "late -> compute")
+    assert load.meters[late].deliveries == 1
 
 
 def test_a_bus_without_monitoring_has_no_data(bench: Bench) -> None:

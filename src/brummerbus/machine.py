@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psutil
 
@@ -60,6 +60,17 @@ def gil_enabled() -> bool:
 def compute_servers() -> int:
     """Return how many threads can run Python code at once: 1 under a GIL, else the cores."""
     return 1 if gil_enabled() else available_cores()
+
+
+def idle_and_total() -> tuple[float, float]:
+    """Return the seconds that the machine's cores were idle, and all that passed, since its start.
+
+    Of all cores together. `psutil.cpu_percent` would take the difference, but from the last call
+    of whoever called it in this process.
+    """
+    times: Any = psutil.cpu_times()
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted twice
+    return times.idle + getattr(times, "iowait", 0.0), sum(times) - guests
 
 
 def available_memory() -> int:

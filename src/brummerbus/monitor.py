@@ -10,11 +10,9 @@ from collections.abc import Callable
 from time import monotonic, process_time
 from typing import TYPE_CHECKING, NamedTuple
 
-import psutil
-
 from brummerbus.elastic import Reading, Sizer
 from brummerbus.errors import BusClosed
-from brummerbus.machine import available_cores, compute_servers
+from brummerbus.machine import available_cores, compute_servers, idle_and_total
 from brummerbus.reporting import log
 from brummerbus.running import Running, running
 
@@ -125,7 +123,7 @@ class Growth:
         self._handling = self._compute = 0
         self._looked = monotonic()
         self._process_time = process_time()
-        psutil.cpu_percent()  # the first call only begins the measurement
+        self._idle_and_total = idle_and_total()
 
     def __call__(self) -> float:
         """Look; returns the seconds until the next look."""
@@ -148,11 +146,19 @@ class Growth:
             running=snapshot.total.running,
             workers=pool.workers,
             processing_time=snapshot.processing_average * 1e-9,
-            cpu_free=self._cores * (1 - psutil.cpu_percent() / 100),
+            cpu_free=self._cores * self._idle_share(),
             cpu_used=computed / seconds if seconds > 0 else 0.0,
             compute_servers=compute_servers(),
             wait_share=self._wait_share(),
         )
+
+    def _idle_share(self) -> float:
+        """Return how much of the machine was idle since the last look."""
+        idle, total = idle_and_total()
+        idle_before, total_before = self._idle_and_total
+        self._idle_and_total = idle, total
+        passed = total - total_before
+        return min(1.0, max(0.0, (idle - idle_before) / passed)) if passed > 0 else 1.0
 
     def _wait_share(self) -> float:
         """Return how much of the handling time since the last look was not CPU time."""

@@ -244,7 +244,7 @@ class Router:
         self, kind: int, level: int, subscriptions: tuple[Subscription, ...]
     ) -> Callable[[], int]:
         meters = tuple(s.meter for s in subscriptions) or (0,)
-        if len(self._draws) >= MAX_METERED_ROUTES:
+        if (kind, level, meters) not in self._draws and len(self._draws) >= MAX_METERED_ROUTES:
             meters = (0,) * len(meters)
         key = (kind, level, meters)
         draw = self._draws.get(key)
