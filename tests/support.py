@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
+from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import pytest
@@ -138,25 +139,56 @@ class At:
 
     def during(self, call: Callable[[], object]) -> None:
         """Make the call; what it or the action raises is raised."""
-        before = sys.gettrace()
-        sys.settrace(self._trace)
-        try:
-            call()
-        finally:
-            sys.settrace(before)
+        watch = _monitored if sys.version_info >= (3, 12) else _traced
+        watch(self._before_opcode, call)
 
-    def _trace(self, frame: Any, event: str, arg: Any) -> Any:
+    def _before_opcode(self, frame: FrameType, offset: int) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, opcode {offset}"
+            self.result = self._action()
+
+
+def _traced(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         if event == "opcode":
-            self._left -= 1
-            if self._left == 0:
-                code = frame.f_code
-                self.where = f"{code.co_name}, line {frame.f_lineno}, opcode {frame.f_lasti}"
-                self.result = self._action()
-        return self._trace
+            before_opcode(frame, frame.f_lasti)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+
+
+def _monitored(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
+    """Do as `_traced`, which from Python 3.12 on misses opcodes of frames that begin untraced."""
+    monitoring: Any = sys.monitoring  # type: ignore[attr-defined]
+    tool, thread = monitoring.DEBUGGER_ID, threading.get_ident()
+
+    def on_instruction(code: CodeType, offset: int) -> Any:
+        if not code.co_filename.startswith(PACKAGE):
+            return monitoring.DISABLE
+        if threading.get_ident() == thread:
+            before_opcode(sys._getframe(1), offset)
+        return None
+
+    monitoring.use_tool_id(tool, "opcodes")
+    monitoring.register_callback(tool, monitoring.events.INSTRUCTION, on_instruction)
+    monitoring.set_events(tool, monitoring.events.INSTRUCTION)
+    try:
+        call()
+    finally:
+        monitoring.set_events(tool, 0)
+        monitoring.register_callback(tool, monitoring.events.INSTRUCTION, None)
+        monitoring.free_tool_id(tool)
+        monitoring.restart_events()
 
 
 def pause(seconds: float) -> None:

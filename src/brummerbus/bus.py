@@ -193,19 +193,26 @@ class EventBus:
         if priority is None and timeout is None and type(event) is Event and not self._reporting:
             handle = 0
             try:
-                draw, subscription = self._subscriptions.single[event.type]
+                draw, subscription = self._subscriptions.plain[event.type]
                 handle = draw()
                 self._table[handle] = (event, subscription)
                 if not push(handle):  # ACCEPTED is 0
                     return True
-                decision = self._admission.admit(handle, 1, None)
+                route = None
+                if handle:
+                    decision = self._admission.admit(handle, 1, None)
+                else:  # it was NO_SINGLE
+                    self._table.pop(0, None)
+                    route = self._subscriptions.several.get(event.type)
             except BaseException as error:
-                # Events of this type are new, or do not go to a single subscription: go on below.
-                if handle or not of_look_up(error):
+                if handle or not of_look_up(error):  # if so, events of this type are new
                     self._admission.withdraw(handle, 1)
                     raise
-            else:
+                route = None
+            if handle:
                 return self._publisher.conclude(decision, event, 1, None, None)
+            if route is not None:
+                return self._publisher.deliver(event, route[0], route[1], None, None)
         return self._started().publish(event, priority, timeout)
 
     def publish_many(

@@ -58,12 +58,22 @@ class Publisher:
         """Publish any object to any number of subscriptions, from anywhere."""
         priority, timeout = self._check_priority(priority), _check_limit(timeout)
         route = self.route(event, priority)
-        subscriptions = self._recipients(route)
+        return self.deliver(event, route.draw, self._recipients(route), priority, timeout)
+
+    def deliver(
+        self,
+        event: Any,
+        draw: Callable[[], int],
+        subscriptions: Recipients,
+        priority: int | None,
+        timeout: float | None,
+    ) -> bool:
+        """Publish to subscriptions that are known."""
         count = len(subscriptions)
         if not count:
             return self._publish_to_nobody()
         table = self._table
-        handle = number = route.draw()
+        handle = number = draw()
         try:
             for subscription in subscriptions:
                 table[number] = (event, subscription)

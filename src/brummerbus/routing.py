@@ -125,6 +125,12 @@ class Route(NamedTuple):
     subscriptions: tuple[Subscription, ...]
 
 
+NO_SINGLE = (itertools.repeat(0).__next__, None)
+"""In place of a single subscription: its handle is 0, which no ring has, so that the ring refuses
+it. That is told from the way of an event in a third of the time that an exception for a missing
+entry takes."""
+
+
 class Subscriptions:
     """The table of subscriptions; it outlives a fork."""
 
@@ -137,8 +143,12 @@ class Subscriptions:
         """Subscriptions by meter, also those that were cancelled."""
         self.single: dict[str, tuple[Callable[[], int], Subscription]] = {}
         """The shortest way: of plain events by type, where exactly one subscription matches."""
+        self.several: dict[str, Route] = {}
+        """Of plain events by type, where none matches or more than one."""
+        self.plain: dict[str, tuple[Callable[[], int], Any]] = {}
+        """Both: the entry of `single`, or `NO_SINGLE`."""
         self.routes: dict[RouteKey, Route] = {}
-        """All others: by class, an event's type, and explicit priority. `Router` keeps both."""
+        """All others: by class, an event's type, and explicit priority. `Router` keeps all four."""
 
     def add(self, event_type: str | type, handler: Handler) -> Subscription:
         """Add one; `event_type` and `handler` are checked first."""
@@ -173,7 +183,9 @@ class Subscriptions:
 
     def forget_routes(self) -> None:
         """Begin with empty caches; who is at it fills the old ones, which nobody asks again."""
+        self.plain = {}
         self.single = {}
+        self.several = {}
         self.routes = {}
 
     def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
@@ -199,16 +211,21 @@ class Router:
         name = event.type if isinstance(event, Event) else None
         key = (cls, name, priority)
         # The caches are taken hold of before the subscriptions are read, see the top.
-        single, routes = self._subscriptions.single, self._subscriptions.routes
+        of = self._subscriptions
+        plain, single, several, routes = of.plain, of.single, of.several, of.routes
         route = routes.get(key)
         if route is None:
             route = self._make(cls, name, priority)
             if len(routes) >= MAX_ROUTES:
-                single.clear()
-                routes.clear()
+                for cache in (plain, single, several, routes):
+                    cache.clear()
             routes[key] = route
-        if cls is Event and priority is None and len(route.subscriptions) == 1:
-            single[event.type] = (route.draw, route.subscriptions[0])
+        if cls is Event and priority is None:
+            if len(route.subscriptions) == 1:
+                single[event.type] = plain[event.type] = (route.draw, route.subscriptions[0])
+            else:
+                several[event.type] = route
+                plain[event.type] = NO_SINGLE
         return route
 
     def _make(self, cls: type, name: str | None, priority: int | None) -> Route:
