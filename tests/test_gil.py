@@ -159,16 +159,20 @@ def test_waiting_for_work_releases_the_gil(counter: Counter, small: Ring) -> Non
     """`bb_take` in an empty ring sleeps until another thread, which must run for it, pushes."""
     base = small.route(1, 2, 1)
     (worker,) = small.resize(1) or ()
-    goal = counter.count + 1000
 
     def push_later() -> None:
+        goal = counter.count + 1000
         poll(lambda: counter.count >= goal)
         assert ring.push(base) == ring.ACCEPTED
 
     taken: list[int] = []
     pusher = threading.Thread(target=push_later)
-    pusher.start()
-    counted = counter.during(lambda: taken.append(ring.take(worker)))
+
+    def take() -> None:
+        pusher.start()
+        taken.append(ring.take(worker))
+
+    counted = counter.during(take)
     pusher.join(HANG)
     assert taken == [base]
     assert counted > 10
