@@ -1,13 +1,14 @@
 """Helpers of the tests that interrupt, fork, exit and start processes."""
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic
 from types import CodeType, FrameType
@@ -140,13 +141,26 @@ class At:
     def during(self, call: Callable[[], object]) -> None:
         """Make the call; what it or the action raises is raised."""
         watch = _monitored if sys.version_info >= (3, 12) else _traced
-        watch(self._before_opcode, call)
+        with _no_collection():
+            watch(self._before_opcode, call)
 
     def _before_opcode(self, frame: FrameType, offset: int) -> None:
         self._left -= 1
         if self._left == 0:
             self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, opcode {offset}"
             self.result = self._action()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the collector away: another bus's finalizer would count, and swallow what is raised."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _traced(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
