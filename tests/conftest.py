@@ -1,6 +1,7 @@
 """What the tests share: gates that hold a worker, recorders, threads, buses that are stopped."""
 
 import logging
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,17 @@ from brummerbus import Event, EventBus, EventBusConfig, Subscription
 
 HANG = 30.0
 """Seconds after which something hangs; on an idle machine everything takes far less."""
+
+
+def pytest_configure() -> None:
+    """Take signals as a terminal delivers them.
+
+    What is started in the background or by nohup ignores some, and so would whatever a test starts.
+    """
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+            default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
+            signal.signal(getattr(signal, name), default)
 
 
 class Gate:
