@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
-        bench-growth bench-advice bench-elastic claims clean sanitize-clang valgrind stress \
+        bench-growth bench-elastic claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
 help:  ## show this list
@@ -102,9 +102,6 @@ bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers a
 
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
 	$(BIN)/python bench/claims/run.py $(ARGS)
-
-bench-advice: $(READY)  ## the adviser's predictions against measured waits (minutes)
-	$(BIN)/python bench/advice/run.py $(ARGS)
 
 bench-elastic: $(READY)  ## how an elastic pool answers a step, a ramp, a burst and rest
 	$(BIN)/python bench/elastic.py

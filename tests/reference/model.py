@@ -18,7 +18,7 @@ class Queued(NamedTuple):
 
 @dataclass(frozen=True)
 class Queue:
-    """A bounded queue with levels; `queued` is in the order of acceptance. Methods make new ones."""
+    """A bounded queue with levels; `queued` is in the order of acceptance."""
 
     capacity: int
     queued: tuple[Queued, ...] = field(default=())
@@ -33,7 +33,7 @@ class Queue:
             if policy is BackpressurePolicy.CALLER_RUNS:
                 return self, RUN, []
             yielding = self._yielding(policy, level)
-            if len(new) > self.capacity or len(yielding) < missing:
+            if len(yielding) < missing:
                 return self, REFUSED, []
             evicted = yielding[:missing]
         else:
