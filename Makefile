@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
-        bench-growth bench-elastic claims clean sanitize-clang valgrind stress \
+        bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
 help:  ## show this list
@@ -105,6 +105,9 @@ claims: $(READY)  ## the study's claims, verified against a thread per handler a
 
 bench-elastic: $(READY)  ## how an elastic pool answers a step, a ramp, a burst and rest
 	$(BIN)/python bench/elastic.py
+
+bench-advice: $(READY)  ## the adviser's predictions beside what then happens (20 minutes)
+	$(BIN)/python bench/advice/run.py $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
 	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_cring*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
