@@ -182,7 +182,7 @@ class TestLoad:
         """With the table that shows it, and the textbook's number beside it."""
         place(affinity=2)
         figures, text = advice(capsys, 0.3, 0.7)
-        load = Load(1300.0, 0.0003, 0.0007)
+        load = Load(1300.0, 0.0003, 0.0007, turn=sys.getswitchinterval())
         assert figures["load"] == {"cpu": 0.3, "wait": 0.7, "rate": 1300, "target": 10}
         assert figures["workers"] == fewest_workers(load, 0.01) == 2
         assert figures["textbook_workers"] == pytest.approx(10 / 3)

@@ -101,7 +101,7 @@ WORKLOADS = (
     Workload(
         "70/30",
         "blocked for 14 ms, then computes for 6 ms on average, as in the study",
-        rate=60.0,
+        rate=66.0,
         blocked=exponential(14 * MS),
         compute=exponential(6 * MS),
         target=60 * MS,

@@ -9,7 +9,7 @@ from math import log
 from typing import Any
 
 from brummerbus.advice import Advice, HandlerLoad, duration
-from brummerbus.machine import available_cores, compute_servers
+from brummerbus.machine import available_cores, compute_servers, turn
 from brummerbus.queueing import (
     Load,
     blocked_time,
@@ -133,6 +133,7 @@ def _load(
         arrival_variability=arrivals,
         compute_servers=servers,
         compute_variability=_variability(n, total.cpu, total.cpu_squared),
+        turn=turn(),
     )
     return load, others
 

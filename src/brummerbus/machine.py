@@ -62,6 +62,11 @@ def compute_servers() -> int:
     return 1 if gil_enabled() else available_cores()
 
 
+def turn() -> float:
+    """Return the seconds that a thread keeps the GIL while others want it; 0 without a GIL."""
+    return sys.getswitchinterval() if gil_enabled() else 0.0
+
+
 def idle_and_total() -> tuple[float, float]:
     """Return the seconds that the machine's cores were idle, and all that passed, since its start.
 

@@ -17,6 +17,8 @@ Other distributions come in by two moments, after Allen and Cunneen: who waits a
 (Ca2 + Cs2) / 2 times as long, exponentially distributed (Allen: Probability, Statistics, and
 Queueing Theory, 2nd ed. 1990). tests/test_queueing.py compares all of it with a simulation.
 
+A worker that is free has to get the GIL before it takes: `brummerbus.turns` adds that wait.
+
 Not in the model: what else handlers share (a lock, a disk, a connection), priorities (one level
 overtakes another, all together wait as long), and drops: the queue has no end.
 """
@@ -28,6 +30,7 @@ from itertools import count, islice
 from typing import Literal
 
 from brummerbus.arguments import check_int, shown
+from brummerbus.turns import Turns
 
 __all__ = [
     "Load",
@@ -69,6 +72,11 @@ class Load:
     """Deliveries that can compute at the same time: 1 under a GIL, else the cores."""
     compute_variability: float = 1.0
     """Squared coefficient of variation of the CPU seconds."""
+    turn: float = 0.0
+    """Seconds that a thread keeps the GIL while others want it: `sys.getswitchinterval()`.
+
+    0: a free worker takes at once, as without a GIL. Counts with one compute server only.
+    """
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -212,6 +220,7 @@ def _predictions(load: Load) -> Iterator[Prediction]:
     batch = max(1.0, (load.arrival_variability + 1) / 2)
     arriving = total = spread = 1.0
     busy = before = 0.0
+    residue = load.compute * (1 + load.compute_variability) / 2
     for workers, (completed, contended) in enumerate(_throughput(load), start=1):
         traffic = min(load.rate / completed, 1e9)  # the weights stay within a float
         level = traffic ** (1 / spread) * arriving / batch
@@ -234,13 +243,16 @@ def _predictions(load: Load) -> Iterator[Prediction]:
         waiting = lift * arriving / (1 - decay)
         beyond = decay * waiting
         waits = min(1.0, waiting / (total + beyond))
-        wait = _wait(load, waits, completed, computing)
+        # One worker is free; without a GIL, or if computing has several servers, nobody is ahead.
+        ahead = workers - 1 if load.compute_servers == 1 else 0
+        turns = Turns(load.turn, used, residue, ahead)
+        wait = _wait(load, waits, completed, computing, turns)
         utilization = min(1.0, (busy / workers + beyond) / (total + beyond))
         yield Prediction(workers, utilization, used, *wait, completed)
 
 
 def _wait(
-    load: Load, waits: float, completed: float, computing: float
+    load: Load, waits: float, completed: float, computing: float, turns: Turns
 ) -> tuple[float, float, float]:
     """Return mean, p50 and p99 of the wait, if a share `waits` of the deliveries waits.
 
@@ -256,8 +268,24 @@ def _wait(
         idle = completed / load.rate - 1
         waits *= math.exp(-2 / 3 * idle * (1 - load.arrival_variability) ** 2 / both)
     scale = both / 2 / (completed - load.rate)
-    p50, p99 = (scale * math.log(max(1.0, waits / share)) for share in (0.5, 0.01))
-    return waits * scale, p50, p99
+    p50, p99 = (_quantile(waits, scale, turns, share) for share in (0.5, 0.01))
+    return waits * scale + (1 - waits) * turns.mean, p50, p99
+
+
+def _quantile(waits: float, scale: float, turns: Turns, share: float) -> float:
+    """Return the wait that a share of the deliveries exceeds, for a worker or for the GIL."""
+    low = scale * math.log(max(1.0, waits / share))
+    if not turns.beyond(low):
+        return low
+    high = low + turns.ahead * turns.turn
+    while high - low > 1e-3 * high:
+        wait = (low + high) / 2
+        queued = waits * math.exp(-wait / scale) if scale else 0.0
+        enough = queued + (1 - waits) * turns.beyond(wait) <= share
+        low, high = (low, wait) if enough else (wait, high)
+        if high < 1e-7:
+            return 0.0
+    return high
 
 
 def _throughput(load: Load) -> Iterator[tuple[float, float]]:

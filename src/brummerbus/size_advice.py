@@ -9,7 +9,7 @@ from bisect import bisect_left
 from typing import Any
 
 from brummerbus import sizing
-from brummerbus.machine import compute_servers, gil_enabled
+from brummerbus.machine import compute_servers, gil_enabled, turn
 from brummerbus.queueing import (
     MOST_WORKERS,
     Load,
@@ -64,7 +64,8 @@ def load_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Load
         parser.error(f"--cpu, --wait and --rate belong together: {_listed(missing)} not given")
     if args.cpu + args.wait < _LEAST:
         parser.error(f"--cpu and --wait must be at least {_LEAST:g} milliseconds together")
-    return Load(args.rate, args.cpu / _MS, args.wait / _MS, compute_servers=compute_servers())
+    servers = compute_servers()
+    return Load(args.rate, args.cpu / _MS, args.wait / _MS, compute_servers=servers, turn=turn())
 
 
 def collect(load: Load, target: float | None) -> dict[str, Any]:
