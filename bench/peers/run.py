@@ -40,6 +40,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--list", action="store_true", help="list shapes and contestants")
     parser.add_argument("--build", type=Path, default=BUILD, help="where JSON and plots go")
+    parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="put the plots there")
     parsed = parser.parse_args()
     names = [*(shape.name for shape in SHAPES), *ALL]
     for pattern in parsed.only:
@@ -106,7 +107,7 @@ def peers(rounds: int, context: dict[str, Any], options: argparse.Namespace) -> 
     for shape in shapes:
         print(f"\n{table(results, shape)}")
     write(options.build / "peers.json", as_json(results, shapes, context))
-    draw(results, shapes, context, options.build)
+    draw(results, shapes, context, options.plots or options.build)
     return 1 if results.problems else 0
 
 
