@@ -25,7 +25,7 @@ BUILD = Path(__file__).resolve().parents[2] / "build" / "advice"
 def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--deliveries", type=int, default=3_000, help="of a run; default 3,000")
+    parser.add_argument("--deliveries", type=int, default=2_000, help="of a run; default 2,000")
     parser.add_argument("--rounds", type=int, default=3, help="of each size; default 3")
     parser.add_argument("--quick", action="store_true", help="one round of 500: not to judge by")
     parser.add_argument("--only", default="", metavar="NAME", help="a part of a workload's name")

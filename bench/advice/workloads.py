@@ -83,10 +83,10 @@ WORKLOADS = (
     Workload(
         "all waiting",
         "blocked for 10 ms on average, exponentially distributed",
-        rate=260.0,
+        rate=240.0,
         blocked=exponential(10 * MS),
         compute=nothing,
-        target=8 * MS,
+        target=12 * MS,
         probe=12,
     ),
     Workload(
