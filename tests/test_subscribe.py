@@ -2,13 +2,12 @@
 
 import functools
 import itertools
-import sys
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import HANG, Bench, Recorder, run_together
+from support import At
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventType, Subscription
 
@@ -221,30 +220,6 @@ def test_publish_after_subscribe_is_received(bench: Bench, frequent_switches: No
     assert not owed - got
 
 
-def interleaved(call: Callable[[], object], other: Callable[[], object], step: int) -> bool:
-    """Make a call and another in its midst, after so many opcodes; say if there was a midst."""
-    steps = itertools.count()
-    reached = False
-
-    def trace(frame: Any, event: str, _: object) -> Any:
-        nonlocal reached
-        if not frame.f_code.co_filename.endswith("routing.py"):
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and next(steps) == step:
-            reached = True
-            other()
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(before)
-    return reached
-
-
 @pytest.mark.parametrize("outer", ["subscribe", "cancel", "publish"])
 def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, outer: str) -> None:
     """A publish in the midst of subscribe or cancel, or either in the midst of a publish."""
@@ -264,15 +239,16 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, 
 
         bus.subscribe("other", Recorder())  # the next publish has to find its route
         calls = (publish, change) if outer == "publish" else (change, publish)
-        reached = interleaved(*calls, step)
+        midst = At(step + 1, calls[1])
+        midst.during(calls[0])
         bus.publish(Event("a", "after"))
         assert bus.flush(HANG)
         assert bus.stop()
-        if outer == "publish" and not reached:
+        if outer == "publish" and not midst.where:
             break  # nothing was changed in its midst
         assert ("after" in one.data) is (outer == "subscribe")
         assert ("after" in other.data) is (outer != "cancel")
-        if not reached:
+        if not midst.where:
             break
     assert step > 10
 

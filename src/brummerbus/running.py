@@ -50,7 +50,8 @@ def running(deliveries: Deliveries) -> list[Running]:
 
 
 def _describe(thread: int, innermost: FrameType | None) -> tuple[str, str]:
-    name = next((t.name for t in threading.enumerate() if t.ident == thread), str(thread))
+    # No generator: an exception that strikes it while it is closed early would get lost.
+    name = {t.ident: t.name for t in threading.enumerate()}.get(thread, str(thread))
     frame, frames = innermost, []
     while frame is not None and frame.f_code not in RUNS:
         frames.append((frame, frame.f_lineno))
