@@ -16,8 +16,8 @@ METHOD = """# The adviser, against reality
 deliveries would wait with other numbers. `make bench-advice` asks it on five workloads, takes it at
 its word, and then runs what it predicted; this page is what that wrote.
 
-Each workload is first run once on a pool that is larger than needed (the probe), and only there
-the advice is asked for. Then follow {rounds} rounds of {deliveries:,} deliveries each, the sizes
+Each workload is first run once, twice as long, on a pool that is larger than needed (the probe),
+and only there the advice is asked for. Then follow {rounds} rounds of {deliveries:,} deliveries each, the sizes
 taking turns to and fro: half of the advised number, one fewer than advised, the advised one and
 double. All figures of "predicted" come from the probe alone. "Measured" is the median of the
 rounds, of what `stats().queue_wait` says; arrivals are random, drawn anew in each round, and alike

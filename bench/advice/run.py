@@ -19,13 +19,16 @@ from workloads import WORKLOADS, Workload
 
 from brummerbus.queueing import Load, predict
 
+PROBE = 2
+"""Times as long as the other runs: a bus that is asked has usually run for a while."""
+
 BUILD = Path(__file__).resolve().parents[2] / "build" / "advice"
 
 
 def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--deliveries", type=int, default=2_000, help="of a run; default 2,000")
+    parser.add_argument("--deliveries", type=int, default=2_500, help="of a run; default 2,500")
     parser.add_argument("--rounds", type=int, default=3, help="of each size; default 3")
     parser.add_argument("--quick", action="store_true", help="one round of 500: not to judge by")
     parser.add_argument("--only", default="", metavar="NAME", help="a part of a workload's name")
@@ -67,7 +70,7 @@ def main() -> int:
 
 def compare(work: Workload, deliveries: int, rounds: int) -> Comparison:
     """Ask for advice on the probe's workers, and run what it is about."""
-    _, advice = run(work, work.probe, deliveries, seed=0)
+    _, advice = run(work, work.probe, PROBE * deliveries, seed=0)
     rows: list[Row] = []
     if advice.recommended is not None and advice.load is not None:
         rows = run_sizes(work, sizes(advice.recommended), advice.load, deliveries, rounds)
