@@ -17,11 +17,11 @@ deliveries would wait with other numbers. `make bench-advice` asks it on five wo
 its word, and then runs what it predicted; this page is what that wrote.
 
 Each workload is first run once, twice as long, on a pool that is larger than needed (the probe),
-and only there the advice is asked for. Then follow {rounds} rounds of {deliveries:,} deliveries each, the sizes
-taking turns to and fro: half of the advised number, one fewer than advised, the advised one and
-double. All figures of "predicted" come from the probe alone. "Measured" is the median of the
-rounds, of what `stats().queue_wait` says; arrivals are random, drawn anew in each round, and alike
-for all sizes.
+and only there the advice is asked for. Then follow {rounds} rounds of {deliveries:,} deliveries
+each, the sizes taking turns to and fro: half of the advised number, one fewer than advised, the
+advised one and double. All figures of "predicted" come from the probe alone. "Measured" is the
+median of the rounds, of what `stats().queue_wait` says; arrivals are random, drawn anew in each
+round, and alike for all sizes.
 
 A prediction holds if p50 and p99 of the wait are off by a factor of {factor} at most. Waits below
 {floor} count as {floor}: so long a system takes to wake a thread. "no end" says that the queue
