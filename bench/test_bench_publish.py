@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from queue import Queue, SimpleQueue
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from conftest import EVENTS, ROUNDS, Baseline, Held, no_op
@@ -85,13 +85,18 @@ class TestPublishMany:
 
 @pytest.mark.benchmark(group="monitoring, publish to handled")
 class TestMonitoring:
-    """What counting times costs, on the whole way."""
+    """What counting times costs, and the thread that looks on, on the whole way."""
 
-    @pytest.mark.parametrize("monitoring", ["on", "off"])
-    def test_bus(
-        self, benchmark: Any, make_bus: Make, events: list[Event], monitoring: str
-    ) -> None:
-        bus: EventBus = make_bus(monitoring=monitoring == "on")
+    SETTINGS: ClassVar[dict[str, dict[str, Any]]] = {
+        "on": {},
+        "off": {"monitoring": False},
+        "on, with a monitor": {"slow_handler_after": 60.0},
+        "on, elastic": {"workers": (1, 2)},
+    }
+
+    @pytest.mark.parametrize("settings", SETTINGS)
+    def test_bus(self, benchmark: Any, make_bus: Make, events: list[Event], settings: str) -> None:
+        bus: EventBus = make_bus(**self.SETTINGS[settings])
         bus.subscribe("bench.event", no_op)
 
         def work() -> None:
