@@ -18,13 +18,7 @@ from brummerbus.pool import Pool
 from brummerbus.publisher import Publisher
 from brummerbus.reporting import OnDrop, OnError, Reporter
 from brummerbus.ring import push
-from brummerbus.routing import (
-    Handler,
-    Subscription,
-    Subscriptions,
-    check_event_type,
-    of_look_up,
-)
+from brummerbus.routing import Handler, Subscription, Subscriptions, check_event_type, of_look_up
 
 H = TypeVar("H", bound=Handler)
 
@@ -83,13 +77,8 @@ class EventBus:
         """Make what belongs to one process."""
         self._pool = Pool(self._name, self._config, self._reporter)
         self._table = self._pool.deliveries.table
-        self._publisher = Publisher(
-            self._name,
-            self._config,
-            self._pool,
-            self._subscriptions,
-            weakref.ref(self),  # a plain reference would be a cycle
-        )
+        bus = weakref.ref(self)  # a plain reference would be a cycle
+        self._publisher = Publisher(self._name, self._config, self._pool, self._subscriptions, bus)
         self._admission = self._publisher.admission
 
     def _after_fork(self) -> Pool:
