@@ -31,8 +31,8 @@ The publisher is a thread of the same process. With the interpreter's default sw
 5 ms it would wait for the GIL up to 5 ms for each handler that computes just then, and part of the
 wait would come before publishing, where the bus cannot see it: with the default, p99 in "all
 computing" was 0.72 (one worker) and 0.45 (two) of what was predicted. So the runs are made with
-{interval:g} ms. Sizes that are nearly saturated need far longer runs than these to show their p99 (at
-87 % load, an earlier run of "all waiting" measured 0.64 of what was predicted); the rates are
+{interval:g} ms. Sizes that are nearly saturated need far longer runs than these to show their p99
+(at 87 % load, an earlier run of "all waiting" measured 0.64 of what was predicted); the rates are
 chosen so that there is none.
 """
 
