@@ -1,6 +1,7 @@
 """What the adviser makes of measurements, made up and real."""
 
 import json
+import sys
 import threading
 from itertools import count
 from time import thread_time
@@ -52,6 +53,19 @@ def one_compute_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ---- made up -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gil", "turn"), [(True, sys.getswitchinterval()), (False, 0.0)])
+def test_free_workers_wait_for_the_gil_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, gil: bool, turn: float
+) -> None:
+    """Many workers for much computing: p99 is some turns, without a GIL nothing."""
+    monkeypatch.setattr("brummerbus.machine.gil_enabled", lambda: gil)
+    found = advice(measured(60, meter(1_800, 20 * MS, 6 * MS), cpu=0.36), workers=32)
+    assert found.load is not None
+    assert found.load.turn == turn
+    now = next(row for row in found.table if row.workers == 32)
+    assert (now.p99_wait > 0) is gil
 
 
 def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:

@@ -69,3 +69,9 @@ def test_one_worker_is_never_free_while_another_computes() -> None:
     load = {"rate": 40.0, "compute": 10 * MS, "wait": 0.0}
     one, alone = predict(Load(**load, turn=5 * MS), 1), predict(Load(**load), 1)
     assert one == alone
+
+
+def test_turns_too_short_to_count_in_are_as_good_as_none() -> None:
+    load = {"rate": 60.0, "compute": 6 * MS, "wait": 14 * MS}
+    assert predict(Load(**load, turn=1e-320), 2).p99_wait == predict(Load(**load), 2).p99_wait
+    assert Turns(1e-320, 0.4, 4 * MS, 3).beyond(1.0) == 0

@@ -205,7 +205,7 @@ class Prioritised(QueueAndThreads):
         while (event := get()[2]) is not None:
             try:
                 handler(event)
-            except Exception:  # noqa: PERF203
+            except Exception:  # noqa: PERF203, as above
                 logger.exception("the handler failed")
 
     def stop_sign(self) -> Any:

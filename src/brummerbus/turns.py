@@ -28,11 +28,9 @@ class Turns:
 
     def beyond(self, wait: float) -> float:
         """Return the probability of a wait of more than so many seconds."""
-        if not (self.turn and self.residue):
+        if not self.residue or wait >= self.ahead * self.turn:
             return 0.0
         computing = math.floor(wait / self.turn) + 1
-        if computing > self.ahead:
-            return 0.0
         return float(self.used**computing * math.exp(-(wait + self.turn) / self.residue))
 
     @property
