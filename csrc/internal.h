@@ -146,6 +146,7 @@ struct ring {
     waiter_list let_in;
     waiter_list callers;
     int32_t unsignalled;  /* of let_in */
+    uint64_t last_told;   /* when some of let_in were signalled */
     bool congested;       /* a wait ended in vain, and no worker has made room since */
     bool streak;          /* something was dropped, and the queue has not been half empty since */
     int32_t idle_waiters; /* threads in bb_wait_idle */
@@ -162,7 +163,6 @@ struct ring {
     int32_t surplus;      /* of these, how many are to leave */
 
     uint64_t made;
-    uint64_t last_take;
     uint64_t last_sample;
     uint64_t samples;
     int32_t history[BB_HISTORY];

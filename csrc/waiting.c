@@ -7,7 +7,10 @@
  *
  * Telling a publisher that it was let in is a wake-up, and a wake-up costs more than handling an
  * event. Publishers that were let in are therefore told together, when a good part of the queue
- * is free again, unless workers come by so rarely that it makes no difference.
+ * is free again, or when nobody has been told anything for a while: what a publisher waits must
+ * not grow with the queue. Telling by the time since a worker last took, instead of since the last
+ * telling, made p99 of publish at a full queue three times as long: workers that are neither fast
+ * nor slow, and take every 40 us, then never come by seldom enough.
  */
 #include "internal.h"
 
@@ -16,8 +19,9 @@
 /* Let this much of the queue become free before publishers are woken: a quarter. */
 #define GOOD_PART(ring) ((ring)->capacity / 4 + 1)
 
-/* Workers that take less often than this have time to wake a publisher each time. */
-#define SELDOM_NS 100000u
+/* Wake publishers at least this often while there are any. 30 and 100 us are no better for them (p99
+ * of publish) and cost a tenth to a third more CPU time. */
+#define PACE_NS 300000u
 
 waiter *waiter_new(const route *route, int64_t handle) {
     waiter *waiter = calloc(1, sizeof *waiter);
@@ -69,15 +73,16 @@ void let_in(ring *ring, uint64_t now) {
 
 /* Called by a worker that takes. */
 void tell_let_in(ring *ring, uint64_t now) {
-    bool seldom = elapsed(ring->last_take, now) >= SELDOM_NS;
+    bool due = elapsed(ring->last_told, now) >= PACE_NS;
     bool part_free = has_room(ring, GOOD_PART(ring));
-    if (!seldom && !part_free && ring->unsignalled < GOOD_PART(ring) && ring->queued > 0) return;
+    if (!due && !part_free && ring->unsignalled < GOOD_PART(ring) && ring->queued > 0) return;
     for (waiter *w = ring->let_in.head; w != NULL; w = w->next) {
         if (w->signalled) continue;
         w->signalled = true;
         bb_cond_signal(&w->admitted);
     }
     ring->unsignalled = 0;
+    ring->last_told = now;
 }
 
 /* The state changed: everyone is to look at it. */

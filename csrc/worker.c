@@ -54,11 +54,7 @@ static int64_t begin(ring *ring, worker *worker, uint64_t now, uint64_t cpu) {
 /* Give the room that a delivery left to the publishers in line. */
 static void pass_on_room(ring *ring, uint64_t now) {
     if (ring->line.head != NULL) let_in(ring, now);
-    if (ring->unsignalled > 0) {
-        if (!ring->timed) now = bb_clock(); /* how often workers come by matters all the same */
-        tell_let_in(ring, now);
-    }
-    ring->last_take = now;
+    if (ring->unsignalled > 0) tell_let_in(ring, ring->timed ? now : bb_clock());
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #define CAPACITY 16
 #define GOOD_PART (CAPACITY / 4 + 1)
+#define PACE 300000u
 #define NOW 1000000000u
 
 static int32_t told(int64_t handle) {
@@ -20,7 +21,7 @@ static fixture crowded(int32_t monitoring, int32_t in_line) {
     fixture f = monitoring ? fixture_timed(CAPACITY, 0) : fixture_new(CAPACITY);
     fill(f.high, CAPACITY);
     for (int32_t i = 0; i < in_line; i++) CHECK_INT(BB_WAITING, bb_wait(f.low + i, 0, 1));
-    bb_take(f.worker); /* the first worker in a long time tells at once */
+    bb_take(f.worker); /* nobody was told for a long time, so this one is at once */
     CHECK_INT(1, told(f.ring));
     return f;
 }
@@ -40,15 +41,35 @@ static void test_publishers_are_told_together(void) {
     }
 }
 
+/* However often workers take meanwhile: what a publisher waits does not grow with the queue. */
+static void test_publishers_are_told_after_a_while_at_the_latest(void) {
+    for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
+        fixture f = crowded(monitoring, 8);
+        for (int i = 1; i < GOOD_PART; i++) {
+            staged_clock_advance(PACE / GOOD_PART);
+            bb_take(f.worker);
+            CHECK_INT(1, told(f.ring));
+        }
+        staged_clock_advance(PACE - PACE / GOOD_PART * (GOOD_PART - 1));
+        bb_take(f.worker);
+        CHECK_INT(1 + GOOD_PART, told(f.ring));
+        fixture_free(&f);
+        staged_clock_set(0);
+    }
+}
+
 static void test_publishers_are_told_at_once_where_workers_seldom_take(void) {
     for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
         fixture f = crowded(monitoring, 8);
-        staged_clock_advance(50000);
+        staged_clock_advance(PACE - 1);
         bb_take(f.worker);
         CHECK_INT(1, told(f.ring));
-        staged_clock_advance(100000);
+        staged_clock_advance(1);
         bb_take(f.worker);
         CHECK_INT(3, told(f.ring));
+        staged_clock_advance(PACE);
+        bb_take(f.worker);
+        CHECK_INT(4, told(f.ring));
         fixture_free(&f);
         staged_clock_set(0);
     }
@@ -183,6 +204,7 @@ static void test_close_wakes_all_sleeping_workers(void) {
 
 void telling_tests(void) {
     RUN(test_publishers_are_told_together);
+    RUN(test_publishers_are_told_after_a_while_at_the_latest);
     RUN(test_publishers_are_told_at_once_where_workers_seldom_take);
     RUN(test_publishers_are_told_when_a_good_part_is_free);
     RUN(test_publishers_are_told_when_the_queue_runs_empty);

@@ -126,7 +126,7 @@ inline tell_all() {
 #define last_chance (has_room(GOOD_PART) || queued == 0)
 #endif
 
-/* `seldom` is a matter of time: here it may be true or false whenever it is asked. */
+/* whether it is due is a matter of time: here it may be true or false whenever it is asked. */
 inline tell_let_in() {
     if
     :: true -> tell_all()
