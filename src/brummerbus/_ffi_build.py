@@ -35,6 +35,9 @@ SOURCES = [
     PLATFORM,
 ]
 
+# Hidden: the C files then call each other directly, not through the table of the dynamic linker.
+FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-fvisibility=hidden"]
+
 PREAMBLE = """
 #include "internal.h"
 
@@ -61,5 +64,5 @@ ffi.set_source(
     sources=[f"csrc/{name}" for name in SOURCES],
     include_dirs=["csrc"],
     depends=["csrc/ring.h", "csrc/internal.h", "csrc/platform.h"],
-    extra_compile_args=[] if sys.platform == "win32" else ["-std=c11", "-O2", "-Wall", "-Wextra"],
+    extra_compile_args=[] if sys.platform == "win32" else FLAGS,
 )
