@@ -42,6 +42,9 @@ class Shape:
 GRID = ((1, 1), (1, 4), (4, 4), (16, 4))
 """Publishers and workers."""
 
+MADE = ("made 1x1", "made 4x4")
+"""Publishers and workers where publishers make the events as they go."""
+
 NO_OP = tuple(f"no-op {p}x{w}" for p, w in GRID)
 
 _THROUGHPUT = {
@@ -70,8 +73,8 @@ def _throughput() -> list[Shape]:
 SHAPES = (
     *_throughput(),
     Shape("filling", "filling", 1, 1, "no-op", 4_000, quick=4_000),
-    Shape("made 1x1", "throughput", 1, 1, "no-op", 200_000, quick=50_000, made=True),
-    Shape("made 4x4", "throughput", 4, 4, "no-op", 200_000, made=True),
+    Shape(MADE[0], "throughput", 1, 1, "no-op", 200_000, quick=50_000, made=True),
+    Shape(MADE[1], "throughput", 4, 4, "no-op", 200_000, made=True),
     Shape("burst over 50", "burst", 4, 4, "mixed", 50_000, queue=50),
     Shape("burst over 1,000", "burst", 4, 4, "mixed", 50_000, queue=1_000, quick=6_000),
     Shape("burst over 10,000", "burst", 4, 4, "mixed", 50_000, queue=10_000),

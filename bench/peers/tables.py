@@ -11,7 +11,7 @@ LATENCY_KINDS = ("ping_pong", "idle", "beside")
 
 WHAT = {
     "throughput": "events/s, published to handled",
-    "filling": "CPU ns an event, publishing and handling apart, the best of many",
+    "filling": "CPU ns an event, publishing and handling apart, the best twentieth",
     "burst": "events/s, published to handled; 1 KB events, 4 publishers",
     "full": "events/s, and the time of a publish, us",
     "ping_pong": "time of a throw, us",

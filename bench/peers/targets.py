@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from contestants import Bounded, Bus, BusInBatches, BusUnmonitored, Executor, Simple, ThreadPerEvent
 from rounds import Results
-from shapes import NO_OP
+from shapes import MADE, NO_OP
 from tables import aligned
 
 ALL_SHAPES = NO_OP
@@ -75,6 +75,10 @@ TARGETS = (
     Target("a thread per event", _ONE, ThreadPerEvent.label, "rate", _each(100)),
     Target("SimpleQueue + threads, single publish", _ONE, Simple.label, "rate", _each(0.5)),
     Target("SimpleQueue + threads, publish_many of 64", _MANY, Simple.label, "rate", _each(1.0)),
+    Target(
+        "the same, each event made as it is published", _ONE, Simple.label, "rate", _each(0.5, MADE)
+    ),
+    Target("the same in batches of 64", _MANY, Simple.label, "rate", _each(1.0, MADE)),
     Target(
         "p99 of publish beside a computing handler, against SimpleQueue.put",
         _ONE,
