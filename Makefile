@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CORE := $(wildcard csrc/*.c csrc/*.h) src/brummerbus/_ffi_build.py setup.py
+CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
@@ -110,5 +110,5 @@ bench-advice: $(READY)  ## the adviser's predictions beside what then happens (2
 	$(BIN)/python bench/advice/run.py $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
-	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_cring*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

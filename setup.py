@@ -2,7 +2,7 @@
 
 import sys
 import sysconfig
-from distutils.errors import CCompilerError, DistutilsExecError, DistutilsPlatformError
+from setuptools.errors import CCompilerError, ExecError, PlatformError
 from typing import Any
 
 from setuptools import setup
@@ -19,7 +19,7 @@ class BuildExt(build_ext):
         """Compile one extension."""
         try:
             super().build_extension(ext)
-        except (CCompilerError, DistutilsExecError, DistutilsPlatformError) as error:
+        except (CCompilerError, ExecError, PlatformError) as error:
             sys.exit(
                 f"brummerbus could not compile its C core ({error}): install a C11 compiler and "
                 "the Python headers (Debian: gcc python3-dev; Fedora: gcc python3-devel; "
@@ -38,6 +38,6 @@ class BdistWheel(bdist_wheel):
 
 
 setup(
-    cffi_modules=["src/brummerbus/_ffi_build.py:ffi"],
+    cffi_modules=["src/brummerbus/_core/_ffi_build.py:ffi"],
     cmdclass={"build_ext": BuildExt, "bdist_wheel": BdistWheel},
 )

@@ -14,6 +14,7 @@ Any thread publishes an event and goes on; a static pool of OS threads runs the 
 """
 
 from brummerbus import sizing
+from brummerbus._core.subscriptions import Subscription
 from brummerbus.advice import Advice
 from brummerbus.backpressure import BackpressurePolicy, DropReason
 from brummerbus.bus import EventBus
@@ -21,7 +22,7 @@ from brummerbus.config import EventBusConfig
 from brummerbus.errors import BusClosed, BusError, QueueFull
 from brummerbus.events import Event, EventType, Priority
 from brummerbus.metrics import BusStats
-from brummerbus.routing import Subscription
+
 
 __all__ = [
     "Advice",

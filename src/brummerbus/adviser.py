@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from typing import Any
 
+from brummerbus._core.queue import Load as Measured
+from brummerbus._core.queue import Timer as Meter
+from brummerbus._core.queue import Windows
 from brummerbus.advice import Advice, HandlerLoad, duration
 from brummerbus.machine import available_cores, compute_servers, turn
 from brummerbus.queueing import (
@@ -18,8 +21,6 @@ from brummerbus.queueing import (
     predict,
     textbook_workers,
 )
-from brummerbus.ring import Load as Measured
-from brummerbus.ring import Meter, Windows
 
 LEAST_DELIVERIES = 200
 """Finished deliveries below which there is too little data: p99 would rest on two of them."""

@@ -3,31 +3,40 @@
 import sys
 import weakref
 from collections.abc import Callable, Iterable
-from time import monotonic
-from typing import Any, TypeVar
+from itertools import islice
+from types import TracebackType
+from typing import Any, TypeVar, overload
 
+from brummerbus._core import lifecycle as _lifecycle  # noqa: F401, drains at exit
+from brummerbus._core import queue as c
+from brummerbus._core._ext import Publisher, Route
+from brummerbus._core.admission import Gone
+from brummerbus._core.engine import Engine
+from brummerbus._core.handlers import check_event_type
+from brummerbus._core.hooks import Hooks, OnDrop, OnError
+from brummerbus._core.subscriptions import Handler, Subscription, Subscriptions
 from brummerbus.advice import Advice
 from brummerbus.adviser import advise
 from brummerbus.arguments import check_hook, check_int, check_timeout, shown
 from brummerbus.config import MAX_WORKERS, EventBusConfig, configured
-from brummerbus.errors import BusError
+from brummerbus.errors import BusClosed, BusError, QueueFull
 from brummerbus.events import Event
-from brummerbus.lifecycle import after_fork
 from brummerbus.metrics import BusStats
-from brummerbus.pool import Pool
-from brummerbus.publisher import Publisher
-from brummerbus.reporting import OnDrop, OnError, Reporter
-from brummerbus.ring import push
-from brummerbus.routing import Handler, Subscription, Subscriptions, check_event_type, of_look_up
 
-H = TypeVar("H", bound=Handler)
+H = TypeVar("H", bound=Callable[..., object])
+T = TypeVar("T")
+
+BATCH = 256
+"""Events that `publish_many` takes from an iterable at a time."""
 
 
-class EventBus:
+class EventBus(Publisher):
     """An in-process event bus: any thread publishes, a static pool of OS threads handles.
 
-    Workers run from construction on. As a context manager the bus is stopped, with draining,
-    at the end of the block; one that is never stopped is drained at interpreter exit.
+    Workers run from construction on, each in an empty `contextvars.Context`. As a context manager
+    the bus is stopped at the end of the block, and finishes what is queued first, however long that
+    takes; if the block raised, as long as handlers come to an end (`shutdown_timeout`). One that is
+    never stopped is drained at interpreter exit.
 
     Each method says from where it may be called; no lock is held while Python code runs.
     In the child of a fork the bus has its subscriptions, an empty queue, counts that start from
@@ -47,6 +56,7 @@ class EventBus:
         TypeError: An argument is of the wrong type, or an override is no field.
         ValueError: A setting is out of range; the message names field, value and range.
         RuntimeError: A thread could not be started; none is left.
+        BusError: `threading` is monkey-patched (gevent, eventlet), so that there are no threads.
     """
 
     def __init__(
@@ -65,43 +75,50 @@ class EventBus:
         check_hook("on_drop", on_drop)
         self._config = configured(config, overrides)
         self._name = name
-        self._reporter = Reporter(name, on_error, on_drop)
-        self._reporting = self._reporter.reporting
-        self._subscriptions = Subscriptions()
+        self._hooks = Hooks(name, on_error, on_drop)
+        self._subscriptions = Subscriptions(weakref.ref(self))
         self._closed = False
-        self._begin()
-        self._pool.start()
-        after_fork(self, EventBus._after_fork)
+        self._engines: dict[int, Engine] = {}  # by the number of forks; only the last is in use
+        self._engine = self._new_engine()
+        self._engine.start()
 
-    def _begin(self) -> None:
-        """Make what belongs to one process."""
-        self._pool = Pool(self._name, self._config, self._reporter)
-        self._table = self._pool.deliveries.table
-        bus = weakref.ref(self)  # a plain reference would be a cycle
-        self._publisher = Publisher(self._name, self._config, self._pool, self._subscriptions, bus)
-        self._admission = self._publisher.admission
+    # ---- the engine of this process -------------------------------------------------------
 
-    def _after_fork(self) -> Pool:
-        """Begin anew in the child; workers start at the first publish. Returns the old pool."""
-        old = self._pool
-        self._reporting.clear()
-        self._begin()
+    def _new_engine(self) -> Engine:
+        """Make, or take over from another thread, what belongs to this process."""
+        forks = c.fork_count()
+        engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
         if self._closed:
-            self._pool.ring.close(drain=False, deadline=0)
-        return old
+            engine.queue.close(drain=False)
+        engine = self._engines.setdefault(forks, engine)
+        self._engine = engine
+        self._forget_routes(None)  # into the queue of another process
+        return engine
 
-    def _started(self) -> Publisher:
-        """Return the publisher; the first to ask in the child of a fork starts its workers."""
-        publisher = self._publisher
-        if not publisher.pool.started and not self._closed:
+    def _here(self) -> Engine:
+        """Return the engine of this process; after a fork, a new one without threads."""
+        engine = self._engine
+        return self._new_engine() if engine.queue.is_gone() else engine
+
+    def _started(self) -> Engine:
+        """The same; the first publish in the child of a fork starts its workers."""
+        engine = self._here()
+        if not engine.started and not self._closed:
             try:
-                publisher.pool.start()
+                engine.start()
             except BaseException:
-                self._begin()  # the next publish tries again
+                self._engines.pop(c.fork_count(), None)  # the next publish tries again
+                self._new_engine()
                 raise
-        return publisher
+        return engine
 
     # ---- subscribing ----------------------------------------------------------------------
+
+    @overload
+    def subscribe(self, event_type: type[T], handler: Callable[[T], object]) -> Subscription: ...
+
+    @overload
+    def subscribe(self, event_type: str, handler: Callable[[Event], object]) -> Subscription: ...
 
     def subscribe(self, event_type: str | type, handler: Handler) -> Subscription:
         """Call the handler with each event of a type. From any thread, handler or signal handler.
@@ -111,21 +128,26 @@ class EventBus:
 
         Args:
             event_type: A string, matched exactly; a glob with `*`, `?` or `[...]`, such as
-                `"process.*"`; or a class, which receives its subclasses too. Strings match
-                events only, not other objects.
-            handler: Called as `handler(event)`; what it returns is ignored.
+                `"process.*"`; or a class, which receives its subclasses too, also those that an
+                abstract base class adopts later. Strings match events only, not other objects.
+            handler: Called as `handler(event)`. What it returns is ignored, unless it is an
+                awaitable or a generator: then the delivery has failed, since nobody awaits it.
 
         Returns:
             The subscription; `cancel()` ends it.
 
         Raises:
-            TypeError: `event_type` is neither string nor class, or `handler` is not callable or
-                is a coroutine function.
+            TypeError: `event_type` is neither string nor class, or `handler` is not callable with
+                one argument, or is a coroutine or generator function, also inside a partial, a
+                decorator or a bound method.
             ValueError: `event_type` is empty.
+            BusClosed: The bus is stopped.
 
-        A forked child has the subscriptions made before. Costs a copy of the list of subscriptions
-        for each event type published afterwards.
+        A forked child has the subscriptions made before. Costs the next publish of that type a new
+        route, some microseconds; a glob or a class costs each type one.
         """
+        if self._closed:
+            raise BusClosed(f"{self._name}: the bus is stopped, it delivers nothing any more")
         return self._subscriptions.add(event_type, handler)
 
     def on(self, *event_types: str | type) -> Callable[[H], H]:
@@ -134,7 +156,7 @@ class EventBus:
         As safe as `subscribe`.
 
         Raises:
-            TypeError, ValueError: As `subscribe`, and `TypeError` if no type is given.
+            TypeError, ValueError, BusClosed: As `subscribe`, and `TypeError` if no type is given.
         """
         if not event_types:
             raise TypeError("on() needs at least one event type")
@@ -142,88 +164,99 @@ class EventBus:
 
         def decorate(handler: H) -> H:
             for event_type in types:
-                self._subscriptions.add(event_type, handler)
+                self.subscribe(event_type, handler)  # type: ignore[arg-type]
             return handler
 
         return decorate
 
     # ---- publishing -----------------------------------------------------------------------
 
-    def publish(
+    # `publish` and `publish_many` are C (`csrc/python/publish.c`); what is not a known route with room
+    # comes here.
+
+    def _publish(
         self, event: Any, *, priority: int | None = None, timeout: float | None = None
     ) -> bool:
-        """Queue one delivery for each matching subscription, all of them or none.
-
-        Args:
-            event: An `Event`, routed by its `type`; any other object is routed by its class.
-            priority: 1 to `priority_levels`, higher is more urgent. Default: the class's
-                `priority` attribute, else `config.priorities[type]`, else medium.
-            timeout: Seconds to wait for room before the policy applies. Default:
-                `config.publish_timeout`, and no limit with `BLOCK`. 0 does not wait. It is
-                waited once a congestion: after a wait in vain the policy applies at once, until
-                a worker has made room. A handler that publishes does not wait but runs queued
-                deliveries meanwhile.
-
-        Returns:
-            True: accepted (or nobody subscribed). False: the event was dropped.
-
-        Raises:
-            QueueFull: There was no room and the policy is `REJECT`, or `BLOCK` with a `timeout`
-                (or without one, for an event with more deliveries than the whole queue has
-                room for).
-            BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.
-            TypeError, ValueError: `priority` or `timeout` is of the wrong type or out of range.
-
-        From any thread, handler, hook, signal handler or finalizer: it never waits for a Python
-        lock. Ctrl-C while it waits is answered within 0.1 s; an exception that strikes it leaves
-        the event either accepted or unknown to the bus. In a forked child the first publish
-        starts the child's own workers.
-        """
-        if priority is None and timeout is None and type(event) is Event and not self._reporting:
-            handle = 0
+        priority = self._check_priority(priority)
+        timeout = None if timeout is None else check_timeout("timeout", timeout)
+        while True:
+            engine = self._started()
+            route = self._route(engine, event, priority)
+            result = route.push(event)
+            if result == c.ACCEPTED:
+                return True
             try:
-                draw, subscription = self._subscriptions.plain[event.type]
-                handle = draw()
-                self._table[handle] = (event, subscription)
-                if not push(handle):  # ACCEPTED is 0
-                    return True
-                route = None
-                if handle:
-                    decision = self._admission.admit(handle, 1, None)
-                else:  # it was NO_SINGLE
-                    self._table.pop(0, None)
-                    route = self._subscriptions.several.get(event.type)
-            except BaseException as error:
-                if handle or not of_look_up(error):  # if so, events of this type are new
-                    self._admission.withdraw(handle, 1)
-                    raise
-                route = None
-            if handle:
-                return self._publisher.conclude(decision, event, 1, None, None)
-            if route is not None:
-                return self._publisher.deliver(event, route[0], route[1], None, None)
-        return self._started().publish(event, priority, timeout)
+                if result == c.CLOSED and not route.recipients:
+                    raise engine.admission.closed_error()
+                return engine.admission.admit(route, event, timeout)
+            except Gone:  # a signal handler forked
+                continue
 
-    def publish_many(
+    def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
+        level = priority or 0
+        route = self._cached_route(event, level)
+        if route is None:
+            version = self._version  # before the subscriptions are read
+            route, cls, name = engine.routes.make(event, priority)
+            self._store_route(version, level, cls, name, route)
+        return route
+
+    def _publish_rest(
         self,
         events: Iterable[Any],
-        *,
         priority: int | None = None,
         timeout: float | None = None,
+        accepted: int = 0,
     ) -> int:
-        """Publish many events in order, each as `publish` would; far cheaper per event.
+        """Publish many, of which so many others were accepted already."""
+        priority = self._check_priority(priority)
+        timeout = None if timeout is None else check_timeout("timeout", timeout)
+        if isinstance(events, str):
+            raise TypeError(f"events must be an iterable of events, got {shown(events)}")
+        try:
+            source = iter(events)
+        except TypeError as error:
+            raise TypeError(f"events must be an iterable, got {shown(events)}") from error
+        while True:
+            # A new list lets go of the last batch before the source is asked for more.
+            some: list[Any] = []
+            failure: Exception | None = None
+            try:
+                some.extend(islice(source, BATCH))
+            except Exception as error:  # what came before is published first, as in a loop
+                failure = error
+            accepted = self._publish_list(some, priority, timeout, accepted)
+            if failure is not None:
+                raise failure
+            if not some:
+                return accepted
 
-        The events are taken from the iterable in batches of up to 256. As safe as `publish`.
+    def _publish_list(
+        self, events: list[Any], priority: int | None, timeout: float | None, accepted: int
+    ) -> int:
+        done = 0
+        try:
+            while True:
+                pushed = self._push_events(events, done, priority or 0)
+                done += pushed
+                accepted += pushed
+                if done >= len(events):
+                    return accepted
+                accepted += self._publish(events[done], priority=priority, timeout=timeout)
+                done += 1
+        except QueueFull as full:
+            full.accepted += accepted
+            raise
 
-        Returns:
-            How many were accepted.
-
-        Raises:
-            QueueFull: As `publish`; those before it stay accepted, `QueueFull.accepted` tells
-                how many, and those after it were not tried.
-            BusClosed, TypeError, ValueError: As `publish`.
-        """
-        return self._started().publish_many(events, priority, timeout)
+    def _check_priority(self, priority: Any) -> int | None:
+        if priority is None:
+            return None
+        top = self._config.priority_levels
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
+        if not 1 <= priority <= top:
+            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
+        return int(priority)
 
     # ---- stopping and looking -------------------------------------------------------------
 
@@ -241,11 +274,12 @@ class EventBus:
             TypeError, ValueError: `timeout` is no number or negative.
         """
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
-        if self._pool.deliveries.inside():
+        engine = self._here()
+        if engine.queue.is_inside():
             raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
-        return self._pool.wait_idle(monotonic() + limit)
+        return engine.wait_idle(limit)
 
-    def stop(self, *, drain: bool = True, timeout: float | None = 5.0) -> bool:
+    def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool:
         """Refuse new events, finish what is queued, end the workers. Idempotent.
 
         While draining, handlers of this bus may still publish. From a handler, the stop begins
@@ -255,8 +289,9 @@ class EventBus:
 
         Args:
             drain: Finish what is queued; False drops it at once.
-            timeout: Seconds to wait for the queue and for running handlers; what is queued then
-                is dropped (`DropReason.SHUTDOWN`). None waits without limit.
+            timeout: Seconds to wait for the queue and for running handlers, at most; what is queued
+                then is dropped (`DropReason.SHUTDOWN`). None: no limit; handlers that stand still
+                are named in the log. Ctrl-C ends the wait, and drops what is left.
 
         Returns:
             True: nothing was left and no handler still runs.
@@ -268,14 +303,14 @@ class EventBus:
             raise TypeError(f"drain must be True or False, got {shown(drain)}")
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         self._closed = True
-        return self._pool.stop(drain=drain, timeout=limit)
+        return self._here().stop(drain=drain, timeout=limit, standstill=float("inf"))
 
     def resize(self, workers: int) -> None:
-        """Have so many workers from now on, whatever the configuration says.
+        """Set the number of workers, overriding the configuration.
 
         No handler is interrupted and no delivery lost: surplus workers end after their present
         delivery. An elastic pool goes on from there by itself. `stats().sizing` has the step.
-        From any thread and handler, but not from a signal handler: it starts threads, for which
+        From any thread, several at once too, and from handlers, but not from a signal handler: it starts threads, for which
         Python takes locks. In a forked child it begins with the configured number.
 
         Raises:
@@ -284,14 +319,14 @@ class EventBus:
             RuntimeError: A thread could not be started; then nothing has changed.
         """
         workers = check_int("workers", workers, 1, MAX_WORKERS)
-        self._started().pool.resize(workers, "resize() was called")
+        self._started().resize(workers, "resize() was called")
 
     def stats(self) -> BusStats:
         """Return all figures of one moment, of this process.
 
         From anywhere. Costs some 50 us, and holds up nobody for longer.
         """
-        return self._publisher.stats()
+        return self._here().stats()
 
     def advise(self, target_wait: float = 0.01) -> Advice:
         """Say how many workers this bus should have, by what it has measured so far, and why.
@@ -305,9 +340,9 @@ class EventBus:
             TypeError, ValueError: `target_wait` is no number, or negative.
         """
         target_wait = check_timeout("target_wait", target_wait)
-        pool, wait = self._pool, self.stats().queue_wait
-        labels = self._subscriptions.labels.copy()
-        return advise(pool.ring.load(), labels, pool.workers, (wait.p50, wait.p99), target_wait)
+        engine, wait = self._here(), self.stats().queue_wait
+        load, labels = engine.load()
+        return advise(load, labels, engine.workers, (wait.p50, wait.p99), target_wait)
 
     @property
     def closed(self) -> bool:
@@ -325,26 +360,46 @@ class EventBus:
         return self._config
 
     @property
+    def on_error(self) -> OnError | None:
+        """The hook given at construction; it cannot be replaced later."""
+        return self._hooks.on_error
+
+    @property
+    def on_drop(self) -> OnDrop | None:
+        """The hook given at construction; it cannot be replaced later."""
+        return self._hooks.on_drop
+
+    @property
     def depth(self) -> int:
         """How many deliveries are queued; a hint, others are at work."""
-        return self._pool.ring.depth()
+        return self._here().queue.depth()
 
     @property
     def workers(self) -> int:
         """How many worker threads the bus has now."""
-        return self._pool.workers
+        return self._here().workers
 
     def __enter__(self) -> "EventBus":
         return self
 
-    def __exit__(self, *_of_exception: object) -> None:
-        self.stop(timeout=self._config.shutdown_timeout)
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop: without a limit of time, or, after an exception, as long as handlers come to an end."""
+        self._closed = True
+        limit = self._config.shutdown_timeout
+        standstill = float("inf") if kind is None or limit is None else limit
+        self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
-        pool = getattr(self, "_pool", None)
-        if pool is not None and not is_finalizing():  # after the end there is nothing to retire
-            pool.retire()
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not is_finalizing():  # after the end there is nothing to retire
+            engine.retire()
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
-        return f"<EventBus {self._name!r}, {self.workers} workers, {state}>"
+        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
+        return f"<EventBus {self._name!r}, {workers}, {state}>"

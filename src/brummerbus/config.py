@@ -7,7 +7,7 @@ variables and command lines, and whoever reads them in has one exception to catc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from brummerbus.arguments import check_int, shown
 from brummerbus.backpressure import BackpressurePolicy
@@ -29,6 +29,8 @@ MAX_LEVELS = 8
 
 MIN_STACK = 32_768  # what `threading.stack_size` takes
 MAX_STACK = 2**30
+
+_WILD = frozenset("*?[")
 
 MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it still fits 64 bits
 MIN_SECONDS = 1e-9  # the ring counts in nanoseconds: less than one would be none
@@ -76,6 +78,55 @@ class EventBusConfig:
 
     Change one with `dataclasses.replace`; a new number of workers leaves `queue_size` as it was.
 
+    Attributes:
+        workers: Worker threads, 1 to 1024. Default: None, `sizing.calculate_optimal_workers()`.
+            More help handlers that wait; for handlers that compute, no more than cores. One worker
+            handles all events one at a time. A pair, such as `(4, 32)`, makes the pool elastic: it
+            begins with the first number, grows up to the second while deliveries wait long and more
+            workers are of use, and shrinks again when workers are idle. `EventBus.stats().sizing`
+            has each step and its reason.
+        queue_size: Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None,
+            workers x 10 (of an elastic pool, the most workers). One event takes a place for each of
+            its subscriptions; one with more subscriptions than places is accepted whole when the
+            queue is empty. Larger takes longer bursts, and lets a delivery wait longer.
+        priority_levels: Levels of priority, 1 to 8. Default: 3. 1 turns priorities off.
+        policy: What is dropped once `publish` has waited without success, a `BackpressurePolicy`
+            or its name, such as "block". Default: `DROP_OLDEST`.
+        publish_timeout: Seconds, 0 to 1e9, that `publish` waits for room while no worker takes
+            anything. Default: 0.1. It measures how long nothing moves, not how long the wait takes:
+            as long as workers take, publishers wait their turn, and slow handlers pace them. After
+            a wait without success further publishes apply the policy at once until a worker takes
+            again, so stuck handlers cost a publisher one such time, not one per event. 0 never
+            waits: for publishers that must not be held up at all, at the price of drops in bursts.
+        handler_reserve: Deliveries, 0 to 16,777,216, that handlers can publish beyond `queue_size`.
+            Default: 4,096. A handler that publishes into a full queue cannot wait for room that
+            only workers make: it could be the last of them. `BusStats.reserve_used` shows the use.
+        starvation_after: Seconds after which a delivery is served next whatever its level, 1e-9 to
+            1e9, or None. Default: None, strict priority. Set it when urgent events can keep all
+            workers busy for long and the rest must still get through. The bound: once a delivery
+            has waited this long, only older ones are taken before it, so with k of them (fewer than
+            `queue_size`) and handlers that take at most H seconds it begins within
+            `starvation_after + ceil((k + 1) / workers) * H`.
+        shutdown_timeout: Seconds, 0 to 1e9, or None. At exit, and where an exception leaves the
+            `with` block, the bus drains as long as deliveries come to an end, and gives up once none
+            has for this long. None: never. Default: 5.
+        slow_handler_after: Seconds, 1e-3 to 1e9, after which a handler that still runs is logged;
+            None: never. One line at WARNING on the logger `brummerbus` for each such delivery, with
+            the subscription, the event, how long it has taken and where the handler is; up to a
+            second late. Costs a thread that samples four times in that span while handlers run, and
+            once per second otherwise; publishing and handling cost nothing more. Default: None.
+        thread_stack_size: Bytes of stack of each worker thread, 32,768 to 2^30; None: the system's
+            default. Set it, say to 262,144, where address space is short or workers are many; a
+            handler that needs more crashes the process. Systems may want a multiple of 4,096. While
+            workers are started it is the setting of the whole process (`threading.stack_size`).
+            Default: None.
+        monitoring: Whether times, histograms and utilisation are recorded. Default: True. The
+            counts of `BusStats` are kept in any case.
+        priorities: Event type (a non-empty string or a class) to priority, 1 to 8. Default: the
+            study's table. What is given replaces the table; write
+            `{**DEFAULT_PRIORITIES, "my.type": 3}` to add to it. Types without an entry are medium.
+            An entry above `priority_levels` counts as the top level. Kept as a read-only copy.
+
     Raises:
         ValueError: A value is of the wrong type or out of range. The message names the field,
             the value and the range.
@@ -84,79 +135,35 @@ class EventBusConfig:
     # None in the constructor stands for the formula; the attribute is never None, and that is
     # what readers of a config are to see.
     workers: int | tuple[int, int] = None  # type: ignore[assignment]
-    """Worker threads, 1 to 1024. Default: None, `sizing.calculate_optimal_workers()`.
-
-    More help handlers that wait; for handlers that compute, no more than cores. One worker
-    handles all events one at a time.
-
-    A pair, such as `(4, 32)`, makes the pool elastic: it begins with the first number, grows up
-    to the second while the queue is long and more workers are of use, and shrinks again when
-    workers are idle. `EventBus.stats().sizing` has each step and its reason.
-    """
-
     queue_size: int = None  # type: ignore[assignment]
-    """Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None, workers x 10
-    (of an elastic pool, the most workers).
-
-    One event takes a place for each of its subscriptions, so it must be at least the number of
-    handlers of one event. Larger takes longer bursts, and lets a delivery wait longer.
-    """
-
     priority_levels: int = 3
-    """Levels of priority, 1 to 8. Default: 3. 1 turns priorities off."""
-
     policy: BackpressurePolicy = BackpressurePolicy.DROP_OLDEST
-    """What gives way once `publish` has waited in vain. Default: `DROP_OLDEST`."""
-
     publish_timeout: float = 0.1
-    """Seconds that `publish` waits for room, 0 to 1e9. Default: 0.1.
-
-    It is paid once a congestion, not once an event. 0 never waits: for publishers that must
-    not be held up at all, at the price of drops in bursts.
-    """
-
+    handler_reserve: int = 4096
     starvation_after: float | None = None
-    """Seconds after which a delivery is served next whatever its level, 1e-9 to 1e9, or None.
-
-    Default: None, strict priority. Set it when urgent events can keep all workers busy for long
-    and the rest must still get through. The bound: once a delivery has waited this long, only
-    older ones are taken before it, so with k of them (fewer than `queue_size`) and handlers that
-    take at most H seconds it begins within `starvation_after + ceil((k + 1) / workers) * H`.
-    """
-
-    shutdown_timeout: float = 5.0
-    """Seconds that a bus which was never stopped may drain at exit, 0 to 1e9. Default: 5."""
-
+    shutdown_timeout: float | None = 5.0
     slow_handler_after: float | None = None
-    """Seconds, 1e-3 to 1e9, after which a handler that still runs is logged; None: never.
-
-    One line at WARNING on the logger `brummerbus` for each such delivery, with the subscription,
-    the event, how long it has taken and where the handler is; up to a second late. Costs a
-    thread that looks four times in that span while handlers run, and once a second otherwise;
-    publishing and handling cost nothing more. Default: None.
-    """
-
     thread_stack_size: int | None = None
-    """Bytes of stack of each worker thread, 32,768 to 2^30; None: the system's default.
-
-    Set it, say to 262,144, where address space is short or workers are many; a handler that needs
-    more crashes the process. Systems may want a multiple of 4,096. While workers are
-    started it is the setting of the whole process (`threading.stack_size`). Default: None.
-    """
-
     monitoring: bool = True
-    """Whether times, histograms and utilisation are recorded. Default: True.
-
-    Its cost is small. The counts of `BusStats` are kept in any case.
-    """
-
     priorities: Mapping[Any, int] = field(default_factory=lambda: DEFAULT_PRIORITIES)
-    """Event type (a non-empty string or a class) to priority, 1 to 8. Default: the study's table.
 
-    What is given replaces the table; write `{**DEFAULT_PRIORITIES, "my.type": 3}` to add to it.
-    Types without an entry are medium. An entry above `priority_levels` counts as the top
-    level. Kept as a read-only copy.
-    """
+    if TYPE_CHECKING:  # what the constructor takes is more than what the attributes are
+
+        def __init__(
+            self,
+            workers: int | tuple[int, int] | None = None,
+            queue_size: int | None = None,
+            priority_levels: int = 3,
+            policy: BackpressurePolicy | str = BackpressurePolicy.DROP_OLDEST,
+            publish_timeout: float = 0.1,
+            handler_reserve: int = 4096,
+            starvation_after: float | None = None,
+            shutdown_timeout: float | None = 5.0,
+            slow_handler_after: float | None = None,
+            thread_stack_size: int | None = None,
+            monitoring: bool = True,  # noqa: FBT001, FBT002
+            priorities: Mapping[Any, int] = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         workers = self.workers
@@ -169,30 +176,31 @@ class EventBusConfig:
         stack = self.thread_stack_size
         if stack is not None:
             stack = _int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
-        _one_of("policy", self.policy, BackpressurePolicy, BackpressurePolicy)
         _one_of("monitoring", self.monitoring, bool, (True, False))
         checked = {
             "workers": workers,
             "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
             "priority_levels": _int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
+            "policy": _policy(self.policy),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
+            "handler_reserve": _int("handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE),
             "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
             "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
             "thread_stack_size": stack,
-            "shutdown_timeout": _seconds("shutdown_timeout", self.shutdown_timeout, 0.0),
+            "shutdown_timeout": _optional("shutdown_timeout", self.shutdown_timeout, 0.0),
             "priorities": _priorities(self.priorities),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # frozen: there is no other way in
 
     @property
-    def fewest_workers(self) -> int:
-        """How many workers the pool begins with, and never has fewer of its own accord."""
+    def min_workers(self) -> int:
+        """How many workers the pool begins with, and never has fewer by itself."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
-    def most_workers(self) -> int:
-        """How many workers the pool never exceeds of its own accord."""
+    def max_workers(self) -> int:
+        """How many workers the pool never exceeds by itself."""
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @classmethod
@@ -283,6 +291,19 @@ def _one_of(name: str, value: object, kind: type, accepted: Iterable[object]) ->
         raise ValueError(f"{name} must be one of {names}, got {shown(value)}")
 
 
+def _policy(value: object) -> BackpressurePolicy:
+    """Return a policy, given as such or by its name in lower or upper case."""
+    if isinstance(value, str):
+        try:
+            return BackpressurePolicy(value.lower())
+        except ValueError:
+            pass
+    elif isinstance(value, BackpressurePolicy):
+        return value
+    names = ", ".join(repr(policy.value) for policy in BackpressurePolicy)
+    raise ValueError(f"policy must be a BackpressurePolicy or one of {names}, got {shown(value)}")
+
+
 def _priorities(value: object) -> PriorityTable:
     """Return a checked copy with plain keys and values."""
     if not isinstance(value, Mapping):
@@ -295,6 +316,10 @@ def _priorities(value: object) -> PriorityTable:
         if not (isinstance(key, type) or (isinstance(key, str) and key)):
             raise ValueError(
                 f"priorities must have non-empty strings or classes as keys, got {shown(key)}"
+            )
+        if isinstance(key, str) and not _WILD.isdisjoint(key):
+            raise ValueError(
+                f"priorities must have exact event types as keys, not globs, got {shown(key)}"
             )
         # An EventType is kept as the string it is.
         plain = str.__str__(key) if isinstance(key, str) else key

@@ -1,19 +1,20 @@
-"""Events, their types, and how urgent they are."""
+"""Events, their types, and how urgent they are.
 
-import itertools
-from collections.abc import Callable
+`Event` itself is written in C (`csrc/python/event.c`). Here is what need not be fast: its repr, the refusal
+to set its attributes, copying and pickling.
+"""
+
+import copyreg
 from enum import Enum, IntEnum
-from time import time
-from typing import Any, NoReturn
+from typing import Any
 
-from brummerbus.arguments import shown
+from brummerbus._core._ext import Event, restore_event
 
-_next_id: Callable[[], int] = itertools.count(1).__next__
-"""Draws the next event id. `count.__next__` is one C call, hence atomic under the GIL."""
+__all__ = ["Event", "EventType", "Priority"]
 
 
 class EventType(str, Enum):
-    """The ten events of the study; a plain string such as `"log.line"` is as good."""
+    """The ten events of the study; plain strings are equivalent."""
 
     PROCESS_STARTED = "process.started"
     PROCESS_EXITED = "process.exited"
@@ -41,66 +42,72 @@ class Priority(IntEnum):
     HIGH = 3
 
 
-class Event:
-    """Something that happened. Immutable, compared by identity, open to subclasses.
+_FIELDS = frozenset({"type", "data", "source", "id", "timestamp"})
+
+
+def _refuse(event: Event, name: str, what: str) -> None:
+    """Raise unless the attribute is a subclass's own."""
+    if type(event) is Event or name in _FIELDS:
+        raise AttributeError(f"Event is immutable: cannot {what} {name!r}")
+
+
+def _setattr(self: Event, name: str, value: Any) -> None:
+    _refuse(self, name, "set")
+    object.__setattr__(self, name, value)
+
+
+def _delattr(self: Event, name: str) -> None:
+    _refuse(self, name, "delete")
+    object.__delattr__(self, name)
+
+
+def _repr(self: Event) -> str:
+    source = f", source={self.source!r}" if self.source else ""
+    return f"<{type(self).__name__} #{self.id} {self.type} {self.data!r}{source}>"
+
+
+def _own_state(event: Event) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
+    """Return what a subclass has added, as `copy` and `pickle` take it; None: nothing."""
+    attributes = getattr(event, "__dict__", None)
+    names = copyreg._slotnames(type(event))  # type: ignore[attr-defined]  # noqa: SLF001
+    slots = {name: getattr(event, name) for name in names if hasattr(event, name)}
+    return (attributes, slots) if attributes or slots else None
+
+
+def _reduce_ex(self: Event, _protocol: object) -> tuple[Any, ...]:
+    fields = (type(self), self.type, self.data, self.source, self.id, self.timestamp)
+    return restore_event, fields, _own_state(self)
+
+
+def _replace(self: Event, **changes: Any) -> Event:
+    """Return a new event, with an id and timestamp of its own, that differs in the fields given.
 
     Args:
-        type: What happened, a non-empty string such as `"log.line"` or an `EventType`.
-            Kept as a plain `str`.
-        data: The payload, any object. It is never compared, hashed or copied.
-        source: Who says so, a string; empty by default.
-
-    Attributes:
-        id: Unique in this process, increasing with each event made.
-        timestamp: When it was made, in seconds since the epoch.
+        self: The event.
+        **changes: `type`, `data`, `source`, or attributes that a subclass has added.
 
     Raises:
-        TypeError: `type` or `source` is not a string.
-        ValueError: `type` is empty.
+        TypeError: There is no such field; `id` and `timestamp` cannot be chosen.
     """
-
-    __slots__ = ("__weakref__", "data", "id", "source", "timestamp", "type")
-
-    type: str
-    data: Any
-    source: str
-    id: int
-    timestamp: float
-
-    def __init__(self, type: str, data: Any = None, *, source: str = "") -> None:
-        if type.__class__ is not str:
-            type = _plain(type)
-        if not type:
-            raise ValueError("type must be a non-empty string, got ''")
-        if not isinstance(source, str):
-            raise TypeError(f"source must be a string, got {shown(source)}")
-        _set_type(self, type)
-        _set_data(self, data)
-        _set_source(self, source)
-        _set_id(self, _next_id())
-        _set_timestamp(self, time())
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"Event is immutable: cannot set {name!r}")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"Event is immutable: cannot delete {name!r}")
-
-    def __repr__(self) -> str:
-        source = f", source={self.source!r}" if self.source else ""
-        return f"<{self.__class__.__name__} #{self.id} {self.type} {self.data!r}{source}>"
+    fields = {name: changes.pop(name, getattr(self, name)) for name in ("type", "data", "source")}
+    new: Event = restore_event(type(self), *fields.values(), 0, 0.0)
+    attributes, slots = _own_state(self) or (None, {})
+    own = {**(attributes or {}), **slots}
+    for name in changes:
+        if name not in own:
+            raise TypeError(f"replace() got {name!r}, but can change only {[*fields, *own]}")
+    for name, value in {**own, **changes}.items():
+        object.__setattr__(new, name, value)
+    return new
 
 
-# The slots' own setters pass by `__setattr__`, and cost less than `object.__setattr__`.
-_set_type = Event.__dict__["type"].__set__
-_set_data = Event.__dict__["data"].__set__
-_set_source = Event.__dict__["source"].__set__
-_set_id = Event.__dict__["id"].__set__
-_set_timestamp = Event.__dict__["timestamp"].__set__
-
-
-def _plain(type: object) -> str:
-    """Return the plain string of a string subclass, such as an `EventType`."""
-    if not isinstance(type, str):
-        raise TypeError(f"type must be a string, got {shown(type)}")
-    return str.__str__(type)
+for _name, _method in {
+    "__setattr__": _setattr,
+    "__delattr__": _delattr,
+    "__repr__": _repr,
+    "__reduce_ex__": _reduce_ex,
+    "replace": _replace,
+}.items():
+    _method.__name__ = _name
+    _method.__qualname__ = f"Event.{_name}"
+    setattr(Event, _name, _method)

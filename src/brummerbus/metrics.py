@@ -5,13 +5,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
+from brummerbus._core.queue import Counts as QueueCounts
+from brummerbus._core.queue import Durations as QueueDurations
+from brummerbus._core.queue import Snapshot, bucket_edge
 from brummerbus.backpressure import DropReason
 from brummerbus.elastic import SizingStep
-from brummerbus.ring import Counts as RingCounts
-from brummerbus.ring import Quantiles as RingQuantiles
-from brummerbus.ring import Snapshot
 
-_REASONS = (DropReason.EVICTED, DropReason.REFUSED, DropReason.SHUTDOWN)  # as in csrc/ring.h
+_REASONS = (DropReason.EVICTED, DropReason.REFUSED, DropReason.SHUTDOWN)  # as in csrc/queue/queue.h
 _NS = 1e-9
 
 
@@ -34,7 +34,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Quantiles:
+class Durations:
     """How a duration is distributed, in seconds; p50, p95 and p99 are at most 3.2 % off."""
 
     p50: float
@@ -45,6 +45,23 @@ class Quantiles:
     """Ninety-nine in a hundred took no longer."""
     max: float
     """The longest, exactly."""
+    count: int
+    """How many were measured."""
+    sum: float
+    """Of all of them, in seconds."""
+    buckets: Sequence[tuple[float, int]]
+    """The histogram: pairs of an upper edge in seconds and how many took less, rising. Only edges
+    at which the number changes; the last has all."""
+
+
+@dataclass(frozen=True)
+class Recent:
+    """The durations of the last half minute to minute, so that trouble shows after a long calm."""
+
+    queue_wait: Durations
+    """Seconds from being accepted to being taken by a worker."""
+    processing_time: Durations
+    """Seconds from being taken to being finished."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +91,16 @@ class BusStats:
     """`dropped`, by reason and level: `dropped_by[DropReason.EVICTED][1]`."""
     avg_processing_time: float
     """Seconds in the handler; moving average with alpha 0.1, seeded by the first delivery."""
-    queue_wait: Quantiles
+    queue_wait: Durations
     """Seconds from being accepted to being taken by a worker."""
-    processing_time: Quantiles
+    processing_time: Durations
     """Seconds from being taken to being finished."""
+    recent: Recent
+    """The same two of the last half minute to minute."""
+    waiting: int
+    """Publishers that wait for room now."""
+    reserve_used: int
+    """Queued deliveries beyond `queue_size`, which handlers have published."""
     queue_depth: Mapping[int, int]
     """`queued`, by level."""
     queue_depth_history: Sequence[int]
@@ -88,6 +111,9 @@ class BusStats:
     by_type: Mapping[str, Counts]
     """The counts by event type, for the first 1,023 types; the rest is under `"(other)"`.
     Objects that are not events are counted under the qualified name of their class."""
+    by_subscription: Mapping[str, Counts]
+    """The counts by subscription, under its label; those with the same label together, and those
+    that have ended under `"(other)"`."""
     by_level: Mapping[int, Counts]
     """The counts by level, 1 being the least urgent."""
     sizing: Sequence[SizingStep]
@@ -116,47 +142,73 @@ def _plain(value: Any) -> Any:
 
 
 def bus_stats(
-    snapshot: Snapshot, kinds: Mapping[str, int], sizing: Iterable[SizingStep]
+    snapshot: Snapshot,
+    types: Mapping[str, int],
+    labels: Sequence[str],
+    sizing: Sequence[SizingStep],
+    other: str,
 ) -> BusStats:
-    """Turn the ring's figures into the public ones.
+    """Turn the queue's figures into the public ones.
 
     Args:
-        snapshot: What the ring counted.
-        kinds: The number under which the ring counts each event type.
+        snapshot: What the queue counted, with durations.
+        types: The number under which the queue counts each event type.
+        labels: Of the recipients in the snapshot.
         sizing: The changes of the number of workers.
+        other: Under which what has no name of its own is shown.
     """
     total = snapshot.total
     levels = dict(enumerate(snapshot.levels, start=1))
-    known = {name: kind for name, kind in kinds.items() if kind < len(snapshot.kinds)}
-    by_type = {name: _counts(snapshot.kinds[kind]) for name, kind in known.items()}
+    known = {name: number for name, number in types.items() if number < len(snapshot.types)}
+    by_type = {name: Counts(*snapshot.types[number]) for name, number in known.items()}
+    assert snapshot.durations is not None
+    queue_wait, processing, recent_wait, recent_processing = map(_durations, snapshot.durations)
     return BusStats(
-        published=total.published,
-        processed=total.processed,
-        dropped=total.dropped,
-        queued=total.queued,
-        running=total.running,
-        failed=total.failed,
+        **total._asdict(),
         unrouted=snapshot.unrouted,
         dropped_by={
             reason: dict(enumerate(by_level, start=1))
             for reason, by_level in zip(_REASONS, snapshot.dropped_by, strict=True)
         },
         avg_processing_time=snapshot.processing_average * _NS,
-        queue_wait=_quantiles(snapshot.queue_wait),
-        processing_time=_quantiles(snapshot.processing),
+        queue_wait=queue_wait,
+        processing_time=processing,
+        recent=Recent(recent_wait, recent_processing),
+        waiting=snapshot.waiting,
+        reserve_used=snapshot.reserve_used,
         queue_depth={level: counts.queued for level, counts in levels.items()},
         queue_depth_history=tuple(snapshot.history),
         worker_utilization=tuple(min(1.0, busy / max(1, age)) for busy, age in snapshot.workers),
         by_type={name: counts for name, counts in by_type.items() if counts.published},
-        by_level={level: _counts(counts) for level, counts in levels.items()},
+        by_subscription=_by_subscription(total, snapshot.recipients, labels, other),
+        by_level={level: Counts(*counts) for level, counts in levels.items()},
         sizing=tuple(sizing),
         age=snapshot.age * _NS,
     )
 
 
-def _counts(counts: RingCounts) -> Counts:
-    return Counts(*counts)
+def _by_subscription(
+    total: QueueCounts, recipients: Sequence[QueueCounts], labels: Sequence[str], other: str
+) -> dict[str, Counts]:
+    """Return the counts by label; what is missing of the total belongs to ended subscriptions."""
+    rest, found = total, dict[str, QueueCounts]()
+    for label, counts in zip(labels, recipients, strict=True):
+        found[label] = _sum(found[label], counts) if label in found else counts
+        rest = _sum(rest, counts, -1)
+    if any(rest):
+        found[other] = rest
+    return {label: Counts(*counts) for label, counts in found.items()}
 
 
-def _quantiles(quantiles: RingQuantiles) -> Quantiles:
-    return Quantiles(*(value * _NS for value in quantiles))
+def _sum(a: QueueCounts, b: QueueCounts, sign: int = 1) -> QueueCounts:
+    return QueueCounts(*(x + sign * y for x, y in zip(a, b, strict=True)))
+
+
+def _durations(d: QueueDurations) -> Durations:
+    buckets, below = [], 0
+    for bucket, count in d.buckets:
+        below += count
+        buckets.append((bucket_edge(bucket) * _NS, below))
+    return Durations(
+        d.p50 * _NS, d.p95 * _NS, d.p99 * _NS, d.max * _NS, d.count, d.sum * _NS, tuple(buckets)
+    )

@@ -1,4 +1,4 @@
-/* fixture.h: rings with their routes, and threads that sleep in a call, for the unit tests. */
+/* fixture.h: queues with their routes, and threads that sleep in a call, for the unit tests. */
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
@@ -8,73 +8,118 @@
 #include "internal.h"
 #include "staged.h"
 
-#define FOREVER INT64_MAX
 #define LEVELS 3
+#define MANY 64 /* most deliveries of an event, but for events of a test's own */
+#define NOW 1000000000u
+#define MS 1000000u
+#define NEVER UINT64_MAX
+#define FOREVER INT64_MAX
 
-/* A ring of three levels with one kind, 0, a route of one delivery for each level, and one
- * worker. `low`, `medium`, `high` are the first handles; the next event is one more. */
+/* The queue follows no event, so that any number will do for one. */
+#define EVENT(number) ((void *)(intptr_t)(number))
+#define NUMBER(event) ((int64_t)(intptr_t)(event))
+
+/* A queue of three levels, with a route of one delivery and one recipient for each, and a worker. */
 typedef struct {
-    int64_t ring;
-    int64_t low;
-    int64_t medium;
-    int64_t high;
-    int64_t worker;
+    bb_queue *q;
+    bb_route low;
+    bb_route medium;
+    bb_route high;
+    bb_worker *worker;
+    bb_recipient recipient[LEVELS + MANY];
+    bb_recipient *pointers[LEVELS + MANY];
+    /* What the last offer said. */
+    bb_delivery out[MANY + 2];
+    int32_t evicted;
+    int32_t first;
+    bb_caller *caller;
 } fixture;
 
-fixture fixture_new(int32_t capacity);
-fixture fixture_timed(int32_t capacity, int64_t starvation_ns);
-void fixture_free(const fixture *f);
+fixture *fixture_new(int32_t capacity);
+fixture *fixture_timed(int32_t capacity, int64_t starvation); /* monitoring, and the clock shows NOW */
+fixture *fixture_with(bb_settings settings);
+void fixture_free(fixture *f); /* and all is real again, see staged_reset */
 
-/* Push events `route`, `route` + 1, ... */
-void fill(int64_t route, int32_t n);
+/* A route to as many recipients, those of the levels not among them. */
+bb_route several(fixture *f, int32_t level, int32_t count);
 
-/* The result of bb_offer without BB_FIRST. */
-static inline int32_t plain_result(int32_t result) {
-    return result > 0 ? result & ~BB_FIRST : result;
-}
+/* ---- publishing, with event numbers -------------------------------------------------------- */
+bb_result push(fixture *f, const bb_route *route, int64_t event);
+bb_result push_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin);
 
-/* Take with the fixture's worker and check what comes. */
-#define CHECK_TAKES(expected, worker) CHECK_INT(expected, bb_take(worker))
+/* Push events `first`, `first` + 1, ..., all of which must be accepted. */
+void fill(fixture *f, const bb_route *route, int64_t first, int32_t n);
 
-/* Check all counts of the ring, that they balance, and that levels and kinds add up to them. */
-#define CHECK_BOOKS(ring, ...)                                                                    \
-    check_books((ring), (bb_counts){__VA_ARGS__}, __FILE__, __LINE__)
-void check_books(int64_t ring, bb_counts expected, const char *file, int line);
+/* Join the line; the place in it, or NULL: then `last_join` says why. */
+extern bb_result last_join;
+bb_waiter *join(fixture *f, const bb_route *route, int64_t event);
+bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin, bool limited);
+
+bb_result offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode);
+bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode,
+                   bb_origin origin, bb_waiter *waiter);
+
+/* ---- working ------------------------------------------------------------------------------- */
+bb_worker *add_worker(fixture *f); /* one more; NULL if the queue is shut */
+int64_t take(bb_worker *worker);   /* the event's number; 0: the worker has left */
+#define CHECK_TAKES(expected, worker) CHECK_INT(expected, take(worker))
+
+/* Take so many with the fixture's worker. */
+void take_some(fixture *f, int32_t n);
+
+/* Finish the delivery of the fixture's worker and take no other: it leaves, and another comes. */
+void finish(fixture *f);
+
+/* ---- looking ------------------------------------------------------------------------------- */
+bb_stats stats_of(fixture *f);
+
+/* Check all counts of the queue, that they balance, and that levels, types and recipients add up. */
+#define CHECK_BOOKS(f, ...) check_books((f), (bb_counts){__VA_ARGS__}, __FILE__, __LINE__)
+void check_books(fixture *f, bb_counts expected, const char *file, int line);
 
 /* A thread in one call. Start it, see it asleep with one of the await functions, finish it. */
 typedef struct {
     pthread_t thread;
-    int64_t handle;
+    bb_queue *q;
+    bb_waiter *waiter;
+    bb_worker *worker;
     int64_t timeout;
     int64_t result;
 } sleeper;
 
-void start_wait(sleeper *s, int64_t handle, int64_t timeout);
-void start_take(sleeper *s, int64_t worker);
-void start_wait_idle(sleeper *s, int64_t ring, int64_t timeout);
+void start_wait(sleeper *s, bb_waiter *waiter); /* without an end of its own */
+void start_take(sleeper *s, bb_worker *worker); /* its result is the event's number */
+void start_wait_idle(sleeper *s, fixture *f, int64_t timeout);
+void start_wait_shut(sleeper *s, fixture *f, int64_t timeout);
 int64_t finish_sleeper(sleeper *s);
 
-/* Return when so many stand in line / workers sleep / threads sleep in bb_wait_idle. All of these
- * states are entered and left with the mutex, so whoever is seen in them is asleep. */
-void await_line(int64_t handle, int32_t n);
-void await_workers_asleep(int64_t handle, int32_t n);
-void await_idle_waiters(int64_t handle, int32_t n);
-int32_t length_of_line(int64_t handle);
+/* Return when so many workers sleep, or threads in calls with a time limit, publishers among them.
+ * All of these states are entered and left with the mutex, so whoever is seen in them is asleep. */
+void await_workers_asleep(fixture *f, int32_t n);
+void await_asleep(fixture *f, int32_t n);
+void await_present(fixture *f, int32_t n);
 
 /* One for each file of tests. */
 void push_tests(void);
 void offer_tests(void);
+void oversize_tests(void);
 void caller_tests(void);
 void line_tests(void);
-void telling_tests(void);
+void line_end_tests(void);
+void reserve_tests(void);
+void standstill_tests(void);
+void notify_tests(void);
 void take_tests(void);
-void help_tests(void);
+void running_tests(void);
 void end_tests(void);
 void stats_tests(void);
+void histograms_tests(void);
 void life_tests(void);
+void fork_tests(void);
 void host_tests(void);
 void resize_tests(void);
 void resize_races_tests(void);
-void meters_tests(void);
+void timers_tests(void);
+void arrivals_tests(void);
 
 #endif

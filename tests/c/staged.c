@@ -1,4 +1,4 @@
-/* staged.c: the clock, the memory and the mutexes that the ring gets in the unit tests. */
+/* staged.c: the clock, the memory, the mutexes and the sleeps that the queue gets in the unit tests. */
 #include "staged.h"
 
 #include <stdatomic.h>
@@ -10,13 +10,16 @@ void *staged_realloc(void *old, size_t size);
 void staged_mutex_lock(bb_mutex *mutex);
 bool staged_mutex_trylock(bb_mutex *mutex);
 void staged_mutex_unlock(bb_mutex *mutex);
+void staged_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
 
 static _Atomic uint64_t shown;
 static atomic_int successes = -1;
 static _Atomic size_t asked;
+static atomic_int sleeps, sleepers;
+static _Atomic uint64_t oversleep;
 static _Thread_local int held;
 void (*staged_before_lock)(bb_mutex *mutex);
-void (*staged_in_allocation)(void);
+void (*staged_in_sleep)(void);
 
 void staged_clock_set(uint64_t ns) { shown = ns; }
 void staged_clock_advance(uint64_t ns) { shown += ns; }
@@ -26,13 +29,22 @@ uint64_t staged_clock(void) {
     return ns != 0 ? ns : bb_clock();
 }
 
+void staged_sleeps(staged_sleep how) { sleeps = (int)how; }
+void staged_oversleep(uint64_t ns) { oversleep = ns; }
+int staged_sleepers(void) { return sleepers; }
+
+void staged_reset(void) {
+    staged_clock_set(0);
+    staged_sleeps(STAGED_REAL);
+    staged_oversleep(0);
+    staged_in_sleep = NULL;
+    staged_memory_fail_after(-1);
+}
+
 void staged_memory_fail_after(int n) { successes = n; }
 size_t staged_memory_asked(void) { return atomic_exchange(&asked, 0); }
 
 static bool refused(size_t size) {
-    void (*hook)(void) = staged_in_allocation;
-    staged_in_allocation = NULL;
-    if (hook != NULL) hook();
     asked += size;
     return successes >= 0 && successes-- == 0;
 }
@@ -57,4 +69,23 @@ bool staged_mutex_trylock(bb_mutex *mutex) {
 void staged_mutex_unlock(bb_mutex *mutex) {
     held--;
     bb_mutex_unlock(mutex);
+}
+
+static void jump(bb_mutex *mutex, uint64_t deadline) {
+    if (deadline > shown) shown = deadline;
+    shown += oversleep;
+    if (staged_in_sleep == NULL) return;
+    staged_mutex_unlock(mutex);
+    staged_in_sleep();
+    staged_mutex_lock(mutex);
+}
+
+void staged_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline) {
+    sleepers++;
+    switch ((staged_sleep)sleeps) {
+    case STAGED_REAL: bb_cond_wait_until(cond, mutex, deadline); break;
+    case STAGED_ENDLESS: bb_cond_wait(cond, mutex); break;
+    case STAGED_JUMP: jump(mutex, deadline); break;
+    }
+    sleepers--;
 }

@@ -1,7 +1,7 @@
-/* staged.h: what a test can set up behind the ring's back.
+/* staged.h: what a test can set up behind the queue's back.
  *
- * The unit tests compile the ring with a few names redirected (see the Makefile): its clock, its
- * memory and its mutexes come from staged.c, which passes them on to the real ones unless a test
+ * The unit tests compile the queue with a few names redirected (see the Makefile): its clock, memory,
+ * mutexes and timed sleeps come from staged.c, which passes them on to the real ones unless a test
  * has arranged otherwise. The platform file is compiled as it is. */
 #ifndef STAGED_H
 #define STAGED_H
@@ -11,24 +11,40 @@
 
 #include "platform.h"
 
-/* From now on the ring's clock shows `ns` and stands still; 0 gives the real clock back. Only for
- * tests in which nobody sleeps: sleeping goes by the real clock. */
+/* From now on the queue's clock shows `ns` and stands still; 0 gives the real clock back. */
 void staged_clock_set(uint64_t ns);
 void staged_clock_advance(uint64_t ns);
+
+/* How the queue's timed sleeps go. */
+typedef enum {
+    STAGED_REAL,
+    STAGED_ENDLESS, /* only a signal ends them: a wake-up that is lost is not made up for by time */
+    STAGED_JUMP     /* they end at once, and the staged clock jumps to their deadline */
+} staged_sleep;
+void staged_sleeps(staged_sleep how);
+
+/* By how much a jump misses its deadline. */
+void staged_oversleep(uint64_t ns);
+
+/* Called in each jump, without the mutex; NULL: nothing is. */
+extern void (*staged_in_sleep)(void);
+
+/* Threads in a timed sleep of the queue. It changes under the queue's mutex. */
+int staged_sleepers(void);
 
 /* Let `n` more allocations succeed and the one after them fail, once; -1: none fails. */
 void staged_memory_fail_after(int n);
 
-/* Called once, when the ring next asks for memory; NULL: nothing is. */
-extern void (*staged_in_allocation)(void);
-
-/* Bytes that the ring asked for since the last call. */
+/* Bytes that the queue asked for since the last call. */
 size_t staged_memory_asked(void);
 
-/* Mutexes of the ring that the calling thread holds now. */
+/* Mutexes of the queue that the calling thread holds now. */
 int staged_mutexes_held(void);
 
-/* Called before a thread waits for a mutex of the ring; NULL: nothing is. */
+/* Called before a thread waits for a mutex of the queue; NULL: nothing is. */
 extern void (*staged_before_lock)(bb_mutex *mutex);
+
+/* All is real again. */
+void staged_reset(void);
 
 #endif

@@ -1,270 +1,233 @@
-/* test_line.c: the line of publishers that wait for room. */
+/* test_line.c: the line of publishers that wait for room, and who is let in first. */
 #include "fixture.h"
 
-static int32_t offer(int64_t handle, int32_t mode) {
-    int64_t out[16];
-    return plain_result(bb_offer(handle, mode, out));
+static int32_t waiting(fixture *f) { return stats_of(f).waiting; }
+
+/* A full queue; its events are numbers from 1. */
+static fixture *full_queue(int32_t capacity) {
+    fixture *f = fixture_new(capacity);
+    fill(f, &f->low, 1, capacity);
+    return f;
 }
 
-static void test_wait_accepts_at_once_while_there_is_room(void) {
-    fixture f = fixture_new(1);
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low, FOREVER, 0));
-    CHECK_INT(1, bb_depth(f.ring));
-    fixture_free(&f);
+static void test_joining_accepts_at_once_while_there_is_room(void) {
+    fixture *f = fixture_new(1);
+    CHECK(join(f, &f->low, 1) == NULL);
+    CHECK_INT(BB_ACCEPTED, last_join);
+    CHECK_INT(1, bb_depth(f->q));
+    fixture_free(f);
 }
 
-static void test_wait_gives_up_after_its_time(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
+static void test_a_wait_ends_when_it_is_time(void) {
+    fixture *f = full_queue(1);
+    bb_waiter *waiter = join(f, &f->low, 2);
     uint64_t before = bb_clock();
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 20000000, 1));
-    CHECK(bb_clock() - before >= 20000000);
-    CHECK_INT(1, length_of_line(f.ring));
-    CHECK_BOOKS(f.ring, .published = 1, .queued = 1);
-    fixture_free(&f);
+    CHECK_INT(BB_WAITING, bb_line_wait(waiter, before + 20 * MS));
+    CHECK(bb_clock() - before >= 20 * MS);
+    CHECK_INT(1, waiting(f));
+    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_BOOKS(f, .published = 1, .queued = 1);
+    fixture_free(f);
 }
 
-static void test_wait_with_no_or_negative_time_does_not_sleep(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, -1, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, INT64_MIN, 1));
-    CHECK_INT(0, bb_wait_idle(f.ring, -1));
-    CHECK_INT(0, bb_wait_idle(f.ring, INT64_MIN));
-    fixture_free(&f);
+static void test_a_wait_until_the_past_does_not_sleep(void) {
+    fixture *f = full_queue(1);
+    bb_waiter *waiter = join(f, &f->low, 2);
+    staged_sleeps(STAGED_ENDLESS);
+    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_line_wait(waiter, bb_clock()));
+    CHECK_INT(0, bb_line_leave(waiter));
+    fixture_free(f);
 }
 
-static void test_the_line_is_first_come_first_served(void) {
+static void test_within_a_level_who_came_first_is_let_in_first(void) {
     enum { WAITING = 5 };
-    fixture f = fixture_new(1);
-    sleeper s[WAITING];
-    fill(f.low, 1);
-    for (int i = 0; i < WAITING; i++) { /* not in the order of urgency, but of arrival */
-        start_wait(&s[i], (i % 2 ? f.high : f.low) + 10 + i, FOREVER);
-        await_line(f.ring, i + 1);
+    fixture *f = full_queue(1);
+    bb_waiter *waiter[WAITING];
+    for (int i = 0; i < WAITING; i++) waiter[i] = join(f, &f->low, 10 + i);
+    CHECK_INT(WAITING, waiting(f));
+    CHECK_TAKES(1, f->worker);
+    for (int i = 0; i < WAITING; i++) CHECK_TAKES(10 + i, f->worker);
+    for (int i = 0; i < WAITING; i++) CHECK_INT(1, bb_line_leave(waiter[i]));
+    CHECK_BOOKS(f, .published = 6, .processed = 5, .running = 1);
+    fixture_free(f);
+}
+
+static void test_an_urgent_publisher_is_let_in_first(void) {
+    fixture *f = full_queue(1);
+    bb_waiter *low = join(f, &f->low, 10), *high = join(f, &f->high, 30);
+    bb_waiter *medium = join(f, &f->medium, 20), *second = join(f, &f->high, 31);
+    CHECK_TAKES(1, f->worker);
+    CHECK_INT(3, waiting(f));
+    for (int i = 0; i < 4; i++) CHECK_TAKES(((int64_t[]){30, 31, 20, 10})[i], f->worker);
+    bb_waiter *all[] = {low, medium, high, second};
+    for (int i = 0; i < 4; i++) CHECK_INT(1, bb_line_leave(all[i]));
+    fixture_free(f);
+}
+
+static void test_all_eight_levels_are_served_in_order(void) {
+    fixture *f = fixture_with((bb_settings){.capacity = 1, .levels = BB_LEVELS});
+    bb_route route[BB_LEVELS];
+    bb_waiter *waiter[BB_LEVELS];
+    fill(f, &f->low, 1, 1);
+    for (int l = 0; l < BB_LEVELS; l++) {
+        route[l] = several(f, l + 1, 1);
+        waiter[l] = join(f, &route[l], 10 + l);
     }
-    CHECK_TAKES(f.low, f.worker);
-    for (int i = 0; i < WAITING; i++) CHECK_TAKES((i % 2 ? f.high : f.low) + 10 + i, f.worker);
-    for (int i = 0; i < WAITING; i++) CHECK_INT(BB_ACCEPTED, finish_sleeper(&s[i]));
-    CHECK_BOOKS(f.ring, .published = 6, .processed = 5, .running = 1);
-    fixture_free(&f);
+    CHECK_TAKES(1, f->worker);
+    for (int l = BB_LEVELS - 1; l >= 0; l--) CHECK_TAKES(10 + l, f->worker);
+    for (int l = 0; l < BB_LEVELS; l++) CHECK_INT(1, bb_line_leave(waiter[l]));
+    fixture_free(f);
 }
 
 static void test_a_taker_lets_in_who_is_not_even_there(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
-    CHECK_TAKES(f.low, f.worker);
-    CHECK_INT(1, bb_depth(f.ring));
-    CHECK_BOOKS(f.ring, .published = 2, .queued = 1, .running = 1);
-    CHECK_TAKES(f.low + 1, f.worker); /* handled before its publisher came back */
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 1, 0, 1));
-    CHECK_BOOKS(f.ring, .published = 2, .processed = 1, .running = 1);
-    fixture_free(&f);
+    fixture *f = full_queue(1);
+    bb_waiter *waiter = join(f, &f->low, 2);
+    CHECK_TAKES(1, f->worker);
+    CHECK_BOOKS(f, .published = 2, .queued = 1, .running = 1);
+    CHECK_TAKES(2, f->worker); /* handled before its publisher came back */
+    CHECK_INT(BB_ACCEPTED, bb_line_wait(waiter, 0));
+    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_BOOKS(f, .published = 2, .processed = 1, .running = 1);
+    fixture_free(f);
+}
+
+static void test_a_sleeping_publisher_is_let_in_and_woken(void) {
+    fixture *f = full_queue(1);
+    sleeper s;
+    staged_sleeps(STAGED_ENDLESS);
+    bb_waiter *waiter = join(f, &f->low, 2);
+    start_wait(&s, waiter);
+    await_asleep(f, 1);
+    CHECK_TAKES(1, f->worker);
+    CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
+    CHECK_INT(1, bb_line_leave(waiter));
+    fixture_free(f);
 }
 
 static void test_slices_of_a_wait_keep_the_place_in_line(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
+    fixture *f = full_queue(1);
+    bb_waiter *first = join(f, &f->low, 2), *second = join(f, &f->low, 3);
     for (int i = 0; i < 3; i++) {
-        CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 1));
-        CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 1));
+        CHECK_INT(BB_WAITING, bb_line_wait(second, bb_clock() + 1000));
+        CHECK_INT(BB_WAITING, bb_line_wait(first, bb_clock() + 1000));
     }
-    CHECK_INT(2, length_of_line(f.ring));
-    for (int i = 0; i < 3; i++) CHECK_TAKES(f.low + i, f.worker);
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 2, 0, 1));
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 1, 0, 1));
-    fixture_free(&f);
+    CHECK_INT(2, waiting(f));
+    for (int i = 0; i < 3; i++) CHECK_TAKES(1 + i, f->worker);
+    CHECK_INT(1, bb_line_leave(first));
+    CHECK_INT(1, bb_line_leave(second));
+    fixture_free(f);
 }
 
-static void test_nobody_pushes_past_the_line(void) {
-    fixture f = fixture_new(2);
-    int64_t two = bb_route(f.ring, 0, 2, 2);
-    fill(f.low, 2);
-    CHECK_INT(BB_WAITING, bb_wait(two, 0, 1));
-    CHECK_TAKES(f.low, f.worker); /* one place is free, the head of the line needs two */
-    CHECK_INT(BB_FULL, bb_push(f.high));
-    CHECK_INT(0, bb_push_many(&f.high, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.high, 0, 1));
-    CHECK_TAKES(f.low + 1, f.worker);
-    CHECK_TAKES(two, f.worker);
-    CHECK_INT(BB_ACCEPTED, bb_wait(two, 0, 1));
-    fixture_free(&f);
+static void test_nobody_pushes_past_who_is_to_be_let_in_before(void) {
+    fixture *f = full_queue(2);
+    bb_route two = several(f, 2, 2);
+    const bb_route *route = &f->medium;
+    void *event = EVENT(4);
+    bb_waiter *waiter = join(f, &two, 3);
+    CHECK_TAKES(1, f->worker); /* one place is free, the first in line needs two */
+    CHECK_INT(BB_FULL, push(f, &f->medium, 4));
+    CHECK_INT(BB_FULL, push(f, &f->low, 4));
+    CHECK_INT(0, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
+    bb_waiter *other = join(f, &f->medium, 4);
+    CHECK_INT(BB_WAITING, last_join);
+    CHECK_TAKES(2, f->worker);
+    CHECK_TAKES(3, f->worker);
+    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(0, bb_line_leave(other));
+    fixture_free(f);
+}
+
+/* Else it would be first in line, with room, and wait for a worker to let it in. */
+static void test_a_more_urgent_publisher_passes_who_does_not_fit(void) {
+    for (int way = 0; way < 3; way++) {
+        fixture *f = full_queue(2);
+        bb_route two = several(f, 2, 2);
+        const bb_route *route = &f->high;
+        void *event = EVENT(4);
+        bb_waiter *waiter = join(f, &two, 3);
+        CHECK_TAKES(1, f->worker);
+        if (way == 0) CHECK_INT(BB_ACCEPTED, push(f, &f->high, 4));
+        if (way == 1) CHECK_INT(1, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
+        if (way == 2) CHECK(join(f, &f->high, 4) == NULL && last_join == BB_ACCEPTED);
+        CHECK_TAKES(4, f->worker);
+        CHECK_INT(0, bb_line_leave(waiter));
+        fixture_free(f);
+    }
 }
 
 static void test_one_place_may_let_in_several_and_several_places_one(void) {
-    fixture f = fixture_new(3);
-    int64_t three = bb_route(f.ring, 0, 3, 3);
-    fill(f.low, 3);
-    CHECK_INT(BB_WAITING, bb_wait(three, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.medium, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.medium + 1, 0, 1));
-    CHECK_TAKES(f.low, f.worker);
-    CHECK_TAKES(f.low + 1, f.worker);
-    CHECK_INT(3, length_of_line(f.ring));
-    CHECK_TAKES(f.low + 2, f.worker);
-    CHECK_INT(2, length_of_line(f.ring));
-    for (int i = 0; i < 3; i++) CHECK_TAKES(three + i, f.worker);
-    CHECK_INT(0, length_of_line(f.ring));
-    CHECK_BOOKS(f.ring, .published = 8, .processed = 5, .queued = 2, .running = 1);
-    fixture_free(&f);
+    fixture *f = full_queue(3);
+    bb_route three = several(f, 3, 3);
+    bb_waiter *large = join(f, &three, 4);
+    bb_waiter *small[] = {join(f, &f->medium, 5), join(f, &f->medium, 6)};
+    CHECK_TAKES(1, f->worker);
+    CHECK_TAKES(2, f->worker);
+    CHECK_INT(3, waiting(f));
+    CHECK_TAKES(3, f->worker);
+    CHECK_INT(2, waiting(f));
+    for (int i = 0; i < 3; i++) CHECK_TAKES(4, f->worker);
+    CHECK_INT(0, waiting(f));
+    CHECK_BOOKS(f, .published = 8, .processed = 5, .queued = 2, .running = 1);
+    CHECK_INT(1, bb_line_leave(large));
+    for (int i = 0; i < 2; i++) CHECK_INT(1, bb_line_leave(small[i]));
+    fixture_free(f);
 }
 
-static void test_a_wait_in_vain_is_paid_once_a_congestion(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 0));
-    CHECK_INT(BB_FULL, offer(f.low + 1, BB_TRY)); /* in vain: the ring is congested */
-    CHECK_INT(0, length_of_line(f.ring));
-    CHECK_INT(BB_FULL, bb_wait(f.low + 2, FOREVER, 0));
-    CHECK_INT(0, length_of_line(f.ring));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 1)); /* whoever insists does wait */
-    CHECK_INT(1, length_of_line(f.ring));
-    CHECK_INT(1, bb_withdraw(f.low + 2));
-    CHECK_TAKES(f.low, f.worker); /* a worker made room: waiting is worth a try again */
-    CHECK_INT(BB_ACCEPTED, bb_push(f.low + 3));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 4, 1000, 0));
-    CHECK_INT(1, length_of_line(f.ring));
-    fixture_free(&f);
-}
-
-static void test_who_stands_in_line_waits_on_when_another_has_waited_in_vain(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 0));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 0));
-    CHECK_INT(BB_FULL, offer(f.low + 1, BB_TRY));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 0)); /* its next slice */
-    CHECK_INT(1, length_of_line(f.ring));
-    CHECK_INT(BB_FULL, bb_wait(f.low + 3, 1000, 0));
-    fixture_free(&f);
-}
-
-static void test_only_a_wait_in_vain_congests(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_REFUSED, offer(f.low + 1, BB_REFUSE)); /* it never waited */
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 1000, 0));
-    CHECK_INT(1, bb_withdraw(f.low + 2)); /* interrupted, not in vain */
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 3, 1000, 0));
-    CHECK_INT(1, length_of_line(f.ring));
-    fixture_free(&f);
-}
-
-static void test_an_offer_after_being_let_in_is_accepted_once(void) {
-    const int32_t modes[] = {BB_TRY,    BB_EVICT_OLDEST, BB_EVICT_LOWEST,
-                             BB_REFUSE, BB_CALLER_RUNS,  BB_OVERDRAW};
-    for (int i = 0; i < 6; i++) {
-        fixture f = fixture_new(1);
-        fill(f.low, 1);
-        CHECK_INT(BB_WAITING, bb_wait(f.high, 0, 1));
-        CHECK_TAKES(f.low, f.worker);
-        CHECK_INT(BB_ACCEPTED, offer(f.high, modes[i]));
-        CHECK_BOOKS(f.ring, .published = 2, .queued = 1, .running = 1);
-        fixture_free(&f);
+static void test_leaving_takes_an_event_out_of_the_line(void) {
+    for (int who = 0; who < 3; who++) {
+        fixture *f = full_queue(1);
+        bb_waiter *waiter[3];
+        for (int i = 0; i < 3; i++) waiter[i] = join(f, &f->low, 2 + i);
+        CHECK_INT(0, bb_line_leave(waiter[who]));
+        CHECK_INT(2, waiting(f));
+        take_some(f, 3);
+        CHECK_BOOKS(f, .published = 3, .processed = 2, .running = 1);
+        for (int i = 0; i < 3; i++)
+            if (i != who) CHECK_INT(1, bb_line_leave(waiter[i]));
+        fixture_free(f);
     }
 }
 
-static void test_an_offer_leaves_the_line_whatever_comes_of_it(void) {
-    const int32_t modes[] = {BB_TRY, BB_EVICT_OLDEST, BB_REFUSE, BB_CALLER_RUNS, BB_OVERDRAW};
-    for (int i = 0; i < 5; i++) {
-        fixture f = fixture_new(1);
-        fill(f.low, 1);
-        CHECK_INT(BB_WAITING, bb_wait(f.high, 0, 1));
-        CHECK(offer(f.high, modes[i]) != BB_CLOSED);
-        CHECK_INT(0, length_of_line(f.ring));
-        fixture_free(&f);
-    }
+static void test_whoever_leaves_the_head_lets_all_in_who_fit(void) {
+    fixture *f = fixture_new(3);
+    bb_route three = several(f, 2, 3);
+    bb_waiter *small[3];
+    fill(f, &f->low, 1, 1);
+    bb_waiter *large = join(f, &three, 2); /* two places are free, but it needs three */
+    for (int i = 0; i < 3; i++) small[i] = join(f, &f->low, 3 + i);
+    CHECK_INT(1, bb_depth(f->q));
+    CHECK_INT(0, bb_line_leave(large));
+    CHECK_INT(3, bb_depth(f->q));
+    CHECK_INT(1, waiting(f));
+    for (int i = 0; i < 3; i++) CHECK_INT(i < 2, bb_line_leave(small[i]));
+    fixture_free(f);
 }
 
-static void test_whoever_leaves_the_head_with_an_offer_lets_the_next_in(void) {
-    fixture f = fixture_new(2);
-    int64_t two = bb_route(f.ring, 0, 2, 2);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(two, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
-    CHECK_INT(BB_REFUSED, offer(two, BB_REFUSE));
-    CHECK_BOOKS(f.ring, .published = 4, .dropped = 2, .queued = 2);
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 1, 0, 1));
-    fixture_free(&f);
-}
-
-static void test_close_wakes_the_line_and_sends_it_home(void) {
-    enum { WAITING = 4 };
-    for (int32_t drain = 0; drain <= 1; drain++) {
-        fixture f = fixture_new(1);
-        sleeper s[WAITING];
-        fill(f.low, 1);
-        for (int i = 0; i < WAITING; i++) start_wait(&s[i], f.low + 1 + i, FOREVER);
-        await_line(f.ring, WAITING);
-        bb_close(f.ring, drain, -1);
-        for (int i = 0; i < WAITING; i++) CHECK_INT(BB_CLOSED, finish_sleeper(&s[i]));
-        CHECK_INT(0, length_of_line(f.ring));
-        CHECK_BOOKS(f.ring, .published = 1, .queued = 1);
-        fixture_free(&f);
-    }
-}
-
-static void test_close_between_two_slices(void) {
-    fixture f = fixture_new(1);
-    fill(f.low, 1);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 3, 0, 1));
-    bb_close(f.ring, 1, -1);
-    CHECK_INT(BB_CLOSED, bb_wait(f.low + 1, FOREVER, 1));
-    CHECK_INT(2, length_of_line(f.ring));
-    CHECK_INT(BB_CLOSED, offer(f.low + 2, BB_OVERDRAW));
-    CHECK_INT(1, length_of_line(f.ring));
-    CHECK_TAKES(f.low, f.worker); /* nobody is let in any more */
-    CHECK_INT(0, bb_depth(f.ring));
-    CHECK_INT(1, bb_withdraw(f.low + 3));
-    fixture_free(&f);
-}
-
-static void test_who_was_let_in_stays_accepted_when_the_ring_closes(void) {
-    fixture f = fixture_new(8); /* so large that a single place is no reason to tell anyone */
-    fill(f.low, 8);
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 8, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 9, 0, 1));
-    CHECK_TAKES(f.low, f.worker);
-    CHECK_TAKES(f.low + 1, f.worker);
-    bb_close(f.ring, 0, 0);
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low + 8, FOREVER, 1));
-    CHECK_INT(BB_ACCEPTED, offer(f.low + 9, BB_REFUSE));
-    CHECK_BOOKS(f.ring, .published = 10, .processed = 1, .queued = 8, .running = 1);
-    fixture_free(&f);
-}
-
-static void test_a_ring_can_be_freed_with_events_in_line(void) {
-    fixture f = fixture_new(1);
-    int64_t out[2];
-    fill(f.low, 1);
-    CHECK_INT(BB_RUN, bb_offer(f.low + 1, BB_CALLER_RUNS, out));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 2, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 3, 0, 1));
-    CHECK_TAKES(f.low, f.worker); /* one in each list */
-    fixture_free(&f);
+static void test_a_wait_that_finds_no_memory_changes_nothing(void) {
+    fixture *f = full_queue(1);
+    staged_memory_fail_after(0);
+    CHECK(join(f, &f->low, 2) == NULL);
+    CHECK_INT(BB_NO_MEMORY, last_join);
+    CHECK_INT(0, waiting(f));
+    CHECK_BOOKS(f, .published = 1, .queued = 1);
+    fixture_free(f);
 }
 
 void line_tests(void) {
-    RUN(test_wait_accepts_at_once_while_there_is_room);
-    RUN(test_wait_gives_up_after_its_time);
-    RUN(test_wait_with_no_or_negative_time_does_not_sleep);
-    RUN(test_the_line_is_first_come_first_served);
+    RUN(test_joining_accepts_at_once_while_there_is_room);
+    RUN(test_a_wait_ends_when_it_is_time);
+    RUN(test_a_wait_until_the_past_does_not_sleep);
+    RUN(test_within_a_level_who_came_first_is_let_in_first);
+    RUN(test_an_urgent_publisher_is_let_in_first);
+    RUN(test_all_eight_levels_are_served_in_order);
     RUN(test_a_taker_lets_in_who_is_not_even_there);
+    RUN(test_a_sleeping_publisher_is_let_in_and_woken);
     RUN(test_slices_of_a_wait_keep_the_place_in_line);
-    RUN(test_nobody_pushes_past_the_line);
+    RUN(test_nobody_pushes_past_who_is_to_be_let_in_before);
+    RUN(test_a_more_urgent_publisher_passes_who_does_not_fit);
     RUN(test_one_place_may_let_in_several_and_several_places_one);
-    RUN(test_a_wait_in_vain_is_paid_once_a_congestion);
-    RUN(test_who_stands_in_line_waits_on_when_another_has_waited_in_vain);
-    RUN(test_only_a_wait_in_vain_congests);
-    RUN(test_an_offer_after_being_let_in_is_accepted_once);
-    RUN(test_an_offer_leaves_the_line_whatever_comes_of_it);
-    RUN(test_whoever_leaves_the_head_with_an_offer_lets_the_next_in);
-    RUN(test_close_wakes_the_line_and_sends_it_home);
-    RUN(test_close_between_two_slices);
-    RUN(test_who_was_let_in_stays_accepted_when_the_ring_closes);
-    RUN(test_a_ring_can_be_freed_with_events_in_line);
+    RUN(test_leaving_takes_an_event_out_of_the_line);
+    RUN(test_whoever_leaves_the_head_lets_all_in_who_fit);
+    RUN(test_a_wait_that_finds_no_memory_changes_nothing);
 }

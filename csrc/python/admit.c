@@ -1,0 +1,215 @@
+/* admit.c: the slow way of an event for which there was no room: wait, and then the policy.
+ *
+ * Guarantees
+ * - One step towards Python's exceptions: when `admit` raises, the event is either accepted or unknown to the
+ *   queue, and nothing was evicted for it.
+ * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held. One that
+ *   raises ends the wait.
+ * - What was lost is returned in a list that was made before anything was evicted.
+ */
+#include "native.h"
+
+#define FOREVER UINT64_MAX
+#define REPORT_AFTER_NS 10000000000u
+#define MOST_CALLERS 32 /* handlers that run in place inside each other; beyond, the event is refused */
+
+/* An admission in progress. */
+typedef struct {
+    route_object *route;
+    PyObject *event;
+    PyObject *report;        /* of failures, for handlers that run here */
+    PyObject *on_standstill; /* or NULL */
+    bb_origin origin;
+    bb_mode mode;
+    bb_waiter *waiter; /* NULL: not in line */
+    uint64_t until;    /* when the wait has its end, */
+    uint64_t slice;    /* and how long the thread may sleep before it lets signal handlers run */
+    int limited;       /* the standstill rule does not apply */
+    PyObject *lost;    /* event, recipient, hooks, event, ... */
+    int32_t lost_count;
+    int32_t first; /* of a streak */
+} admission;
+
+/* ---- waiting ----------------------------------------------------------------------------- */
+
+/* Between two slices. -1: an exception is set. */
+static int between_slices(admission *a, uint64_t began) {
+    if (PyErr_CheckSignals() < 0) return -1;
+    if (a->on_standstill == NULL || a->until != FOREVER || bb_clock() - began < REPORT_AFTER_NS ||
+        bb_line_quiet(a->waiter) < REPORT_AFTER_NS)
+        return 0;
+    PyObject *result = PyObject_CallFunctionObjArgs(a->on_standstill, NULL);
+    a->on_standstill = NULL; /* once is enough */
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+/* -1: an exception is set. */
+static int wait_in_line(admission *a, bb_result *result) {
+    uint64_t now = bb_clock(), began = now;
+    *result = bb_line_join(a->route->queue, &a->route->route, a->event, here.hooks, a->origin,
+                           a->limited, &a->waiter);
+    while (*result == BB_WAITING && now < a->until) {
+        *result = bb_line_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
+        now = bb_clock();
+        if (*result == BB_WAITING && between_slices(a, began) < 0) return -1;
+    }
+    return 0;
+}
+
+/* Wait, unless there is no time for it. Afterwards the event is in line only if its fate is open, FULL.
+ * -1: an exception is set. */
+static int wait_for_room(admission *a, bb_result *result) {
+    *result = BB_FULL;
+    if (a->until == 0) return 0;
+    bb_worker *worker = here.worker; /* lest all workers wait for each other */
+    if (worker != NULL) bb_worker_waits(worker, 1);
+    int status = wait_in_line(a, result);
+    if (worker != NULL) bb_worker_waits(worker, 0);
+    if (*result == BB_WAITING) *result = BB_FULL;
+    if (a->waiter != NULL && (status < 0 || *result != BB_FULL)) {
+        if (bb_line_leave(a->waiter)) *result = BB_ACCEPTED;
+        a->waiter = NULL;
+    }
+    return status;
+}
+
+/* ---- the policy -------------------------------------------------------------------------- */
+
+static void add_lost(admission *a, const bb_delivery *delivery) {
+    Py_ssize_t at = 3 * (Py_ssize_t)a->lost_count++;
+    PyList_SetItem(a->lost, at, delivery->event);
+    PyList_SetItem(a->lost, at + 1, (PyObject *)recipient_of(delivery->recipient));
+    PyList_SetItem(a->lost, at + 2, PyLong_FromLong(delivery->depth)); /* small: not allocated */
+}
+
+/* The deliveries from `i` on of the event are lost. */
+static void lose_from(admission *a, int32_t i) {
+    for (; i < a->route->route.count; i++) {
+        bb_delivery lost = {a->event, a->route->route.recipients[i], here.hooks};
+        add_lost(a, &lost);
+    }
+}
+
+/* Have the policy decide. NO_MEMORY: nothing has changed, but that the event has left the line. */
+static bb_result offer(admission *a, bb_caller **caller) {
+    const bb_route *route = &a->route->route;
+    enum { ON_STACK = 16 };
+    bb_delivery few[ON_STACK], *out = few;
+    int32_t evicted = 0, depth = bb_depth(a->route->queue);
+    int32_t room = route->count < depth ? depth : route->count;
+    if (room > ON_STACK) out = PyMem_Malloc((size_t)room * sizeof *out);
+    a->lost = PyList_New(3 * (Py_ssize_t)room);
+    bb_result result = BB_NO_MEMORY;
+    if (out != NULL && a->lost != NULL) {
+        result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode, a->waiter,
+                          out, room, &evicted, &a->first, caller);
+        for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
+    } else if (a->waiter != NULL && bb_line_leave(a->waiter)) {
+        result = BB_ACCEPTED;
+    }
+    a->waiter = NULL;
+    if (out != few) PyMem_Free(out);
+    return result;
+}
+
+static bb_result decide(admission *a, bb_caller **caller) {
+    bb_result result;
+    if (a->mode == BB_CALLER_RUNS && here.callers >= MOST_CALLERS) a->mode = BB_REFUSE;
+    while ((result = offer(a, caller)) == BB_FULL) Py_CLEAR(a->lost); /* the queue grew meanwhile */
+    if (result == BB_REFUSED) lose_from(a, 0);
+    return result;
+}
+
+/* ---- running in place ---------------------------------------------------------------------- */
+
+/* Run one handler. -1: an exception is to go on to the publisher, and is set. */
+static int run_one(admission *a, recipient_object *recipient, bb_caller *caller) {
+    int failed = run_handler(a->route->queue, recipient, a->event) < 0, goes_on = 0;
+    if (failed) {
+        goes_on = !PyErr_ExceptionMatches(PyExc_Exception);
+        if (!goes_on) goes_on = report_failure(a->report, a->event, recipient, here.hooks) < 0;
+    }
+    bb_caller_done(caller, failed);
+    return goes_on ? -1 : 0;
+}
+
+/* Run the event's handlers in this thread. What is no Exception goes on to the publisher; the deliveries
+ * that are left are then lost. -1: an exception is set. */
+static int run_here(admission *a, bb_caller *caller) {
+    const bb_route *route = &a->route->route;
+    int status = 0;
+    here.callers++;
+    for (int32_t i = 0; i < route->count && status == 0; i++) {
+        recipient_object *recipient = recipient_of(route->recipients[i]);
+        status = run_one(a, recipient, caller);
+        if (status < 0 && i + 1 < route->count) {
+            bb_caller_abort(caller);
+            lose_from(a, i + 1);
+        }
+        Py_DECREF(a->event);
+        Py_DECREF((PyObject *)recipient);
+    }
+    here.callers--;
+    return status;
+}
+
+/* ---- the step ------------------------------------------------------------------------------ */
+
+/* (result, first, lost, number lost, ns waited, exception that goes on or None); takes over `waited`. */
+static PyObject *answer_of(admission *a, bb_result result, PyObject *waited, PyObject *error) {
+    return Py_BuildValue("iiOiNN", result, a->first, a->lost != NULL ? a->lost : Py_None,
+                         a->lost_count, waited, error != NULL ? error : Py_NewRef(Py_None));
+}
+
+static PyObject *admit(admission *a) {
+    const bb_route *route = &a->route->route;
+    bb_result result;
+    uint64_t began = bb_clock();
+    hold(a->event, route);
+    if (wait_for_room(a, &result) < 0) {
+        if (result != BB_ACCEPTED) release(a->event, route);
+        return NULL;
+    }
+    PyObject *waited = PyLong_FromUnsignedLongLong(bb_clock() - began), *error = NULL;
+    bb_caller *caller = NULL;
+    if (result == BB_FULL) result = decide(a, &caller);
+    if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY) release(a->event, route);
+    if (result == BB_RUN) {
+        if (run_here(a, caller) < 0) error = fetch_exception();
+        result = BB_ACCEPTED;
+    }
+    if (waited == NULL || result == BB_NO_MEMORY) {
+        Py_XDECREF(waited);
+        Py_XDECREF(error);
+        return PyErr_NoMemory();
+    }
+    return answer_of(a, result, waited, error);
+}
+
+PyObject *route_admit(PyObject *op, PyObject *args) {
+    PyObject *event, *report, *on_standstill;
+    long long timeout, slice;
+    int limited, mode;
+    if (!PyArg_ParseTuple(args, "OLpiLOO:admit", &event, &timeout, &limited, &mode, &slice, &report,
+                          &on_standstill))
+        return NULL;
+    route_object *route = (route_object *)op;
+    admission a = {
+        .route = route,
+        .event = event,
+        .report = report,
+        .on_standstill = on_standstill != Py_None ? on_standstill : NULL,
+        .origin = origin_in(route->queue),
+        .mode = (bb_mode)mode,
+        .until = timeout < 0 ? FOREVER : timeout == 0 ? 0 : bb_clock() + (uint64_t)timeout,
+        .slice = (uint64_t)slice,
+        .limited = limited,
+    };
+    if (a.origin != BB_OUTSIDE && timeout < 0) a.limited = 0; /* a handler never waits for good */
+    Py_INCREF(op); /* the waiter refers to it, whatever signal handlers do */
+    PyObject *answer = admit(&a);
+    Py_XDECREF(a.lost);
+    Py_DECREF(op);
+    return answer;
+}

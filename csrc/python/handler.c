@@ -1,0 +1,126 @@
+/* handler.c: calling a handler, and what comes of it. */
+#include "native.h"
+
+BB_THREAD_LOCAL thread_state here;
+
+static PyTypeObject *generator_type, *async_generator_type;
+
+/* Whether a handler's result says that its work has not been done: an awaitable, which nobody awaits, or a
+ * generator, which nobody iterates over. */
+static int is_unfinished(PyObject *result) {
+    PyTypeObject *type = Py_TYPE(result);
+    return type == generator_type || type == async_generator_type ||
+           PyType_GetSlot(type, Py_am_await) != NULL;
+}
+
+/* Set a TypeError, and close a coroutine, lest Python warns that it was never awaited. */
+static void refuse_result(PyObject *result) {
+    PyObject *closed = NULL;
+    if (Py_TYPE(result) != async_generator_type && PyObject_HasAttrString(result, "close"))
+        closed = PyObject_CallMethod(result, "close", NULL);
+    Py_XDECREF(closed);
+    PyErr_Clear();
+    PyErr_Format(PyExc_TypeError,
+                 "the handler returned an object of %R, which nobody awaits or iterates over: "
+                 "its work was not done",
+                 (PyObject *)Py_TYPE(result));
+}
+
+int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event) {
+    running this = {.queue = queue, .outer = here.innermost};
+    int32_t hooks = here.hooks;
+    here.innermost = &this;
+    here.hooks = 0; /* what a handler publishes is no hook's */
+    PyObject *result = PyObject_CallFunctionObjArgs(recipient->handler, event, NULL);
+    if (result != NULL && result != Py_None && is_unfinished(result)) {
+        refuse_result(result);
+        Py_CLEAR(result);
+    }
+    int status = result != NULL ? 0 : -1;
+    Py_XDECREF(result);
+    here.hooks = hooks;
+    here.innermost = this.outer;
+    return status;
+}
+
+PyObject *fetch_exception(void) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL && value != NULL) PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value != NULL ? value : Py_NewRef(Py_None);
+}
+
+int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks) {
+    PyObject *error = fetch_exception();
+    PyObject *depth = PyLong_FromLong(hooks), *result = NULL;
+    if (depth != NULL)
+        result = PyObject_CallFunctionObjArgs(report, event, (PyObject *)recipient, depth, error, NULL);
+    int status = result != NULL ? 0 : -1;
+    Py_XDECREF(result);
+    Py_XDECREF(depth);
+    Py_DECREF(error);
+    return status;
+}
+
+/* ---- for hooks ----------------------------------------------------------------------------- */
+
+/* call_hook(hooks, function, *arguments): with that many hooks around what is called. */
+static PyObject *call_hook(PyObject *module, PyObject *args) {
+    (void)module;
+    Py_ssize_t n = PyTuple_Size(args);
+    long hooks = n >= 2 ? PyLong_AsLong(PyTuple_GetItem(args, 0)) : -1;
+    if (hooks < 0) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "call_hook(hooks, function, ...)");
+        return NULL;
+    }
+    PyObject *arguments = PyTuple_GetSlice(args, 2, n);
+    if (arguments == NULL) return NULL;
+    int32_t outer = here.hooks;
+    here.hooks = (int32_t)hooks;
+    PyObject *result = PyObject_Call(PyTuple_GetItem(args, 1), arguments, NULL);
+    here.hooks = outer;
+    Py_DECREF(arguments);
+    return result;
+}
+
+static PyObject *hooks_here(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    return PyLong_FromLong(here.hooks);
+}
+
+/* is_inside(address): whether the caller is a handler of that queue, or a hook of one. */
+static PyObject *is_inside(PyObject *module, PyObject *address) {
+    (void)module;
+    void *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL && PyErr_Occurred()) return NULL;
+    return PyBool_FromLong(origin_in(queue) == BB_INSIDE);
+}
+
+static PyMethodDef functions[] = {
+    {"call_hook", call_hook, METH_VARARGS,
+     "call_hook(hooks, function, /, *arguments)\n--\n\n"
+     "Call a function; what it publishes counts as led to by that many hooks."},
+    {"hooks_here", hooks_here, METH_NOARGS,
+     "hooks_here()\n--\n\nReturn how many hooks led to what the calling thread does."},
+    {"is_inside", is_inside, METH_O,
+     "is_inside(address, /)\n--\n\nReturn whether the caller is inside a handler of the queue."},
+    {0},
+};
+
+static PyTypeObject *type_named(const char *name) {
+    PyObject *types = PyImport_ImportModule("types");
+    if (types == NULL) return NULL;
+    PyObject *type = PyObject_GetAttrString(types, name);
+    Py_DECREF(types);
+    return (PyTypeObject *)type;
+}
+
+int add_handlers(PyObject *module) {
+    generator_type = type_named("GeneratorType");
+    async_generator_type = type_named("AsyncGeneratorType");
+    if (generator_type == NULL || async_generator_type == NULL) return -1;
+    return PyModule_AddFunctions(module, functions);
+}

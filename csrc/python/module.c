@@ -1,0 +1,122 @@
+/* module.c: the extension module that cffi builds, with the types of this folder added.
+ *
+ * cffi generates the module's initialisation under the name `cffi_init_ext` (_ffi_build.py renames it), and
+ * this file has the one that Python calls. Not taken: `bb_install(id(module))` called through cffi, for an
+ * exception inside cannot leave a cffi call; a second module in the same file, for the import dance.
+ */
+#include "native.h"
+
+PyObject *cffi_init_ext(void);
+
+static void *detach(void) { return PyEval_SaveThread(); }
+static void attach(void *token) { PyEval_RestoreThread(token); }
+
+int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
+    *type = (PyTypeObject *)PyType_FromSpec(spec);
+    if (*type == NULL) return -1;
+    const char *dot = strrchr(spec->name, '.');
+    return PyModule_AddObjectRef(module, dot + 1, (PyObject *)*type);
+}
+
+/* ---- looking at a queue, where objects are in it --------------------------------------------- */
+
+static PyObject *delivery_tuple(const bb_open_delivery *open) {
+    return Py_BuildValue("(KNNKK)", open->thread, (PyObject *)open->event,
+                         (PyObject *)recipient_of(open->recipient), open->ns, open->number);
+}
+
+/* running_in(address) -> [(thread, event, recipient, ns, number), ...] */
+static PyObject *running_in(PyObject *module, PyObject *address) {
+    (void)module;
+    bb_queue *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL) return PyErr_Occurred() ? NULL : PyList_New(0);
+    enum { MOST = BB_MAX_WORKERS };
+    bb_open_delivery *open = PyMem_Malloc(MOST * sizeof *open);
+    if (open == NULL) return PyErr_NoMemory();
+    int32_t n = bb_running(queue, open, MOST);
+    for (int32_t i = 0; i < n; i++) { /* before anything else can run */
+        Py_INCREF((PyObject *)open[i].event);
+        Py_INCREF((PyObject *)recipient_of(open[i].recipient));
+    }
+    PyObject *found = PyList_New(n);
+    for (int32_t i = 0; i < n; i++) {
+        PyObject *one = found != NULL ? delivery_tuple(&open[i]) : NULL;
+        if (found == NULL) {
+            Py_DECREF((PyObject *)open[i].event);
+            Py_DECREF((PyObject *)recipient_of(open[i].recipient));
+        } else if (one == NULL) {
+            Py_CLEAR(found); /* Py_BuildValue has dropped the two of this one */
+        } else {
+            PyList_SetItem(found, i, one);
+        }
+    }
+    PyMem_Free(open);
+    return found;
+}
+
+/* discard(address, n) -> [event, recipient, hooks, event, ...]: taken out of a shut queue. */
+static PyObject *discard(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *address;
+    if (!PyArg_ParseTuple(args, "O:discard", &address)) return NULL;
+    bb_queue *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL && PyErr_Occurred()) return NULL;
+    enum { AT_ONCE = 32 };
+    bb_delivery out[AT_ONCE];
+    PyObject *lost = PyList_New(3 * AT_ONCE);
+    if (lost == NULL) return NULL;
+    int32_t n = bb_discard(queue, out, AT_ONCE);
+    for (int32_t i = 0; i < n; i++) {
+        PyList_SetItem(lost, 3 * i, out[i].event);
+        PyList_SetItem(lost, 3 * i + 1, (PyObject *)recipient_of(out[i].recipient));
+        PyList_SetItem(lost, 3 * i + 2, PyLong_FromLong(out[i].depth));
+    }
+    return Py_BuildValue("Ni", lost, n);
+}
+
+/* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an empty
+ * tuple stands for no item. With it, tables change without a lock: a finalizer or signal handler may
+ * run anywhere in Python code, and would deadlock on one. */
+static PyObject *swap_item(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *dict, *key, *old, *new;
+    if (!PyArg_ParseTuple(args, "O!UO!O!:swap_item", &PyDict_Type, &dict, &key, &PyTuple_Type, &old,
+                          &PyTuple_Type, &new))
+        return NULL;
+    int status = 0, same;
+    BEGIN_CRITICAL(dict)
+    PyObject *found = PyDict_GetItemWithError(dict, key);
+    same = found == old || (found == NULL && PyTuple_Size(old) == 0);
+    if (found == NULL && PyErr_Occurred()) status = -1;
+    else if (same && PyTuple_Size(new) > 0) status = PyDict_SetItem(dict, key, new);
+    else if (same && found != NULL) status = PyDict_DelItem(dict, key);
+    END_CRITICAL
+    return status < 0 ? NULL : PyBool_FromLong(same);
+}
+
+static PyMethodDef functions[] = {
+    {"swap_item", swap_item, METH_VARARGS,
+     "swap_item(dict, key, old, new, /)\n--\n\n"
+     "Set an item, a tuple, to `new` if it is `old`; whether it was. () stands for no item."},
+    {"running_in", running_in, METH_O,
+     "running_in(address, /)\n--\n\n"
+     "Return what runs now: (thread, event, recipient, nanoseconds, number) for each."},
+    {"discard", discard, METH_VARARGS,
+     "discard(address, /)\n--\n\n"
+     "Take deliveries out of a shut queue: a list of event, recipient, hooks, and how many."},
+    {0},
+};
+
+PyMODINIT_FUNC PyInit__ext(void) {
+    host = (bb_host){.detach = detach, .attach = attach};
+    PyObject *module = cffi_init_ext();
+    if (module == NULL) return NULL;
+#ifdef Py_GIL_DISABLED
+    PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
+#endif
+    if (add_event(module) < 0 || add_recipient(module) < 0 || add_route(module) < 0 ||
+        add_publisher(module) < 0 || add_worker(module) < 0 || add_handlers(module) < 0 ||
+        PyModule_AddFunctions(module, functions) < 0)
+        Py_CLEAR(module);
+    return module;
+}

@@ -1,0 +1,216 @@
+/* route.c: recipients, and the routes that events take to them. */
+#include "native.h"
+
+PyTypeObject *recipient_type, *route_type;
+
+/* ---- Recipient --------------------------------------------------------------------------- */
+
+static int recipient_init(PyObject *op, PyObject *args, PyObject *kwargs) {
+    recipient_object *self = (recipient_object *)op;
+    static char *names[] = {"handler", "is_python", NULL};
+    PyObject *handler;
+    int is_python;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Op:Recipient", names, &handler, &is_python))
+        return -1;
+    if (self->handler != NULL) {
+        PyErr_SetString(PyExc_AttributeError, "a recipient is initialised once");
+        return -1;
+    }
+    self->handler = Py_NewRef(handler);
+    self->is_python = (char)is_python;
+    return 0;
+}
+
+static int recipient_traverse(PyObject *op, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((recipient_object *)op)->handler);
+    return 0;
+}
+
+static int recipient_clear(PyObject *op) {
+    Py_CLEAR(((recipient_object *)op)->handler);
+    return 0;
+}
+
+static void recipient_dealloc(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (((recipient_object *)op)->weak != NULL) PyObject_ClearWeakRefs(op);
+    recipient_clear(op);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
+static PyObject *recipient_account(PyObject *op, void *closure) {
+    (void)closure;
+    return PyLong_FromVoidPtr(&((recipient_object *)op)->account);
+}
+
+/* count_from(forks): begin to count anew, once after each fork. */
+static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
+    recipient_object *self = (recipient_object *)op;
+    long long number = PyLong_AsLongLong(forks);
+    if (number == -1 && PyErr_Occurred()) return NULL;
+    if (self->forks != number) self->account = (bb_recipient){0};
+    self->forks = number;
+    Py_RETURN_NONE;
+}
+
+static PyMemberDef recipient_members[] = {
+    {"handler", T_OBJECT_EX, offsetof(recipient_object, handler), READONLY,
+     "What is called with each event."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(recipient_object, weak), READONLY, NULL},
+    {0},
+};
+
+static PyGetSetDef recipient_getset[] = {
+    {"account", recipient_account, NULL, "Address of its bb_recipient.", NULL},
+    {0},
+};
+
+static PyMethodDef recipient_methods[] = {
+    {"count_from", recipient_count_from, METH_O,
+     "count_from($self, forks, /)\n--\n\nForget what was counted before that many forks."},
+    {0},
+};
+
+static PyType_Slot recipient_slots[] = {
+    {Py_tp_doc, "Recipient(handler, is_python)\n--\n\nA handler, and what is counted of it."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, recipient_init},
+    {Py_tp_traverse, recipient_traverse},
+    {Py_tp_clear, recipient_clear},
+    {Py_tp_dealloc, recipient_dealloc},
+    {Py_tp_members, recipient_members},
+    {Py_tp_getset, recipient_getset},
+    {Py_tp_methods, recipient_methods},
+    {0, NULL},
+};
+
+static PyType_Spec recipient_spec = {
+    .name = "brummerbus._core._ext.Recipient",
+    .basicsize = sizeof(recipient_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = recipient_slots,
+};
+
+int add_recipient(PyObject *module) { return add_type(module, &recipient_spec, &recipient_type); }
+
+/* ---- Route ------------------------------------------------------------------------------- */
+
+static int set_recipients(route_object *self, PyObject *recipients) {
+    Py_ssize_t n = PyTuple_Size(recipients);
+    bb_recipient **items = PyMem_Malloc((size_t)(n > 0 ? n : 1) * sizeof *items);
+    if (items == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++) {
+        PyObject *one = PyTuple_GetItem(recipients, i);
+        if (!PyObject_TypeCheck(one, recipient_type)) {
+            PyMem_Free(items);
+            PyErr_Format(PyExc_TypeError, "recipients must be Recipients, got %.100R", one);
+            return -1;
+        }
+        items[i] = &((recipient_object *)one)->account;
+    }
+    self->route.count = (int32_t)n;
+    self->route.recipients = items;
+    self->recipients = Py_NewRef(recipients);
+    return 0;
+}
+
+/* Route(owner, address, level, type, recipients, key) */
+static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
+    PyObject *owner, *address, *recipients, *key;
+    int level, number;
+    if (!PyArg_ParseTuple(args, "OO!iiO!O:Route", &owner, &PyLong_Type, &address, &level, &number,
+                          &PyTuple_Type, &recipients, &key))
+        return NULL;
+    void *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "address must not be 0");
+        return NULL;
+    }
+    if (level < 1 || level > BB_LEVELS || number < 0 || number >= BB_MAX_TYPES) {
+        PyErr_Format(PyExc_ValueError, "no such level or type: %d, %d", level, number);
+        return NULL;
+    }
+    PyObject *op = PyType_GenericNew(type, NULL, NULL);
+    if (op == NULL) return NULL;
+    route_object *self = (route_object *)op;
+    self->queue = queue;
+    self->owner = Py_NewRef(owner);
+    self->key = Py_NewRef(key);
+    self->route.level = level;
+    self->route.type = number;
+    if (set_recipients(self, recipients) < 0) Py_CLEAR(op);
+    return op;
+}
+
+static int route_traverse(PyObject *op, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(((route_object *)op)->owner);
+    Py_VISIT(((route_object *)op)->recipients);
+    Py_VISIT(((route_object *)op)->key);
+    return 0;
+}
+
+static void route_dealloc(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    route_object *self = (route_object *)op;
+    PyObject_GC_UnTrack(op);
+    PyMem_Free(self->route.recipients);
+    Py_CLEAR(self->recipients);
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->key);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
+/* push(event) -> result */
+static PyObject *route_push(PyObject *op, PyObject *event) {
+    route_object *self = (route_object *)op;
+    hold(event, &self->route);
+    bb_result result =
+        bb_push(self->queue, &self->route, event, here.hooks, origin_in(self->queue));
+    if (result != BB_ACCEPTED) release(event, &self->route);
+    return PyLong_FromLong(result);
+}
+
+static PyMemberDef route_members[] = {
+    {"recipients", T_OBJECT_EX, offsetof(route_object, recipients), READONLY,
+     "The subscriptions, in the order in which they were made."},
+    {"level", T_INT, offsetof(route_object, route.level), READONLY, "From 1."},
+    {0},
+};
+
+PyObject *route_admit(PyObject *op, PyObject *args);
+
+static PyMethodDef methods[] = {
+    {"push", route_push, METH_O, "push($self, event, /)\n--\n\nAccept an event if there is room."},
+    {"admit", route_admit, METH_VARARGS,
+     "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, /)\n--\n\n"
+     "Wait for room, then have the policy decide; see admit.c."},
+    {0},
+};
+
+static PyType_Slot route_slots[] = {
+    {Py_tp_doc, "Route(owner, address, level, type, recipients, key)\n--\n\nWhere events go."},
+    {Py_tp_new, route_new},
+    {Py_tp_traverse, route_traverse},
+    {Py_tp_dealloc, route_dealloc},
+    {Py_tp_members, route_members},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+static PyType_Spec route_spec = {
+    .name = "brummerbus._core._ext.Route",
+    .basicsize = sizeof(route_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = route_slots,
+};
+
+int add_route(PyObject *module) { return add_type(module, &route_spec, &route_type); }

@@ -1,0 +1,167 @@
+/* worker.c: the loop of a worker's thread.
+ *
+ * Guarantees
+ * - Nothing that a handler, a hook, a tracer or another thread (PyThreadState_SetAsyncExc) raises ends the
+ *   loop or touches another delivery: no Python code of ours runs between two handlers.
+ * - An event is released when its handler has returned, before the delivery counts as processed and
+ *   before the next is taken; its finalizer still runs inside the delivery.
+ * - A handler written in C does not pass the interpreter's own switch of threads. After FAIR_NS of
+ *   such handlers the loop releases the GIL once, or it would keep it for as long as the queue is not empty
+ *   (measured: others waited up to 3.3 s). The limited API has no way to see whether somebody waits for it.
+ *
+ * The loop is what a thread runs, an object that is called: to a tracer or a profiler that is no event, so
+ * none can raise between the thread's start and the first handler.
+ */
+#include "native.h"
+
+PyTypeObject *worker_type;
+
+#define FAIR_NS 2000000u
+#define REPORT_TRIES 3 /* another thread's exception may strike the report of the first */
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *owner; /* keeps `queue` alive */
+    PyObject *ready; /* a lock, released when the loop is entered */
+    PyObject *report;
+    PyObject *ended; /* called at the end */
+    bb_queue *queue;
+    char entered;
+} worker_object;
+
+/* Worker(owner, address, ready, report, ended) */
+static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
+    PyObject *owner, *address, *ready, *report, *ended;
+    if (!PyArg_ParseTuple(args, "OO!OOO:Worker", &owner, &PyLong_Type, &address, &ready, &report,
+                          &ended))
+        return NULL;
+    void *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "address must not be 0");
+        return NULL;
+    }
+    PyObject *op = PyType_GenericNew(type, NULL, NULL);
+    if (op == NULL) return NULL;
+    worker_object *self = (worker_object *)op;
+    self->owner = Py_NewRef(owner);
+    self->ready = Py_NewRef(ready);
+    self->report = Py_NewRef(report);
+    self->ended = Py_NewRef(ended);
+    self->queue = queue;
+    return op;
+}
+
+static int worker_traverse(PyObject *op, visitproc visit, void *arg) {
+    worker_object *self = (worker_object *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->owner);
+    Py_VISIT(self->ready);
+    Py_VISIT(self->report);
+    Py_VISIT(self->ended);
+    return 0;
+}
+
+static int worker_clear(PyObject *op) {
+    worker_object *self = (worker_object *)op;
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->ready);
+    Py_CLEAR(self->report);
+    Py_CLEAR(self->ended);
+    return 0;
+}
+
+static void worker_dealloc(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    worker_clear(op);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
+
+static void report_from_worker(PyObject *report, const bb_delivery *d) {
+    recipient_object *recipient = recipient_of(d->recipient);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    for (int tries = 0; tries < REPORT_TRIES; tries++) {
+        Py_XINCREF(type), Py_XINCREF(value), Py_XINCREF(traceback);
+        PyErr_Restore(type, value, traceback);
+        if (report_failure(report, d->event, recipient, d->depth) == 0) break;
+        PyErr_Clear();
+    }
+    Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(traceback);
+}
+
+static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
+    recipient_object *recipient = recipient_of(d->recipient);
+    if (run_handler(self->queue, recipient, d->event) < 0) {
+        bb_failed(worker);
+        report_from_worker(self->report, d);
+    }
+    running this = {.queue = self->queue, .outer = here.innermost};
+    here.innermost = &this; /* finalizers run inside the delivery */
+    bb_let_go(worker);
+    Py_DECREF((PyObject *)d->event);
+    Py_DECREF((PyObject *)recipient);
+    here.innermost = this.outer;
+}
+
+/* Let other threads have the GIL if handlers in C have kept it for long. */
+static void be_fair(uint64_t *since) {
+    uint64_t now = bb_clock();
+    if (now - *since < FAIR_NS) return;
+    PyEval_RestoreThread(PyEval_SaveThread());
+    *since = bb_clock();
+}
+
+static void loop(worker_object *self, bb_worker *worker) {
+    bb_delivery delivery;
+    uint64_t fair_since = bb_clock();
+    here.worker = worker;
+    while (bb_take(worker, &delivery)) {
+        int is_python = recipient_of(delivery.recipient)->is_python;
+        run(self, worker, &delivery);
+        if (!is_python) be_fair(&fair_since);
+    }
+    here.worker = NULL;
+}
+
+static PyObject *worker_call(PyObject *op, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    worker_object *self = (worker_object *)op;
+    bb_worker *worker = bb_worker_enter(self->queue, bb_thread_id());
+    self->entered = 1;
+    PyObject *result = PyObject_CallMethod(self->ready, "release", NULL);
+    if (result == NULL) PyErr_Clear();
+    Py_XDECREF(result);
+    if (worker != NULL) loop(self, worker);
+    return PyObject_CallFunctionObjArgs(self->ended, NULL);
+}
+
+static PyMemberDef members[] = {
+    {"entered", T_BOOL, offsetof(worker_object, entered), READONLY, "Whether the loop was reached."},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Worker(owner, address, ready, report, ended)\n--\n\nThe loop of a worker's thread."},
+    {Py_tp_new, worker_new},
+    {Py_tp_call, worker_call},
+    {Py_tp_traverse, worker_traverse},
+    {Py_tp_clear, worker_clear},
+    {Py_tp_dealloc, worker_dealloc},
+    {Py_tp_members, members},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {
+    .name = "brummerbus._core._ext.Worker",
+    .basicsize = sizeof(worker_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};
+
+int add_worker(PyObject *module) { return add_type(module, &spec, &worker_type); }

@@ -1,0 +1,87 @@
+/* callers.c: publishers that run the handlers of their own event (BB_CALLER_RUNS).
+ *
+ * Its deliveries count as running from the moment on at which the event is accepted, and as processed
+ * one after the other. What the caller cannot run any more is counted as refused. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+static void begin_next(bb_caller *caller, uint64_t now, uint64_t cpu) {
+    caller->number++;
+    caller->since = now;
+    if (caller->q->monitoring)
+        caller->cpu = cpu_to_begin(caller->recipients[caller->count - caller->remaining], cpu);
+}
+
+/* NULL without memory; then nothing has changed. */
+bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event) {
+    bb_caller *caller = calloc(1, sizeof *caller);
+    if (caller == NULL) return NULL;
+    *caller = (bb_caller){
+        .next = q->callers,
+        .q = q,
+        .event = event,
+        .recipients = route->recipients,
+        .thread = bb_thread_id(),
+        .level = route->level - 1,
+        .type = route->type,
+        .count = route->count,
+        .remaining = route->count,
+    };
+    if (q->callers != NULL) q->callers->prev = caller;
+    q->callers = caller;
+    count_published(q, caller->level, caller->type, caller->count);
+    q->running += caller->count;
+    q->by_level[caller->level].taken += (uint64_t)caller->count;
+    q->by_type[caller->type].taken += (uint64_t)caller->count;
+    for (int32_t i = 0; i < caller->count; i++) {
+        caller->recipients[i]->tally.published++;
+        caller->recipients[i]->tally.taken++;
+    }
+    begin_next(caller, clock_if(q->monitoring), 0);
+    return caller;
+}
+
+static void remove_caller(bb_caller *caller) {
+    if (caller->prev != NULL) caller->prev->next = caller->next;
+    else caller->q->callers = caller->next;
+    if (caller->next != NULL) caller->next->prev = caller->prev;
+    free(caller);
+}
+
+void free_callers(bb_queue *q) {
+    while (q->callers != NULL) remove_caller(q->callers);
+}
+
+void bb_caller_done(bb_caller *caller, int32_t failed) {
+    bb_queue *q = caller->q;
+    if (is_gone(q)) return;
+    uint64_t now = clock_if(q->monitoring), cpu_now = 0;
+    void *token = queue_lock(q);
+    bb_recipient *r = caller->recipients[caller->count - caller->remaining];
+    count_processed(q, caller->level, caller->type, r, failed != 0);
+    if (q->monitoring) {
+        uint64_t wall = elapsed(caller->since, now);
+        record_processing(q, r, wall, cpu_since(caller->cpu, wall, &cpu_now));
+    }
+    if (--caller->remaining == 0) remove_caller(caller);
+    else begin_next(caller, now, cpu_now);
+    note_if_idle(q);
+    queue_unlock(q, token);
+}
+
+void bb_caller_abort(bb_caller *caller) {
+    bb_queue *q = caller->q;
+    if (is_gone(q)) return;
+    void *token = queue_lock(q);
+    q->running -= caller->remaining;
+    q->by_level[caller->level].taken -= (uint64_t)caller->remaining;
+    q->by_type[caller->type].taken -= (uint64_t)caller->remaining;
+    for (int32_t i = caller->count - caller->remaining; i < caller->count; i++) {
+        caller->recipients[i]->tally.taken--;
+        count_dropped(q, caller->level, caller->type, caller->recipients[i], BB_WHY_REFUSED);
+    }
+    remove_caller(caller);
+    note_if_idle(q);
+    queue_unlock(q, token);
+}

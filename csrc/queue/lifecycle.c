@@ -1,0 +1,129 @@
+/* lifecycle.c: making, closing and freeing a queue, waiting for its end, and what a fork does to it. */
+#include "internal.h"
+
+#include <stdlib.h>
+
+bb_host host;
+int64_t fork_count;
+
+static void count_fork(void) { fork_count++; }
+
+int64_t bb_fork_count(void) { return fork_count; }
+
+static bool init_sync(bb_queue *q) {
+    static bool watches_forks; /* the host serialises the first call */
+    if (!watches_forks) watches_forks = bb_at_fork_in_child(count_fork);
+    return watches_forks && bb_mutex_init(&q->mutex) && bb_cond_init(&q->work) &&
+           bb_cond_init(&q->idle);
+}
+
+static void free_memory(bb_queue *q) {
+    free(q->workers);
+    free(q->by_type);
+    free(q->slots);
+    free(q);
+}
+
+bb_queue *bb_queue_new(const bb_settings *settings) {
+    bb_queue *q = calloc(1, sizeof *q);
+    if (q == NULL) return NULL;
+    q->capacity = settings->capacity;
+    q->reserve = settings->reserve;
+    q->levels = settings->levels;
+    q->monitoring = settings->monitoring != 0;
+    q->starvation = settings->starvation > 0 ? (uint64_t)settings->starvation : 0;
+    q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
+    q->timed = q->monitoring || q->starvation > 0;
+    q->made = q->rolled = bb_clock();
+    q->free_slot = -1;
+    for (int32_t l = 0; l < BB_LEVELS; l++) q->level[l].head = q->level[l].tail = -1;
+    q->slot_count = q->capacity + q->reserve;
+    q->slots = calloc((size_t)q->slot_count, sizeof *q->slots);
+    q->by_type = calloc(BB_MAX_TYPES, sizeof *q->by_type);
+    q->workers = calloc(BB_MAX_WORKERS, sizeof *q->workers);
+    if (q->slots == NULL || q->by_type == NULL || q->workers == NULL || !init_sync(q)) {
+        free_memory(q);
+        return NULL;
+    }
+    q->fork_count = fork_count;
+    return q;
+}
+
+void bb_queue_free(bb_queue *q) {
+    if (is_gone(q)) return; /* its memory is the parent's to free, and so is what it refers to */
+    while (q->present > 0) free(q->workers[--q->present]);
+    free_callers(q);
+    bb_cond_destroy(&q->idle);
+    bb_cond_destroy(&q->work);
+    bb_mutex_destroy(&q->mutex);
+    free_memory(q);
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns) {
+    if (is_gone(q)) return;
+    void *token = queue_lock(q);
+    if (!drain) {
+        q->state = BB_SHUT;
+    } else if (q->state == BB_OPEN) {
+        q->state = BB_DRAINING;
+        q->deadline = deadline_ns >= 0 ? deadline_after(deadline_ns) : 0;
+    }
+    note_if_idle(q);
+    wake_everyone(q);
+    queue_unlock(q, token);
+}
+
+int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
+    if (is_gone(q)) return 0;
+    int32_t discarded = 0;
+    void *token = queue_lock(q);
+    while (q->state == BB_SHUT && q->queued > 0 && discarded < n) {
+        dequeued taken = dequeue(q, next_level(q, 0));
+        out[discarded++] = taken.delivery;
+        count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
+    }
+    if (discarded > 0) note_if_idle(q);
+    queue_unlock(q, token);
+    return discarded;
+}
+
+static bool is_idle(const bb_queue *q) { return q->queued == 0 && q->running == 0; }
+
+int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
+    if (is_gone(q)) return 1;
+    void *token = host_detach();
+    bb_mutex_lock(&q->mutex);
+    uint64_t deadline = deadline_after(timeout_ns);
+    while (!is_idle(q) && bb_clock() < deadline) {
+        q->idle_waiters++;
+        bb_cond_wait_until(&q->idle, &q->mutex, deadline);
+        q->idle_waiters--;
+    }
+    int32_t idle = is_idle(q);
+    bb_mutex_unlock(&q->mutex);
+    host_attach(token);
+    return idle;
+}
+
+int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns) {
+    if (is_gone(q)) return 1;
+    void *token = host_detach();
+    bb_mutex_lock(&q->mutex);
+    uint64_t deadline = deadline_after(timeout_ns);
+    while (q->state != BB_SHUT && bb_clock() < deadline)
+        bb_cond_wait_until(&q->idle, &q->mutex, deadline);
+    int32_t shut = q->state == BB_SHUT;
+    bb_mutex_unlock(&q->mutex);
+    host_attach(token);
+    return shut;
+}
+
+bb_state bb_get_state(bb_queue *q) {
+    if (is_gone(q)) return BB_SHUT;
+    void *token = queue_lock(q);
+    bb_state state = q->state;
+    queue_unlock(q, token);
+    return state;
+}

@@ -1,0 +1,74 @@
+/* platform.h: all that the C code wants of an operating system and a compiler.
+ *
+ * Mutexes and condition variables in the usual sense, clocks, threads and forks. One source file for
+ * each system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
+ */
+#ifndef BB_PLATFORM_H
+#define BB_PLATFORM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef _MSC_VER
+#include <intrin.h>
+#define BB_THREAD_LOCAL __declspec(thread)
+#else
+#define BB_THREAD_LOCAL _Thread_local
+#endif
+#ifdef _WIN32
+#include <windows.h>
+typedef SRWLOCK bb_mutex;
+typedef CONDITION_VARIABLE bb_cond;
+#else
+#include <pthread.h>
+typedef pthread_mutex_t bb_mutex;
+typedef pthread_cond_t bb_cond;
+#endif
+
+bool bb_mutex_init(bb_mutex *mutex);
+void bb_mutex_destroy(bb_mutex *mutex);
+void bb_mutex_lock(bb_mutex *mutex);
+bool bb_mutex_trylock(bb_mutex *mutex);
+void bb_mutex_unlock(bb_mutex *mutex);
+
+bool bb_cond_init(bb_cond *cond);
+void bb_cond_destroy(bb_cond *cond);
+void bb_cond_signal(bb_cond *cond);
+void bb_cond_broadcast(bb_cond *cond);
+void bb_cond_wait(bb_cond *cond, bb_mutex *mutex);
+
+/* Wait until bb_clock() reaches `deadline`; may return early, for any reason or none. */
+void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
+
+/* The position of the highest bit of a value that is not 0. */
+static inline int32_t bb_highest_bit(uint64_t value) {
+#ifdef _MSC_VER
+    unsigned long position;
+    _BitScanReverse64(&position, value);
+    return (int32_t)position;
+#else
+    return 63 - __builtin_clzll(value);
+#endif
+}
+
+/* Nanoseconds of a monotonic clock. */
+uint64_t bb_clock(void);
+
+/* Seconds since the epoch. */
+double bb_wall_clock(void);
+
+/* What Python calls `threading.get_ident()` of the calling thread. */
+uint64_t bb_thread_id(void);
+
+/* Call `action` in the child of every fork from now on, also of one that C code makes; false if memory
+ * ran out. Where there is no fork, nothing is done. */
+bool bb_at_fork_in_child(void (*action)(void));
+
+/* Nanoseconds of CPU time that the calling thread has used; never 0. Costs a call into the kernel
+ * on most systems: 0.2 to 0.5 us. On Windows it moves in steps of some 16 ms. */
+uint64_t bb_thread_cpu(void);
+
+/* The same of all threads of the process together. */
+uint64_t bb_process_cpu(void);
+
+#endif

@@ -1,0 +1,1 @@
+"""The core of the bus: private, and free to change."""

@@ -1,0 +1,58 @@
+"""The recipe of the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
+
+`csrc/queue/queue.h` is the one declaration: cffi reads it as it stands, the C files include it. What
+takes Python objects, the hot path, cannot be bound by cffi: `csrc/python/` adds it to the same module.
+
+cffi releases the GIL around every call, and each release invites another thread to keep it for up to
+the 5 ms switch interval. The wrappers that cffi generates use CPython's own two macros for it, and the
+source below is pasted between `Python.h` and the wrappers, so redefining the macros here keeps
+the GIL in this module. That is undocumented: pyproject.toml caps the cffi version, and
+`tests/test_gil.py` tests the behaviour itself. The C code releases the GIL itself where it sleeps.
+"""
+
+import sys
+from pathlib import Path
+
+import cffi
+
+if sys.implementation.name != "cpython":
+    sys.exit("brummerbus needs CPython: its hot path is written against CPython's C API")
+
+CSRC = Path(__file__).parents[3] / "csrc"
+QUEUE = CSRC / "queue"
+PYTHON = CSRC / "python"
+
+PLATFORM = {"win32": "platform_windows.c", "darwin": "platform_macos.c"}.get(
+    sys.platform, "platform_linux.c"
+)
+SOURCES = [
+    *(path for path in QUEUE.glob("*.c") if not path.name.startswith("platform_")),
+    QUEUE / PLATFORM,
+    *PYTHON.glob("*.c"),
+]
+HEADERS = [*QUEUE.glob("*.h"), *PYTHON.glob("*.h")]
+
+# Hidden: the C files then call each other directly, not through the table of the dynamic linker.
+FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-fvisibility=hidden", "-DNDEBUG"]
+
+PREAMBLE = """
+#define PyInit__ext cffi_init_ext /* csrc/python/module.c has the one that Python calls */
+
+#include "queue/api.h"
+
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS {
+#define Py_END_ALLOW_THREADS }
+"""
+
+ffi = cffi.FFI()
+ffi.cdef((QUEUE / "queue.h").read_text(encoding="utf-8"))
+ffi.set_source(
+    "brummerbus._core._ext",
+    PREAMBLE,
+    sources=sorted(path.relative_to(CSRC.parent).as_posix() for path in SOURCES),
+    include_dirs=["csrc"],
+    depends=sorted(path.relative_to(CSRC.parent).as_posix() for path in HEADERS),
+    extra_compile_args=[] if sys.platform == "win32" else FLAGS,
+)

@@ -1,0 +1,125 @@
+"""What happens to an event for which there was no room: wait, then the policy, then an answer.
+
+The wait and the policy are one step in C (`csrc/python/admit.c`), which returns a small set of results; here
+they become True, False or an exception.
+"""
+
+from threading import current_thread, main_thread
+from typing import Any, NoReturn
+
+from brummerbus._core import queue as c
+from brummerbus._core._ext import Route
+from brummerbus._core.hooks import Hooks
+from brummerbus._core.in_flight import report_standstill
+from brummerbus._core.queue import Queue
+from brummerbus.backpressure import BackpressurePolicy, DropReason
+from brummerbus.config import EventBusConfig
+from brummerbus.errors import BusClosed, QueueFull
+
+_MODES = {
+    BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,
+    BackpressurePolicy.DROP_NEWEST: c.REFUSE,
+    BackpressurePolicy.DROP_LOWEST: c.EVICT_LOWEST,
+    BackpressurePolicy.REJECT: c.REFUSE,
+    BackpressurePolicy.BLOCK: c.REFUSE,  # once its wait is over
+    BackpressurePolicy.CALLER_RUNS: c.CALLER_RUNS,
+}
+
+_DROPS = (
+    BackpressurePolicy.DROP_OLDEST,
+    BackpressurePolicy.DROP_NEWEST,
+    BackpressurePolicy.DROP_LOWEST,
+)
+
+MAIN_SLICE_NS = 50_000_000
+"""How long the main thread waits in C before it lets Python run signal handlers."""
+
+OTHER_SLICE_NS = 10_000_000_000
+"""The same for other threads, in which Python runs none: to look whether anything moves at all."""
+
+FRAMES = 12
+"""Calls that the report of a loss may need, inside each other; see `_have_stack`."""
+
+
+class Gone(Exception):
+    """A fork left the queue behind: publish again, into the queue of this process."""
+
+
+class Admission:
+    """Admits events to the queue of one process, by the policy of its configuration."""
+
+    def __init__(self, name: str, queue: Queue, hooks: Hooks, config: EventBusConfig) -> None:
+        self._name = name
+        self._queue = queue
+        self._hooks = hooks
+        self._policy = config.policy
+        self._mode = _MODES[config.policy]
+        self._blocks = config.policy is BackpressurePolicy.BLOCK
+        self._waits = self._blocks or config.publish_timeout > 0
+        self._places = config.queue_size
+        self._reported = False
+
+    def admit(self, route: Route, event: Any, timeout: float | None) -> bool:
+        """Admit an event, after waiting for room for `timeout` seconds, and report what was lost.
+
+        Raises:
+            QueueFull, BusClosed: As `EventBus.publish`.
+            Gone: The queue is that of another process.
+        """
+        _have_stack(FRAMES)  # before anything is lost that could then not be reported
+        if timeout is None:
+            limit, limited = -1 if self._waits else 0, self._blocks
+        else:
+            limit, limited = -1 if timeout == float("inf") else c.ns(timeout), True
+        result, first, lost, n, waited, error = route.admit(
+            event,
+            limit,
+            limited,
+            self._mode,
+            MAIN_SLICE_NS if current_thread() is main_thread() else OTHER_SLICE_NS,
+            self._hooks.failed_here,
+            self._standstill,
+        )
+        if lost is not None and n:
+            reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED
+            self._hooks.dropped(lost, n, reason, first=bool(first))
+        if error is not None:
+            raise error
+        if result in (c.ACCEPTED, c.EVICTED):
+            return True
+        if result == c.CLOSED:
+            raise self.closed_error()
+        if result == c.GONE:
+            raise Gone
+        if self._policy in _DROPS:
+            return False
+        self._raise_full(route, event, waited * 1e-9)
+
+    def closed_error(self) -> BusClosed:
+        """Return the exception for a bus that takes no events any more."""
+        return BusClosed(f"{self._name}: the bus is stopped, or stopping")
+
+    def _raise_full(self, route: Route, event: Any, waited: float) -> NoReturn:
+        n = len(route.recipients)
+        what = getattr(event, "type", None)
+        kind = what if isinstance(what, str) else type(event).__qualname__
+        deliveries = f"{n} delivery" if n == 1 else f"{n} deliveries"
+        why = f"the queue is full ({self._places} places)"
+        if self._blocks and self._queue.is_inside():
+            why += ", and so is the reserve for handlers; all workers wait in publish, or none takes"
+        raise QueueFull(
+            f"{self._name}: {why}: {kind!r} with {deliveries} was refused by "
+            f"{self._policy.name} after a wait of {waited:.3g} s"
+        )
+
+    def _standstill(self) -> None:
+        """Say once that a publisher waits without a limit while nothing moves."""
+        if not self._reported:
+            self._reported = True
+            report_standstill(self._name, self._queue)
+
+
+def _have_stack(frames: int) -> None:
+    """Raise `RecursionError` now unless that many calls are left."""
+    if frames:
+        _have_stack(frames - 1)

@@ -1,0 +1,286 @@
+"""What belongs to one process: the queue, its threads, and how they begin and end.
+
+A bus has one engine; in the child of a fork it makes a new one and leaves the old one alone, locks and
+all. The workers hold what they need of it, so it outlives its bus until its queue is empty.
+"""
+
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from time import monotonic, time
+
+from brummerbus._core import queue as c
+from brummerbus._core._ext import discard
+from brummerbus._core.admission import Admission
+from brummerbus._core.hooks import Hooks
+from brummerbus._core.in_flight import running
+from brummerbus._core.log import log
+from brummerbus._core.monitor import Monitor
+from brummerbus._core.queue import Load, Queue, Timer, clock, ns
+from brummerbus._core.routes import OTHER, Routes
+from brummerbus._core.subscriptions import Subscription, Subscriptions
+from brummerbus._core.threads import PoolThread, Threads
+from brummerbus.backpressure import BackpressurePolicy, DropReason
+from brummerbus.config import EventBusConfig
+from brummerbus.elastic import SizingStep
+from brummerbus.errors import BusClosed
+from brummerbus.metrics import BusStats, bus_stats
+
+KEPT_STEPS = 256
+"""Changes of the number of workers that are remembered, the newest."""
+
+BLOCK_STANDSTILL = 0.1
+"""Seconds without a take after which a handler that waits under BLOCK gives up, if
+`publish_timeout` is shorter: that field does not apply to BLOCK."""
+
+STILL_AFTER = 10.0
+"""Seconds in which no delivery ends after which a drain without a limit names the handlers."""
+
+live_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+"""What has to be drained at exit."""
+
+
+class Engine:
+    """Queue, routes, admission, threads and monitor of a bus in one process."""
+
+    def __init__(
+        self, name: str, config: EventBusConfig, hooks: Hooks, subscriptions: Subscriptions
+    ) -> None:
+        self.name = name
+        self.config = config
+        standstill = config.publish_timeout
+        if config.policy is BackpressurePolicy.BLOCK:
+            standstill = max(standstill, BLOCK_STANDSTILL)
+        self.queue = Queue(
+            config.queue_size,
+            config.priority_levels,
+            reserve=config.handler_reserve,
+            monitoring=config.monitoring,
+            starvation_after=config.starvation_after,
+            standstill_after=standstill,
+        )
+        self.workers = config.min_workers
+        self.sizing: tuple[SizingStep, ...] = ()
+        self.started = False
+        self._starter: dict[str, object] = {}
+        self._hooks = hooks
+        self._subscriptions = subscriptions
+        self.routes = Routes(self.queue, config, subscriptions)
+        self.admission = Admission(name, self.queue, hooks, config)
+        self.threads = Threads(
+            name,
+            self.queue,
+            config.thread_stack_size,
+            hooks.failed_in_worker,
+            _discarder(self.queue, hooks),
+        )
+        self._monitor = Monitor(name, config, self.queue, self)
+
+    # ---- begin -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the workers, once; a second caller returns at once.
+
+        Raises:
+            RuntimeError: A thread could not be started. Those that were are ended.
+        """
+        # setdefault lets one caller through, also if it is interrupted by another in its thread.
+        me = object()
+        if self._starter.setdefault("start", me) is not me:
+            return
+        live_engines.add(self)
+        try:
+            self._set_workers(self.workers)
+            if self._monitor.needed:
+                self.threads.start(PoolThread(f"{self.name}-monitor", self._monitor.run))
+        except BaseException:
+            self.queue.close(drain=False)
+            self.threads.join()
+            live_engines.discard(self)
+            raise
+        self.started = True
+
+    def resize(self, workers: int, reason: str) -> SizingStep | None:
+        """Set the number of workers. Returns None if it is unchanged. Safe from several threads.
+
+        Raises:
+            BusClosed: The queue is shut.
+            RuntimeError: A thread could not be started; those that were end again.
+        """
+        before = self.workers
+        if workers == before:
+            return None
+        try:
+            self._set_workers(workers)
+        except BaseException:
+            self.queue.resize(before)  # those that were started leave again
+            raise
+        self.workers = workers
+        step = SizingStep(monotonic(), time(), before, workers, reason)
+        self.sizing = (*self.sizing, step)[-KEPT_STEPS:]
+        log(logging.INFO, "%s: %d workers instead of %d: %s", self.name, workers, before, reason)
+        return step
+
+    def _set_workers(self, workers: int) -> None:
+        missing = self.queue.resize(workers)
+        if missing < 0:
+            raise BusClosed(f"{self.name}: the bus is stopped, it has no workers any more")
+        try:
+            while missing:
+                self.threads.start_worker()
+                missing -= 1
+        finally:
+            while missing > 0:  # whose threads could not be started
+                self.queue.worker_failed()
+                missing -= 1
+
+    # ---- end ---------------------------------------------------------------------------------
+
+    def stop(self, *, drain: bool, timeout: float, standstill: float) -> bool:
+        """Stop, and say whether nothing was left and no handler still runs.
+
+        Args:
+            drain: Finish what is queued.
+            timeout: Seconds that it may take.
+            standstill: Seconds without the end of any delivery after which the drain is given up.
+        """
+        self.queue.close(drain=drain, deadline=timeout)
+        if not drain:
+            self.discard()
+        if self.queue.is_inside():
+            return False
+        try:
+            idle = self.wait_idle(timeout, standstill)
+        except BaseException:  # a Ctrl-C: what is left is counted, and said
+            self._give_up()
+            raise
+        return self._end() if idle else self._give_up()
+
+    def _give_up(self) -> bool:
+        self.queue.close(drain=False)
+        self.discard()
+        return self._end()
+
+    def _end(self) -> bool:
+        snapshot = self.queue.snapshot()
+        dropped, still = sum(snapshot.dropped_by[-1]), snapshot.total.running
+        if not still:
+            self.queue.close(drain=False)  # no thread is left to drain, but workers may sleep
+            self.threads.join()
+            live_engines.discard(self)
+        if (dropped, still) != self._reported:
+            self._reported = (dropped, still)
+            self._log_what_is_left(dropped, still)
+        return not dropped and not still
+
+    _reported = (0, 0)
+
+    def _log_what_is_left(self, dropped: int, still: int) -> None:
+        which = ", ".join(map(str, running(self.queue))) if still else ""
+        log(
+            logging.WARNING,
+            "%s: stopped with %d deliveries dropped and %d handlers still running%s",
+            self.name,
+            dropped,
+            still,
+            which and f": {which}",
+        )
+
+    def discard(self) -> None:
+        """Drop what a shut queue still holds."""
+        _discard(self.queue, self._hooks)
+
+    def wait_idle(self, timeout: float, standstill: float = float("inf")) -> bool:
+        """Wait until nothing is queued or running.
+
+        In slices in the main thread, for the sake of Ctrl-C; and elsewhere to see whether anything
+        moves. A slice that took longer than it should counts as one: the process was paused.
+        """
+        queue = self.queue
+        is_main = threading.current_thread() is threading.main_thread()
+        piece = 50_000_000 if is_main else 1_000_000_000
+        if standstill < float("inf"):
+            piece = max(1_000_000, min(piece, ns(standstill) // 4))
+        now = clock()
+        end = now + ns(timeout)
+        quiet, ended, named = 0, queue.ended(), False
+        while not queue.wait_idle(min(piece, max(0, end - now))):
+            before, now = now, clock()
+            if now >= end:
+                return False
+            if (progress := queue.ended()) != ended:
+                ended, quiet = progress, 0
+            else:
+                quiet += min(now - before, 2 * piece)
+            if quiet >= ns(standstill):
+                return False
+            if quiet >= ns(STILL_AFTER) and not named and timeout == float("inf"):
+                named = True
+                self._name_the_still()
+        return True
+
+    def _name_the_still(self) -> None:
+        which = ", ".join(map(str, running(self.queue)))
+        message = "%s: waits for handlers, none of which has ended for %g s: %s"
+        log(logging.WARNING, message, self.name, STILL_AFTER, which)
+
+    def retire(self) -> None:
+        """Let the workers finish what is queued and end, without waiting for it."""
+        self.queue.close(drain=True, deadline=float("inf"))
+
+    # ---- figures -----------------------------------------------------------------------------
+
+    def stats(self) -> BusStats:
+        """Return all figures of one moment."""
+        while True:  # until no type came up meanwhile that the snapshot counts but does not show
+            known = max(self.routes.types.copy().values()) + 1
+            recipients = self.recipients()
+            snapshot = self.queue.snapshot(known, c.lib.BB_MAX_WORKERS, recipients, durations=True)
+            types = self.routes.types.copy()
+            if max(types.values()) < known:
+                labels = [one.label for one in recipients]
+                return bus_stats(snapshot, types, labels, self.sizing, OTHER)
+
+    def load(self) -> tuple[Load, dict[int, str]]:
+        """Return how deliveries arrived, what they took by subscription, and the labels of those.
+
+        What ended subscriptions took is under `OTHER`.
+        """
+        recipients = self.recipients()
+        total = self.queue.snapshot().timer
+        arrivals, timers = self.queue.load(recipients)
+        other = Timer(*(all_ - sum(parts) for all_, *parts in zip(total, *timers, strict=True)))
+        labels = {0: OTHER} | dict(enumerate((one.label for one in recipients), start=1))
+        by_number = dict(enumerate((other, *timers)))
+        measured = {number: t for number, t in by_number.items() if t.deliveries > 0}
+        return Load(*arrivals, meters=measured), labels
+
+    def recipients(self) -> list[Subscription]:
+        """Return the subscriptions, counted from the beginning of this process."""
+        recipients = list(self._subscriptions)
+        for one in recipients:
+            one.count_from(self.queue.forks)
+        return recipients
+
+
+def _discard(queue: Queue, hooks: Hooks) -> None:
+    while True:
+        lost, n = discard(queue.address)
+        if not n:
+            return
+        hooks.dropped(lost, n, DropReason.SHUTDOWN, first=False)
+
+
+def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:
+    """Return what a worker does at its end; it holds the queue and the hooks, and no more."""
+
+    def ended() -> None:
+        try:
+            _discard(queue, hooks)
+        except MemoryError:
+            pass  # `stop` does it again, or the next worker to end
+        except BaseException as error:  # of a hook
+            log(logging.ERROR, "a hook raised", exc_info=error)
+
+    return ended

@@ -1,0 +1,123 @@
+"""What can be subscribed: event types, and callables that do their work when called with an event."""
+
+import functools
+import inspect
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from brummerbus.arguments import shown
+
+_KINDS = (
+    (inspect.iscoroutinefunction, "coroutine function"),
+    (inspect.isasyncgenfunction, "async generator function"),
+    (inspect.isgeneratorfunction, "generator function"),
+)
+
+
+def check_event_type(event_type: Any) -> str | type:
+    """Return what can be subscribed to: a non-empty plain string, or a class.
+
+    Raises:
+        TypeError: It is neither, or a class that cannot be asked for subclasses.
+        ValueError: It is empty.
+    """
+    if isinstance(event_type, type):
+        try:
+            issubclass(object, event_type)
+        except Exception as error:  # a plain `Protocol`, say; every publish would ask, and fail
+            raise TypeError(f"event_type {shown(event_type)} cannot be asked for subclasses: {error}")
+        return event_type
+    if not isinstance(event_type, str):
+        hint = ""
+        if callable(event_type):
+            hint = "; did you mean bus.on('event.type') above it, or subscribe(event_type, handler)?"
+        raise TypeError(
+            f"event_type must be a string, a glob or a class, got {shown(event_type)}{hint}"
+        )
+    if not event_type:
+        raise ValueError("event_type must be a non-empty string or a class, got ''")
+    return str.__str__(event_type)  # of a subclass, the string that `Event` keeps
+
+
+def check_handler(handler: Any) -> None:
+    """Raise `TypeError` unless the handler is a callable that does its work when called."""
+    if not callable(handler):
+        raise TypeError(f"handler must be callable, got {shown(handler)}")
+    for function in _layers(handler):
+        for applies, kind in _KINDS:
+            if applies(function):
+                raise TypeError(
+                    f"handler must do its work when called, got {shown(handler)}: calling a {kind} "
+                    "only makes an object that nobody awaits or iterates over"
+                )
+    _check_parameters(handler)
+
+
+def check_published(event: Any) -> None:
+    """Raise `TypeError` for what can only be a mistake when it is published."""
+    if isinstance(event, str):
+        meant = f"Event({shown(event)})"
+    elif isinstance(event, type):
+        meant = f"an object of {event.__qualname__}"
+    elif isinstance(event, ModuleType):
+        meant = f"one of the objects in {event.__name__}"
+    else:
+        return
+    raise TypeError(f"publish() takes an event, got {shown(event)}; did you mean {meant}?")
+
+
+def _layers(handler: Any) -> list[Any]:
+    """Return a handler and what is inside it: of partials, decorators, methods, dispatchers."""
+    found: list[Any] = []
+    todo = [handler]
+    while todo and len(found) < 50:
+        function = todo.pop()
+        found.append(function)
+        if isinstance(function, (functools.partial, MethodType)):
+            todo.append(_attribute(function, "func") or _attribute(function, "__func__"))
+        elif isinstance(function, FunctionType):
+            todo.extend(function.__dict__[n] for n in ("__wrapped__",) if n in function.__dict__)
+            registry = function.__dict__.get("registry")  # of functools.singledispatch
+            if registry is not None and "dispatch" in function.__dict__:
+                todo.extend(dict(registry).values())
+        elif not isinstance(function, (type, BuiltinFunctionType)):
+            call = _attribute(type(function), "__call__")
+            if isinstance(call, FunctionType):
+                todo.append(call)
+    return found
+
+
+def _attribute(owner: object, name: str) -> Any:
+    """Return an attribute or None, whatever the owner does when it is asked."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:
+        return None
+
+
+def _check_parameters(handler: Any) -> None:
+    """Raise `TypeError` if the handler cannot be called with one argument."""
+    code = _attribute(handler, "__code__") if isinstance(handler, FunctionType) else None
+    if isinstance(code, CodeType) and code.co_argcount == 1 and not code.co_kwonlyargcount:
+        return  # the usual one, told in a tenth of the time
+    try:
+        signature = inspect.signature(handler)
+    except Exception:  # a builtin without one, or an object that answers with nonsense
+        return
+    try:
+        signature.bind(object())
+    except TypeError as error:
+        parameters = list(signature.parameters)
+        hint = ""
+        if parameters[:1] == ["self"] and isinstance(handler, FunctionType):
+            hint = "; a method is subscribed when its object exists: bus.subscribe(type, object.method)"
+        raise TypeError(
+            f"handler must take one argument, the event, got {shown(handler)} with the signature "
+            f"{signature} ({error}){hint}"
+        ) from None
+
+
+def is_python_function(handler: Any) -> bool:
+    """Return whether calling it runs bytecode, which passes the interpreter's switch of threads."""
+    function = handler.__func__ if isinstance(handler, MethodType) else handler
+    return isinstance(function, FunctionType)

@@ -1,0 +1,104 @@
+"""What happens to failures and losses: hooks, or the log.
+
+A hook may do anything: raise, publish, take long. What it raises is logged and goes no further, except
+that in a publishing thread what is no `Exception` goes on to the publisher, after the rest was reported.
+What it publishes carries the number of hooks that led to it (`hooks_here`), and deliveries of the last
+number are counted but not reported: a hook whose own events fail or are dropped cannot loop without an
+end. That number is set and taken back in C, where no exception can leave it behind.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from brummerbus._core._ext import call_hook, hooks_here
+from brummerbus._core.log import log, shown_event
+from brummerbus._core.subscriptions import Subscription
+from brummerbus.backpressure import DropReason
+
+OnError = Callable[[Any, Subscription, BaseException], object]
+OnDrop = Callable[[Any, Subscription, DropReason], object]
+
+MAX_HOOKS = 3
+"""Hooks that may be called in a chain. One is enough for a bus that reports its errors on itself;
+deeper levels cover hooks that fail while reporting."""
+
+
+class Hooks:
+    """Calls the hooks of a bus, or the log."""
+
+    def __init__(self, name: str, on_error: OnError | None, on_drop: OnDrop | None) -> None:
+        self._name = name
+        self.on_error = on_error
+        self.on_drop = on_drop
+
+    def failed_in_worker(
+        self, event: Any, subscription: Subscription, hooks: int, error: BaseException
+    ) -> None:
+        """Report that a handler raised; raises nothing of its own."""
+        try:
+            self.failed_here(event, subscription, hooks, error)
+        except BaseException as raised:
+            log(logging.ERROR, "%s: a hook raised", self._name, exc_info=raised)
+
+    def failed_here(
+        self, event: Any, subscription: Subscription, hooks: int, error: BaseException
+    ) -> None:
+        """Report that a handler raised, in a publishing thread."""
+        hook = self._log_error if self.on_error is None else self.on_error  # it may be falsy
+        self._call(hook, event, subscription, hooks, error)
+
+    def dropped(self, lost: list[Any], n: int, reason: DropReason, *, first: bool) -> None:
+        """Report `n` deliveries that were not made; the log has only the first of a streak.
+
+        `lost` has event, subscription and hooks of each, in a row, as C returns them. All are reported,
+        whatever the hook does.
+        """
+        goes_on: BaseException | None = None
+        for i in range(0, 3 * n, 3):
+            try:
+                if first:
+                    first = False
+                    self._call(self._log_drop, *lost[i : i + 3], reason)
+                if self.on_drop is not None:
+                    self._call(self.on_drop, *lost[i : i + 3], reason)
+            except BaseException as raised:
+                goes_on = raised
+        if goes_on is not None:
+            raise goes_on
+
+    def _call(
+        self,
+        hook: Callable[[Any, Subscription, Any], object],
+        event: Any,
+        subscription: Subscription,
+        hooks: int,
+        why: object,
+    ) -> None:
+        hooks = max(hooks, hooks_here())
+        if hooks >= MAX_HOOKS:
+            return
+        try:
+            call_hook(hooks + 1, hook, event, subscription, why)
+        except Exception as error:
+            log(logging.ERROR, "%s: a hook raised", self._name, exc_info=error)
+
+    def _log_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
+        log(
+            logging.ERROR,
+            "%s: %r failed on %s",
+            self._name,
+            subscription,
+            shown_event(event),
+            exc_info=error,
+        )
+
+    def _log_drop(self, event: Any, subscription: Subscription, reason: DropReason) -> None:
+        log(
+            logging.WARNING,
+            "%s: the queue is full, deliveries are dropped; the first was %s for %r (%s)",
+            self._name,
+            shown_event(event),
+            subscription,
+            reason,
+        )

@@ -1,0 +1,68 @@
+"""Handlers in progress and their stacks, for log messages."""
+
+import sys
+import threading
+import traceback
+from typing import Any, NamedTuple
+
+from brummerbus._core._ext import running_in
+from brummerbus._core.log import shown_event
+from brummerbus._core.queue import Queue
+
+
+class Running(NamedTuple):
+    """A handler that runs now.
+
+    Attributes:
+        thread: Its thread, by identity.
+        number: Tells its delivery from others of the same thread.
+        seconds: For how long; 0 without monitoring.
+        what: Subscription, event and thread, human-readable.
+    """
+
+    thread: int
+    number: int
+    seconds: float
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.what} for {self.seconds:.1f} s" if self.seconds else self.what
+
+
+def running(queue: Queue) -> list[Running]:
+    """Return the handlers that run now, the longest first."""
+    names = {t.ident: t.name for t in threading.enumerate()}
+    found = []
+    for thread, event, subscription, ns, number in running_in(queue.address):
+        where = names.get(thread, f"thread {thread}")
+        what = f"{subscription!r} with {shown_event(event)} in {where}"
+        found.append(Running(thread, number, ns * 1e-9, what))
+    return sorted(found, key=lambda one: -one.seconds)
+
+
+def stack_of(thread: int) -> str:
+    """Return where a thread is, formatted as in a traceback, without the frames of `threading`."""
+    frame = sys._current_frames().get(thread)
+    frames: list[Any] = []
+    while frame is not None and frame.f_code.co_filename != threading.__file__:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
+
+
+def report_standstill(name: str, queue: Queue) -> None:
+    """Write to standard error which handlers hold the workers of a bus that does not move.
+
+    Not through logging: the handlers may wait for a lock of logging that the publisher holds.
+    """
+    lines = [
+        f"brummerbus: {name}: a publisher has waited for room for 10 s, and no worker has taken "
+        "anything meanwhile. If it holds a lock that handlers need, they wait for each other."
+    ]
+    for one in running(queue):
+        lines += [f"  {one}, at", stack_of(one.thread).rstrip()]
+    try:
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+    except Exception:  # noqa: S110
+        pass

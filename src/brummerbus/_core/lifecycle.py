@@ -1,0 +1,111 @@
+"""Interpreter exit, and the end of processes that `multiprocessing` started.
+
+What a program leaves behind in its buses is drained before anything that handlers may need is torn down.
+Python ends in this order: hooks of `threading` (last registered, first run), among them the one with which
+`concurrent.futures` shuts down its workers; the threads that are not daemons are joined; the hooks of
+`atexit` (last registered, first run). So there are two steps:
+
+1. A hook of `threading` drains all buses, and leaves them open: threads that are not daemons may
+   still publish. It is registered after the one of `concurrent.futures`, and so runs before it.
+2. It registers a hook of `atexit`, which, being the last to be registered, runs before those of the
+   program, and stops all buses.
+
+The hook of `threading` is a private function, `_register_atexit`, of all Pythons from 3.9 on; without it
+the second step drains too. Each bus drains as long as its deliveries end, and gives up once none has for
+its `shutdown_timeout`.
+
+Processes of `multiprocessing` end in `os._exit`, without the hooks of `atexit` (and newer Pythons
+forget those of the parent), but not before they have run finalizers of their own
+(`multiprocessing.util.Finalize`, python/cpython#83856).
+"""
+
+import atexit
+import concurrent.futures.thread  # noqa: F401, registers its hook before ours
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from brummerbus._core.engine import Engine, live_engines
+
+
+def _engines() -> list[Engine]:
+    """Return those of this process; a fork leaves the parent's alone."""
+    return [engine for engine in list(live_engines) if not engine.queue.is_gone()]
+
+
+def _standstill(engine: Engine) -> float:
+    limit = engine.config.shutdown_timeout
+    return float("inf") if limit is None else limit
+
+
+def _drain(_of_parent: object = None) -> None:
+    """Wait until every bus is at rest, or stands still.
+
+    Buses may publish into each other: none is closed before all are at rest together.
+    """
+    engines = _engines()
+    still: set[Engine] = set()
+    published = -1
+    while (now := sum(engine.queue.published() for engine in engines)) != published:
+        # Idle one after the other, and nothing published since the last round: all at rest.
+        published = now
+        for engine in engines:
+            if engine not in still and not engine.wait_idle(float("inf"), _standstill(engine)):
+                still.add(engine)
+        if len(still) == len(engines):
+            return
+
+
+def _before_threads_are_joined() -> None:
+    try:
+        _drain()
+    except KeyboardInterrupt:
+        _stop_without_draining()
+    atexit.register(_at_exit)
+
+
+def _at_exit() -> None:
+    """Drain and stop every bus."""
+    try:
+        _drain()
+        for engine in _engines():
+            engine.stop(drain=True, timeout=float("inf"), standstill=_standstill(engine))
+    except KeyboardInterrupt:
+        _stop_without_draining()
+
+
+def _stop_without_draining() -> None:
+    """After a Ctrl-C: count what is left as dropped, and say how much it is."""
+    for engine in _engines():
+        engine.stop(drain=False, timeout=0.0, standstill=0.0)
+
+
+def _watch_multiprocessing() -> None:
+    """Have buses drained at the end of a process that `multiprocessing` started, if it did."""
+    global _watches_multiprocessing
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or _watches_multiprocessing:
+        return
+    _watches_multiprocessing = True  # its register is inherited, as this is
+    # A new process forgets all finalizers at its start and then calls what was registered here.
+    util.register_after_fork(_drain, _at_end_of_process)
+    _at_end_of_process()  # this may be one that has started already
+
+
+def _at_end_of_process(_drain_of_parent: object = None) -> None:
+    sys.modules["multiprocessing.util"].Finalize(None, _drain, exitpriority=100)
+    atexit.unregister(_at_exit)
+    atexit.register(_at_exit)
+
+
+_watches_multiprocessing = False
+_register: Callable[[Callable[[], None]], None] | None = getattr(
+    threading, "_register_atexit", None
+)
+if _register is not None:
+    _register(_before_threads_are_joined)
+atexit.register(_at_exit)
+_watch_multiprocessing()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_watch_multiprocessing)

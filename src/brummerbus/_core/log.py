@@ -1,0 +1,91 @@
+"""The logger of the library, and how events are shown in its lines."""
+
+import logging
+import reprlib
+from typing import Any
+
+from brummerbus.events import Event
+
+logger = logging.getLogger("brummerbus")
+
+LONGEST = 200
+"""Characters of an event in a log line."""
+
+_PLAIN = (int, float, complex, bool, type(None))
+_SIZED = (str, bytes, bytearray)
+_CONTAINERS = (list, tuple, dict, set, frozenset)
+
+
+def log(level: int, message: str, *arguments: object, **options: Any) -> None:
+    """Log where nothing may be raised but a Ctrl-C: a logging handler may raise what it likes."""
+    try:
+        logger.log(level, message, *arguments, **options)
+    except Exception:  # noqa: S110
+        pass
+
+
+class _Shortener(reprlib.Repr):
+    """Shows builtin values, shortened before their repr is made; of others only the class.
+
+    A repr of the program's own may take long, or take a lock that the publisher holds.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 4
+        self.maxstring = self.maxother = 80
+
+    def repr1(self, x: Any, level: int) -> str:
+        cls = type(x)
+        if cls in _SIZED:
+            return _sized(x, self.maxstring)
+        if cls in _PLAIN:
+            return super().repr_int(x, level) if cls is int else repr(x)
+        if cls in _CONTAINERS:
+            return super().repr1(x, level)
+        return f"<{cls.__module__}.{cls.__qualname__} object>"
+
+    def _repr_iterable(
+        self, x: Any, level: int, left: str, right: str, maxiter: int, trail: str = ""
+    ) -> str:
+        if isinstance(x, (set, frozenset)):
+            x = list(x)  # reprlib would sort them, that is, compare them
+        return super()._repr_iterable(x, level, left, right, maxiter, trail)  # type: ignore[misc]
+
+    def repr_set(self, x: Any, level: int) -> str:
+        return self._repr_iterable(x, level, "{", "}", self.maxset) if x else "set()"
+
+    def repr_frozenset(self, x: Any, level: int) -> str:
+        return self._repr_iterable(x, level, "frozenset({", "})", self.maxfrozenset)
+
+    def repr_dict(self, x: Any, level: int) -> str:
+        if level <= 0 or not x:
+            return "{...}" if x else "{}"
+        items = [(key, x[key]) for _, key in zip(range(self.maxdict), x, strict=False)]
+        pieces = [f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in items]
+        return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
+
+
+def _sized(value: Any, most: int) -> str:
+    text = repr(value[:most])
+    return f"{text}... ({len(value):,} long)" if len(value) > most else text
+
+
+_shortener = _Shortener()
+
+
+def shown_event(event: object) -> str:
+    """Return an event for a log line: type, id and the data, at most 200 characters.
+
+    Runs no code of the program's: it may be called where the publisher holds locks.
+    """
+    try:
+        if isinstance(event, Event):
+            data = _shortener.repr(event.data)
+            text = f"<{type(event).__name__} #{event.id} {event.type[:80]} {data}>"
+        else:
+            text = f"<{type(event).__module__}.{type(event).__qualname__} object>"
+    except Exception:
+        text = f"<{type(event).__qualname__}>"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...>"

@@ -1,0 +1,321 @@
+"""Typed Python over the queue in C; with the modules that import C types, all that imports `_ext`.
+
+`csrc/queue/queue.h` is the contract and explains results and costs. What takes Python objects is not
+here: publishing is a method of `EventBus`, taking is what a worker's thread runs.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from brummerbus._core import _ext
+from brummerbus._core._ext import Recipient, ffi, lib
+
+# cffi realises a function's type when it is first looked up, and a struct when it is first used, and
+# threads have been reported to race there: do it now, before there is a second thread.
+for _name in dir(lib):
+    getattr(lib, _name)
+for _name in ("settings", "counts", "stats", "histograms", "worker_time", "timer", "arrivals"):
+    ffi.new(f"bb_{_name} *")
+
+GONE: Final = lib.BB_GONE
+CLOSED: Final = lib.BB_CLOSED
+ACCEPTED: Final = lib.BB_ACCEPTED
+FULL: Final = lib.BB_FULL
+REFUSED: Final = lib.BB_REFUSED
+EVICTED: Final = lib.BB_EVICTED
+
+EVICT_OLDEST: Final = lib.BB_EVICT_OLDEST
+EVICT_LOWEST: Final = lib.BB_EVICT_LOWEST
+REFUSE: Final = lib.BB_REFUSE
+CALLER_RUNS: Final = lib.BB_CALLER_RUNS
+
+OPEN: Final = lib.BB_OPEN
+SHUT: Final = lib.BB_SHUT
+
+MAX_TYPES: Final = lib.BB_MAX_TYPES
+BUCKETS: Final = lib.BB_BUCKETS
+
+FOREVER_NS: Final = 2**60
+"""36 years."""
+
+clock = lib.bb_clock
+"""Nanoseconds of a monotonic clock that no test can freeze."""
+
+fork_count = lib.bb_fork_count
+"""How many forks this process is away from the one that loaded the library."""
+
+
+class Counts(NamedTuple):
+    """Deliveries; published = processed + dropped + queued + running."""
+
+    published: int
+    processed: int
+    failed: int
+    dropped: int
+    queued: int
+    running: int
+
+
+class Durations(NamedTuple):
+    """How a duration is distributed, in nanoseconds; `buckets` has the counts that are not 0."""
+
+    p50: int
+    p95: int
+    p99: int
+    max: int
+    count: int
+    sum: float
+    buckets: list[tuple[int, int]]
+
+
+class Timer(NamedTuple):
+    """What finished deliveries took, in nanoseconds."""
+
+    deliveries: int
+    wall: int
+    cpu: int
+    wall_squared: float
+    cpu_squared: float
+
+
+class Snapshot(NamedTuple):
+    """One moment of a queue, in its own terms: nanoseconds, types by number, levels from 0.
+
+    `recipients` are in the order in which they were asked for; `workers` has the busy time and the age
+    of each; the four durations are queue wait and processing, of the whole life and recently.
+    """
+
+    total: Counts
+    levels: list[Counts]
+    types: list[Counts]
+    recipients: list[Counts]
+    dropped_by: list[list[int]]
+    unrouted: int
+    processing_average: float
+    timer: Timer
+    durations: tuple[Durations, Durations, Durations, Durations] | None
+    history: list[int]
+    workers: list[tuple[int, int]]
+    waiting: int
+    reserve_used: int
+    age: int
+
+
+class Windows(NamedTuple):
+    """Arrivals, counted in windows of one length: the sum of the counts and of their squares."""
+
+    windows: int
+    counted: float
+    counted_squared: float
+
+
+class Arrivals(NamedTuple):
+    """How deliveries arrived, in nanoseconds since the queue was made.
+
+    `process_cpu` is what the whole process used from `first` to `cpu_read`. The windows are of
+    10 ms, 100 ms and 1 s.
+    """
+
+    deliveries: int
+    first: int
+    last: int
+    process_cpu: int
+    cpu_read: int
+    windows: list[Windows]
+
+
+class Load(NamedTuple):
+    """`Arrivals`, with what the deliveries of each subscription took."""
+
+    deliveries: int
+    first: int
+    last: int
+    process_cpu: int
+    cpu_read: int
+    windows: list[Windows]
+    meters: dict[int, Timer]
+
+
+class Queue:
+    """A queue in C, freed with the last reference to this object.
+
+    Whoever passes its address on passes a reference on, too.
+
+    Raises:
+        MemoryError: There is none.
+    """
+
+    __slots__ = ("__weakref__", "_pointer", "address", "capacity", "forks", "levels")
+
+    def __init__(
+        self,
+        capacity: int,
+        levels: int,
+        *,
+        reserve: int,
+        monitoring: bool,
+        starvation_after: float | None,
+        standstill_after: float,
+    ) -> None:
+        settings = ffi.new(
+            "bb_settings *",
+            {
+                "capacity": capacity,
+                "reserve": reserve,
+                "levels": levels,
+                "monitoring": monitoring,
+                "starvation": 0 if starvation_after is None else max(1, ns(starvation_after)),
+                "standstill": ns(standstill_after),
+            },
+        )
+        self.forks = fork_count()
+        self._pointer: Any = lib.bb_queue_new(settings)
+        if not self._pointer:
+            raise MemoryError(f"no memory for a queue of {capacity} deliveries")
+        self.address = int(ffi.cast("uintptr_t", self._pointer))
+        self.capacity = capacity
+        self.levels = levels
+
+    def __del__(self, free: Any = lib.bb_queue_free) -> None:
+        if getattr(self, "_pointer", None):
+            free(self._pointer)  # a queue that a fork left behind is left alone
+
+    def is_gone(self) -> bool:
+        """Return whether a fork left the queue behind."""
+        return self.forks != fork_count()
+
+    def resize(self, workers: int) -> int:
+        """Have that many workers; how many threads to start, or CLOSED or GONE."""
+        return lib.bb_resize(self._pointer, workers)
+
+    def worker_failed(self) -> None:
+        """Note that a thread that `resize` asked for could not be started."""
+        lib.bb_worker_failed(self._pointer)
+
+    def close(self, *, drain: bool, deadline: float = 0.0) -> None:
+        """Refuse new events; drain for at most `deadline` seconds, or shut at once."""
+        lib.bb_close(self._pointer, drain, -1 if deadline == float("inf") else ns(deadline))
+
+    def wait_idle(self, nanoseconds: int) -> bool:
+        """Wait until nothing is queued or running."""
+        return bool(lib.bb_wait_idle(self._pointer, nanoseconds))
+
+    def wait_shut(self, seconds: float) -> bool:
+        """Wait until the queue is shut."""
+        return bool(lib.bb_wait_shut(self._pointer, ns(seconds)))
+
+    def depth(self) -> int:
+        """Return how many deliveries are queued."""
+        return lib.bb_depth(self._pointer)
+
+    def published(self) -> int:
+        """Return how many deliveries have been published so far."""
+        return lib.bb_published(self._pointer)
+
+    def ended(self) -> int:
+        """Return how many deliveries have ended so far."""
+        return lib.bb_ended(self._pointer)
+
+    def state(self) -> int:
+        """Return OPEN, draining, or SHUT."""
+        return lib.bb_get_state(self._pointer)
+
+    def is_inside(self) -> bool:
+        """Return whether the caller is inside a handler of this queue."""
+        return _ext.is_inside(self.address)
+
+    def snapshot(
+        self,
+        n_types: int = 0,
+        n_workers: int = 0,
+        recipients: Sequence[Recipient] = (),
+        *,
+        durations: bool = False,
+    ) -> Snapshot:
+        """Return all figures of one moment."""
+        stats: Any = ffi.new("bb_stats *")
+        types: Any = ffi.new("bb_counts[]", n_types)
+        counts: Any = ffi.new("bb_counts[]", len(recipients))
+        workers: Any = ffi.new("bb_worker_time[]", n_workers)
+        histograms: Any = ffi.new("bb_histograms *") if durations else ffi.NULL
+        which = _accounts(recipients)
+        lib.bb_snapshot(
+            self._pointer,
+            stats,
+            types,
+            n_types,
+            which,
+            counts,
+            len(recipients),
+            workers,
+            n_workers,
+            histograms,
+        )
+        return Snapshot(
+            total=_counts(stats.total),
+            levels=[_counts(stats.level[level]) for level in range(self.levels)],
+            types=[_counts(types[number]) for number in range(min(n_types, stats.types))],
+            recipients=[_counts(one) for one in counts],
+            dropped_by=[list(reason)[: self.levels] for reason in stats.dropped_by],
+            unrouted=stats.unrouted,
+            processing_average=stats.processing_average,
+            timer=_timer(stats.timer),
+            durations=_all_durations(histograms) if durations else None,
+            history=list(stats.history)[: stats.history_length],
+            workers=[(w.busy, w.age) for w in workers[0 : min(n_workers, stats.workers)]],
+            waiting=stats.waiting,
+            reserve_used=stats.reserve_used,
+            age=stats.age,
+        )
+
+    def load(self, recipients: Sequence[Recipient]) -> tuple[Arrivals, list[Timer]]:
+        """Return how deliveries arrived, and what those of each recipient took."""
+        arrivals: Any = ffi.new("bb_arrivals *")
+        timers: Any = ffi.new("bb_timer[]", len(recipients))
+        lib.bb_load(self._pointer, arrivals, _accounts(recipients), timers, len(recipients))
+        a = arrivals
+        windows = [Windows(w.windows, w.counted, w.counted_squared) for w in a.windows]
+        measured = Arrivals(a.deliveries, a.first, a.last, a.process_cpu, a.cpu_read, windows)
+        return measured, [_timer(timer) for timer in timers]
+
+
+def ns(seconds: float) -> int:
+    """Return a number of seconds in nanoseconds, at most `FOREVER_NS`."""
+    return min(int(seconds * 1e9), FOREVER_NS) if seconds < FOREVER_NS else FOREVER_NS
+
+
+def _accounts(recipients: Sequence[Recipient]) -> Any:
+    return ffi.new(
+        "bb_recipient *[]", [ffi.cast("bb_recipient *", one.account) for one in recipients]
+    )
+
+
+def _counts(c: Any) -> Counts:
+    return Counts(c.published, c.processed, c.failed, c.dropped, c.queued, c.running)
+
+
+def _timer(t: Any) -> Timer:
+    return Timer(t.deliveries, t.wall, t.cpu, t.wall_squared, t.cpu_squared)
+
+
+def _all_durations(h: Any) -> tuple[Durations, Durations, Durations, Durations]:
+    return (
+        _durations(h.queue_wait),
+        _durations(h.processing),
+        _durations(h.recent_queue_wait),
+        _durations(h.recent_processing),
+    )
+
+
+def _durations(d: Any) -> Durations:
+    counts = enumerate(ffi.unpack(d.bucket, BUCKETS)) if d.count else ()
+    buckets = [(bucket, count) for bucket, count in counts if count]
+    return Durations(d.p50, d.p95, d.p99, d.max, d.count, d.sum, buckets)
+
+
+def bucket_edge(bucket: int) -> int:
+    """Return the upper edge of a bucket in nanoseconds: the first value that is not in it."""
+    if bucket < 16:
+        return bucket + 1
+    shift = bucket // 16 - 1
+    return (16 + bucket % 16 + 1) << shift

@@ -1,0 +1,74 @@
+"""Routes into the queue of one process: what is constant about events of one type at one level."""
+
+import itertools
+from typing import Any
+
+from brummerbus._core._ext import Event, Route
+from brummerbus._core.handlers import check_published
+from brummerbus._core.queue import MAX_TYPES, Queue
+from brummerbus._core.subscriptions import Subscriptions
+from brummerbus.config import MAX_LEVELS, EventBusConfig
+from brummerbus.events import Priority
+
+OTHER = "(other)"
+"""Where event types are counted that came after the first `MAX_TYPES` - 1."""
+
+
+class Routes:
+    """Makes routes, and numbers the event types; left behind with the queue by a fork."""
+
+    def __init__(self, queue: Queue, config: EventBusConfig, subscriptions: Subscriptions) -> None:
+        self._queue = queue
+        self._subscriptions = subscriptions
+        self._levels = config.priority_levels
+        # Classes by address: the hash of a class may be anybody's code.
+        priorities = config.priorities.items()
+        self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
+        self._by_class = {id(key): p for key, p in priorities if isinstance(key, type)}
+        self.types: dict[str, int] = {OTHER: 0}
+        """The number under which each event type is counted."""
+        self._next_type = itertools.count(1).__next__
+
+    def make(self, event: Any, priority: int | None) -> tuple[Route, type, str | None]:
+        """Return the route of an event, at an explicit priority or its own; its class and type.
+
+        Raises:
+            TypeError: It can only be a mistake, or is an event that was not initialised.
+        """
+        cls, name = type(event), None
+        if isinstance(event, Event):
+            try:
+                name = event.type
+            except AttributeError:
+                raise TypeError(
+                    f"the {cls.__qualname__} was not initialised: its __init__ must call "
+                    "Event.__init__"
+                ) from None
+        else:
+            check_published(event)
+        recipients = self._subscriptions.matching(cls, name)
+        for one in recipients:
+            one.count_from(self._queue.forks)
+        level = self._level(cls, name) if priority is None else priority
+        number = self._type(name if name is not None else cls.__qualname__)
+        return Route(self._queue, self._queue.address, level, number, recipients, cls), cls, name
+
+    def _level(self, cls: type, name: str | None) -> int:
+        try:
+            own = getattr(cls, "priority", None)
+        except Exception:  # a metaclass's own property
+            own = None
+        if isinstance(own, int) and not isinstance(own, bool) and 1 <= own <= MAX_LEVELS:
+            return min(int(own), self._levels)
+        level = self._by_name.get(name) if name is not None else None
+        if level is None:
+            level = self._by_class.get(id(cls), Priority.MEDIUM)
+        return min(int(level), self._levels)
+
+    def _type(self, name: str) -> int:
+        number = self.types.get(name)
+        if number is None:
+            new = self._next_type() if len(self.types) < MAX_TYPES else MAX_TYPES
+            # setdefault decides which of two threads named the type; the other number is wasted.
+            number = self.types.setdefault(name, new) if new < MAX_TYPES else 0
+        return number

@@ -1,0 +1,183 @@
+"""Who receives what: the subscriptions of a bus.
+
+Guarantees
+- A route, once found in the cache, has every subscription that was made before and none that had ended:
+  a change is put into the table first and then announced (`forget`), which changes the version; who
+  computes a route takes the version first and then reads the table, and the route is stored only if
+  the version is still the same (`csrc/python/publish.c`).
+- No lock is held, because `publish` may be called from a signal handler or a finalizer that
+  interrupts `subscribe` in the same thread. The tables are dicts of tuples, replaced by `swap_item`.
+- Subscribing to an exact string costs the next publish of that type a new route, and no other type;
+  globs and classes cost each type a new route. What ended leaves nothing.
+"""
+
+import fnmatch
+import itertools
+import logging
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from brummerbus._core._ext import Publisher, Recipient, swap_item
+from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
+from brummerbus._core.log import log
+
+Handler = Callable[[Any], object]
+
+_WILD = frozenset("*?[")
+_CLASSES = "classes"
+_PATTERNS = "patterns"
+
+
+class Subscription(Recipient):
+    """A handler registered for an event type; `EventBus.subscribe` makes it.
+
+    As a context manager it is cancelled at the end of the block.
+
+    Attributes:
+        event_type: The string, glob or class that was subscribed to.
+        handler: What is called with each event.
+        label: Event type and handler, for logs and statistics.
+    """
+
+    __slots__ = ("_cancel", "event_type", "label", "number", "pattern", "warned")
+
+    def __init__(
+        self, event_type: str | type, handler: Handler, cancel: Callable[["Subscription"], None]
+    ) -> None:
+        super().__init__(handler, is_python_function(handler))
+        self.event_type = event_type
+        self.label = f"{_type_name(event_type)} -> {_handler_name(handler)}"
+        self.number = _next_number()
+        self.pattern: Callable[[str], object] | None = None
+        self.warned = False
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """End the subscription; idempotent.
+
+        Events whose `publish` begins after this returned are not delivered to it; what is queued
+        already is. Safe from any thread, any handler and a signal handler.
+        """
+        self._cancel(self)
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.cancel()
+
+    def __repr__(self) -> str:
+        return f"<Subscription {self.label}>"
+
+    def receives(self, cls: type, name: str | None) -> bool:
+        """Return whether a subscription to a glob or a class receives objects of a class.
+
+        Args:
+            cls: Their class.
+            name: Their type, if they are events.
+        """
+        if self.pattern is not None:
+            return name is not None and self.pattern(name) is not None
+        try:
+            return issubclass(cls, self.event_type)  # type: ignore[arg-type]
+        except Exception as error:  # somebody's __subclasscheck__; it is no publisher's fault
+            if not self.warned:
+                self.warned = True
+                message = "%r receives nothing of %s: its class cannot tell whether that is a subclass"
+                log(logging.ERROR, message, self, cls.__qualname__, exc_info=error)
+            return False
+
+
+_next_number: Callable[[], int] = itertools.count(1).__next__
+"""Numbers subscriptions in the order in which they were made."""
+
+
+class Subscriptions:
+    """The tables of subscriptions; they outlive a fork."""
+
+    def __init__(self, bus: Callable[[], Publisher | None]) -> None:
+        self._bus = bus  # a weak reference: the routes of what is gone need not be forgotten
+        self._exact: dict[str, tuple[Subscription, ...]] = {}
+        self._others: dict[str, tuple[Subscription, ...]] = {}
+        self._on_change: Callable[[Subscription], None] | None = None
+
+    def __iter__(self) -> Iterator[Subscription]:
+        for table in (self._exact, self._others):
+            for several in list(table.values()):
+                yield from several
+
+    def add(self, event_type: str | type, handler: Handler) -> Subscription:
+        """Add one; `event_type` and `handler` are checked first."""
+        event_type = check_event_type(event_type)
+        check_handler(handler)
+        subscription = Subscription(event_type, handler, self._remove)
+        if isinstance(event_type, type):
+            if type(event_type).__subclasscheck__ is not type.__subclasscheck__:
+                self._watch_abcs()
+        elif not _WILD.isdisjoint(event_type):
+            subscription.pattern = re.compile(fnmatch.translate(event_type)).match
+        try:
+            self._change(subscription, lambda old: (*old, subscription))
+        except BaseException:  # an interrupt: nobody could cancel it, and some routes know it
+            self._remove(subscription)
+            raise
+        return subscription
+
+    def _remove(self, subscription: Subscription) -> None:
+        self._change(subscription, lambda old: tuple(s for s in old if s is not subscription))
+
+    def _change(
+        self,
+        subscription: Subscription,
+        changed: Callable[[tuple[Subscription, ...]], tuple[Subscription, ...]],
+    ) -> None:
+        table, key, type_changed = self._others, _CLASSES, None
+        if isinstance(subscription.event_type, str):
+            key = _PATTERNS
+            if subscription.pattern is None:
+                table, key = self._exact, subscription.event_type
+                type_changed = key
+        while True:
+            old = table.get(key, ())
+            if swap_item(table, key, old, changed(old)):
+                break
+        bus = self._bus()
+        if bus is not None:
+            bus._forget_routes(type_changed)
+
+    def _watch_abcs(self) -> None:
+        bus = self._bus()
+        if bus is not None:
+            bus._watch_abcs()
+
+    def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
+        """Return who receives objects of the class, and, for events, of the type's name.
+
+        In the order in which the subscriptions were made. Linear in the globs and classes.
+        """
+        exact = self._exact.get(name, ()) if name is not None else ()
+        others = [s for several in list(self._others.values()) for s in several]
+        found = [*exact, *(s for s in others if s.receives(cls, name))]
+        return tuple(sorted(found, key=lambda s: s.number))
+
+
+def _type_name(event_type: str | type) -> str:
+    return event_type if isinstance(event_type, str) else event_type.__qualname__
+
+
+def _handler_name(handler: Any) -> str:
+    while isinstance(handler, partial):
+        handler = handler.func
+    try:
+        name = getattr(handler, "__qualname__", None)
+    except Exception:
+        name = None
+    return name if isinstance(name, str) else f"{type(handler).__qualname__} object"

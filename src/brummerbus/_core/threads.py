@@ -1,0 +1,136 @@
+"""The threads of a pool: started, counted, joined.
+
+A thread runs a `Worker`, an object in C, and no Python code of ours but `WorkerThread._bootstrap`, so
+that neither a tracer nor an exception from another thread can end it between its start and its loop.
+"""
+
+import itertools
+import sys
+import threading
+from _thread import allocate_lock
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from typing import Any
+
+from brummerbus._core._ext import Worker
+from brummerbus._core.queue import Queue
+from brummerbus.errors import BusError
+
+JOIN_GRACE = 1.0
+"""Seconds that idle workers may take to end; they need microseconds, and a loaded machine."""
+
+_OPTIONS: dict[str, Any] = {"context": Context()} if sys.version_info >= (3, 14) else {}
+"""Threads begin in an empty context anyway, before Python 3.14, which may copy the starter's."""
+
+
+class PoolThread(threading.Thread):
+    """A daemon thread that tells its starter when it ends before it has begun.
+
+    `Thread.start` waits for ever for a thread that runs out of memory in its first lines
+    (python/cpython#140746). `_bootstrap`, which is what the thread begins with, is private, but
+    has been there since Python 3.0; without it, all is as in `Thread`.
+    """
+
+    def __init__(self, name: str, run: Callable[[], object]) -> None:
+        super().__init__(name=name, daemon=True, **_OPTIONS)
+        self.run = run  # type: ignore[assignment]
+        self.ready = allocate_lock()  # free once the thread has begun, or ended
+        self.ready.acquire()
+
+    def _bootstrap(self) -> None:
+        try:
+            super()._bootstrap()  # type: ignore[misc]
+        finally:
+            with suppress(Exception):
+                self._started.set()  # type: ignore[attr-defined]
+            with suppress(Exception):
+                threading._limbo.pop(self, None)  # type: ignore[attr-defined]  # noqa: SLF001
+            with suppress(RuntimeError):
+                self.ready.release()
+
+
+class Threads:
+    """The threads of one queue."""
+
+    def __init__(
+        self,
+        name: str,
+        queue: Queue,
+        stack_size: int | None,
+        report: Callable[[Any, Any, int, BaseException], object],
+        ended: Callable[[], object],
+    ) -> None:
+        check_threading()
+        self._name = name
+        self._queue = queue
+        self._stack_size = stack_size
+        self._report = report
+        self._ended = ended
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._next_number = itertools.count(1).__next__
+
+    def start_worker(self) -> None:
+        """Start one, and wait until it has reached its loop.
+
+        Raises:
+            RuntimeError: The thread could not be started, or ended at once.
+        """
+        thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
+        queue = self._queue
+        worker = Worker(queue, queue.address, thread.ready, self._report, self._ended)
+        thread.run = worker  # type: ignore[method-assign, assignment]
+        self.start(thread)
+        thread.ready.acquire()
+        if not worker.entered:
+            raise RuntimeError(f"{self._name}: a worker's thread ended before it could begin")
+
+    def start(self, thread: threading.Thread) -> None:
+        """Start a thread with the configured stack."""
+        with _stack_size(self._stack_size):
+            thread.start()
+        # A tuple, replaced as a whole: others may iterate over it. One that is lost when two threads
+        # replace it at the same time is a daemon that is not joined.
+        self._threads = (*(t for t in self._threads if t.is_alive()), thread)
+
+    def join(self) -> None:
+        """Wait a moment for those that end by themselves now."""
+        deadline = JOIN_GRACE
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(deadline)
+                if thread.is_alive():
+                    deadline = 0.0
+
+
+def _nothing() -> None:
+    """Stand in for what a thread runs until that exists."""
+
+
+@contextmanager
+def _stack_size(size: int | None) -> Iterator[None]:
+    """Start threads within this block with the given stack size; the setting is the process's."""
+    if size is None:
+        yield
+        return
+    before = threading.stack_size(size)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+def check_threading() -> None:
+    """Raise `BusError` where `threading` does not start threads of the operating system."""
+    gevent = sys.modules.get("gevent.monkey")
+    eventlet = sys.modules.get("eventlet.patcher")
+    by = None
+    if gevent is not None and gevent.is_module_patched("threading"):
+        by = "gevent"
+    elif eventlet is not None and eventlet.is_monkey_patched("thread"):
+        by = "eventlet"
+    if by is not None:
+        raise BusError(
+            f"a bus needs threads of the operating system, and `threading` is monkey-patched by {by}: "
+            "make the bus in a process, or before the patch, in which threads are left alone"
+        )
