@@ -94,7 +94,34 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
+/* check_interpreter(): the types are of the process, and a worker that lives when its interpreter ends is
+ * fatal to the process ("thread still has a frame"): refuse at once what could crash later. Not in the
+ * module's initialisation, which a second interpreter of Python 3.11 does not run. */
+static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
+    PyErr_SetString(PyExc_ImportError, "brummerbus works in the main interpreter only, not in others");
+    return NULL;
+}
+
+#ifndef _WIN32
+/* after_fork(): what Python does in the child of its own forks, where C code has forked past it: without it
+ * the interpreter's lock is in the state in which the threads that the child does not have left it, and
+ * no thread can be started. */
+static PyObject *after_fork(PyObject *module, PyObject *unused) {
+    (void)module, (void)unused;
+    PyOS_AfterFork_Child();
+    Py_RETURN_NONE;
+}
+#endif
+
 static PyMethodDef functions[] = {
+#ifndef _WIN32
+    {"after_fork", after_fork, METH_NOARGS,
+     "after_fork()\n--\n\nMake the interpreter whole in the child of a fork that C code made."},
+#endif
+    {"check_interpreter", check_interpreter, METH_NOARGS,
+     "check_interpreter()\n--\n\nRaise ImportError in all but the main interpreter."},
     {"swap_item", swap_item, METH_VARARGS,
      "swap_item(dict, key, old, new, /)\n--\n\n"
      "Set an item, a tuple, to `new` if it is `old`; whether it was. () stands for no item."},

@@ -7,7 +7,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from brummerbus._core import lifecycle as _lifecycle  # noqa: F401, drains at exit
+from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone
@@ -87,6 +87,8 @@ class EventBus(Publisher):
     def _new_engine(self) -> Engine:
         """Make, or take over from another thread, what belongs to this process."""
         forks = c.fork_count()
+        if self._engines:
+            lifecycle.note_fork()
         engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
         if self._closed:
             engine.queue.close(drain=False)

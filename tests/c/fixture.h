@@ -28,8 +28,9 @@ typedef struct {
     bb_worker *worker;
     bb_recipient recipient[LEVELS + MANY];
     bb_recipient *pointers[LEVELS + MANY];
-    /* What the last offer said. */
+    /* What the last offer said; `room` is what it is told that `out` has. */
     bb_delivery out[MANY + 2];
+    int32_t room;
     int32_t evicted;
     int32_t first;
     bb_caller *caller;

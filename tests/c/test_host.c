@@ -10,8 +10,8 @@
 #endif
 
 static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER;
-static _Thread_local bool have_host;
-static bb_mutex *watched; /* the mutex of the ring */
+static _Thread_local bool have_host, may_wait;
+static bb_mutex *watched; /* the mutex of the queue */
 static atomic_int detached;
 
 static void enter_host(void) {
@@ -38,14 +38,14 @@ static void attach(void *token) {
     enter_host();
 }
 
-/* Whoever has the host's lock must not wait for the ring's mutex. */
+/* Whoever has the host's lock must not wait for the queue's mutex, except in bb_running. */
 static void before_lock(bb_mutex *mutex) {
-    if (mutex == watched) CHECK(!have_host);
+    if (mutex == watched) CHECK(!have_host || may_wait);
 }
 
-static void watch(const fixture *f) {
+static void watch(fixture *f) {
     detached = 0;
-    watched = &ring_of(f->ring)->mutex;
+    watched = &f->q->mutex;
     staged_before_lock = before_lock;
     host = (bb_host){.detach = detach, .attach = attach};
 }
@@ -55,47 +55,68 @@ static void unwatch(void) {
     staged_before_lock = NULL;
 }
 
+static int32_t running(fixture *f) {
+    bb_open_delivery out[MANY];
+    may_wait = true;
+    int32_t n = bb_running(f->q, out, MANY);
+    may_wait = false;
+    return n;
+}
+
 static void test_short_calls_keep_the_host_while_the_mutex_is_free(void) {
-    fixture f = fixture_new(2);
-    bb_stats stats;
-    int64_t out[2];
-    watch(&f);
+    fixture *f = fixture_new(2);
+    const bb_route *route = &f->low;
+    void *event = EVENT(2);
+    watch(f);
     enter_host();
-    CHECK_INT(BB_ACCEPTED, bb_push(f.low));
-    CHECK_INT(1, bb_push_many((int64_t[]){f.low + 1}, 1));
-    CHECK_INT(BB_REFUSED + BB_FIRST, bb_offer(f.low + 2, BB_REFUSE, out));
-    CHECK_INT(1, bb_withdraw(f.low + 2));
-    CHECK_INT(f.low, bb_take(f.worker));
-    CHECK_INT(BB_ACCEPTED, bb_help(f.worker, f.low + 3, out));
-    bb_failed(f.worker);
-    bb_done(f.worker);
-    bb_depth(f.ring);
-    bb_snapshot(f.ring, &stats, NULL, 0, NULL, 0);
-    bb_close(f.ring, 0, 0);
-    bb_discard(f.ring, out, 2);
+    CHECK_INT(BB_ACCEPTED, push(f, &f->low, 1));
+    CHECK_INT(1, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
+    CHECK_INT(BB_REFUSED, offer(f, &f->low, 3, BB_REFUSE));
+    bb_waiter *waiter = join(f, &f->low, 3);
+    bb_line_quiet(waiter);
+    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_RUN, offer(f, &f->low, 4, BB_CALLER_RUNS));
+    bb_caller_done(f->caller, 0);
+    CHECK_TAKES(1, f->worker);
+    CHECK_INT(1, running(f));
+    bb_worker_waits(f->worker, 1);
+    bb_worker_waits(f->worker, 0);
+    bb_failed(f->worker);
+    bb_let_go(f->worker);
+    add_worker(f);
+    bb_depth(f->q);
+    bb_published(f->q);
+    bb_ended(f->q);
+    bb_get_state(f->q);
+    stats_of(f);
+    bb_close(f->q, 0, 0);
+    bb_discard(f->q, f->out, 2);
     CHECK_INT(0, detached);
     leave_host();
     unwatch();
-    fixture_free(&f);
+    fixture_free(f);
 }
 
 static void test_calls_that_may_sleep_give_the_host_up_first(void) {
-    fixture f = fixture_new(1);
-    watch(&f);
+    fixture *f = fixture_new(1);
+    watch(f);
     enter_host();
-    CHECK_INT(0, bb_wait_idle(f.ring, 0) - 1);
-    CHECK_INT(BB_ACCEPTED, bb_wait(f.low, 0, 1));
-    CHECK_INT(BB_WAITING, bb_wait(f.low + 1, 1000, 1));
-    CHECK_INT(3, detached);
+    CHECK_INT(1, bb_wait_idle(f->q, 0));
+    CHECK_INT(0, bb_wait_shut(f->q, 0));
+    fill(f, &f->low, 1, 1);
+    bb_waiter *waiter = join(f, &f->low, 2);
+    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(0, bb_line_leave(waiter) + detached - 3);
     CHECK(have_host);
     leave_host();
     unwatch();
-    fixture_free(&f);
+    fixture_free(f);
 }
 
 /* ---- many threads under one host ------------------------------------------------------------- */
 
-static fixture shared;
+static fixture *shared;
+static bb_route two;
 static atomic_int workers_left;
 
 /* Without the call in between the lock is nearly always taken again before who waits for it runs:
@@ -106,37 +127,52 @@ static void yield_host(void) {
     enter_host();
 }
 
+static int64_t publish(const bb_route *route, int turn, bb_origin origin) {
+    bb_waiter *waiter = NULL;
+    bb_delivery out[2];
+    int32_t evicted, first;
+    bb_caller *caller = NULL;
+    void *event = EVENT(1 + turn);
+    bb_result result = bb_push(shared->q, route, event, 0, origin);
+    if (result != BB_FULL) return result;
+    yield_host();
+    result = bb_line_join(shared->q, route, event, 0, origin, turn % 2, &waiter);
+    uint64_t until = bb_clock() + (uint64_t)(turn % 3) * 10000;
+    if (result == BB_WAITING) result = bb_line_wait(waiter, until);
+    if (waiter != NULL && turn % 2) return bb_line_leave(waiter);
+    if (result == BB_ACCEPTED && waiter == NULL) return result;
+    bb_mode mode = (bb_mode)(BB_EVICT_OLDEST + turn % 4);
+    result = bb_offer(shared->q, route, event, 0, origin, mode, waiter, out, 2, &evicted,
+                      &first, &caller);
+    for (int32_t i = 0; result == BB_RUN && i < route->count; i++) bb_caller_done(caller, turn % 2);
+    return result;
+}
+
 static void *worker_thread(void *argument) {
-    int64_t worker = *(int64_t *)argument, out[2];
+    bb_delivery taken;
+    (void)argument;
     enter_host();
-    while (bb_take(worker) != 0) {
+    bb_worker *worker = bb_worker_enter(shared->q, bb_thread_id());
+    for (int turn = 0; bb_take(worker, &taken) != 0; turn++) {
         yield_host();
-        bb_failed(worker);
-        bb_depth(shared.ring);
-        if (bb_help(worker, shared.high, out) == BB_ACCEPTED && out[0] != 0) bb_done(worker);
+        CHECK(running(shared) > 0);
+        if (turn % 3 == 0) bb_failed(worker);
+        bb_worker_waits(worker, 1);
+        if (turn % 4 == 0) publish(&shared->high, turn, BB_INSIDE);
+        bb_worker_waits(worker, 0);
+        bb_let_go(worker);
     }
     workers_left--;
     leave_host();
     return NULL;
 }
 
-static void publish(int64_t handle, int turn) {
-    int64_t out[2];
-    int32_t mode = BB_EVICT_OLDEST + turn % 4;
-    if (bb_push(handle) != BB_FULL) return;
-    yield_host();
-    if (bb_wait(handle, turn % 3 * 10000, 1) != BB_WAITING) return;
-    if (turn % 2) bb_withdraw(handle);
-    else if (bb_offer(handle, mode, out) == BB_RUN) bb_caller_done(handle, turn % 2);
-}
-
 static void *publisher_thread(void *argument) {
-    int64_t first = *(int64_t *)argument;
-    bb_stats stats;
+    const bb_route *route = argument;
     enter_host();
     for (int turn = 0; turn < TURNS; turn++) {
-        publish(first + turn, turn);
-        if (turn % 100 == 0) bb_snapshot(shared.ring, &stats, NULL, 0, NULL, 0);
+        publish(route, turn, BB_OUTSIDE);
+        if (turn % 100 == 0) stats_of(shared);
         if (turn % 7 == 0) yield_host();
     }
     leave_host();
@@ -144,33 +180,34 @@ static void *publisher_thread(void *argument) {
 }
 
 static void test_many_threads_keep_the_lock_rule(void) {
-    shared = fixture_timed(3, 0);
+    shared = fixture_with((bb_settings){.capacity = 3, .reserve = 2, .monitoring = 1});
+    two = several(shared, 3, 2);
+    bb_route *route[THREADS] = {&shared->low, &shared->medium, &shared->high, &two};
     pthread_t workers[THREADS], publishers[THREADS];
-    int64_t worker[THREADS], first[THREADS], out[4];
     workers_left = THREADS;
+    bb_worker *own = shared->worker; /* which only watches */
+    CHECK_INT(THREADS, bb_resize(shared->q, THREADS + 1));
+    watch(shared);
     for (int i = 0; i < THREADS; i++) {
-        worker[i] = bb_worker_add(shared.ring);
-        first[i] = bb_route(shared.ring, i, i % LEVELS + 1, 1);
-    }
-    watch(&shared);
-    for (int i = 0; i < THREADS; i++) {
-        pthread_create(&workers[i], NULL, worker_thread, &worker[i]);
-        pthread_create(&publishers[i], NULL, publisher_thread, &first[i]);
+        pthread_create(&workers[i], NULL, worker_thread, NULL);
+        pthread_create(&publishers[i], NULL, publisher_thread, route[i]);
     }
     for (int i = 0; i < THREADS; i++) pthread_join(publishers[i], NULL);
     enter_host();
-    bb_close(shared.ring, 1, 0);
-    bb_close(shared.ring, 0, 0);
+    bb_close(shared->q, 1, 0);
+    bb_close(shared->q, 0, 0);
+    CHECK_INT(0, take(own));
     leave_host();
     for (int i = 0; i < THREADS; i++) pthread_join(workers[i], NULL);
     enter_host();
-    while (bb_discard(shared.ring, out, 4) > 0) continue;
-    CHECK_INT(1, bb_wait_idle(shared.ring, FOREVER));
+    while (bb_discard(shared->q, shared->out, 4) > 0) continue;
+    CHECK_INT(1, bb_wait_idle(shared->q, FOREVER));
     leave_host();
     CHECK_INT(0, workers_left);
     CHECK(detached > 0);
     unwatch();
-    fixture_free(&shared);
+    CHECK_INT(0, stats_of(shared).total.queued + stats_of(shared).total.running);
+    fixture_free(shared);
 }
 
 void host_tests(void) {

@@ -85,32 +85,47 @@ static void test_it_is_refused_if_something_more_urgent_is_queued(void) {
     fixture_free(f);
 }
 
-/* Whoever offers has room for as many evicted deliveries as the event has. */
-static void test_no_more_is_evicted_than_the_event_has_deliveries(void) {
-    fixture *f = fixture_new(2);
-    bb_route ten = several(f, 1, 10), three = several(f, 2, 3);
-    fill(f, &ten, 1, 1);
-    f->out[3].event = EVENT(77);
-    CHECK_INT(BB_EVICTED, offer(f, &three, 2, BB_EVICT_OLDEST));
-    check_out(f, 3, (int64_t[]){1, 1, 1});
-    CHECK_INT(77, NUMBER(f->out[3].event));
-    CHECK_INT(10, bb_depth(f->q));
-    CHECK_INT(BB_EVICTED, offer(f, &f->low, 3, BB_EVICT_OLDEST));
-    check_out(f, 1, (int64_t[]){1});
-    CHECK_INT(10, bb_depth(f->q));
+/* They may be more than the event has deliveries: left by handlers, or by another such event. */
+static void test_where_there_is_no_room_for_the_evicted_nothing_changes(void) {
+    fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 10});
+    bb_route three = several(f, 2, 3);
+    for (int i = 1; i <= 12; i++) CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, i, BB_HANDLER));
+    for (f->room = 3; f->room < 12; f->room += 8) {
+        f->out[0].event = EVENT(77);
+        CHECK_INT(BB_FULL, offer(f, &three, 21, BB_EVICT_OLDEST));
+        check_out(f, 0, NULL);
+        CHECK_INT(0, f->first);
+        CHECK_INT(77, NUMBER(f->out[0].event));
+    }
+    CHECK_BOOKS(f, .published = 12, .queued = 12);
+    f->room = 12;
+    CHECK_INT(BB_EVICTED, offer(f, &three, 21, BB_EVICT_OLDEST));
+    check_out(f, 12, (int64_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+    CHECK_INT(3, bb_depth(f->q));
     fixture_free(f);
 }
 
-static void test_the_same_where_handlers_filled_the_reserve(void) {
-    fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 10});
+static void test_whoever_is_told_so_has_left_the_line(void) {
+    fixture *f = fixture_new(2);
     bb_route three = several(f, 2, 3);
-    for (int i = 1; i <= 12; i++)
-        CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, i, BB_HANDLER));
-    f->out[3].event = EVENT(77);
-    CHECK_INT(BB_EVICTED, offer(f, &three, 21, BB_EVICT_OLDEST));
-    check_out(f, 3, (int64_t[]){1, 2, 3});
-    CHECK_INT(77, NUMBER(f->out[3].event));
-    CHECK_INT(12, bb_depth(f->q));
+    fill(f, &f->low, 1, 2);
+    bb_waiter *waiter = join(f, &three, 3);
+    f->room = 1;
+    CHECK_INT(BB_FULL, offer_as(f, &three, 3, BB_EVICT_OLDEST, BB_OUTSIDE, waiter));
+    CHECK_INT(0, stats_of(f).waiting);
+    f->room = 2;
+    CHECK_INT(BB_EVICTED, offer(f, &three, 3, BB_EVICT_OLDEST));
+    fixture_free(f);
+}
+
+static void test_an_event_of_the_usual_size_replaces_one_for_one(void) {
+    fixture *f = fixture_new(2);
+    bb_route ten = several(f, 1, 10), two = several(f, 2, 2);
+    fill(f, &ten, 1, 1);
+    f->room = 2;
+    CHECK_INT(BB_EVICTED, offer(f, &two, 2, BB_EVICT_OLDEST));
+    check_out(f, 2, (int64_t[]){1, 1});
+    CHECK_INT(10, bb_depth(f->q));
     fixture_free(f);
 }
 
@@ -156,7 +171,7 @@ static void test_the_largest_queue_works(void) {
     CHECK_INT(CAPACITY, bb_depth(f->q));
     CHECK_TAKES(1, f->worker);
     CHECK_INT(BB_EVICTED, bb_offer(f->q, &route, EVENT(4), 0, BB_OUTSIDE, BB_EVICT_OLDEST, NULL, out,
-                                   &evicted, &first, &caller));
+                                   HALF, &evicted, &first, &caller));
     CHECK_INT(HALF - 1, evicted);
     CHECK_INT(1, NUMBER(out[0].event));
     CHECK_INT(1, NUMBER(out[HALF - 2].event));
@@ -174,8 +189,9 @@ void oversize_tests(void) {
     RUN(test_who_waits_with_such_an_event_is_let_in_when_the_queue_is_empty);
     RUN(test_all_are_evicted_for_such_an_event);
     RUN(test_it_is_refused_if_something_more_urgent_is_queued);
-    RUN(test_no_more_is_evicted_than_the_event_has_deliveries);
-    RUN(test_the_same_where_handlers_filled_the_reserve);
+    RUN(test_where_there_is_no_room_for_the_evicted_nothing_changes);
+    RUN(test_whoever_is_told_so_has_left_the_line);
+    RUN(test_an_event_of_the_usual_size_replaces_one_for_one);
     RUN(test_a_caller_runs_such_an_event_whole);
     RUN(test_without_memory_for_its_slots_nothing_changes);
     RUN(test_the_largest_queue_works);

@@ -1,1 +1,5 @@
 """The core of the bus: private, and free to change."""
+
+from brummerbus._core._ext import check_interpreter
+
+check_interpreter()

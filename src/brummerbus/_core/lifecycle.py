@@ -26,7 +26,9 @@ import sys
 import threading
 from collections.abc import Callable
 
+from brummerbus._core import _ext
 from brummerbus._core.engine import Engine, live_engines
+from brummerbus._core.queue import fork_count
 
 
 def _engines() -> list[Engine]:
@@ -99,6 +101,23 @@ def _at_end_of_process(_drain_of_parent: object = None) -> None:
     atexit.register(_at_exit)
 
 
+def note_fork() -> None:
+    """In the child of a fork, before anything is started in it: see that Python knows of the fork.
+
+    C code that forks past Python (uWSGI) leaves the interpreter as it was: with threads that the child
+    does not have, and its own lock as these left it.
+    """
+    if _forks_known != fork_count() and hasattr(_ext, "after_fork"):
+        _ext.after_fork()  # calls _after_fork_in_child, as the other hooks
+
+
+def _after_fork_in_child() -> None:
+    global _forks_known
+    _forks_known = fork_count()
+    _watch_multiprocessing()
+
+
+_forks_known = fork_count()
 _watches_multiprocessing = False
 _register: Callable[[Callable[[], None]], None] | None = getattr(
     threading, "_register_atexit", None
@@ -108,4 +127,4 @@ if _register is not None:
 atexit.register(_at_exit)
 _watch_multiprocessing()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_watch_multiprocessing)
+    os.register_at_fork(after_in_child=_after_fork_in_child)
