@@ -237,25 +237,10 @@ class InThread:
             raise self._error
         return self._result
 
-    def wait_in_line(self) -> None:
-        """Return when the call sleeps in C for want of room; no event tells of that."""
-        ident = self._thread.ident
-        assert ident is not None
-        poll(
-            lambda: (
-                not self._thread.is_alive()
-                or _in_call(sys._current_frames().get(ident), "ring.py", "wait")
-            )
-        )
+    def wait_in_line(self, bus: EventBus, waiting: int = 1) -> None:
+        """Return when that many publishers of the bus, this call among them, wait for room."""
+        poll(lambda: not self._thread.is_alive() or bus.stats().waiting >= waiting)
         assert self._thread.is_alive(), "the call did not wait"
-
-
-def _in_call(frame: Any, file: str, name: str) -> bool:
-    return (
-        frame is not None
-        and frame.f_code.co_name == name
-        and frame.f_code.co_filename.endswith(file)
-    )
 
 
 def poll(condition: Callable[[], bool]) -> None:

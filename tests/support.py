@@ -18,6 +18,7 @@ import pytest
 from conftest import HANG, Gate, assert_balance, poll
 
 import brummerbus
+from brummerbus._core._ext import hooks_here
 from brummerbus import BusClosed, Event, EventBus, QueueFull
 
 PACKAGE = str(Path(brummerbus.__file__).parent)
@@ -25,7 +26,6 @@ PACKAGE = str(Path(brummerbus.__file__).parent)
 PREAMBLE = """
 import atexit, os, signal, sys, threading, time
 from brummerbus import *
-from brummerbus import lifecycle, ring
 
 def bus_of(**settings):
     return EventBus(**{"workers": 1, "queue_size": 10, "publish_timeout": 0, **settings})
@@ -210,11 +210,6 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def table_of(bus: EventBus) -> dict[int, Any]:
-    """Return the deliveries that the bus keeps for its ring."""
-    return bus._pool.deliveries.table
-
-
 def offer(bus: EventBus, event: Any) -> None:
     """Publish without waiting, whatever the policy makes of it."""
     with contextlib.suppress(QueueFull):
@@ -276,8 +271,8 @@ def assert_at_rest(bus: EventBus) -> None:
     stats = bus.stats()
     assert_balance(stats)
     assert (stats.queued, stats.running) == (0, 0)
-    assert table_of(bus) == {}
-    assert bus._reporter.reporting == {}
+    assert (stats.waiting, stats.reserve_used) == (0, 0)
+    assert hooks_here() == 0
 
 
 class Turnstile:

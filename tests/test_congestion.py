@@ -48,7 +48,7 @@ def test_publish_waits_for_room(bench: Bench, policy: BackpressurePolicy, explic
     bus, gate = brim(bench, policy=policy, publish_timeout=0 if explicit else HANG)
     options = {"timeout": HANG} if explicit else {}
     call = InThread(lambda: bus.publish(Event("a"), **options))
-    call.wait_in_line()
+    call.wait_in_line(bus)
     gate.let_through()
     assert call.result() is True
     stats = bus.stats()
@@ -59,7 +59,7 @@ def test_publish_many_waits_for_room(bench: Bench) -> None:
     """Each event of the batch has its turn."""
     bus, gate = brim(bench, publish_timeout=HANG)
     call = InThread(lambda: bus.publish_many(Event("a") for _ in range(20)))
-    call.wait_in_line()
+    call.wait_in_line(bus)
     gate.open()
     assert call.result() == 20
     assert bus.flush(HANG)
@@ -73,11 +73,11 @@ def test_publisher_with_many_deliveries_gets_all_its_room(bench: Bench) -> None:
     for _ in range(3):
         bus.subscribe("wide", recorder)
     wide = InThread(lambda: bus.publish(Event("wide")))
-    wide.wait_in_line()
+    wide.wait_in_line(bus)
     gate.let_through()
     gate.wait_entered()
     narrow = InThread(lambda: bus.publish(Event("a")))
-    narrow.wait_in_line()
+    narrow.wait_in_line(bus, 2)
     gate.let_through()
     gate.wait_entered()
     assert bus.depth == 1
@@ -96,7 +96,7 @@ def test_line_is_first_come_first_served(bench: Bench) -> None:
     calls = []
     for number in range(6):
         calls.append(InThread(lambda n=number: bus.publish(Event("b", n))))
-        calls[-1].wait_in_line()
+        calls[-1].wait_in_line(bus, len(calls))
     gate.open()
     assert all(call.result() for call in calls)
     assert bus.flush(HANG)
@@ -165,7 +165,7 @@ def test_wait_that_was_rewarded_starts_no_congestion(bench: Bench) -> None:
     bus, gate = brim(bench, publish_timeout=HANG)
     for _ in range(3):
         call = InThread(lambda: bus.publish(Event("a")))
-        call.wait_in_line()
+        call.wait_in_line(bus)
         gate.let_through()
         assert call.result() is True
 
@@ -176,7 +176,7 @@ def test_timeout_of_0_starts_no_congestion(bench: Bench) -> None:
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0)
     call = InThread(lambda: bus.publish(Event("a")))
-    call.wait_in_line()
+    call.wait_in_line(bus)
     gate.let_through()
     assert call.result() is True
 
@@ -221,7 +221,7 @@ def test_publisher_in_line_is_told_that_the_bus_closes(bench: Bench) -> None:
     bus, gate = brim(bench, policy=BackpressurePolicy.BLOCK)
     calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
     for call in calls:
-        call.wait_in_line()
+        call.wait_in_line(bus)
     stop = InThread(lambda: bus.stop(timeout=HANG))
     for call in calls:
         with pytest.raises(BusClosed):

@@ -1,25 +1,23 @@
 """Short calls keep the GIL, and calls that wait release it.
 
 This rests on something that cffi does not document (`_ffi_build.py`), so it is tested itself:
-a second thread counts, and either stands still during a call or goes on.
+a second thread counts, and either stands still during a call or goes on. The methods in C keep it
+by nature; that they let others in where they wait or take long is tested here, too.
 """
 
+import logging
 import subprocess
 import sys
 import threading
 import time
-from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import HANG, poll
+from conftest import HANG, Bench, Gate, InThread, poll
 
-from brummerbus import ring
-from brummerbus._cring import lib
-from brummerbus.ring import Ring
-
-MANY = 500_000
-"""Handles in a long held call: some milliseconds, in which the other thread counts thousands."""
+from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
+from brummerbus._core._ext import lib
 
 UNTOUCHED = """
 import gc
@@ -30,8 +28,9 @@ print(*(set(dir(lib)) - set(cache)))
 ALONE = """
 from importlib.machinery import ExtensionFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
-loader = ExtensionFileLoader("brummerbus._cring", {path!r})
-lib = module_from_spec(spec_from_file_location("brummerbus._cring", {path!r}, loader=loader)).lib
+name, path = "brummerbus._core._ext", {path!r}
+loader = ExtensionFileLoader(name, path)
+lib = module_from_spec(spec_from_file_location(name, path, loader=loader)).lib
 """
 
 
@@ -82,100 +81,136 @@ def counter() -> Iterator[Counter]:
 
 
 @pytest.fixture
-def small() -> Ring:
-    """A ring with room for one delivery."""
-    return Ring(1, 3, monitoring=True, starvation_after=None)
-
-
-def test_a_short_call_keeps_the_gil(counter: Counter) -> None:
-    """Even if half a million handles make it a long one, no other thread runs meanwhile."""
-    big = Ring(MANY, 3, monitoring=True, starvation_after=None)
-    base = big.route(1, 2, 1)
-    handles = array("q", range(base, base + MANY))
-    seconds: list[float] = []
-
-    def push() -> None:
-        began = time.monotonic()
-        assert big.push_many(handles) == MANY
-        seconds.append(time.monotonic() - began)
-
-    assert counter.during(push) == 0
-    assert seconds[0] > 0.0005, "too short to tell"
-    assert big.depth() == MANY
+def full(bench: Bench) -> tuple[EventBus, Gate]:
+    """A bus whose one worker is held, with one place, which is taken."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.REJECT)
+    gate = bench.hold(bus)
+    bus.subscribe("a", deque(maxlen=0).append)
+    assert bus.publish(Event("a"))
+    return bus, gate
 
 
 @pytest.mark.parametrize(
     "call",
-    [
-        "depth",
-        "state",
-        "snapshot",
-        "close",
-        "discard",
-        "resize",
-        "load",
-        "push",
-        "offer",
-        "withdraw",
-    ],
+    ["depth", "published", "ended", "state", "snapshot", "load", "resize", "worker_failed"],
 )
-def test_each_short_call_keeps_the_gil(counter: Counter, small: Ring, call: str) -> None:
+def test_each_short_call_keeps_the_gil(
+    counter: Counter, full: tuple[EventBus, Gate], call: str
+) -> None:
     """A thousand of them in a row let nobody in."""
-    base = small.route(1, 2, 1)
-    out = ring.buffer(1)
+    queue = full[0]._engine.queue
+
+    def start_and_fail() -> None:
+        assert queue.resize(2) == 1
+        queue.worker_failed()
+
     calls: dict[str, Callable[[], object]] = {
-        "depth": small.depth,
-        "state": small.state,
-        "snapshot": lambda: small.snapshot(1, 1),
-        "close": lambda: small.close(drain=False, deadline=0),
-        "discard": lambda: small.discard(out),
-        "resize": lambda: small.resize(2),
-        "load": small.load,
-        "push": lambda: ring.push(base),
-        "offer": lambda: small.offer(base, ring.REFUSE, out),
-        "withdraw": lambda: ring.withdraw(base),
+        "depth": queue.depth,
+        "published": queue.published,
+        "ended": queue.ended,
+        "state": queue.state,
+        "snapshot": lambda: queue.snapshot(1, 1),
+        "load": lambda: queue.load([]),
+        "resize": lambda: queue.resize(1),
+        "worker_failed": start_and_fail,
     }
     short = calls[call]
     assert counter.during(lambda: [short() for _ in range(1000)]) == 0
+    queue.resize(1)
 
 
-def test_waiting_for_idle_releases_the_gil(counter: Counter, small: Ring) -> None:
+def test_publishing_and_refusing_keep_the_gil(
+    counter: Counter, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of events in a row, accepted by the queue or refused at once; not the log."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
+    bus = bench.bus(queue_size=3000, policy=BackpressurePolicy.DROP_NEWEST)
+    bench.hold(bus)
+    bus.subscribe("a", deque(maxlen=0).append)
+    events = [Event("a") for _ in range(3000)]
+
+    def publish() -> None:
+        assert bus.publish_many(events[:1000]) == 1000
+        assert sum(bus.publish(event) for event in events) == 2000
+
+    assert counter.during(publish) == 0
+    assert bus.stats().dropped == 1000
+
+
+def test_closing_and_discarding_keep_the_gil(counter: Counter, bench: Bench) -> None:
+    """What is dropped at the end is dropped in one go."""
+    bus = bench.bus(queue_size=1000)
+    gate = bench.hold(bus)
+    bus.subscribe("a", deque(maxlen=0).append)
+    assert bus.publish_many([Event("a")] * 1000) == 1000
+
+    def end() -> None:
+        bus._engine.queue.close(drain=False)
+        bus._engine.discard()
+
+    assert counter.during(end) == 0
+    assert bus.stats().dropped == 1000
+    gate.open()
+
+
+def test_waiting_for_idle_releases_the_gil(counter: Counter, full: tuple[EventBus, Gate]) -> None:
     """`bb_wait_idle` with something queued sleeps, and others run."""
-    base = small.route(1, 2, 1)
-    assert ring.push(base) == ring.ACCEPTED
-    assert counter.during(lambda: small.wait_idle(0.05)) > 10
+    bus, _ = full
+    assert counter.during(lambda: bus._engine.queue.wait_idle(50_000_000)) > 10
 
 
-def test_waiting_for_room_releases_the_gil(counter: Counter, small: Ring) -> None:
-    """`bb_wait` in a full ring sleeps, and others run."""
-    base = small.route(1, 2, 1)
-    assert ring.push(base) == ring.ACCEPTED
-    waited = counter.during(lambda: small.wait(base + 1, 0.05, always=True))
+def test_waiting_for_the_end_releases_the_gil(
+    counter: Counter, full: tuple[EventBus, Gate]
+) -> None:
+    """`bb_wait_shut` of an open queue sleeps, and others run."""
+    bus, _ = full
+    assert counter.during(lambda: bus._engine.queue.wait_shut(0.05)) > 10
+
+
+def refused_after(bus: EventBus, seconds: float) -> None:
+    """Publish, and be refused after a wait."""
+    with pytest.raises(QueueFull):
+        bus.publish(Event("a"), timeout=seconds)
+
+
+def test_waiting_for_room_releases_the_gil(counter: Counter, full: tuple[EventBus, Gate]) -> None:
+    """`bb_line_wait` for a full queue sleeps, and others run."""
+    bus, _ = full
+    waited = counter.during(lambda: refused_after(bus, 0.05))
     assert waited > 10
-    assert ring.withdraw(base + 1) == 1
+    assert bus.stats().dropped == 1
 
 
-def test_waiting_for_work_releases_the_gil(counter: Counter, small: Ring) -> None:
-    """`bb_take` in an empty ring sleeps until another thread, which must run for it, pushes."""
-    base = small.route(1, 2, 1)
-    (worker,) = small.resize(1) or ()
+def test_waiting_for_work_releases_the_gil(counter: Counter, bench: Bench) -> None:
+    """`bb_take` of an empty queue sleeps until another thread, which must run for it, publishes."""
+    bus, gate = bench.bus(), bench.gate()
+    bus.subscribe("a", gate)
 
-    def push_later() -> None:
+    def publish_later() -> None:
         goal = counter.count + 1000
         poll(lambda: counter.count >= goal)
-        assert ring.push(base) == ring.ACCEPTED
+        assert bus.publish(Event("a"))
 
-    taken: list[int] = []
-    pusher = threading.Thread(target=push_later)
+    later = InThread(publish_later)
+    gate.wait_entered()
+    later.result()
 
-    def take() -> None:
-        pusher.start()
-        taken.append(ring.take(worker))
 
-    counted = counter.during(take)
-    pusher.join(HANG)
-    assert taken == [base]
-    assert counted > 10
+def test_handlers_in_c_let_other_threads_run(bench: Bench) -> None:
+    """They do not pass the interpreter's own switch of threads, and the queue is never empty."""
+    bus = bench.bus(queue_size=1000)
+    gate = bench.hold(bus)
+    bus.subscribe(list, sum)
+    numbers = [1] * 100_000  # a millisecond or so
+    assert bus.publish_many([numbers] * 1000) == 1000
+    turns = 0
+    gate.open()
+    while bus.depth:
+        time.sleep(0)
+        turns += 1
+    assert bus.flush(HANG)
+    assert bus.stats().failed == 0
+    assert turns > 20
 
 
 def untouched(code: str) -> set[str]:
@@ -188,6 +223,6 @@ def untouched(code: str) -> set[str]:
 def test_every_c_function_is_looked_up_at_import() -> None:
     """A function is realised when it is first looked up, and threads might race there."""
     functions = {name for name in dir(lib) if name.startswith("bb_")}
-    alone = ALONE.format(path=sys.modules["brummerbus._cring"].__file__)
+    alone = ALONE.format(path=sys.modules["brummerbus._core._ext"].__file__)
     assert untouched(alone) >= functions, "this look tells nothing"
-    assert untouched("from brummerbus._cring import lib") == set()
+    assert untouched("from brummerbus._core._ext import lib") == set()

@@ -23,7 +23,7 @@ def test_stop_sends_waiting_publishers_home(bench: Bench, drain: bool) -> None:
         InThread(lambda: bus.publish_many([event, event])),
     ]
     for publisher in waiting:
-        publisher.wait_in_line()
+        publisher.wait_in_line(bus)
     stop = InThread(lambda: bus.stop(drain=drain))
     for publisher in waiting:
         with pytest.raises(BusClosed):

@@ -17,8 +17,8 @@ from conftest import HANG, Bench, Recorder, assert_balance, poll
 from support import in_child, run_python
 
 from brummerbus import Event, EventBus
-from brummerbus.lifecycle import live_pools
-from brummerbus.ring import Ring
+from brummerbus._core.engine import live_engines
+from brummerbus._core.queue import Queue
 
 WORKERS = 4
 START = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"
@@ -41,25 +41,25 @@ def failing_after(k: int, error: BaseException) -> Iterator[None]:
         yield
 
 
-def rings() -> int:
-    """Return how many rings there are in this process."""
+def queues() -> int:
+    """Return how many queues there are in this process."""
     gc.collect()
-    return sum(isinstance(thing, Ring) for thing in gc.get_objects())
+    return sum(isinstance(thing, Queue) for thing in gc.get_objects())
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("k", range(WORKERS))
 def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseException) -> None:
-    """No thread, no ring, nothing to be drained at exit; the error is the system's."""
-    threads, before, pools = set(threading.enumerate()), rings(), set(live_pools)
+    """No thread, no queue, nothing to be drained at exit; the error is the system's."""
+    threads, before, engines = set(threading.enumerate()), queues(), set(live_engines)
     with failing_after(k, error), pytest.raises(type(error)) as raised:
         EventBus(workers=WORKERS)
     assert raised.value is error
     error.__traceback__ = None  # it holds the frames, and they the bus
     del raised
     assert set(threading.enumerate()) == threads
-    assert set(live_pools) == pools
-    assert rings() == before
+    assert set(live_engines) == engines
+    assert queues() == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -124,6 +124,7 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
     """Address space for a few stacks, and no more."""
     end = run_python("""
         import resource
+        from brummerbus._core import engine
         threading.stack_size(64 << 20)
         pages = int(open("/proc/self/statm").read().split()[0])
         unlimited = resource.getrlimit(resource.RLIMIT_AS)
@@ -132,7 +133,7 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
         try:
             EventBus(workers=100)
         except (RuntimeError, MemoryError) as error:
-            say(error, threading.active_count(), len(lifecycle.live_pools))
+            say(error, threading.active_count(), len(engine.live_engines))
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
         threading.stack_size(0)
         bus = EventBus(workers=100)

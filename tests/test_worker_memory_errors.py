@@ -15,15 +15,15 @@ from conftest import HANG, Bench
 from support import assert_at_rest
 from test_memory_errors import beyond, bus_with_handlers, in_own_process
 
-from brummerbus import Event, EventBus
+from brummerbus import Event, EventBus, QueueFull
 
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
 
-@pytest.mark.parametrize("what", ["hook", "log", "help"])
+@pytest.mark.parametrize("what", ["hook", "log", "publish", "wait"])
 def test_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
-    """Where handlers fail with a hook and without, and where it runs deliveries to make room."""
-    assert in_own_process(f"strike_worker({what!r})", __name__) > 8
+    """Where handlers fail, with a hook and without, and where they publish into a full queue."""
+    assert in_own_process(f"strike_worker({what!r})", __name__) > 4
 
 
 class Worker:
@@ -73,7 +73,8 @@ def strike_worker(what: str) -> int:
     bench = Bench()
     seen: deque[Event] = deque()  # the first 30 of them cost no memory
     hook = (lambda *_: None) if what == "hook" else None
-    bus = bus_with_handlers(bench, "block", queue_size=6, on_error=hook)
+    reserve = 0 if what == "wait" else 4096  # without one, the handler would wait for itself
+    bus = bus_with_handlers(bench, "block", queue_size=6, handler_reserve=reserve, on_error=hook)
     # The logging module is to be passed through, and nothing to be written.
     logger = logging.getLogger("brummerbus")
     logger.disabled, logger.propagate = False, False
@@ -81,20 +82,21 @@ def strike_worker(what: str) -> int:
 
     def publish(event: Any) -> None:
         for _ in range(4):  # two more than there is room for
-            with suppress(MemoryError, SystemError):
+            with suppress(MemoryError, SystemError, QueueFull):
                 bus.publish(Event("a"))
 
     bus.subscribe("a", seen.append)
     bus.subscribe("fail", int)  # a TypeError
     bus.subscribe("publish", publish)
-    worker = Worker(bus, ("publish", "a", "a", "a") if what == "help" else ("a", "fail", "a", "a"))
+    failing = what in ("hook", "log")
+    worker = Worker(bus, ("a", "fail", "a", "a") if failing else ("publish", "a", "a", "a"))
     failed = 0
     while not worker.came_through:
         failed += 1
         worker.strike(failed)
         assert_at_rest(bus)
         assert sum(event.data == "queued" for event in seen) == 3, f"allocation {failed} failed"
-        assert all(thread.is_alive() for thread in bus._pool._threads)
+        assert all(thread.is_alive() for thread in bus._engine.threads._threads)
         seen.clear()
     bench.end()
     return failed - 1

@@ -1,4 +1,4 @@
-"""Record what a push and a take cost in instructions, for each commit that touched the ring.
+"""Record what a push and a take cost in instructions, for each commit that touched the queue.
 
 Called by `make -C bench/c history`. Instructions have no noise, so the figures of all commits can
 be compared, as long as they come from one compiler and one C library; both are in the record.
@@ -20,6 +20,8 @@ FIELDS = ["commit", "date", "compiler", "libc"] + [
     for monitoring in ("on", "off")
     for call in ("push", "take", "push_many", "offer")
 ]
+FIELDS += [f"push5, monitoring {monitoring}" for monitoring in ("on", "off")]  # to 5 recipients
+BENCHMARKS = ("queue_bench.c", "ring_bench.c")  # now, and as it was called at first
 FIGURE = re.compile(r"^(.+), an event +([\d.]+) instructions$", re.MULTILINE)
 
 
@@ -30,10 +32,10 @@ def output(*command: str, cwd: Path = HERE) -> str:
 
 
 def commits() -> list[tuple[str, str]]:
-    """Return commits that touched the ring since it has a benchmark, oldest first, with dates."""
-    first = output("git", "log", "--reverse", "--format=%H", "--", "ring_bench.c").split()[0]
+    """Return commits that touched the queue since it has a benchmark, oldest first, with dates."""
+    first = output("git", "log", "--reverse", "--format=%H", "--", *BENCHMARKS).split()[0]
     log = ["git", "log", "--reverse", "--format=%h %as", f"{first}~..HEAD", "--"]
-    lines = output(*log, "../../csrc", "ring_bench.c", "Makefile").splitlines()
+    lines = output(*log, "../../csrc", *BENCHMARKS, "Makefile").splitlines()
     return [(commit, date) for commit, date in map(str.split, lines)]
 
 

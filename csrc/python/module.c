@@ -18,6 +18,50 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
     return PyModule_AddObjectRef(module, dot + 1, (PyObject *)*type);
 }
 
+/* ---- owning a queue ------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject_HEAD
+    bb_queue *queue;
+} owner_object;
+
+/* Owner(address): frees the queue when it is itself freed. Not in a `__del__`: the garbage collector calls
+ * those of a cycle in any order, and the bus's own still closes its queue. */
+static PyObject *owner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)kwargs;
+    PyObject *address;
+    if (!PyArg_ParseTuple(args, "O!:Owner", &PyLong_Type, &address)) return NULL;
+    void *queue = PyLong_AsVoidPtr(address);
+    if (queue == NULL && PyErr_Occurred()) return NULL;
+    PyObject *self = PyType_GenericNew(type, NULL, NULL);
+    if (self != NULL) ((owner_object *)self)->queue = queue;
+    return self;
+}
+
+static void owner_dealloc(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    bb_queue *queue = ((owner_object *)op)->queue;
+    if (queue != NULL) bb_queue_free(queue);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
+static PyType_Slot owner_slots[] = {
+    {Py_tp_doc, "Owner(address)\n--\n\nFrees a queue when it is itself freed."},
+    {Py_tp_new, owner_new},
+    {Py_tp_dealloc, owner_dealloc},
+    {0, NULL},
+};
+
+static PyType_Spec owner_spec = {
+    .name = "brummerbus._core._ext.Owner",
+    .basicsize = sizeof(owner_object),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = owner_slots,
+};
+
+static PyTypeObject *owner_type;
+
 /* ---- looking at a queue, where objects are in it --------------------------------------------- */
 
 static PyObject *delivery_tuple(const bb_open_delivery *open) {
@@ -143,6 +187,7 @@ PyMODINIT_FUNC PyInit__ext(void) {
 #endif
     if (add_event(module) < 0 || add_recipient(module) < 0 || add_route(module) < 0 ||
         add_publisher(module) < 0 || add_worker(module) < 0 || add_handlers(module) < 0 ||
+        add_type(module, &owner_spec, &owner_type) < 0 ||
         PyModule_AddFunctions(module, functions) < 0)
         Py_CLEAR(module);
     return module;

@@ -4,7 +4,7 @@
 
 /* No publisher waits in line that is to be let in first: a later one must not take its room. */
 static bool may_enter(const bb_queue *q, const bb_route *route, bool handler) {
-    return has_room(q, route->count, handler) && !has_waiters_before(q, handler);
+    return has_room(q, route->count, handler) && !has_waiters_before(q, route->level, handler);
 }
 
 static bool has_slots(bb_queue *q, const bb_route *route) {
@@ -143,7 +143,8 @@ bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t dept
     } else {
         result = decide(q, route, event, depth, handler, mode, to);
     }
-    if (waiter != NULL) admit_waiters(q, clock_if(q->timed)); /* one stood before them no more */
+    /* One may stand before them no more, or have evicted more than it took the place of. */
+    if (q->waiting > 0) admit_waiters(q, clock_if(q->timed));
     unlock_and_wake(q, token);
     return result;
 }

@@ -62,6 +62,7 @@ void bb_caller_done(bb_caller *caller, int32_t failed) {
     count_processed(q, caller->level, caller->type, r, failed != 0);
     if (q->monitoring) {
         uint64_t wall = elapsed(caller->since, now);
+        roll_histograms(q, now);
         record_processing(q, r, wall, cpu_since(caller->cpu, wall, &cpu_now));
     }
     if (--caller->remaining == 0) remove_caller(caller);

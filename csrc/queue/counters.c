@@ -86,7 +86,7 @@ static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
 
 /* Time in deliveries, the one that is open included. */
 static bb_worker_time time_of(const bb_worker *worker, uint64_t now) {
-    bool timed = worker->open.open && worker->open.began > 0;
+    bool timed = worker->open.open && worker->q->monitoring;
     return (bb_worker_time){
         .busy = worker->busy + (timed ? elapsed(worker->open.began, now) : 0),
         .age = elapsed(worker->since, now),

@@ -47,7 +47,8 @@ static void roll(rolling_histogram *h) {
     memset(&h->current, 0, sizeof h->current);
 }
 
-/* Begin a new half if it is time; after a long calm both halves are over. */
+/* Begin a new half if it is time; after a long calm both halves are over. Called before a value is
+ * recorded, which would otherwise be over at once. */
 void roll_histograms(bb_queue *q, uint64_t now) {
     uint64_t since = elapsed(q->rolled, now);
     if (since < ROLL_NS) return;

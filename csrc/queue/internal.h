@@ -203,13 +203,14 @@ bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level);
 int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level);
 
 /* ---- waiters.c: the line of publishers, and who wakes whom; the mutex is held ----------- */
-bool has_waiters_before(const bb_queue *q, bool handler);
+bool has_waiters_before(const bb_queue *q, int32_t level, bool handler);
 bool finish_wait(bb_waiter *waiter);
 void admit_waiters(bb_queue *q, uint64_t now);
 void notify_admitted(bb_queue *q, uint64_t now);
 void wake_everyone(bb_queue *q);
 void unlock_and_wake(bb_queue *q, void *token);
 void note_if_idle(bb_queue *q);
+void note_if_all_wait(bb_queue *q);
 
 /* ---- callers.c: the mutex is held -------------------------------------------------------- */
 bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event);

@@ -75,8 +75,10 @@ static bb_waiter *first_waiter(const bb_queue *q) {
     return q->line[handler][bb_highest_bit(q->lines[handler])].head;
 }
 
-bool has_waiters_before(const bb_queue *q, bool handler) {
-    return q->lines[1] != 0 || (!handler && q->lines[0] != 0);
+/* Whether some waiter would be let in before a publisher at `level` that joined now. */
+bool has_waiters_before(const bb_queue *q, int32_t level, bool handler) {
+    if (!handler && q->lines[1] != 0) return true;
+    return q->lines[handler] >> (level - 1) != 0;
 }
 
 static void notify(bb_waiter *waiter) {
@@ -161,7 +163,7 @@ bb_result bb_line_join(bb_queue *q, const bb_route *route, void *event, int32_t 
     void *token = queue_lock(q);
     if (!is_open_to(q, origin)) {
         result = BB_CLOSED;
-    } else if (has_room(q, route->count, handler) && !has_waiters_before(q, handler)) {
+    } else if (has_room(q, route->count, handler) && !has_waiters_before(q, route->level, handler)) {
         result = ensure_slots(q, route->count) ? BB_ACCEPTED : BB_NO_MEMORY;
         if (result == BB_ACCEPTED) enqueue(q, route, event, depth, clock_if(q->timed));
     } else if ((q->congested && !limited) || (handler && all_workers_wait(q))) {
@@ -261,12 +263,17 @@ int32_t bb_line_leave(bb_waiter *waiter) {
     return admitted;
 }
 
+/* One worker fewer can take: if none is left, handlers in line would wait for ever. */
+void note_if_all_wait(bb_queue *q) {
+    if (all_workers_wait(q)) for_each_in_line(q, wake);
+}
+
 void bb_worker_waits(bb_worker *worker, int32_t waits) {
     bb_queue *q = worker->q;
     if (is_gone(q)) return;
     void *token = queue_lock(q);
     q->blocked += waits ? 1 : -1;
-    if (all_workers_wait(q)) for_each_in_line(q, wake); /* handlers that wait here wait for ever */
+    note_if_all_wait(q);
     queue_unlock(q, token);
 }
 

@@ -37,6 +37,7 @@ bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread) {
     } else {
         free(worker);
         worker = NULL;
+        note_if_all_wait(q);
     }
     queue_unlock(q, token);
     return worker;
@@ -46,6 +47,7 @@ void bb_worker_failed(bb_queue *q) {
     if (is_gone(q)) return;
     void *token = queue_lock(q);
     q->starting--;
+    note_if_all_wait(q);
     queue_unlock(q, token);
 }
 
@@ -68,6 +70,7 @@ static uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     uint64_t cpu_now = 0;
     if (q->monitoring) {
         uint64_t wall = elapsed(open->began, now);
+        roll_histograms(q, now);
         record_processing(q, open->recipient, wall, cpu_since(open->cpu, wall, &cpu_now));
         worker->busy += wall;
     }
@@ -97,9 +100,9 @@ static void begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
     if (q->queued <= q->capacity / 2) q->streak = false;
     if (q->monitoring) {
         worker->open.cpu = cpu_to_begin(r, cpu);
+        roll_histograms(q, now);
         record_duration(&q->queue_wait, elapsed(taken.accepted, now));
         sample_depth(q, now);
-        roll_histograms(q, now);
     }
 }
 
@@ -166,6 +169,7 @@ int32_t bb_take(bb_worker *worker, bb_delivery *out) {
         token = queue_lock(q);
     }
     remove_worker(worker);
+    note_if_all_wait(q);
     unlock_and_wake(q, token);
     return 0;
 }

@@ -1,36 +1,28 @@
 """The event bus: subscribe, publish, flush, stop, look."""
 
 import sys
-import weakref
-from collections.abc import Callable, Iterable
-from itertools import islice
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar, overload
 
-from brummerbus._core import lifecycle
-from brummerbus._core import queue as c
-from brummerbus._core._ext import Publisher, Route
-from brummerbus._core.admission import Gone
-from brummerbus._core.engine import Engine
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
-from brummerbus._core.subscriptions import Handler, Subscription, Subscriptions
+from brummerbus._core.log import counted
+from brummerbus._core.publisher import ProcessPublisher
+from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus.advice import Advice
 from brummerbus.adviser import advise
 from brummerbus.arguments import check_hook, check_int, check_timeout, shown
 from brummerbus.config import MAX_WORKERS, EventBusConfig, configured
-from brummerbus.errors import BusClosed, BusError, QueueFull
+from brummerbus.errors import BusClosed, BusError
 from brummerbus.events import Event
 from brummerbus.metrics import BusStats
 
 H = TypeVar("H", bound=Callable[..., object])
 T = TypeVar("T")
 
-BATCH = 256
-"""Events that `publish_many` takes from an iterable at a time."""
 
-
-class EventBus(Publisher):
+class EventBus(ProcessPublisher):
     """An in-process event bus: any thread publishes, a static pool of OS threads handles.
 
     Workers run from construction on, each in an empty `contextvars.Context`. As a context manager
@@ -73,46 +65,8 @@ class EventBus(Publisher):
             raise TypeError(f"name must be a string, got {shown(name)}")
         check_hook("on_error", on_error)
         check_hook("on_drop", on_drop)
-        self._config = configured(config, overrides)
-        self._name = name
-        self._hooks = Hooks(name, on_error, on_drop)
-        self._subscriptions = Subscriptions(weakref.ref(self))
-        self._closed = False
-        self._engines: dict[int, Engine] = {}  # by the number of forks; only the last is in use
-        self._engine = self._new_engine()
-        self._engine.start()
-
-    # ---- the engine of this process -------------------------------------------------------
-
-    def _new_engine(self) -> Engine:
-        """Make, or take over from another thread, what belongs to this process."""
-        forks = c.fork_count()
-        if self._engines:
-            lifecycle.note_fork()
-        engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
-        if self._closed:
-            engine.queue.close(drain=False)
-        engine = self._engines.setdefault(forks, engine)
-        self._engine = engine
-        self._forget_routes(None)  # into the queue of another process
-        return engine
-
-    def _here(self) -> Engine:
-        """Return the engine of this process; after a fork, a new one without threads."""
-        engine = self._engine
-        return self._new_engine() if engine.queue.is_gone() else engine
-
-    def _started(self) -> Engine:
-        """The same; the first publish in the child of a fork starts its workers."""
-        engine = self._here()
-        if not engine.started and not self._closed:
-            try:
-                engine.start()
-            except BaseException:
-                self._engines.pop(c.fork_count(), None)  # the next publish tries again
-                self._new_engine()
-                raise
-        return engine
+        config = configured(config, overrides)
+        self._begin(name, config, Hooks(name, on_error, on_drop))
 
     # ---- subscribing ----------------------------------------------------------------------
 
@@ -166,99 +120,15 @@ class EventBus(Publisher):
 
         def decorate(handler: H) -> H:
             for event_type in types:
-                self.subscribe(event_type, handler)  # type: ignore[arg-type]
+                self.subscribe(event_type, handler)
             return handler
 
         return decorate
 
     # ---- publishing -----------------------------------------------------------------------
 
-    # `publish` and `publish_many` are C (`csrc/python/publish.c`); what is not a known route with room
-    # comes here.
-
-    def _publish(
-        self, event: Any, *, priority: int | None = None, timeout: float | None = None
-    ) -> bool:
-        priority = self._check_priority(priority)
-        timeout = None if timeout is None else check_timeout("timeout", timeout)
-        while True:
-            engine = self._started()
-            route = self._route(engine, event, priority)
-            result = route.push(event)
-            if result == c.ACCEPTED:
-                return True
-            try:
-                if result == c.CLOSED and not route.recipients:
-                    raise engine.admission.closed_error()
-                return engine.admission.admit(route, event, timeout)
-            except Gone:  # a signal handler forked
-                continue
-
-    def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
-        level = priority or 0
-        route = self._cached_route(event, level)
-        if route is None:
-            version = self._version  # before the subscriptions are read
-            route, cls, name = engine.routes.make(event, priority)
-            self._store_route(version, level, cls, name, route)
-        return route
-
-    def _publish_rest(
-        self,
-        events: Iterable[Any],
-        priority: int | None = None,
-        timeout: float | None = None,
-        accepted: int = 0,
-    ) -> int:
-        """Publish many, of which so many others were accepted already."""
-        priority = self._check_priority(priority)
-        timeout = None if timeout is None else check_timeout("timeout", timeout)
-        if isinstance(events, str):
-            raise TypeError(f"events must be an iterable of events, got {shown(events)}")
-        try:
-            source = iter(events)
-        except TypeError as error:
-            raise TypeError(f"events must be an iterable, got {shown(events)}") from error
-        while True:
-            # A new list lets go of the last batch before the source is asked for more.
-            some: list[Any] = []
-            failure: Exception | None = None
-            try:
-                some.extend(islice(source, BATCH))
-            except Exception as error:  # what came before is published first, as in a loop
-                failure = error
-            accepted = self._publish_list(some, priority, timeout, accepted)
-            if failure is not None:
-                raise failure
-            if not some:
-                return accepted
-
-    def _publish_list(
-        self, events: list[Any], priority: int | None, timeout: float | None, accepted: int
-    ) -> int:
-        done = 0
-        try:
-            while True:
-                pushed = self._push_events(events, done, priority or 0)
-                done += pushed
-                accepted += pushed
-                if done >= len(events):
-                    return accepted
-                accepted += self._publish(events[done], priority=priority, timeout=timeout)
-                done += 1
-        except QueueFull as full:
-            full.accepted += accepted
-            raise
-
-    def _check_priority(self, priority: Any) -> int | None:
-        if priority is None:
-            return None
-        top = self._config.priority_levels
-        if isinstance(priority, bool) or not isinstance(priority, int):
-            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
-        if not 1 <= priority <= top:
-            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
-        return int(priority)
+    # `publish` and `publish_many` are methods in C (`csrc/python/publish.c`); what is not a known route
+    # with room comes back to Python in `_core/publisher.py`.
 
     # ---- stopping and looking -------------------------------------------------------------
 
@@ -390,7 +260,7 @@ class EventBus(Publisher):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop: without a limit of time, or, after an exception, as long as handlers come to an end."""
+        """Stop without a limit; after an exception, as long as handlers come to an end."""
         self._closed = True
         limit = self._config.shutdown_timeout
         standstill = float("inf") if kind is None or limit is None else limit
@@ -403,5 +273,4 @@ class EventBus(Publisher):
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
-        workers = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"<EventBus {self._name!r}, {workers}, {state}>"
+        return f"<EventBus {self._name!r}, {counted(self.workers, 'worker')}, {state}>"

@@ -1,7 +1,7 @@
 """Events, their types, and how urgent they are.
 
-`Event` itself is written in C (`csrc/python/event.c`). Here is what need not be fast: its repr, the refusal
-to set its attributes, copying and pickling.
+`Event` itself is written in C (`csrc/python/event.c`). Here is what need not be fast: its repr, the
+refusal to set its attributes, copying and pickling.
 """
 
 import copyreg
@@ -89,13 +89,16 @@ def _replace(self: Event, **changes: Any) -> Event:
     Raises:
         TypeError: There is no such field; `id` and `timestamp` cannot be chosen.
     """
-    fields = {name: changes.pop(name, getattr(self, name)) for name in ("type", "data", "source")}
-    new: Event = restore_event(type(self), *fields.values(), 0, 0.0)
+    event_type = changes.pop("type", self.type)
+    data, source = changes.pop("data", self.data), changes.pop("source", self.source)
+    new: Event = restore_event(type(self), event_type, data, source, 0, 0.0)
     attributes, slots = _own_state(self) or (None, {})
     own = {**(attributes or {}), **slots}
     for name in changes:
         if name not in own:
-            raise TypeError(f"replace() got {name!r}, but can change only {[*fields, *own]}")
+            raise TypeError(
+                f"replace() got {name!r}, but can change only {['type', 'data', 'source', *own]}"
+            )
     for name, value in {**own, **changes}.items():
         object.__setattr__(new, name, value)
     return new

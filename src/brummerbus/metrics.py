@@ -1,6 +1,6 @@
 """What the bus knows about itself: a frozen snapshot, taken in one step."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
@@ -210,5 +210,5 @@ def _durations(d: QueueDurations) -> Durations:
         below += count
         buckets.append((bucket_edge(bucket) * _NS, below))
     return Durations(
-        d.p50 * _NS, d.p95 * _NS, d.p99 * _NS, d.max * _NS, d.count, d.sum * _NS, tuple(buckets)
+        d.p50 * _NS, d.p95 * _NS, d.p99 * _NS, d.max * _NS, d.n, d.sum * _NS, tuple(buckets)
     )

@@ -19,7 +19,7 @@
 #define EVENT(number) ((void *)(intptr_t)(number))
 #define NUMBER(event) ((int64_t)(intptr_t)(event))
 
-/* A queue of three levels, with a route of one delivery and one recipient for each, and a worker. */
+/* A queue of three levels, with a route to one recipient for each, and a worker. */
 typedef struct {
     bb_queue *q;
     bb_route low;
@@ -37,7 +37,7 @@ typedef struct {
 } fixture;
 
 fixture *fixture_new(int32_t capacity);
-fixture *fixture_timed(int32_t capacity, int64_t starvation); /* monitoring, and the clock shows NOW */
+fixture *fixture_timed(int32_t capacity, int64_t starvation); /* monitored; the clock shows NOW */
 fixture *fixture_with(bb_settings settings);
 void fixture_free(fixture *f); /* and all is real again, see staged_reset */
 
@@ -54,7 +54,8 @@ void fill(fixture *f, const bb_route *route, int64_t first, int32_t n);
 /* Join the line; the place in it, or NULL: then `last_join` says why. */
 extern bb_result last_join;
 bb_waiter *join(fixture *f, const bb_route *route, int64_t event);
-bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin, bool limited);
+bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin,
+                   bool limited);
 
 bb_result offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode);
 bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode,
@@ -74,7 +75,8 @@ void finish(fixture *f);
 /* ---- looking ------------------------------------------------------------------------------- */
 bb_stats stats_of(fixture *f);
 
-/* Check all counts of the queue, that they balance, and that levels, types and recipients add up. */
+/* Check all counts of the queue, that they balance, and that levels, types and recipients add up
+ * to them. */
 #define CHECK_BOOKS(f, ...) check_books((f), (bb_counts){__VA_ARGS__}, __FILE__, __LINE__)
 void check_books(fixture *f, bb_counts expected, const char *file, int line);
 

@@ -1,4 +1,4 @@
-/* staged.c: the clock, the memory, the mutexes and the sleeps that the queue gets in the unit tests. */
+/* staged.c: the clock, memory, mutexes and sleeps that the queue gets in the unit tests. */
 #include "staged.h"
 
 #include <stdatomic.h>

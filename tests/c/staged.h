@@ -1,8 +1,8 @@
 /* staged.h: what a test can set up behind the queue's back.
  *
- * The unit tests compile the queue with a few names redirected (see the Makefile): its clock, memory,
- * mutexes and timed sleeps come from staged.c, which passes them on to the real ones unless a test
- * has arranged otherwise. The platform file is compiled as it is. */
+ * The unit tests compile the queue with a few names redirected (see the Makefile): its clock,
+ * memory, mutexes and timed sleeps come from staged.c, which passes them on to the real ones unless
+ * a test has arranged otherwise. The platform file is compiled as it is. */
 #ifndef STAGED_H
 #define STAGED_H
 

@@ -2,11 +2,11 @@
  *
  *     stress [operations [seed]]
  *
- * An operation is an event that somebody publishes. Each round makes a ring, lets publishers,
- * takers whose handlers publish too, a snapshotter and in some rounds an early closer loose on it,
- * and checks afterwards and meanwhile: each delivery ends exactly once, more urgent levels come
- * first, a publisher's events come in order within a level, and the books balance at every look.
- * Seed and round decide on everything but the interleaving. */
+ * An operation is an event that somebody publishes. Each round makes a queue, lets publishers,
+ * takers whose handlers publish too and that come and go, a snapshotter and in some rounds an early
+ * closer loose on it, and checks afterwards and meanwhile: each delivery ends exactly once, more
+ * urgent levels come first, a publisher's events come in order within a level, and the books balance
+ * at every look. Seed and round decide on everything but the interleaving. */
 #include "stress.h"
 
 #include <inttypes.h>
@@ -24,15 +24,38 @@ static uint64_t operations_done;
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
+static int lanes_of(const plan *p) { return (p->publishers + p->takers) * p->settings.levels; }
+
+/* What runs must be something that was published. */
+static void check_running(plan *p) {
+    bb_open_delivery open[2 * MAX_THREADS];
+    int32_t n = bb_running(p->q, open, 2 * MAX_THREADS);
+    if (n > MAX_THREADS) fail("%d deliveries run in %d threads", n, MAX_THREADS);
+    for (int32_t i = 0; i < n; i++)
+        ledger_number(&(bb_delivery){.event = open[i].event, .recipient = open[i].recipient});
+}
+
+static void check_load(plan *p) {
+    bb_recipient *which = &ledger_lane(0)->recipient[0];
+    bb_arrivals arrivals;
+    bb_timer timer;
+    if (bb_load(p->q, &arrivals, &which, &timer, 1) != 0) fail("no load");
+    if (arrivals.deliveries > bb_published(p->q)) fail("more arrived than was published");
+}
+
 static void *snapshotter(void *argument) {
     plan *p = argument;
     bb_stats before = {0}, now;
+    int32_t deepest = p->settings.capacity + p->settings.reserve;
+    if (deepest < MAX_COUNT) deepest = MAX_COUNT;
     while (!atomic_load(&p->over)) {
-        if (bb_snapshot(p->ring, &now, NULL, 0, NULL, 0) != 0) fail("no snapshot");
-        check_snapshot(&now, &before);
+        check_snapshot(p->q, lanes_of(p), &before, &now);
         before = now;
-        if (bb_depth(p->ring) > p->capacity + BB_OVERDRAFT) fail("deeper than it can be");
-        if (bb_wait_idle(p->ring, 100000)) sched_yield();
+        check_running(p);
+        check_load(p);
+        if (bb_depth(p->q) > deepest) fail("deeper than it can be");
+        if (bb_ended(p->q) > bb_published(p->q)) fail("more ended than was published");
+        if (bb_wait_idle(p->q, 100000)) sched_yield();
     }
     return NULL;
 }
@@ -40,51 +63,52 @@ static void *snapshotter(void *argument) {
 /* ---- a round ------------------------------------------------------------------------------- */
 
 static void make_plan(plan *p, actor *dice) {
-    static const int32_t capacities[] = {3, 4, 8, 20, 100, 1000};
+    static const int32_t capacities[] = {1, 2, 3, 4, 8, 20, 100, 1000};
+    static const int32_t reserves[] = {0, 1, 5, 20};
     memset(p, 0, sizeof *p);
-    p->capacity = capacities[draw(dice, 6)];
-    p->levels = (int32_t)draw(dice, BB_LEVELS) + 1;
+    p->settings = (bb_settings){
+        .capacity = capacities[draw(dice, 8)],
+        .reserve = reserves[draw(dice, 4)],
+        .levels = (int32_t)draw(dice, BB_LEVELS) + 1,
+        .monitoring = draw(dice, 2) == 0,
+        .starvation = draw(dice, 4) == 0 ? 2000 : 0,
+        .standstill = (int64_t[]){20000, 1000000, 3600000000000}[draw(dice, 3)],
+    };
     p->publishers = (int32_t)draw(dice, MAX_THREADS / 2) + 1;
     p->takers = (int32_t)draw(dice, MAX_THREADS / 2) + 1;
-    p->mode = (int32_t)draw(dice, MIXED + 1);
-    p->monitoring = draw(dice, 2) == 0;
-    p->starvation = draw(dice, 4) == 0 ? 2000 : 0;
+    p->mode = (int32_t)draw(dice, BB_CALLER_RUNS + 1);
     p->closes_early = draw(dice, 3) == 0;
+    p->resizes = draw(dice, 2) == 0;
     p->drain = draw(dice, 2) == 0;
     p->deadline = (int64_t[]){-1, 0, 1000000, INT64_MAX}[draw(dice, 4)];
     p->handlers_publish = (uint32_t[]){0, 8, 3}[draw(dice, 3)];
-    p->ring = bb_ring_new(p->capacity, p->levels, p->monitoring, p->starvation);
-    if (p->ring == 0) fail("no ring");
+    p->q = bb_queue_new(&p->settings);
+    if (p->q == NULL) fail("no queue");
 }
 
 static void make_actor(actor *a, plan *p, int index, actor *dice) {
-    bool takes = index >= p->publishers;
     a->plan = p;
     a->random = (uint64_t)draw(dice, UINT32_MAX) << 32 | draw(dice, UINT32_MAX);
     a->index = index;
     a->operations = ROUND_OPERATIONS / p->publishers;
-    a->worker = takes ? bb_worker_add(p->ring) : 0;
-    a->open = 0;
+    a->worker = NULL;
     memset(&a->account, 0, sizeof a->account);
-    for (int l = 0; l < p->levels; l++) {
-        int32_t count = (int32_t)draw(dice, MAX_COUNT) + 1;
-        int64_t base = bb_route(p->ring, index, l + 1, count);
-        if (base == 0) fail("no route");
-        /* A handler may publish while another of its events is still looking for room. */
-        ledger_open_lane(index * p->levels + l, base, l, count, !takes);
-    }
+    for (int l = 0; l < p->settings.levels; l++)
+        ledger_open_lane(index * p->settings.levels + l, l, index,
+                         (int32_t)draw(dice, MAX_COUNT) + 1);
 }
 
-/* All threads have gone: empty the ring, and compare its books with everybody's accounts. */
+/* All threads have gone: empty the queue, and compare its books with everybody's accounts. */
 static void audit(plan *p, actor *actors, int n) {
-    int64_t out[100];
-    bb_stats stats = {0};
+    bb_delivery out[100];
+    bb_stats stats;
     account sum = {0};
     ledger_look(&sum, &p->flow);
-    for (int32_t taken; (taken = bb_discard(p->ring, out, 100)) > 0;) {
+    for (int32_t taken; (taken = bb_discard(p->q, out, 100)) > 0;) {
         for (int32_t i = 0; i < taken; i++) {
-            ledger_remove(&sum, out[i], false, &p->flow);
-            ledger_end(out[i]);
+            int64_t delivery = ledger_number(&out[i]);
+            ledger_remove(&sum, delivery, &p->flow);
+            ledger_end(delivery);
         }
         sum.dropped += (uint64_t)taken;
     }
@@ -94,14 +118,14 @@ static void audit(plan *p, actor *actors, int n) {
         sum.failed += actors[i].account.failed;
         sum.dropped += actors[i].account.dropped;
     }
-    for (int i = 0; i < n * p->levels; i++)
+    for (int i = 0; i < lanes_of(p); i++)
         operations_done += (uint64_t)(ledger_lane(i)->drawn / ledger_lane(i)->count);
-    ledger_close(n * p->levels);
-    bb_snapshot(p->ring, &stats, NULL, 0, NULL, 0);
-    check_snapshot(&stats, &(bb_stats){0});
+    ledger_close(lanes_of(p));
+    check_snapshot(p->q, lanes_of(p), &(bb_stats){0}, &stats);
+    if (stats.waiting != 0 || stats.workers != 0) fail("somebody is still there");
     if (stats.total.published != sum.published || stats.total.processed != sum.processed ||
         stats.total.failed != sum.failed || stats.total.dropped != sum.dropped)
-        fail("the ring counted %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
+        fail("the queue counted %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
              ", its callers %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64,
              stats.total.published, stats.total.processed, stats.total.failed,
              stats.total.dropped, sum.published, sum.processed, sum.failed, sum.dropped);
@@ -114,21 +138,22 @@ static void play_round(actor *dice) {
     make_plan(&p, dice);
     int n = p.publishers + p.takers;
     for (int i = 0; i < n; i++) make_actor(&actors[i], &p, i, dice);
+    resize(&p, p.takers);
     pthread_create(&looking, NULL, snapshotter, &p);
     for (int i = 0; i < n; i++)
         pthread_create(&threads[i], NULL, i < p.publishers ? publisher : taker, &actors[i]);
     for (int i = 0; i < p.publishers; i++) pthread_join(threads[i], NULL);
-    /* While it is open, and while it drains without a limit, the ring must come to rest. */
+    /* While it is open, and while it drains without a limit, the queue must come to rest. */
     bool rests = !p.closes_early || (p.drain && p.deadline < 0);
-    if (rests && !bb_wait_idle(p.ring, INT64_MAX)) fail("never idle");
-    if (draw(dice, 2) == 0) bb_close(p.ring, 1, draw(dice, 2) == 0 ? -1 : 0);
-    else bb_close(p.ring, 0, 0);
+    if (rests && !bb_wait_idle(p.q, INT64_MAX)) fail("never idle");
+    if (draw(dice, 2) == 0) bb_close(p.q, 1, draw(dice, 2) == 0 ? -1 : 0);
+    else bb_close(p.q, 0, 0);
     for (int i = p.publishers; i < n; i++) pthread_join(threads[i], NULL);
-    if (bb_state(p.ring) != BB_SHUT) fail("the workers have gone from a ring that is not shut");
+    if (!bb_wait_shut(p.q, 0)) fail("the workers have gone from a queue that is not shut");
     atomic_store(&p.over, true);
     pthread_join(looking, NULL);
     audit(&p, actors, n);
-    bb_ring_free(p.ring);
+    bb_queue_free(p.q);
 }
 
 static char hung_message[100]; /* made before it is needed: a signal handler cannot print */

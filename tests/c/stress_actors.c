@@ -1,7 +1,10 @@
 /* stress_actors.c: the publishers and takers of the stress programme. */
 #include "stress.h"
 
+#include <sched.h>
 #include <stddef.h>
+
+#define A_MINUTE 60000000000u
 
 uint32_t draw(actor *a, uint32_t below) {
     a->random += 0x9e3779b97f4a7c15u; /* Weyl sequence, then mixed */
@@ -10,145 +13,145 @@ uint32_t draw(actor *a, uint32_t below) {
 }
 
 static lane *any_lane(actor *a) {
-    return ledger_lane(a->index * a->plan->levels + (int)draw(a, (uint32_t)a->plan->levels));
+    int32_t levels = a->plan->settings.levels;
+    return ledger_lane(a->index * levels + (int)draw(a, (uint32_t)levels));
 }
+
+static void *pointer(int64_t event) { return (void *)(intptr_t)event; }
 
 /* ---- publishing -------------------------------------------------------------------------- */
 
-static void accept(actor *a, lane *l, int64_t handle) {
-    ledger_accept(l, handle, &a->plan->flow);
+static void accept(actor *a, lane *l, int64_t event) {
+    ledger_accept(l, event, &a->plan->flow);
     a->account.published += (uint64_t)l->count;
-    if (draw(a, 64) == 0 && (uint32_t)bb_withdraw(handle) > 1)
-        fail("withdraw of an accepted event");
 }
 
 /* The caller runs the event's handlers, and sometimes stops half-way. */
-static void run(actor *a, lane *l, int64_t handle) {
-    ledger_accept(l, handle, NULL);
+static void run(actor *a, lane *l, int64_t event, bb_caller *caller) {
+    ledger_accept(l, event, NULL);
     a->account.published += (uint64_t)l->count;
     int32_t stop_at = draw(a, 4) == 0 ? (int32_t)draw(a, (uint32_t)l->count) : l->count;
-    for (int32_t i = 0; i < l->count; i++) ledger_end(handle + i);
-    for (int32_t i = 0; i < stop_at; i++) bb_caller_done(handle, i % 2);
+    for (int32_t i = 0; i < l->count; i++) ledger_end(event + i);
+    for (int32_t i = 0; i < stop_at; i++) bb_caller_done(caller, i % 2);
+    if (stop_at < l->count) bb_caller_abort(caller);
     a->account.processed += (uint64_t)stop_at;
     a->account.failed += (uint64_t)stop_at / 2;
     a->account.dropped += (uint64_t)(l->count - stop_at);
-    int32_t known = bb_withdraw(handle);
-    if (known != (stop_at < l->count ? 2 : 1)) fail("withdraw of a running event: %d", known);
 }
 
 /* A delivery gave way to an event of lane `l`, which must have been urgent enough for that. */
-static void evicted(actor *a, const lane *l, int32_t mode, int64_t delivery) {
-    const lane *victim = ledger_remove(&a->account, delivery, false, &a->plan->flow);
+static void evicted(actor *a, const lane *l, bb_mode mode, const bb_delivery *delivery) {
+    int64_t number = ledger_number(delivery);
+    const lane *victim = ledger_remove(&a->account, number, &a->plan->flow);
     if (victim->level > l->level - (mode == BB_EVICT_LOWEST))
         fail("level %d gave way to level %d", victim->level, l->level);
-    ledger_end(delivery);
+    ledger_end(number);
     a->account.dropped++;
 }
 
-static int32_t offer(actor *a, lane *l, int64_t handle, int32_t inside) {
-    int64_t out[MAX_COUNT + 2];
-    int32_t mode = a->plan->mode == MIXED ? (int32_t)draw(a, MIXED) : a->plan->mode;
-    out[l->count + 1] = -7;
-    ledger_look(&a->account, &a->plan->flow);
-    int32_t result = bb_offer(handle, mode + inside, out);
-    if (result > 0) result &= ~BB_FIRST;
-    if (out[l->count + 1] != -7) fail("bb_offer wrote more than its share");
-    if (result == BB_ACCEPTED || result == BB_EVICTED) accept(a, l, handle);
-    if (result == BB_RUN) run(a, l, handle);
+/* At first with room for as many evicted deliveries as the event has; an oversize one needs more. */
+static bb_result offer(actor *a, lane *l, int64_t event, bb_origin origin, bb_waiter *waiter) {
+    plan *p = a->plan;
+    bb_delivery out[ROOM + 1] = {[MAX_COUNT] = {.depth = -7}, [ROOM] = {.depth = -7}};
+    int32_t n, first, room = MAX_COUNT;
+    bb_caller *caller;
+    bb_mode mode = (bb_mode)(p->mode == MIXED ? (int32_t)draw(a, BB_CALLER_RUNS) + 1 : p->mode);
+    bb_result result = BB_FULL;
+    for (; result == BB_FULL; room = ROOM, waiter = NULL) {
+        ledger_look(&a->account, &p->flow);
+        result = bb_offer(p->q, &l->route, pointer(event), 0, origin, mode, waiter, out, room, &n,
+                          &first, &caller);
+        if (n > room || out[room].depth != -7) fail("bb_offer wrote more than its share");
+        if (result == BB_FULL && room == ROOM) fail("bb_offer needs room for all there is");
+    }
+    if (result == BB_ACCEPTED || result == BB_EVICTED) accept(a, l, event);
+    if (result == BB_RUN) run(a, l, event, caller);
     if (result == BB_REFUSED) {
         a->account.published += (uint64_t)l->count;
         a->account.dropped += (uint64_t)l->count;
     }
-    for (int i = 0; result == BB_EVICTED && out[i] != 0; i++) evicted(a, l, mode, out[i]);
+    if (n > 0 && result != BB_EVICTED) fail("evicted, and not said so");
+    for (int i = 0; i < n; i++) evicted(a, l, mode, &out[i]);
     return result;
 }
 
-/* There was no room at first: wait, and give up in one of several ways. A wait without a limit must
+/* There was no room at first: wait, and give up in one of several ways. A wait without an end must
  * end all the same; if nobody wakes the publisher, the round hangs, which main notices. */
-static int32_t insist(actor *a, lane *l, int64_t handle) {
-    int32_t result = BB_WAITING;
+static bb_result insist(actor *a, lane *l, int64_t event, bb_origin origin) {
+    bb_waiter *waiter;
+    bb_result result = bb_line_join(a->plan->q, &l->route, pointer(event), 0, origin,
+                                    draw(a, 2) == 0, &waiter);
+    if (waiter == NULL && result == BB_ACCEPTED) accept(a, l, event);
+    if (waiter == NULL && result != BB_FULL) return result;
     while (result == BB_WAITING && draw(a, 8) != 0) {
-        int64_t timeout = draw(a, 4) == 0 ? INT64_MAX : draw(a, 50000);
-        result = bb_wait(handle, timeout, draw(a, 2) == 0);
+        uint64_t until = draw(a, 4) == 0 ? UINT64_MAX : bb_clock() + draw(a, 50000);
+        result = bb_line_wait(waiter, until);
+        if (bb_line_quiet(waiter) > A_MINUTE) fail("quiet for longer than there was anybody");
     }
-    if (result == BB_ACCEPTED) accept(a, l, handle);
-    if (result != BB_WAITING && result != BB_FULL) return result;
-    if (draw(a, 4) != 0) return offer(a, l, handle, 0);
-    int32_t known = bb_withdraw(handle);
-    if (known == 0) accept(a, l, handle); /* let in meanwhile */
-    else if (known != 1) fail("withdraw of a waiting event: %d", known);
-    return BB_FULL;
+    if (draw(a, 4) != 0) return offer(a, l, event, origin, waiter);
+    bool accepted = waiter != NULL && bb_line_leave(waiter);
+    if (accepted) accept(a, l, event); /* at the end or meanwhile */
+    if (result == BB_ACCEPTED && !accepted) fail("accepted in line, and then not");
+    return accepted ? BB_ACCEPTED : result == BB_CLOSED ? BB_CLOSED : BB_FULL;
 }
 
-static int32_t publish(actor *a) {
+static bb_result publish(actor *a, bb_origin origin) {
     lane *l = any_lane(a);
-    int64_t handle = ledger_draw(l);
-    if (handle == 0) return BB_CLOSED;
-    int32_t result = bb_push(handle);
-    if (result == BB_ACCEPTED) accept(a, l, handle);
-    return result == BB_FULL ? insist(a, l, handle) : result;
+    int64_t event = ledger_draw(l);
+    if (event == 0) return BB_CLOSED;
+    bb_result result = bb_push(a->plan->q, &l->route, pointer(event), 0, origin);
+    if (result == BB_ACCEPTED) accept(a, l, event);
+    if (result != BB_FULL) return result;
+    if (a->worker != NULL) bb_worker_waits(a->worker, 1);
+    result = insist(a, l, event, origin);
+    if (a->worker != NULL) bb_worker_waits(a->worker, 0);
+    return result;
 }
 
-static int32_t publish_many(actor *a) {
+static bb_result publish_many(actor *a) {
     enum { BATCH = 8 };
     lane *of[BATCH];
-    int64_t handles[BATCH];
-    int32_t n = 0, accepted, result = BB_ACCEPTED;
+    const bb_route *routes[BATCH];
+    int64_t events[BATCH];
+    void *pointers[BATCH];
+    int32_t n = 0;
     for (; n < BATCH; n++) {
         of[n] = any_lane(a);
-        handles[n] = ledger_draw(of[n]);
-        if (handles[n] == 0) break;
+        events[n] = ledger_draw(of[n]);
+        if (events[n] == 0) break;
+        routes[n] = &of[n]->route;
+        pointers[n] = pointer(events[n]);
     }
     if (n == 0) return BB_CLOSED;
-    accepted = bb_push_many(handles, n);
-    if (accepted < 0) return accepted;
-    for (int32_t i = 0; i < accepted; i++) accept(a, of[i], handles[i]);
-    for (int32_t i = accepted; i < n && result >= 0; i++) result = insist(a, of[i], handles[i]);
+    int32_t accepted = bb_push_many(a->plan->q, routes, pointers, n, 0, BB_OUTSIDE);
+    if (accepted < 0) return (bb_result)accepted;
+    bb_result result = BB_ACCEPTED;
+    for (int32_t i = 0; i < accepted; i++) accept(a, of[i], events[i]);
+    for (int32_t i = accepted; i < n && result >= 0; i++)
+        result = insist(a, of[i], events[i], BB_OUTSIDE);
     return result;
 }
 
+/* Some publish as a handler of another queue does. */
 void *publisher(void *argument) {
     actor *a = argument;
     plan *p = a->plan;
     bool closer = p->closes_early && a->index == 0;
     for (int i = 0; i < a->operations; i++) {
-        if (closer && i == a->operations / 2) bb_close(p->ring, p->drain, p->deadline);
-        if ((draw(a, 16) == 0 ? publish_many(a) : publish(a)) == BB_CLOSED) break;
+        if (closer && i == a->operations / 2) bb_close(p->q, p->drain, p->deadline);
+        if (p->resizes && draw(a, 100) == 0) resize(p, (int32_t)draw(a, (uint32_t)p->takers) + 1);
+        bb_origin origin = draw(a, 8) == 0 ? BB_HANDLER : BB_OUTSIDE;
+        if ((draw(a, 16) == 0 ? publish_many(a) : publish(a, origin)) == BB_CLOSED) break;
     }
     return NULL;
 }
 
 /* ---- taking ------------------------------------------------------------------------------- */
 
-static void handle(actor *a, int64_t delivery);
-
-/* A handler publishes: it helps instead of waiting, and overdraws where that is no use. */
-static void publish_inside(actor *a) {
-    plan *p = a->plan;
-    lane *l = any_lane(a);
-    int64_t event = ledger_draw(l), out[1] = {0};
-    if (event == 0) return;
-    int32_t result = bb_push(event);
-    if (result == BB_ACCEPTED) accept(a, l, event);
-    while (result == BB_FULL) {
-        bool newest = a->open >= BB_BREADTH;
-        ledger_look(&a->account, &p->flow);
-        result = bb_help(a->worker, event, out);
-        if (result == BB_ACCEPTED) accept(a, l, event);
-        if (out[0] == 0) break;
-        ledger_remove(&a->account, out[0], newest, &p->flow);
-        handle(a, out[0]);
-        bb_done(a->worker);
-        a->open--;
-    }
-    if (result == BB_FULL || result == BB_CLOSED) offer(a, l, event, BB_INSIDE);
-}
-
 static void handle(actor *a, int64_t delivery) {
     uint32_t one_in = a->plan->handlers_publish;
-    if (++a->open > BB_HELP) fail("%d deliveries are open in one worker", a->open);
     ledger_end(delivery);
-    if (one_in > 0 && draw(a, one_in) == 0) publish_inside(a);
+    if (one_in > 0 && draw(a, one_in) == 0) publish(a, BB_INSIDE);
     if (draw(a, 16) == 0) {
         bb_failed(a->worker);
         a->account.failed++;
@@ -159,28 +162,55 @@ static void handle(actor *a, int64_t delivery) {
 /* Whatever a thread has removed and not yet noted, at most: what the others' notes may lack. */
 static long long in_flight(const plan *p) {
     bool evicting = p->mode == BB_EVICT_OLDEST || p->mode == BB_EVICT_LOWEST || p->mode == MIXED;
-    return evicting ? (p->publishers + p->takers) * MAX_COUNT : p->takers - 1;
+    bool oversize = p->settings.capacity < MAX_COUNT;
+    return evicting ? (p->publishers + p->takers) * (oversize ? ROOM : MAX_COUNT) : p->takers - 1;
 }
 
 /* Take, and check that nothing more urgent was left: what had been added to a higher level before
- * the call must have been removed by now. */
+ * the call must have been removed by now. 0: the worker has left. */
 static int64_t take(actor *a) {
     plan *p = a->plan;
     long long added[BB_LEVELS];
-    for (int l = 0; l < p->levels; l++) added[l] = atomic_load(&p->flow.added[l]);
+    bb_delivery out;
+    for (int l = 0; l < p->settings.levels; l++) added[l] = atomic_load(&p->flow.added[l]);
     ledger_look(&a->account, &p->flow);
-    int64_t delivery = bb_take(a->worker);
-    a->open = 0;
-    if (delivery == 0) return 0;
-    lane *taken = ledger_remove(&a->account, delivery, false, &p->flow);
-    for (int l = taken->level + 1; l < p->levels && p->starvation == 0; l++)
+    if (!bb_take(a->worker, &out)) return 0;
+    int64_t delivery = ledger_number(&out);
+    lane *taken = ledger_remove(&a->account, delivery, &p->flow);
+    for (int l = taken->level + 1; l < p->settings.levels && p->settings.starvation == 0; l++)
         if (added[l] - atomic_load(&p->flow.removed[l]) > in_flight(p))
             fail("level %d was served while level %d had work", taken->level, l);
     return delivery;
 }
 
+void resize(plan *p, int32_t wanted) {
+    atomic_store(&p->wanted, wanted);
+    int32_t missing = bb_resize(p->q, wanted);
+    if (missing > 0) atomic_fetch_add(&p->to_start, missing);
+}
+
+/* Whether this thread is one that was asked for. */
+static bool is_called(plan *p) {
+    int n = atomic_load(&p->to_start);
+    while (n > 0)
+        if (atomic_compare_exchange_weak(&p->to_start, &n, n - 1)) return true;
+    return false;
+}
+
+/* A worker again and again, whenever one is wanted; now and then one that cannot be started. */
 void *taker(void *argument) {
     actor *a = argument;
-    for (int64_t delivery; (delivery = take(a)) != 0;) handle(a, delivery);
+    plan *p = a->plan;
+    while (bb_get_state(p->q) != BB_SHUT) {
+        if (!is_called(p)) {
+            sched_yield();
+        } else if (draw(a, 8) == 0) {
+            bb_worker_failed(p->q);
+            resize(p, atomic_load(&p->wanted));
+        } else if ((a->worker = bb_worker_enter(p->q, (uint64_t)a->index)) != NULL) {
+            for (int64_t delivery; (delivery = take(a)) != 0;) handle(a, delivery);
+            a->worker = NULL;
+        }
+    }
     return NULL;
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 static lane lanes[MAX_LANES];
-static int16_t lane_of_route[1 << (63 - BB_SERIAL_BITS)];
 static uint64_t seed;
 static int round_number;
 
@@ -25,50 +24,61 @@ _Noreturn void fail(const char *format, ...) {
 void ledger_begin(uint64_t of_seed, int round) {
     seed = of_seed;
     round_number = round;
-    memset(lane_of_route, -1, sizeof lane_of_route);
 }
 
 lane *ledger_lane(int index) { return &lanes[index]; }
 
-void ledger_open_lane(int index, int64_t base, int32_t level, int32_t count, bool in_order) {
+void ledger_open_lane(int index, int32_t level, int32_t type, int32_t count) {
     lane *l = &lanes[index];
-    l->base = base;
+    for (int i = 0; i < MAX_COUNT; i++) {
+        l->recipient[i] = (bb_recipient){0};
+        l->pointers[i] = &l->recipient[i];
+    }
+    l->route = (bb_route){level + 1, type, count, l->pointers};
+    l->base = (int64_t)(index + 1) << LANE_BITS;
     l->level = level;
     l->count = count;
-    l->in_order = in_order;
     memset(l->accepted, 0, (size_t)l->drawn * sizeof *l->accepted);
     for (int64_t i = 0; i < l->drawn; i++) atomic_init(&l->ended[i], 0);
     l->drawn = 0;
-    lane_of_route[base >> BB_SERIAL_BITS] = (int16_t)index;
 }
 
-static int lane_index(int64_t handle) {
-    int index = handle > 0 ? lane_of_route[handle >> BB_SERIAL_BITS] : -1;
-    if (index < 0 || handle - lanes[index].base >= LANE_DELIVERIES)
-        fail("the ring gave out %" PRId64 ", which nobody published", handle);
-    return index;
+static int lane_index(int64_t delivery) {
+    int64_t index = (delivery >> LANE_BITS) - 1;
+    if (index < 0 || index >= MAX_LANES || delivery - lanes[index].base >= LANE_DELIVERIES)
+        fail("the queue gave out %" PRId64 ", which nobody published", delivery);
+    return (int)index;
 }
 
-int64_t ledger_draw(lane *lane) {
-    if (lane->drawn + lane->count > LANE_DELIVERIES) return 0;
-    int64_t handle = lane->base + lane->drawn;
-    lane->drawn += lane->count;
-    return handle;
+int64_t ledger_draw(lane *l) {
+    if (l->drawn + l->count > LANE_DELIVERIES) return 0;
+    int64_t event = l->base + l->drawn;
+    l->drawn += l->count;
+    return event;
 }
 
-void ledger_accept(lane *lane, int64_t handle, flow *flow) {
-    lane->accepted[handle - lane->base] = true;
-    if (flow != NULL) atomic_fetch_add(&flow->added[lane->level], lane->count);
+void ledger_accept(lane *l, int64_t event, flow *f) {
+    l->accepted[event - l->base] = true;
+    if (f != NULL) atomic_fetch_add(&f->added[l->level], l->count);
 }
 
-void ledger_end(int64_t handle) {
-    lane *l = &lanes[lane_index(handle)];
-    if (atomic_fetch_add(&l->ended[handle - l->base], 1) != 0)
-        fail("delivery %" PRId64 " ended twice", handle);
+int64_t ledger_number(const bb_delivery *delivery) {
+    int64_t event = (int64_t)(intptr_t)delivery->event;
+    const lane *l = &lanes[lane_index(event)];
+    int64_t place = delivery->recipient - l->recipient;
+    if (place < 0 || place >= l->count)
+        fail("event %" PRId64 " came out for another's recipient", event);
+    return event + place;
 }
 
-void ledger_look(account *account, const flow *flow) {
-    for (int i = 0; i < MAX_LANES; i++) account->next[i] = atomic_load(&flow->next[i]);
+void ledger_end(int64_t delivery) {
+    lane *l = &lanes[lane_index(delivery)];
+    if (atomic_fetch_add(&l->ended[delivery - l->base], 1) != 0)
+        fail("delivery %" PRId64 " ended twice", delivery);
+}
+
+void ledger_look(account *a, const flow *f) {
+    for (int i = 0; i < MAX_LANES; i++) a->next[i] = atomic_load(&f->next[i]);
 }
 
 static void raise_to(atomic_llong *highest, long long value) {
@@ -76,17 +86,16 @@ static void raise_to(atomic_llong *highest, long long value) {
     while (seen < value && !atomic_compare_exchange_weak(highest, &seen, value)) continue;
 }
 
-lane *ledger_remove(account *account, int64_t handle, bool newest, flow *flow) {
-    int index = lane_index(handle);
+lane *ledger_remove(account *a, int64_t delivery, flow *f) {
+    int index = lane_index(delivery);
     lane *l = &lanes[index];
-    atomic_fetch_add(&flow->removed[l->level], 1);
-    if (newest || !l->in_order) return l;
-    int64_t place = handle - l->base;
-    if (place < account->next[index])
+    atomic_fetch_add(&f->removed[l->level], 1);
+    int64_t place = delivery - l->base;
+    if (place < a->next[index])
         fail("delivery %" PRId64 " of lane %d came after %" PRId64, place, index,
-             account->next[index] - 1);
-    account->next[index] = place + 1;
-    raise_to(&flow->next[index], place + 1);
+             a->next[index] - 1);
+    a->next[index] = place + 1;
+    raise_to(&f->next[index], place + 1);
     return l;
 }
 
@@ -113,25 +122,43 @@ static void add(bb_counts *sum, const bb_counts *part) {
     sum->running += part->running;
 }
 
-void check_snapshot(const bb_stats *now, const bb_stats *before) {
-    const bb_counts *t = &now->total, *b = &before->total;
-    bb_counts levels = {0};
+static void check_sums(const bb_stats *now, const bb_counts *recipients, int n) {
+    const bb_counts *t = &now->total;
+    bb_counts levels = {0}, by_recipient = {0};
     uint64_t dropped = 0;
     for (int l = 0; l < BB_LEVELS; l++) {
         add(&levels, &now->level[l]);
         for (int r = 0; r < BB_REASONS; r++) dropped += now->dropped_by[r][l];
     }
+    for (int r = 0; r < n; r++) add(&by_recipient, &recipients[r]);
     if (t->published != t->processed + t->dropped + t->queued + t->running)
         fail("%" PRIu64 " published, but %" PRIu64 " processed, %" PRIu64 " dropped, %" PRIu64
              " queued, %" PRIu64 " running",
              t->published, t->processed, t->dropped, t->queued, t->running);
     if (memcmp(&levels, t, sizeof levels) != 0) fail("the levels do not add up to the total");
+    if (memcmp(&by_recipient, t, sizeof levels) != 0) fail("nor do the recipients");
     if (dropped != t->dropped) fail("the reasons do not add up to what was dropped");
+}
+
+/* A duration of more than an hour is a clock that ran backwards. */
+static void check_durations(const bb_durations *d) {
+    if (d->max > 3600000000000u) fail("a delivery waited for or took %" PRIu64 " ns", d->max);
+    if (d->p50 > d->p95 || d->p95 > d->p99 || d->p99 > d->max) fail("quantiles out of order");
+}
+
+void check_snapshot(bb_queue *q, int n_lanes, const bb_stats *before, bb_stats *now) {
+    static bb_histograms histograms; /* one thread takes snapshots at a time */
+    static bb_counts recipients[MAX_LANES * MAX_COUNT];
+    static bb_recipient *which[MAX_LANES * MAX_COUNT];
+    int n = n_lanes * MAX_COUNT;
+    for (int i = 0; i < n; i++) which[i] = &lanes[i / MAX_COUNT].recipient[i % MAX_COUNT];
+    if (bb_snapshot(q, now, NULL, 0, which, recipients, n, NULL, 0, &histograms) != 0)
+        fail("no snapshot");
+    check_sums(now, recipients, n);
+    const bb_counts *t = &now->total, *b = &before->total;
     if (t->published < b->published || t->processed < b->processed || t->dropped < b->dropped ||
         t->failed < b->failed || now->state < before->state)
         fail("the books ran backwards");
-    /* A wait of more than an hour is a clock that ran backwards. */
-    if (now->queue_wait.max > 3600000000000u || now->processing.max > 3600000000000u)
-        fail("a delivery waited %" PRIu64 " ns, or took %" PRIu64, now->queue_wait.max,
-             now->processing.max);
+    check_durations(&histograms.queue_wait);
+    check_durations(&histograms.recent_processing);
 }

@@ -1,9 +1,10 @@
-/* stress_ledger.h: what the stress programme knows about every delivery, kept apart from the ring.
+/* stress_ledger.h: what the stress programme knows about every delivery, kept apart from the queue.
  *
- * A lane is a route together with its only publisher. For each event of a lane its publisher notes
- * whether it was accepted; whoever ends a delivery (handles it, evicts it, discards it) notes
- * that, and ending one twice, or one that nobody drew, aborts. At the end of a round every
- * delivery of every accepted event must have ended, and no other. */
+ * A lane is a route together with its only publisher and its own recipients. Its deliveries are
+ * numbered; an event is known by the number of its first. For each event the publisher notes whether
+ * it was accepted; whoever ends a delivery (handles it, evicts it, discards it) notes that, and
+ * ending one twice, or one that nobody drew, aborts. At the end of a round every delivery of every
+ * accepted event must have ended, and no other. */
 #ifndef STRESS_LEDGER_H
 #define STRESS_LEDGER_H
 
@@ -11,28 +12,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "ring.h"
+#include "api.h"
 
 enum {
     MAX_THREADS = 8,
     MAX_LANES = MAX_THREADS * BB_LEVELS,
     MAX_COUNT = 3,          /* deliveries an event */
-    LANE_DELIVERIES = 30000 /* so many can be drawn from a lane */
+    LANE_DELIVERIES = 30000, /* so many can be drawn from a lane */
+    LANE_BITS = 16           /* of a delivery's number, for its place in the lane */
 };
 
 typedef struct {
-    int64_t base;
+    bb_route route;
+    bb_recipient recipient[MAX_COUNT];
+    bb_recipient *pointers[MAX_COUNT];
+    int32_t level; /* from 0 */
     int32_t count;
-    int32_t level;   /* from 0 */
-    bool in_order;   /* its events are accepted in the order of their handles */
-    int64_t drawn;   /* deliveries; only its publisher reads and writes it */
+    int64_t base;  /* number of its first delivery */
+    int64_t drawn; /* deliveries; only its publisher reads and writes it */
     bool accepted[LANE_DELIVERIES]; /* by the first delivery of the event */
     atomic_uchar ended[LANE_DELIVERIES];
 } lane;
 
 /* What one thread has seen. */
 typedef struct {
-    uint64_t published; /* deliveries that the ring must count so; and so on */
+    uint64_t published; /* deliveries that the queue must count so; and so on */
     uint64_t processed;
     uint64_t failed;
     uint64_t dropped;
@@ -52,26 +56,30 @@ _Noreturn void fail(const char *format, ...);
 void ledger_begin(uint64_t seed, int round);
 
 lane *ledger_lane(int index);
-void ledger_open_lane(int index, int64_t base, int32_t level, int32_t count, bool in_order);
+void ledger_open_lane(int index, int32_t level, int32_t type, int32_t count);
 
-/* The handle of a new event, 0 if the lane is used up. */
-int64_t ledger_draw(lane *lane);
-void ledger_accept(lane *lane, int64_t handle, flow *flow);
+/* A new event, 0 if the lane is used up. */
+int64_t ledger_draw(lane *l);
+void ledger_accept(lane *l, int64_t event, flow *f);
+
+/* The number of a delivery that the queue gave out, which must be one that was drawn. */
+int64_t ledger_number(const bb_delivery *delivery);
 
 /* A delivery has ended, once and for all. */
-void ledger_end(int64_t handle);
+void ledger_end(int64_t delivery);
 
 /* Before a call that removes deliveries: whatever anyone has noted as removed by now, and all that
  * came before it in its lane, can no longer come. */
-void ledger_look(account *account, const flow *flow);
+void ledger_look(account *a, const flow *f);
 
-/* A delivery came out of the queue, oldest first unless `newest`: check its place in its lane. */
-lane *ledger_remove(account *account, int64_t handle, bool newest, flow *flow);
+/* A delivery came out of the queue: check its place in its lane. */
+lane *ledger_remove(account *a, int64_t delivery, flow *f);
 
 /* Check all deliveries of the round against each other. */
 void ledger_close(int lanes);
 
-/* Check that a snapshot balances and that nothing in it ran backwards since `before`. */
-void check_snapshot(const bb_stats *now, const bb_stats *before);
+/* Take a snapshot, and check that it balances, in itself and with the recipients of so many lanes,
+ * and that nothing in it ran backwards since `before`. */
+void check_snapshot(bb_queue *q, int lanes, const bb_stats *before, bb_stats *now);
 
 #endif

@@ -10,7 +10,7 @@ static bb_waiter *waiter, *other;  /* in its line */
 static bb_caller *first, *second;
 static int64_t forks_before;
 
-/* ---- what the child checks: '.' if all is well, otherwise a letter ---------------------------- */
+/* ---- what the child checks: '.' if all is well, otherwise a letter -------------------------- */
 
 #define MUST(condition)                                                                           \
     do {                                                                                          \

@@ -129,6 +129,18 @@ static void test_an_event_of_the_usual_size_replaces_one_for_one(void) {
     fixture_free(f);
 }
 
+static void test_what_was_evicted_beyond_its_size_is_room_for_who_waits(void) {
+    fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 2});
+    bb_route three = several(f, 2, 3);
+    for (int i = 1; i <= 4; i++) CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, i, BB_HANDLER));
+    bb_waiter *handler = join_as(f, &f->low, 5, BB_HANDLER, true);
+    CHECK_INT(BB_EVICTED, offer(f, &three, 6, BB_EVICT_OLDEST));
+    CHECK_INT(4, f->evicted);
+    CHECK_INT(4, bb_depth(f->q));
+    CHECK_INT(1, bb_line_leave(handler));
+    fixture_free(f);
+}
+
 static void test_a_caller_runs_such_an_event_whole(void) {
     fixture *f = fixture_new(1);
     bb_route three = several(f, 1, 3);
@@ -170,8 +182,9 @@ static void test_the_largest_queue_works(void) {
     CHECK_INT(BB_FULL, push(f, &f->low, 3));
     CHECK_INT(CAPACITY, bb_depth(f->q));
     CHECK_TAKES(1, f->worker);
-    CHECK_INT(BB_EVICTED, bb_offer(f->q, &route, EVENT(4), 0, BB_OUTSIDE, BB_EVICT_OLDEST, NULL, out,
-                                   HALF, &evicted, &first, &caller));
+    bb_result result = bb_offer(f->q, &route, EVENT(4), 0, BB_OUTSIDE, BB_EVICT_OLDEST, NULL, out,
+                                HALF, &evicted, &first, &caller);
+    CHECK_INT(BB_EVICTED, result);
     CHECK_INT(HALF - 1, evicted);
     CHECK_INT(1, NUMBER(out[0].event));
     CHECK_INT(1, NUMBER(out[HALF - 2].event));
@@ -192,6 +205,7 @@ void oversize_tests(void) {
     RUN(test_where_there_is_no_room_for_the_evicted_nothing_changes);
     RUN(test_whoever_is_told_so_has_left_the_line);
     RUN(test_an_event_of_the_usual_size_replaces_one_for_one);
+    RUN(test_what_was_evicted_beyond_its_size_is_room_for_who_waits);
     RUN(test_a_caller_runs_such_an_event_whole);
     RUN(test_without_memory_for_its_slots_nothing_changes);
     RUN(test_the_largest_queue_works);

@@ -45,6 +45,18 @@ static void test_work_is_not_lost_with_the_worker_that_was_woken_for_it(void) {
     two_sleep_until(push_one, resize_to_one);
 }
 
+/* Whatever is added while it is on its way, it will see: no other need be woken. */
+static void see_the_wake_in_flight(void) {
+    bb_mutex_lock(&raced->q->mutex);
+    CHECK(raced->q->waking);
+    bb_mutex_unlock(&raced->q->mutex);
+    resize_to_one();
+}
+
+static void test_a_worker_that_was_woken_is_known_to_be_on_its_way(void) {
+    two_sleep_until(push_one, see_the_wake_in_flight);
+}
+
 static void test_work_that_comes_while_a_worker_leaves_is_not_lost(void) {
     two_sleep_until(resize_to_one, push_one);
 }
@@ -112,6 +124,7 @@ static void test_everything_is_handled_once_while_workers_come_and_go(void) {
 
 void resize_races_tests(void) {
     RUN(test_work_is_not_lost_with_the_worker_that_was_woken_for_it);
+    RUN(test_a_worker_that_was_woken_is_known_to_be_on_its_way);
     RUN(test_work_that_comes_while_a_worker_leaves_is_not_lost);
     RUN(test_everything_is_handled_once_while_workers_come_and_go);
 }

@@ -51,8 +51,12 @@ static void test_what_was_let_go_of_or_finished_is_not_shown(void) {
     CHECK_BOOKS(f, .published = 2, .queued = 1, .running = 1); /* it counts until the next take */
     take_some(f, 1);
     CHECK_INT(1, running(f, out));
-    finish(f);
+    sleeper s;
+    start_take(&s, f->worker);
+    await_workers_asleep(f, 1);
     CHECK_INT(0, running(f, out));
+    bb_close(f->q, 0, 0);
+    CHECK_INT(0, finish_sleeper(&s));
     fixture_free(f);
 }
 

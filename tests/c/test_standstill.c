@@ -1,4 +1,4 @@
-/* test_standstill.c: waits without a limit of their own, which end once no worker takes any more. */
+/* test_standstill.c: waits without a limit of their own: they end once no worker takes any more. */
 #include "fixture.h"
 
 #include <stdlib.h>
@@ -261,6 +261,7 @@ static void test_a_worker_that_starts_is_waited_for_a_few_times(void) {
 
 static void test_a_limited_wait_looks_once_a_second(void) {
     fixture *f = full_queue();
+    f->q->standstill = MS; /* whatever the rule is for others */
     bb_waiter *waiter = join(f, &whole, 101);
     staged_in_sleep = count_looks;
     staged_sleeps(STAGED_JUMP);

@@ -36,6 +36,14 @@ class Urgent(Raw):
     priority = 8
 
 
+class Laden(Event):
+    """An event with something that has a finalizer, which runs where the event is let go of."""
+
+    def __init__(self, event_type: str, data: Key, luggage: object) -> None:
+        super().__init__(event_type, data)
+        self.luggage = luggage
+
+
 CLAIMS: tuple[str | type, ...] = (*TYPES, "a.*", "*", "?", "[bl]*", Event, Raw, Urgent, object)
 """What is subscribed to."""
 
@@ -52,6 +60,7 @@ class Fate(Enum):
     PUBLISH = auto()
     PUBLISH_MANY = auto()
     FLUSH = auto()
+    FORK = auto()
     STOP = auto()
 
 
@@ -64,6 +73,7 @@ _SOMETIMES = {
     Fate.STUCK: 2.0,
     Fate.PUBLISH: 200.0,
     Fate.PUBLISH_MANY: 60.0,
+    Fate.FORK: 0.3,
     Fate.STOP: 0.3,
 }
 _HOOK_RAISES = (Fate.RAISE, Fate.EXIT, Fate.INTERRUPT)
@@ -90,6 +100,7 @@ class Plan:
 
     Attributes:
         settings: Fields of the bus's configuration.
+        other: The same of a second bus, whose handlers publish into the first, and the reverse.
         handlers: What handlers do.
         hooks: What hooks do; None: the bus has none.
         exact: The hooks publish nothing. The bus ends chains of hooks that do by no longer
@@ -97,10 +108,13 @@ class Plan:
         switch_interval: Seconds after which the interpreter lets another thread run.
         seconds: How long the publishers have until whatever is stuck is released.
         stop: Arguments of a stop amid the work, or None.
+        signals: Seconds between two signals, whose handler publishes; 0: none.
+        garbage: Objects made after which the garbage collector runs, and finalizers with it.
     """
 
     seed: int
     settings: dict[str, Any]
+    other: dict[str, Any]
     handlers: Dice
     hooks: Dice | None
     exact: bool
@@ -109,6 +123,8 @@ class Plan:
     switch_interval: float
     seconds: float
     stop: dict[str, Any] | None
+    signals: float
+    garbage: int
 
     def publisher(self, number: int) -> Random:
         """Return the generator of one publisher's decisions."""
@@ -128,6 +144,7 @@ def plan(seed: int) -> Plan:
     return Plan(
         seed=seed,
         settings=_settings(random),
+        other=_settings(random),
         handlers=Dice(seed, weights),
         hooks=Dice(seed + 1, hook_weights) if random.random() < 0.8 else None,
         exact=not publishes,
@@ -136,6 +153,8 @@ def plan(seed: int) -> Plan:
         switch_interval=random.choice((5e-3, 1e-4, 1e-6)),
         seconds=random.uniform(0.01, 0.2),
         stop=_stop(random) if random.random() < 0.4 else None,
+        signals=random.choice((0, 0.001, 0.01)),
+        garbage=random.choice((50, 700)),
     )
 
 
@@ -146,6 +165,7 @@ def _settings(random: Random) -> dict[str, Any]:
         "queue_size": random.choice((1, 2, 5, 20, 200, 2000)),
         "priority_levels": random.choice((1, 2, 3, 8)),
         "publish_timeout": random.choice((0, 0.001, 0.02)),
+        "handler_reserve": random.choice((0, 1, 10, 4096)),
         "starvation_after": random.choice((None, 1e-9, 0.001)),
         "monitoring": random.random() < 0.7,
         "slow_handler_after": random.choice((None, None, 0.001)),

@@ -1,31 +1,39 @@
-"""One round of chaos: a bus, its publishers, handlers and hooks, and someone who looks."""
+"""One round of chaos: two buses, publishers, handlers, hooks, signals, forks, and someone who looks."""
 
 import gc
+import os
+import signal
 import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from random import Random
 from time import monotonic
 from typing import Any
 
-from chaos_ledger import Claim, Ledger, Looker, Outcome, Sent
-from chaos_plan import CLAIMS, MAX_KEY, TYPES, Fate, Key, Plan, Raw, Urgent
+from chaos_actors import (
+    ALWAYS,
+    EXCEPTIONS,
+    HOOK,
+    ON_PURPOSE,
+    RELAY,
+    Finalizer,
+    Handler,
+    Here,
+    Publisher,
+    Side,
+)
+from chaos_child import fork_and_check
+from chaos_ledger import Claim, Ledger, Looker, Outcome
+from chaos_plan import CLAIMS, MAX_KEY, TYPES, Fate, Key, Plan
 
 from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFull, Subscription
+from brummerbus._core._ext import hooks_here
 
 HANG = 30.0
 """Seconds after which something hangs; on an idle machine everything takes far less."""
-
-HOOK = 98
-"""The number in the keys of what hooks publish."""
-
-ALWAYS = 99
-"""The number of the handler that receives everything; those of publishers follow."""
 
 CLAIMS_EACH = 6
 """Subscriptions that a publisher may make; each is compared with each event at the end."""
@@ -33,53 +41,11 @@ CLAIMS_EACH = 6
 ENOUGH = 5000
 """Deliveries in a round; handlers that publish to handlers that publish would go on for minutes."""
 
-EXCEPTIONS = {Fate.RAISE: ValueError, Fate.EXIT: SystemExit, Fate.INTERRUPT: KeyboardInterrupt}
+SIGNALLED = 50
+"""The first number in the keys of what the signal handler publishes."""
 
-
-class Handler:
-    """A handler with a number of its own, whose fates are the plan's."""
-
-    def __init__(self, play: "Round", number: int) -> None:
-        self._round = play
-        self.number = number
-        self.subscription: Subscription | None = None
-
-    def __call__(self, event: Any) -> None:
-        """Note the call, and do as the plan says."""
-        ledger = self._round.ledger
-        delivery = (event.data, self.number)
-        ledger.handled.append(delivery)
-        fate = self._round.plan.handlers.throw(*delivery)
-        if fate in EXCEPTIONS:
-            ledger.failed.append(delivery)
-            raise EXCEPTIONS[fate]("on purpose")
-        with self._round.nothing_else():
-            self._round.act(fate, event.data, self.number)
-
-
-@dataclass
-class Publisher:
-    """A thread's own decisions, keys, numbers of handlers, and subscriptions."""
-
-    random: Random
-    keys: Iterator[Key]
-    numbers: Iterator[int]
-    mine: list[Subscription] = field(default_factory=list)
-
-    def event(self) -> Any:
-        """Make any event."""
-        if self.random.random() < 0.1:
-            return self.random.choice((Raw, Urgent))(next(self.keys))
-        return Event(self.random.choice(TYPES), next(self.keys))
-
-    def options(self, levels: int) -> dict[str, Any]:
-        """Return arguments of publish."""
-        options: dict[str, Any] = {}
-        if self.random.random() < 0.2:
-            options["priority"] = self.random.randint(1, levels)
-        if self.random.random() < 0.2:
-            options["timeout"] = self.random.choice((0, 1e-9, 0.002))
-        return options
+HAS_FORK = hasattr(os, "fork")
+HAS_TIMER = hasattr(signal, "setitimer")
 
 
 class Round:
@@ -87,66 +53,96 @@ class Round:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.ledger = Ledger()
+        self.here = Here()
+        self.in_child = False
+        self._over_all = False
         self._errors: list[BaseException] = []
         self._release = threading.Event()
         self._over = threading.Event()
         self._never = threading.Event()
         self._calls = count().__next__
+        self._signals = count().__next__
         self._threads = threading.active_count()
         hooks = {} if plan.hooks is None else {"on_error": self._on_error, "on_drop": self._on_drop}
-        self._bus = EventBus(name=f"chaos-{plan.seed}", **hooks, **plan.settings)
+        self._main = Side(EventBus(name=f"chaos-{plan.seed}", **hooks, **plan.settings))
+        self._other = Side(
+            EventBus(
+                name=f"other-{plan.seed}",
+                on_error=self._other_failed,
+                on_drop=self._other_dropped,
+                **plan.other,
+            )
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The notes on the main bus."""
+        return self._main.ledger
 
     # ---- from start to end ------------------------------------------------------------------
 
     def run(self) -> Ledger:
         """Carry the plan out, check what came of it, and return the notes."""
-        interval, threads = sys.getswitchinterval(), self._threads
+        interval, threshold = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(self.plan.switch_interval)
+        gc.set_threshold(self.plan.garbage)
         try:
-            self._play()
+            with self._signalled():
+                self._play()
         finally:
             sys.setswitchinterval(interval)
-        assert threading.active_count() == threads, threading.enumerate()
+            gc.set_threshold(*threshold)
+        assert threading.active_count() == self._threads, threading.enumerate()
         if self._errors:
             raise self._errors[0]
-        stats = self._bus.stats()
-        self.ledger.check(stats, told=self.plan.hooks is not None, exact=self.plan.exact)
+        told = self.plan.hooks is not None
+        self.ledger.check(self._main.bus.stats(), told=told, exact=self.plan.exact)
+        self._other.ledger.check(self._other.bus.stats(), told=True, exact=True)
         self._leave_nothing()
         return self.ledger
 
     def _play(self) -> None:
-        self._subscribe(object, ALWAYS)
+        self._subscribe(self._main, object, ALWAYS)
+        self._subscribe(self._other, "*", RELAY)
         looker = self._start(self._look)
         publishers = [
             self._start(partial(self._publisher, number)) for number in range(self.plan.publishers)
         ]
         self._join(publishers, self.plan.seconds)
         if self.plan.stop is not None:
-            self._bus.stop(**self.plan.stop)
+            self._main.bus.stop(**self.plan.stop)
         self._release.set()
         self._join(publishers, HANG)
-        assert self._bus.flush(HANG), "nobody is woken, or a handler hangs"  # a stop wakes everyone
-        self._bus.stop(timeout=HANG)
+        self._come_to_rest()
+        for side in (self._main, self._other):
+            side.bus.stop(timeout=HANG)
         self._over.set()
         self._join([looker], HANG)
         left = [thread for thread in (looker, *publishers) if thread.is_alive()]
         assert not left, f"threads hang: {left}"
+        gc.collect()  # finalizers that come too late
         with self.nothing_else():
-            assert self._publish([Event("a", (0,))], {}, many=False) is Outcome.CLOSED
-            assert self._bus.flush(0), "a stopped bus is not at rest"
+            assert self._publish(self._main, [Event("a", (0,))], {}) is Outcome.CLOSED
+            assert self._main.bus.flush(0), "a stopped bus is not at rest"
+        self._over_all = True
+
+    def _come_to_rest(self) -> None:
+        published = -1
+        while (now := self._published()) != published:
+            published = now
+            for side in (self._main, self._other):
+                assert side.bus.flush(HANG), "nobody is woken, or a handler hangs"
+
+    def _published(self) -> int:
+        return sum(side.bus.stats().published for side in (self._main, self._other))
 
     def _leave_nothing(self) -> None:
-        deliveries = self._bus._pool.deliveries
-        assert deliveries.table == {}, "the bus keeps deliveries that are finished"
-        assert self._bus._reporting == {}, "a hook seems to run still"
-        assert (deliveries._worker_of, deliveries._nesting) == ({}, {}), (
-            "a worker seems to run still"
-        )
-        gone = weakref.ref(self._bus)
-        del self._bus
+        assert hooks_here() == 0, "a hook seems to run still"
+        gone = [weakref.ref(side.bus) for side in (self._main, self._other)]
+        for side in (self._main, self._other):
+            del side.bus
         gc.collect()
-        assert gone() is None, "the bus is not released"
+        assert not any(bus() is not None for bus in gone), "a bus is not released"
 
     def _start(self, work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -174,17 +170,51 @@ class Round:
             self._errors.append(error)
 
     def _look(self) -> None:
-        looker = Looker()
+        lookers = [(side, Looker()) for side in (self._main, self._other)]
         while not self._over.is_set():
-            looker.look(self._bus.stats())
-            self.ledger.looks += 1
+            for side, looker in lookers:
+                looker.look(side.bus.stats())
+                self.ledger.looks += 1
             self._never.wait(1e-4)
+
+    # ---- signals and finalizers ------------------------------------------------------------
+
+    @contextmanager
+    def _signalled(self) -> Iterator[None]:
+        """Have a signal handler publish, in the main thread, which waits and stops meanwhile."""
+        if not (HAS_TIMER and self.plan.signals):
+            yield
+            return
+        before = signal.signal(
+            signal.SIGALRM, lambda *_: self.interrupted_by((SIGNALLED, self._signals()))
+        )
+        signal.setitimer(signal.ITIMER_REAL, self.plan.signals, self.plan.signals)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+
+    def interrupted_by(self, key: Key) -> None:
+        """Publish from a signal handler or finalizer, which must not wait for what it interrupted."""
+        if self.in_child or self._over_all or self._enough():
+            return
+        outer, self.here.publishing = self.here.publishing, 0
+        self.here.fragile += 1
+        try:
+            with self.nothing_else():
+                side = self._other if key[-1] % 5 == 0 else self._main
+                self._publish(side, [Event(TYPES[len(key) % 6], key)], {"timeout": 0})
+        finally:
+            self.here.fragile -= 1
+            self.here.publishing = outer
 
     # ---- publishing and subscribing ---------------------------------------------------------
 
     def _publisher(self, thread: int) -> None:
         first = ALWAYS + 1 + thread * CLAIMS_EACH
         publisher = Publisher(
+            self,
             self.plan.publisher(thread),
             ((thread, number) for number in count()),
             iter(range(first, first + CLAIMS_EACH)),
@@ -197,57 +227,86 @@ class Round:
 
     def _operation(self, p: Publisher) -> None:
         dice = p.random.random()
+        bus = self._main.bus
         if dice < 0.90:
             many = dice > 0.75
             size = p.random.choice((0, 1, 3, 40, 300)) if many else 1
             events = [p.event() for _ in range(size)]
-            self._publish(events, p.options(self._bus.config.priority_levels), many=many)
+            self._publish(self._main, events, p.options(bus.config.priority_levels), many=many)
         elif dice < 0.94:
             number = next(p.numbers, None)
             if number is not None:
-                p.mine.append(self._subscribe(p.random.choice(CLAIMS), number))
+                p.mine.append(self._subscribe(self._main, p.random.choice(CLAIMS), number))
         elif dice < 0.97:
             if p.mine:
                 self._cancel(p.mine.pop(p.random.randrange(len(p.mine))))
+        elif dice < 0.98:
+            bus.flush(p.random.choice((0, 0.001, 0.01)))
         elif dice < 0.985:
-            self._bus.flush(p.random.choice((0, 0.001, 0.01)))
+            Finalizer(self, next(p.keys), cycle=True)
         elif dice < 0.99:
             self._resize(p.random.randint(1, 6))
+        elif dice < 0.991:
+            self._fork(self._main)
         elif self.plan.stop is not None and p.random.random() < 0.05:
-            self._bus.stop(**self.plan.stop)
+            bus.stop(**self.plan.stop)
         else:
-            assert repr(self._bus)
-            assert self._bus.depth >= 0
+            assert repr(bus)
+            assert bus.depth >= 0
 
     def _resize(self, workers: int) -> None:
         with suppress(BusClosed):
-            self._bus.resize(workers)
-        assert 1 <= self._bus.workers <= 8
-        assert str(self._bus.advise())
+            self._main.bus.resize(workers)
+        assert 1 <= self._main.bus.workers <= 8
+        assert str(self._main.bus.advise())
 
-    def _publish(self, events: list[Any], options: dict[str, Any], *, many: bool) -> Outcome:
-        began, accepted = self.ledger.tick(), 0
+    def _fork(self, side: Side) -> None:
+        def handled() -> int:
+            self.in_child = True
+            return len(side.ledger.handled)
+
+        if HAS_FORK:
+            fork_and_check(side.bus, handled)
+
+    def _publish(
+        self, side: Side, events: list[Any], options: dict[str, Any], *, many: bool = False
+    ) -> Outcome:
+        began, accepted = side.ledger.tick(), 0
         outcome = Outcome.PART
+        self.here.publishing += 1
         try:
             if many:
-                accepted = self._bus.publish_many(iter(events), **options)
+                accepted = side.bus.publish_many(iter(events), **options)
             else:
-                accepted = self._bus.publish(events[0], **options)
+                accepted = side.bus.publish(events[0], **options)
             outcome = Outcome.ACCEPTED if accepted == len(events) else Outcome.PART
         except QueueFull as full:
             accepted = full.accepted
         except BusClosed:
             outcome = Outcome.CLOSED if not many else Outcome.PART
+        except (SystemExit, KeyboardInterrupt) as error:
+            if error.args != (ON_PURPOSE,):
+                raise
+            outcome = Outcome.RAISED if not many else Outcome.PART
+        else:
+            if not many and outcome is Outcome.PART:
+                outcome = Outcome.REFUSED
+        finally:
+            self.here.publishing -= 1
         if not many and outcome is Outcome.PART:
             outcome = Outcome.REFUSED
-        ended = self.ledger.tick()
-        self.ledger.sent.extend(Sent(event, began, ended, outcome) for event in events)
+        for event in events:
+            side.ledger.note(event, began, outcome)
         return outcome
 
-    def _subscribe(self, event_type: str | type, number: int) -> Subscription:
-        claim = self.ledger.claims[number] = Claim(event_type)
-        subscription = self._bus.subscribe(event_type, Handler(self, number))
-        claim.made = self.ledger.tick()
+    def _subscribe(self, side: Side, event_type: str | type, number: int) -> Subscription:
+        claim = side.ledger.claims[number] = Claim(event_type)
+        try:
+            subscription = side.bus.subscribe(event_type, Handler(self, side, number))
+        except BusClosed:
+            assert side.bus.closed
+            raise Closed from None
+        claim.made = side.ledger.tick()
         return subscription
 
     def _cancel(self, subscription: Subscription) -> None:

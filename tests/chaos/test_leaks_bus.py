@@ -201,7 +201,7 @@ def test_a_wait_that_a_stop_ended_keeps_nothing(bench: Bench) -> None:
         bus = EventBus(workers=1, queue_size=1, policy=BackpressurePolicy.BLOCK)
         bus.subscribe("a", lambda event: end.wait(HANG))
         waiting = InThread(lambda: bus.publish_many(Event("a", Parcel()) for _ in range(9)))
-        waiting.wait_in_line()
+        waiting.wait_in_line(bus)
         assert not bus.stop(timeout=0)
         with pytest.raises(BusClosed):
             waiting.result()

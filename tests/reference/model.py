@@ -1,4 +1,4 @@
-"""The queue of a bus, in plain Python and one step at a time: what the ring must agree with."""
+"""The queue of a bus, in plain Python and one step at a time: what the one in C must agree with."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -16,28 +16,48 @@ class Queued(NamedTuple):
     item: Any
 
 
+class Waiting(NamedTuple):
+    """A publisher in line, with the deliveries of its event."""
+
+    level: int
+    items: tuple[Any, ...]
+
+
 @dataclass(frozen=True)
 class Queue:
-    """A bounded queue with levels; `queued` is in the order of acceptance."""
+    """A bounded queue with levels.
+
+    `queued` is in the order of acceptance, `line` in that of arrival. Handlers may go beyond the
+    capacity, into the reserve. An empty queue takes an event whole, however many deliveries it has.
+    """
 
     capacity: int
     queued: tuple[Queued, ...] = field(default=())
+    reserve: int = 0
+    line: tuple[Waiting, ...] = field(default=())
 
     def offer(
-        self, policy: BackpressurePolicy, level: int, items: Iterable[Any]
+        self,
+        policy: BackpressurePolicy,
+        level: int,
+        items: Iterable[Any],
+        *,
+        in_handler: bool = False,
     ) -> tuple["Queue", str, list[Any]]:
         """Offer one event's deliveries, all or none: the queue then, how it ended, who gave way."""
         new = tuple(Queued(level, item) for item in items)
-        missing = len(self.queued) + len(new) - self.capacity
-        if missing > 0:
+        places = self.capacity + (self.reserve if in_handler else 0)
+        missing = len(self.queued) + len(new) - places
+        evicted: list[Queued] = []
+        if missing > 0 and self.queued:
             if policy is BackpressurePolicy.CALLER_RUNS:
                 return self, RUN, []
+            # What handlers brought beyond the capacity stays: as many give way as come, at most.
+            needed = len(self.queued) if len(new) > places else min(missing, len(new))
             yielding = self._yielding(policy, level)
-            if len(yielding) < missing:
+            if len(yielding) < needed:
                 return self, REFUSED, []
-            evicted = yielding[:missing]
-        else:
-            evicted = []
+            evicted = yielding[:needed]
         kept = tuple(one for one in self.queued if one not in evicted)
         return replace(self, queued=kept + new), ACCEPTED, [one.item for one in evicted]
 
@@ -55,4 +75,20 @@ class Queue:
         level = max(one.level for one in self.queued)
         taken = next(one for one in self.queued if one.level == level)
         kept = tuple(one for one in self.queued if one is not taken)
-        return replace(self, queued=kept), taken.item
+        return replace(self, queued=kept)._let_in(), taken.item
+
+    def wait(self, level: int, items: Iterable[Any]) -> "Queue":
+        """Stand in line for room, which there is not."""
+        return replace(self, line=(*self.line, Waiting(level, tuple(items))))
+
+    def _let_in(self) -> "Queue":
+        """Let in who waits: the most urgent first, first come first served; nobody overtakes."""
+        if not self.line:
+            return self
+        level = max(one.level for one in self.line)
+        first = next(one for one in self.line if one.level == level)
+        if self.queued and len(self.queued) + len(first.items) > self.capacity:
+            return self
+        line = tuple(one for one in self.line if one is not first)
+        new = tuple(Queued(level, item) for item in first.items)
+        return replace(self, queued=self.queued + new, line=line)._let_in()

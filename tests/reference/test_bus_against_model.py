@@ -1,15 +1,18 @@
 """Whatever is published to a bus in whatever order: it does what the plain Python queue does.
 
-The one worker is let through delivery by delivery, so that nothing is left to chance.
+The one worker is let through delivery by delivery, so that nothing is left to chance; the handler
+that it is in publishes, too.
 `BRUMMERBUS_LONG=1` in the environment makes it a long test.
 """
 
 import os
 import threading
 from collections import Counter
+from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
-from conftest import HANG, Drops, Gate, assert_balance
+from conftest import HANG, Drops, assert_balance
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -28,14 +31,59 @@ fan_outs = st.integers(1, 3)
 Item = tuple[int, int]  # the event's number, and which of its handlers
 
 
+class Held:
+    """Holds the worker in a handler, and has it do things there."""
+
+    def __init__(self) -> None:
+        self._entered = threading.Semaphore(0)
+        self._tasks: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._results: SimpleQueue[object] = SimpleQueue()
+        self._open = False
+
+    def hold(self) -> None:
+        """In the handler: do what is asked for until it may return."""
+        self._entered.release()
+        while not self._open and (task := self._tasks.get(timeout=HANG)) is not None:
+            try:
+                self._results.put(task())
+            except Exception as error:
+                self._results.put(error)
+
+    def wait_entered(self) -> None:
+        """Return when a handler has been entered."""
+        assert self._entered.acquire(timeout=HANG), "the handler was not called"
+
+    def call(self, task: Callable[[], object]) -> Any:
+        """Make a call in the handler; return or raise its outcome."""
+        self._tasks.put(task)
+        result = self._results.get(timeout=HANG)
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def let_through(self) -> None:
+        """Let the handler return."""
+        self._tasks.put(None)
+
+    def open(self) -> None:
+        """Let all of them return."""
+        self._open = True
+        self._tasks.put(None)
+
+
 class BusMachine(RuleBasedStateMachine):
     """A bus and the model of it, side by side."""
 
-    @initialize(policy=st.sampled_from(POLICIES), size=st.integers(1, 6), top=levels)
-    def begin(self, policy: BackpressurePolicy, size: int, top: int) -> None:
+    @initialize(
+        policy=st.sampled_from(POLICIES),
+        size=st.integers(1, 6),
+        reserve=st.integers(0, 4),
+        top=levels,
+    )
+    def begin(self, policy: BackpressurePolicy, size: int, reserve: int, top: int) -> None:
         """Make a bus whose events of type `n` have n handlers."""
         self.policy, self.top = policy, top
-        self.model = Queue(size)
+        self.model = Queue(size, reserve=reserve)
         self.running: Item | None = None
         self.number = 0
         self.reasons: Counter[tuple[DropReason, int]] = Counter()
@@ -44,11 +92,13 @@ class BusMachine(RuleBasedStateMachine):
         self.ran_here: list[Item] = []
         self.finished: list[Item] = []
         self.entered: list[Item] = []
-        self.gate = Gate()
+        self.gate = Held()
+        self.is_inside = False
         self.drops = Drops()
         self.bus = EventBus(
             policy=policy,
             queue_size=size,
+            handler_reserve=reserve,
             priority_levels=top,
             workers=1,
             publish_timeout=0,
@@ -64,11 +114,11 @@ class BusMachine(RuleBasedStateMachine):
         publisher = threading.get_ident()
 
         def handler(event: Event) -> None:
-            if threading.get_ident() == publisher:
+            if threading.get_ident() == publisher or self.is_inside:
                 self.here.append((event.data, index))
             else:
                 self.entered.append((event.data, index))
-                self.gate(event)
+                self.gate.hold()
 
         return handler
 
@@ -77,13 +127,23 @@ class BusMachine(RuleBasedStateMachine):
     @rule(count=fan_outs, level=levels)
     def publish(self, count: int, level: int) -> None:
         """Publish one event: it ends as in the model, and the same deliveries give way."""
+        self._publish(count, level, lambda call: call())
+
+    @precondition(lambda self: self.running is not None)
+    @rule(count=fan_outs, level=levels)
+    def publish_in_the_handler(self, count: int, level: int) -> None:
+        """The same from the handler that runs, which has the reserve beside."""
+        self.is_inside = True
+        self._publish(count, level, self.gate.call)
+        self.is_inside = False
+
+    def _publish(self, count: int, level: int, make: Callable[[Callable[[], bool]], bool]) -> None:
         level = min(level, self.top)
         outcome = self._offer(count, level)
+        event, timeout = Event(str(count), self.number), self._timeout()
         raised = False
         try:
-            accepted = self.bus.publish(
-                Event(str(count), self.number), priority=level, timeout=self._timeout()
-            )
+            accepted = make(lambda: self.bus.publish(event, priority=level, timeout=timeout))
         except QueueFull:
             raised, accepted = True, False
         assert accepted == (outcome != REFUSED)
@@ -133,7 +193,9 @@ class BusMachine(RuleBasedStateMachine):
         self.number += 1
         items = [(self.number, index) for index in range(count)]
         self.level_of.update(dict.fromkeys(items, level))
-        self.model, outcome, evicted = self.model.offer(self.policy, level, items)
+        self.model, outcome, evicted = self.model.offer(
+            self.policy, level, items, in_handler=self.is_inside
+        )
         gone = [(item, DropReason.EVICTED) for item in evicted]
         if outcome == REFUSED:
             gone = [(item, DropReason.REFUSED) for item in items]
@@ -173,6 +235,7 @@ class BusMachine(RuleBasedStateMachine):
             for reason in DropReason:
                 assert stats.dropped_by[reason][level] == self.reasons[reason, level]
             assert counts.published == sum(at == level for at in self.level_of.values())
+        assert stats.reserve_used == max(0, len(self.model.queued) - self.model.capacity)
         assert stats.running == (self.running is not None)
         assert stats.processed == len(self.finished) + len(self.ran_here)
 

@@ -9,6 +9,7 @@ class _Lib:
     BB_LEVELS: int
     BB_MAX_TYPES: int
     BB_BUCKETS: int
+    BB_MAX_WORKERS: int
     BB_GONE: int
     BB_CLOSED: int
     BB_ACCEPTED: int
@@ -121,6 +122,9 @@ class Publisher:
     ) -> bool: ...
     def _forget_routes(self, type: str | None, /) -> None: ...
     def _watch_abcs(self) -> None: ...
+
+class Owner:
+    def __new__(cls, address: int, /) -> Owner: ...
 
 class Worker:
     def __new__(

@@ -11,6 +11,7 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Route
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
+from brummerbus._core.log import counted
 from brummerbus._core.queue import Queue
 from brummerbus.backpressure import BackpressurePolicy, DropReason
 from brummerbus.config import EventBusConfig
@@ -103,12 +104,13 @@ class Admission:
         n = len(route.recipients)
         what = getattr(event, "type", None)
         kind = what if isinstance(what, str) else type(event).__qualname__
-        deliveries = f"{n} delivery" if n == 1 else f"{n} deliveries"
-        why = f"the queue is full ({self._places} places)"
+        why = f"the queue is full ({counted(self._places, 'place')})"
         if self._blocks and self._queue.is_inside():
-            why += ", and so is the reserve for handlers; all workers wait in publish, or none takes"
+            why += (
+                ", and so is the reserve for handlers; all workers wait in publish, or none takes"
+            )
         raise QueueFull(
-            f"{self._name}: {why}: {kind!r} with {deliveries} was refused by "
+            f"{self._name}: {why}: {kind!r} with {counted(n, 'delivery')} was refused by "
             f"{self._policy.name} after a wait of {waited:.3g} s"
         )
 

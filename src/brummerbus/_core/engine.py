@@ -10,14 +10,13 @@ import weakref
 from collections.abc import Callable
 from time import monotonic, time
 
-from brummerbus._core import queue as c
 from brummerbus._core._ext import discard
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
-from brummerbus._core.log import log
+from brummerbus._core.log import counted, log
 from brummerbus._core.monitor import Monitor
-from brummerbus._core.queue import Load, Queue, Timer, clock, ns
+from brummerbus._core.queue import MAX_WORKERS, Load, Queue, Timer, clock, ns
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.threads import PoolThread, Threads
@@ -119,7 +118,8 @@ class Engine:
         self.workers = workers
         step = SizingStep(monotonic(), time(), before, workers, reason)
         self.sizing = (*self.sizing, step)[-KEPT_STEPS:]
-        log(logging.INFO, "%s: %d workers instead of %d: %s", self.name, workers, before, reason)
+        now = counted(workers, "worker")
+        log(logging.INFO, "%s: %s instead of %d: %s", self.name, now, before, reason)
         return step
 
     def _set_workers(self, workers: int) -> None:
@@ -180,10 +180,10 @@ class Engine:
         which = ", ".join(map(str, running(self.queue))) if still else ""
         log(
             logging.WARNING,
-            "%s: stopped with %d deliveries dropped and %d handlers still running%s",
+            "%s: stopped with %s dropped and %s still running%s",
             self.name,
-            dropped,
-            still,
+            counted(dropped, "delivery"),
+            counted(still, "handler"),
             which and f": {which}",
         )
 
@@ -236,7 +236,7 @@ class Engine:
         while True:  # until no type came up meanwhile that the snapshot counts but does not show
             known = max(self.routes.types.copy().values()) + 1
             recipients = self.recipients()
-            snapshot = self.queue.snapshot(known, c.lib.BB_MAX_WORKERS, recipients, durations=True)
+            snapshot = self.queue.snapshot(known, MAX_WORKERS, recipients, durations=True)
             types = self.routes.types.copy()
             if max(types.values()) < known:
                 labels = [one.label for one in recipients]

@@ -26,12 +26,16 @@ def check_event_type(event_type: Any) -> str | type:
         try:
             issubclass(object, event_type)
         except Exception as error:  # a plain `Protocol`, say; every publish would ask, and fail
-            raise TypeError(f"event_type {shown(event_type)} cannot be asked for subclasses: {error}")
+            raise TypeError(
+                f"event_type {shown(event_type)} cannot be asked for subclasses: {error}"
+            )
         return event_type
     if not isinstance(event_type, str):
         hint = ""
         if callable(event_type):
-            hint = "; did you mean bus.on('event.type') above it, or subscribe(event_type, handler)?"
+            hint = (
+                "; did you mean bus.on('event.type') above it, or subscribe(event_type, handler)?"
+            )
         raise TypeError(
             f"event_type must be a string, a glob or a class, got {shown(event_type)}{hint}"
         )

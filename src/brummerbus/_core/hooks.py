@@ -56,12 +56,13 @@ class Hooks:
         """
         goes_on: BaseException | None = None
         for i in range(0, 3 * n, 3):
+            event, subscription, hooks = lost[i : i + 3]
             try:
                 if first:
                     first = False
-                    self._call(self._log_drop, *lost[i : i + 3], reason)
+                    self._call(self._log_drop, event, subscription, hooks, reason)
                 if self.on_drop is not None:
-                    self._call(self.on_drop, *lost[i : i + 3], reason)
+                    self._call(self.on_drop, event, subscription, hooks, reason)
             except BaseException as raised:
                 goes_on = raised
         if goes_on is not None:

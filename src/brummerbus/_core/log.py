@@ -24,6 +24,13 @@ def log(level: int, message: str, *arguments: object, **options: Any) -> None:
         pass
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things: "1 handler", "2 handlers", "2 deliveries"."""
+    if n == 1:
+        return f"{n:,} {noun}"
+    return f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
+
+
 class _Shortener(reprlib.Repr):
     """Shows builtin values, shortened before their repr is made; of others only the class.
 
@@ -51,7 +58,8 @@ class _Shortener(reprlib.Repr):
     ) -> str:
         if isinstance(x, (set, frozenset)):
             x = list(x)  # reprlib would sort them, that is, compare them
-        return super()._repr_iterable(x, level, left, right, maxiter, trail)  # type: ignore[misc]
+        text: str = super()._repr_iterable(x, level, left, right, maxiter, trail)  # type: ignore[misc]
+        return text
 
     def repr_set(self, x: Any, level: int) -> str:
         return self._repr_iterable(x, level, "{", "}", self.maxset) if x else "set()"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from brummerbus._core import _ext
-from brummerbus._core._ext import Recipient, ffi, lib
+from brummerbus._core._ext import Owner, Recipient, ffi, lib
 
 # cffi realises a function's type when it is first looked up, and a struct when it is first used, and
 # threads have been reported to race there: do it now, before there is a second thread.
@@ -34,6 +34,7 @@ SHUT: Final = lib.BB_SHUT
 
 MAX_TYPES: Final = lib.BB_MAX_TYPES
 BUCKETS: Final = lib.BB_BUCKETS
+MAX_WORKERS: Final = lib.BB_MAX_WORKERS
 
 FOREVER_NS: Final = 2**60
 """36 years."""
@@ -63,7 +64,7 @@ class Durations(NamedTuple):
     p95: int
     p99: int
     max: int
-    count: int
+    n: int
     sum: float
     buckets: list[tuple[int, int]]
 
@@ -145,7 +146,7 @@ class Queue:
         MemoryError: There is none.
     """
 
-    __slots__ = ("__weakref__", "_pointer", "address", "capacity", "forks", "levels")
+    __slots__ = ("__weakref__", "_owner", "_pointer", "address", "capacity", "forks", "levels")
 
     def __init__(
         self,
@@ -173,12 +174,9 @@ class Queue:
         if not self._pointer:
             raise MemoryError(f"no memory for a queue of {capacity} deliveries")
         self.address = int(ffi.cast("uintptr_t", self._pointer))
+        self._owner = Owner(self.address)
         self.capacity = capacity
         self.levels = levels
-
-    def __del__(self, free: Any = lib.bb_queue_free) -> None:
-        if getattr(self, "_pointer", None):
-            free(self._pointer)  # a queue that a fork left behind is left alone
 
     def is_gone(self) -> bool:
         """Return whether a fork left the queue behind."""

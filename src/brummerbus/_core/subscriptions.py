@@ -91,7 +91,9 @@ class Subscription(Recipient):
         except Exception as error:  # somebody's __subclasscheck__; it is no publisher's fault
             if not self.warned:
                 self.warned = True
-                message = "%r receives nothing of %s: its class cannot tell whether that is a subclass"
+                message = (
+                    "%r receives nothing of %s: its class cannot tell whether that is a subclass"
+                )
                 log(logging.ERROR, message, self, cls.__qualname__, exc_info=error)
             return False
 

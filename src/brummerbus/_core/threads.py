@@ -79,7 +79,7 @@ class Threads:
         thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
         queue = self._queue
         worker = Worker(queue, queue.address, thread.ready, self._report, self._ended)
-        thread.run = worker  # type: ignore[method-assign, assignment]
+        thread.run = worker  # type: ignore[method-assign]
         self.start(thread)
         thread.ready.acquire()
         if not worker.entered:

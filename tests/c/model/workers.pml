@@ -1,5 +1,5 @@
-/* worker.pml: the workers of the model and the end of the ring, as in worker.c. Included by
- * waiting.pml. */
+/* workers.pml: the workers of the model and the end of the queue, as in workers.c and lifecycle.c.
+ * Included by waiters.pml. */
 
 inline begin() {
     assert(queued > 0);
@@ -16,12 +16,21 @@ inline finish() {
 
 inline pass_on_room() {
 #ifndef BROKEN_PASSING
-    let_in();
+    admit_waiters();
 #endif
     if
-    :: unsignalled > 0 -> tell_let_in()
+    :: count_unnotified > 0 -> notify_admitted()
     :: else
     fi
+}
+
+#define has_surplus (present > wanted)
+
+inline leave() {
+    present--;
+#ifndef BROKEN_GOING
+    note_if_all_wait()
+#endif
 }
 
 /* ---- taking -------------------------------------------------------------------------------- */
@@ -51,7 +60,7 @@ inline sleep_until_work(w, slept, timed, spurious) {
         woken[w] = true;
         if
 #ifndef BROKEN_RECHECK
-        :: queued > 0 || state == SHUT
+        :: queued > 0 || state == SHUT || has_surplus
 #endif
         :: else -> fall_asleep(w, timed); slept = true
         fi
@@ -73,14 +82,14 @@ end_asleep:
 #endif
         end_drain_in_time();
         if
-        :: queued == 0 && state != SHUT -> fall_asleep(w, timed)
+        :: queued == 0 && state != SHUT && !has_surplus -> fall_asleep(w, timed)
         :: else -> slept = false; timed = false
         fi
     }
     od
 }
 
-/* Leaves with `open`, or without where the ring is shut. */
+/* Leaves with `open`, or with `ended` where the queue is shut or has too many workers. */
 inline bb_take(w, open, ended, wake, slept, timed, spurious) {
     do
     :: atomic {
@@ -97,8 +106,8 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
         woken[w] = false;
         end_drain_in_time();
         if
-        :: state == SHUT -> ended = true
-        :: state != SHUT && queued > 0 -> begin(); open = true; pass_on_room()
+        :: state == SHUT || has_surplus -> leave(); ended = true
+        :: state != SHUT && !has_surplus && queued > 0 -> begin(); open = true; pass_on_room()
         :: else
         fi;
 #ifdef BROKEN_CHAIN
@@ -119,69 +128,37 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
 
 /* ---- handlers that publish ------------------------------------------------------------------- */
 
-/* With BB_HELP open, nothing can be taken. */
-inline bb_help(n, result, nested, wake) {
-    atomic {
-        if
-        :: state == SHUT -> result = CLOSED
-        :: state != SHUT ->
-            if
-            :: queued > 0 && !has_room(n) -> nested = true; begin()
-            :: true
-            fi;
-            if
-            :: has_room(n) -> enqueue(n); result = ACCEPTED
-            :: else -> result = FULL
-            fi;
-            if
-#ifndef BROKEN_HELPING
-            :: nested -> pass_on_room()
-#endif
-            :: else
-            fi
-        fi;
-        unlock_and_wake(wake)
-    }
-    send(wake)
-}
-
-/* bb_offer with BB_INSIDE: of an event that does not stand in line. */
-inline bb_offer_inside(n, result, wake) {
-    atomic {
-        if
-        :: state == SHUT -> result = CLOSED
-        :: state != SHUT && has_room(n) -> enqueue(n); result = ACCEPTED
-        :: else -> decide(n, true, result)
-        fi;
-        unlock_and_wake(wake)
-    }
-    send(wake)
-}
-
-/* Help until there is room; where that is no use, overdraw. */
-inline publish_inside(n, result, nested, wake) {
+/* Wait in line, telling the queue so; decide afterwards. */
+inline wait_inside(id, result, wake, waits, naps, spurious, in_time) {
+    bb_worker_waits(true);
+    bb_line_join(id, result, wake);
+    waits = result == WAITING;
     do
-    :: bb_help(n, result, nested, wake);
-        if
-        :: nested ->
-            atomic { finish(); nested = false } /* bb_done */
-            if
-            :: result != FULL -> break
-            :: else
-            fi
-        :: else -> break
-        fi
+    :: waits && result == WAITING -> bb_line_wait(id, result, wake, naps, spurious, in_time)
+    :: else -> break
     od;
+    bb_worker_waits(false)
+}
+
+inline publish_inside(id, result, wake, waits, was, naps, spurious, in_time, left) {
+    bb_push(id, result, wake);
     if
-    :: result == FULL -> bb_offer_inside(n, result, wake)
+    :: result == FULL -> wait_inside(id, result, wake, waits, naps, spurious, in_time)
     :: else
     fi;
+    if
+    :: waits -> bb_line_leave(id, result, wake, was); waits = false
+    :: waits || result == FULL -> bb_offer(id, waits, result, wake, was)
+    :: else
+    fi;
+    left = (result == RUN -> COUNT(id) : 0);
+    run_here(left);
     result = 0
 }
 
 proctype worker(byte w) {
-    byte spurious = SPURIOUS;
-    bool open, ended, slept, timed, nested, wake;
+    byte naps, spurious = SPURIOUS, left;
+    bool open, ended, slept, timed, wake, waits, was, in_time;
     mtype result;
     do
     :: bb_take(w, open, ended, wake, slept, timed, spurious);
@@ -193,14 +170,37 @@ proctype worker(byte w) {
         w > 0 || state == SHUT; /* the handlers of worker 0 last longer than any drain */
 #endif
         do
-        :: atomic { helps_left > 0 -> helps_left-- }
-            publish_inside(LARGE, result, nested, wake)
+        :: atomic { inside_left > 0 -> inside_left-- }
+#ifdef ELSEWHERE
+            if /* those of worker 0 wait in line of another queue, until nobody waits for them */
+            :: w == 0 ->
+                bb_worker_waits(true);
+                len(line[2]) == 0;
+                bb_worker_waits(false)
+            :: else ->
+#endif
+            publish_inside(PUBLISHERS + w, result, wake, waits, was, naps, spurious, in_time, left)
+#ifdef ELSEWHERE
+            fi
+#endif
         :: break
         od
     od
 }
 
 /* ---- the end ------------------------------------------------------------------------------- */
+
+#ifdef RESIZER
+proctype resizer() {
+    atomic {
+        wanted = 1;
+#ifndef BROKEN_RESIZE
+        for (i : 0 .. WORKERS - 1) { asleep[i] = false }
+#endif
+        i = 0
+    }
+}
+#endif
 
 inline bb_close(to) {
     state = to;

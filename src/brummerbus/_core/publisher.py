@@ -1,0 +1,159 @@
+"""The publishing side of a bus in Python: the engine of this process, and the slow way of an event.
+
+`publish` itself is C; it comes here with whatever is not a known route with room: a type that is new,
+keywords, a full or closed queue, a hook that publishes, the child of a fork.
+"""
+
+import weakref
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from brummerbus._core import lifecycle
+from brummerbus._core import queue as c
+from brummerbus._core._ext import Publisher, Route
+from brummerbus._core.admission import Gone
+from brummerbus._core.engine import Engine
+from brummerbus._core.hooks import Hooks
+from brummerbus._core.subscriptions import Subscriptions
+from brummerbus.arguments import check_timeout, shown
+from brummerbus.config import EventBusConfig
+from brummerbus.errors import QueueFull
+
+BATCH = 256
+"""Events that `publish_many` takes from an iterable at a time."""
+
+
+class ProcessPublisher(Publisher):
+    """A bus as far as publishing needs it; `EventBus` is the rest."""
+
+    _config: EventBusConfig
+    _name: str
+
+    def _begin(self, name: str, config: EventBusConfig, hooks: Hooks) -> None:
+        self._name = name
+        self._config = config
+        self._hooks = hooks
+        self._subscriptions = Subscriptions(weakref.ref(self))
+        self._closed = False
+        self._engines: dict[int, Engine] = {}  # by the number of forks; only the last is in use
+        self._engine = self._new_engine()
+        self._engine.start()
+
+    # ---- the engine of this process ----------------------------------------------------------
+
+    def _new_engine(self) -> Engine:
+        """Make, or take over from another thread, what belongs to this process."""
+        forks = c.fork_count()
+        if self._engines:
+            lifecycle.note_fork()
+        engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
+        if self._closed:
+            engine.queue.close(drain=False)
+        engine = self._engines.setdefault(forks, engine)
+        self._engine = engine
+        self._forget_routes(None)  # into the queue of another process
+        return engine
+
+    def _here(self) -> Engine:
+        """Return the engine of this process; after a fork, a new one without threads."""
+        engine = self._engine
+        return self._new_engine() if engine.queue.is_gone() else engine
+
+    def _started(self) -> Engine:
+        """The same; the first publish in the child of a fork starts its workers."""
+        engine = self._here()
+        if not engine.started and not self._closed:
+            try:
+                engine.start()
+            except BaseException:
+                self._engines.pop(c.fork_count(), None)  # the next publish tries again
+                self._new_engine()
+                raise
+        return engine
+
+    # ---- the slow way ------------------------------------------------------------------------
+
+    def _publish(
+        self, event: Any, *, priority: int | None = None, timeout: float | None = None
+    ) -> bool:
+        priority = self._check_priority(priority)
+        timeout = None if timeout is None else check_timeout("timeout", timeout)
+        while True:
+            engine = self._started()
+            route = self._route(engine, event, priority)
+            result = route.push(event)
+            if result == c.ACCEPTED:
+                return True
+            try:
+                if result == c.CLOSED and not route.recipients:
+                    raise engine.admission.closed_error()
+                return engine.admission.admit(route, event, timeout)
+            except Gone:  # a signal handler forked
+                continue
+
+    def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
+        level = priority or 0
+        route = self._cached_route(event, level)
+        if route is None:
+            version = self._version  # before the subscriptions are read
+            route, cls, name = engine.routes.make(event, priority)
+            self._store_route(version, level, cls, name, route)
+        return route
+
+    def _publish_rest(
+        self,
+        events: Iterable[Any],
+        priority: int | None = None,
+        timeout: float | None = None,
+        accepted: int = 0,
+    ) -> int:
+        """Publish many, of which so many others were accepted already."""
+        priority = self._check_priority(priority)
+        timeout = None if timeout is None else check_timeout("timeout", timeout)
+        if isinstance(events, str):
+            raise TypeError(f"events must be an iterable of events, got {shown(events)}")
+        try:
+            source = iter(events)
+        except TypeError as error:
+            raise TypeError(f"events must be an iterable, got {shown(events)}") from error
+        while True:
+            # A new list lets go of the last batch before the source is asked for more.
+            some: list[Any] = []
+            failure: Exception | None = None
+            try:
+                some.extend(islice(source, BATCH))
+            except Exception as error:  # what came before is published first, as in a loop
+                failure = error
+            accepted = self._publish_list(some, priority, timeout, accepted)
+            if failure is not None:
+                raise failure
+            if not some:
+                return accepted
+
+    def _publish_list(
+        self, events: list[Any], priority: int | None, timeout: float | None, accepted: int
+    ) -> int:
+        done = 0
+        try:
+            while True:
+                pushed = self._push_events(events, done, priority or 0)
+                done += pushed
+                accepted += pushed
+                if done >= len(events):
+                    return accepted
+                accepted += self._publish(events[done], priority=priority, timeout=timeout)
+                done += 1
+        except QueueFull as full:
+            full.accepted += accepted
+            raise
+
+    def _check_priority(self, priority: Any) -> int | None:
+        if priority is None:
+            return None
+        top = self._config.priority_levels
+        if isinstance(priority, bool) or not isinstance(priority, int):
+            raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
+        if not 1 <= priority <= top:
+            raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
+        return int(priority)

@@ -1,0 +1,102 @@
+/* admission.pml: what a publisher can do, as in admission.c and callers.c. Included by
+ * waiters.pml. */
+
+inline bb_push(id, result, wake) {
+    atomic {
+        if
+        :: !is_open_to(id) -> result = CLOSED
+        :: is_open_to(id) && has_room(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
+            enqueue(COUNT(id));
+            result = ACCEPTED
+        :: else -> result = FULL
+        fi;
+        unlock_and_wake(wake)
+    }
+    send(wake)
+}
+
+/* ---- deciding ------------------------------------------------------------------------------ */
+
+#define over(n, handler) (queued + (n) - places(handler))
+
+/* How many are left after as many were evicted as the event needs. */
+#define left_for(n, handler) \
+    ((n) > places(handler) -> 0 : (over(n, handler) < (n) -> places(handler) - (n) : queued - (n)))
+
+/* Any mode: refuse, evict as many as the event needs, or run it oneself. */
+inline decide(n, handler, result) {
+    if
+    :: result = REFUSED
+    :: queued = left_for(n, handler) + n; result = ACCEPTED
+    :: running = running + n; result = RUN
+    fi
+}
+
+inline bb_offer(id, waits, result, wake, was) {
+    atomic {
+        if
+        :: waits -> finish_wait(id, was); dozing[id] = false; waits = false
+        :: else
+        fi;
+        if
+        :: was -> result = ACCEPTED
+        :: !was && !is_open_to(id) -> result = CLOSED
+        :: !was && is_open_to(id) && has_room(COUNT(id), HANDLER(id)) ->
+            enqueue(COUNT(id));
+            result = ACCEPTED
+        :: else -> decide(COUNT(id), HANDLER(id), result)
+        fi;
+        was = false;
+#ifndef BROKEN_OFFERING
+        admit_waiters();
+#endif
+        unlock_and_wake(wake)
+    }
+    send(wake)
+}
+
+inline bb_caller_done(left) {
+    atomic { assert(running > 0); running--; left--; note_if_idle() }
+}
+
+inline bb_caller_abort(left) {
+    atomic { assert(running >= left); running = running - left; left = 0; note_if_idle() }
+}
+
+inline run_here(left) {
+    do
+    :: left > 0 -> bb_caller_done(left)
+    :: left > 0 -> bb_caller_abort(left)
+    :: left == 0 -> break
+    od
+}
+
+/* ---- a thread ------------------------------------------------------------------------------ */
+
+proctype publisher(byte p) {
+    byte n = EVENTS, naps = NAPS, spurious = SPURIOUS, left;
+    bool wake, waits, was, in_time;
+    mtype result;
+    do
+    :: n == 0 || result == CLOSED -> break
+    :: n > 0 && result != CLOSED ->
+        n--;
+        bb_push(p, result, wake);
+        if
+        :: result == FULL -> bb_line_join(p, result, wake); waits = result == WAITING
+        :: result == FULL /* or decide at once */
+        :: else
+        fi;
+        do
+        :: waits && result == WAITING -> bb_line_wait(p, result, wake, naps, spurious, in_time)
+        :: waits && (NAPS > 0 || result != WAITING) ->
+            bb_line_leave(p, result, wake, was);
+            waits = false
+        :: (waits && (NAPS > 0 || result != WAITING)) || result == FULL ->
+            bb_offer(p, waits, result, wake, was)
+        :: !waits && result != FULL -> break
+        od;
+        left = (result == RUN -> COUNT(p) : 0);
+        run_here(left)
+    od
+}

@@ -1,0 +1,75 @@
+/* checks.pml: what must hold in every state, and who takes part. Included by waiters.pml. */
+
+#define on_its_way(w) (woken[w] && !asleep[w])
+#if WORKERS == 1
+#define all_asleep asleep[0]
+#define any_on_its_way on_its_way(0)
+#elif WORKERS == 2
+#define all_asleep (asleep[0] && asleep[1])
+#define any_on_its_way (on_its_way(0) || on_its_way(1))
+#else
+#define all_asleep (asleep[0] && asleep[1] && asleep[2])
+#define any_on_its_way (on_its_way(0) || on_its_way(1) || on_its_way(2))
+#endif
+
+#define a_wake_up_is_lost (queued > 0 && state != SHUT && all_asleep && wakes_in_flight == 0)
+#define a_worker_is_lazy (queued > 0 && state != SHUT && sleepers > 0 && !waking)
+#define nobody_leaves (has_surplus && all_asleep)
+#define waking_is_stuck (waking && wakes_in_flight == 0 && !any_on_its_way)
+
+/* The first in line: a handler, else publisher 1, which is alone at its level, else one of the
+ * lower level, of which number 0 alone has large events. */
+#define room_is_wasted \
+    ((len(line[2]) > 0 && has_room(LARGE, true)) || \
+     (len(line[2]) == 0 && len(line[1]) > 0 && has_room(1, false)) || \
+     (len(line[2]) + len(line[1]) == 0 && len(line[0]) > 0 && \
+      ((line[0]?[0] && has_room(LARGE, false)) || (!line[0]?[0] && has_room(1, false)))))
+
+#define sleeps_through_it(id) (congested && dozing[id] && in_line(id) && !limited[id])
+#if IDS == 2
+#define one_sleeps_through_it (sleeps_through_it(0) || sleeps_through_it(1))
+#elif IDS == 3
+#define one_sleeps_through_it \
+    (sleeps_through_it(0) || sleeps_through_it(1) || sleeps_through_it(2))
+#elif IDS == 4
+#define one_sleeps_through_it \
+    (sleeps_through_it(0) || sleeps_through_it(1) || sleeps_through_it(2) || sleeps_through_it(3))
+#else
+#define one_sleeps_through_it \
+    (sleeps_through_it(0) || sleeps_through_it(1) || sleeps_through_it(2) || \
+     sleeps_through_it(3) || sleeps_through_it(4))
+#endif
+
+/* Never set; spin prints the name of an assertion that failed. */
+hidden byte no_lost_wake_up, no_lazy_worker, no_stuck_waking, no_wasted_room, all_end_together,
+    surplus_leaves;
+
+proctype monitor() {
+end_monitor:
+    if
+    :: atomic { a_wake_up_is_lost -> assert(no_lost_wake_up) }
+    :: atomic { a_worker_is_lazy -> assert(no_lazy_worker) }
+    :: atomic { waking_is_stuck -> assert(no_stuck_waking) }
+    :: atomic { room_is_wasted -> assert(no_wasted_room) }
+    :: atomic { nobody_leaves -> assert(surplus_leaves) }
+    :: atomic { one_sleeps_through_it -> assert(all_end_together) }
+    fi
+}
+
+init {
+    atomic {
+        for (i : 0 .. WORKERS - 1) { run worker(i) }
+        for (i : 0 .. PUBLISHERS - 1) { run publisher(i) }
+        i = 0;
+        run monitor();
+#ifdef CLOSER
+        run closer();
+#endif
+#ifdef RESIZER
+        run resizer();
+#endif
+#ifdef IDLER
+        run bb_wait_idle();
+#endif
+    }
+}

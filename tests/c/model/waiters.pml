@@ -1,0 +1,299 @@
+/* waiters.pml: the waiting and waking protocol of the queue, for spin to try every interleaving.
+ *
+ * What is modelled: waiters.c (here) and everything in admission.c and workers.c that sleeps or
+ * wakes (admission.pml, workers.pml), with the names of the C code. A critical section under the
+ * queue's mutex is one atomic step. What happens without the mutex is a step of its own: the signal
+ * after unlock_and_wake, and the time between waking up and taking, in which the C code re-attaches
+ * to its host.
+ *
+ * Who may wait in line: publishers, and the handlers that workers run, which have places of their
+ * own (RESERVE) and go first. Each has a number: publishers from 0, then handlers.
+ *
+ * What is left out: events, counters and all time, and bb_push_many, which is bb_push several times
+ * in one step. A limit can strike at any moment, but only NAPS times for each publisher, SPURIOUS
+ * wake-ups likewise, and the standstill rule STANDSTILLS times altogether: if they were unlimited,
+ * they would rescue whoever is forgotten, and nothing could be proved. For the same reason a waiter
+ * sleeps here until it is woken, though in C it looks again now and then. Restarts of the rule are
+ * left out: they only put it off.
+ *
+ * What is checked, in every reachable state:
+ *   no lost wake-up       never do all workers sleep while work is queued and no wake is in flight;
+ *                         nor does any sleep then, unless a wake is on its way through `waking`
+ *   no wasted room        never does the first in line wait for room that is there
+ *   surplus leaves        never do all workers sleep while there are too many of them
+ *   all end together      while the queue is congested, nobody sleeps in line without a limit
+ *   the books             queued and running are never negative, nor is there ever too much queued
+ * and in every final state:
+ *   no deadlock           all publishers have come back, and bb_wait_idle has returned
+ *   close wakes everyone  after bb_close all workers have ended; without it they sleep, idle
+ *
+ * Each BROKEN_... takes one line out of the protocol; spin must then find a counterexample. */
+
+#ifndef WORKERS
+#define WORKERS 2
+#endif
+#ifndef PUBLISHERS
+#define PUBLISHERS 2
+#endif
+#ifndef EVENTS
+#define EVENTS 1 /* of each publisher */
+#endif
+#ifndef CAPACITY
+#define CAPACITY 1
+#endif
+#ifndef RESERVE
+#define RESERVE 0
+#endif
+#ifndef LARGE
+#define LARGE 1 /* deliveries of an event of publisher 0 or a handler; the others' have one */
+#endif
+#ifndef GOOD_PART
+#define GOOD_PART 1 /* in C this follows from the capacity; here also for small ones */
+#endif
+#ifndef NAPS
+#define NAPS 0
+#endif
+#ifndef SPURIOUS
+#define SPURIOUS 0
+#endif
+#ifndef STANDSTILLS
+#define STANDSTILLS 0
+#endif
+#ifndef INSIDE
+#define INSIDE 0 /* events that handlers publish, altogether */
+#endif
+
+#define IDS (PUBLISHERS + WORKERS)
+#define HANDLER(id) ((id) >= PUBLISHERS)
+#define COUNT(id) ((id) == 0 || HANDLER(id) -> LARGE : 1)
+#define RANK(id) (HANDLER(id) -> 2 : (id) % 2) /* whose line; of two levels outside */
+
+mtype = { OPEN, DRAINING, SHUT };                       /* bb_queue.state */
+mtype = { ACCEPTED, WAITING, FULL, CLOSED, REFUSED, RUN };
+
+mtype state = OPEN;
+bool deadline, deadline_passed; /* of draining: whether there is one, and whether it is over */
+byte queued, running;
+
+/* Workers. `asleep`: in bb_cond_wait on bb_queue.work. */
+byte present = WORKERS, wanted = WORKERS, blocked;
+byte sleepers;
+bool waking;
+bool asleep[WORKERS];
+bool woken[WORKERS];  /* from sleep_until_work until bb_take looks again */
+byte wakes_in_flight; /* decided on in unlock_and_wake, not sent yet; a ghost, not in the C code */
+
+/* Waiters, by number. `dozing`: in bb_cond_wait_until on bb_waiter.wake. */
+chan line[3] = [IDS] of { byte };
+bool admitted[IDS];
+bool notified[IDS];
+bool turned_away[IDS];
+bool limited[IDS];
+bool dozing[IDS];
+byte count_unnotified, count_notified; /* lengths of the lists */
+bool congested;
+byte standstills_left = STANDSTILLS;
+
+/* bb_wait_idle: one thread. */
+bool idle_waiter, idler_asleep;
+
+byte inside_left = INSIDE;
+hidden byte i, head, rank; /* only inside atomic steps, which leave them 0 */
+
+#define places(handler) (CAPACITY + (handler -> RESERVE : 0))
+#define has_room(n, handler) (queued + (n) <= places(handler) || queued == 0)
+#define is_open_to(id) (state == OPEN || (HANDLER(id) && state == DRAINING))
+#define in_line(id) (line[RANK(id)]??[eval(id)])
+#define line_is_empty (len(line[0]) + len(line[1]) + len(line[2]) == 0)
+
+#ifdef BROKEN_LEVELS
+#define has_waiters_before(id) (len(line[2]) > 0 || (!HANDLER(id) && !line_is_empty))
+#else
+#define has_waiters_before(id) \
+    (len(line[2]) > 0 || (RANK(id) <= 1 && len(line[1]) > 0) || \
+     (RANK(id) == 0 && len(line[0]) > 0))
+#endif
+
+inline enqueue(n) {
+    assert(queued == 0 || queued + n <= CAPACITY + RESERVE);
+    queued = queued + n
+}
+
+/* ---- letting in ------------------------------------------------------------------------------ */
+
+#define highest_rank (len(line[2]) > 0 -> 2 : (len(line[1]) > 0 -> 1 : 0))
+
+inline admit_waiters() {
+    do
+    :: !line_is_empty ->
+        rank = highest_rank;
+        line[rank]?<head>;
+        if
+        :: has_room(COUNT(head), HANDLER(head)) ->
+            line[rank]?head;
+            admitted[head] = true;
+            enqueue(COUNT(head));
+            count_unnotified++
+        :: else -> break
+        fi
+    :: else -> break
+    od;
+    head = 0;
+    rank = 0
+}
+
+inline notify(id) {
+    notified[id] = true;
+    dozing[id] = false;
+    count_unnotified--;
+    count_notified++
+}
+
+/* In C the first; in whatever order they were let in, one is as good as another. */
+inline notify_one() {
+    do
+    :: i < IDS && admitted[i] && !notified[i] -> notify(i); break
+    :: else -> i++
+    od;
+    i = 0
+}
+
+inline notify_all() {
+    do
+    :: count_unnotified > 0 -> notify_one()
+    :: else -> break
+    od
+}
+
+#ifdef BROKEN_NOTIFYING
+#define last_chance false
+#else
+#define last_chance (queued + GOOD_PART <= CAPACITY || queued == 0)
+#endif
+
+/* Whether it is due is a matter of time: here it may be true or false whenever it is asked. */
+inline notify_admitted() {
+    if
+    :: true -> notify_all()
+    :: count_unnotified < GOOD_PART && !last_chance
+    fi
+}
+
+/* `was`: whether its event had been accepted. */
+inline finish_wait(id, was) {
+    was = admitted[id];
+    if
+    :: was && notified[id] -> count_notified--
+    :: was && !notified[id] -> count_unnotified--
+    :: !was && !turned_away[id] -> line[RANK(id)]??eval(id)
+    :: else
+    fi;
+    admitted[id] = false;
+    notified[id] = false;
+    turned_away[id] = false;
+    limited[id] = false;
+    if
+    :: count_notified == 0 && count_unnotified > 0 -> notify_one()
+    :: else
+    fi
+}
+
+/* ---- waking ---------------------------------------------------------------------------------- */
+
+#define all_workers_wait (blocked >= present && present > 0)
+
+inline wake_line() {
+    for (i : 0 .. IDS - 1) {
+        if
+        :: in_line(i) -> dozing[i] = false
+        :: else
+        fi
+    }
+    i = 0
+}
+
+inline note_if_all_wait() {
+    if
+    :: all_workers_wait -> wake_line()
+    :: else
+    fi
+}
+
+inline turn_away() {
+    for (i : 0 .. IDS - 1) {
+        if
+        :: in_line(i) && !is_open_to(i) ->
+            line[RANK(i)]??eval(i);
+            turned_away[i] = true;
+#ifndef BROKEN_CLOSE
+            dozing[i] = false
+#endif
+        :: else
+        fi
+    }
+    i = 0
+}
+
+inline wake_everyone() {
+    for (i : 0 .. WORKERS - 1) { asleep[i] = false }
+    i = 0;
+    idler_asleep = false;
+    turn_away();
+    notify_all()
+}
+
+/* The decision, still under the mutex; the signal follows in a step of its own. */
+inline unlock_and_wake(wake) {
+    wake = sleepers > 0 && !waking && queued > 0;
+    if
+    :: wake -> waking = true; wakes_in_flight++
+    :: else
+    fi
+}
+
+/* Signal bb_queue.work: any one of those who sleep on it. */
+inline signal_work() {
+    if
+    :: asleep[0] -> asleep[0] = false
+#if WORKERS > 1
+    :: asleep[1] -> asleep[1] = false
+#endif
+#if WORKERS > 2
+    :: asleep[2] -> asleep[2] = false
+#endif
+    :: else
+    fi
+}
+
+inline send(wake) {
+    if
+    :: wake -> atomic { signal_work(); wakes_in_flight--; wake = false }
+    :: else
+    fi
+}
+
+inline note_if_idle() {
+    if
+    :: queued == 0 && running == 0 ->
+        if
+        :: state == DRAINING ->
+            state = SHUT;
+#ifndef BROKEN_SHUTTING
+            wake_everyone()
+#endif
+        :: state != DRAINING && idle_waiter ->
+#ifndef BROKEN_IDLE
+            idler_asleep = false
+#else
+            skip
+#endif
+        :: else
+        fi
+    :: else
+    fi
+}
+
+#include "line.pml"
+#include "admission.pml"
+#include "workers.pml"
+#include "checks.pml"

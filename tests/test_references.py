@@ -1,0 +1,347 @@
+"""References: whatever way an event takes, nothing keeps it, its handlers or its subscriptions.
+
+A count that is too high is a leak, one that is too low a crash to come; so counts are compared, not
+sizes. `chaos/test_leaks_bus.py` measures memory.
+"""
+
+import gc
+import logging
+import os
+import sys
+import threading
+import tracemalloc
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Gate, InThread
+from support import assert_at_rest, in_child, inside, offer
+
+from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull, Subscription
+
+ROOM = 6
+TIMES = 5
+"""Repetitions of each way: a count that is wrong by one each time is wrong by five."""
+
+REJECT = BackpressurePolicy.REJECT
+
+
+class Parcel:
+    """A payload that is counted."""
+
+
+class Failure(Exception):
+    """What handlers raise on purpose."""
+
+
+class Handler:
+    """A handler that is counted; it returns, raises, or does what it was told."""
+
+    def __init__(self) -> None:
+        self.does: Callable[[Any], object] = lambda event: None
+
+    def __call__(self, event: Any) -> None:
+        """Do it."""
+        self.does(event)
+
+
+class Scene:
+    """A bus with one or three subscriptions to "a", and the counts of all that takes part."""
+
+    def __init__(self, bench: Bench, subscribers: int, **settings: Any) -> None:
+        self.bench = bench
+        self.dropped = 0
+        self.failed = 0
+        settings = {"queue_size": ROOM, "policy": REJECT, "priorities": {"a": 2}, **settings}
+        self.bus = bench.bus(on_drop=self._on_drop, on_error=self._on_error, **settings)
+        self.handlers = [Handler() for _ in range(subscribers)]
+        self.subscriptions = [self.bus.subscribe("a", handler) for handler in self.handlers]
+        self.parcel = Parcel()
+        self.event = Event("a", self.parcel)
+        self.batch = [Event("a", self.parcel) for _ in range(4)]
+        self.gate: Gate | None = None
+        self.before = self._counts()
+
+    def _on_drop(self, event: Any, subscription: Subscription, reason: Any) -> None:
+        self.dropped += 1
+
+    def _on_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
+        self.failed += isinstance(error, Failure)
+
+    def _counts(self) -> dict[str, int]:
+        self.bus._forget_routes(None)  # those that are cached hold the subscriptions
+        gc.collect()
+        counted = {"parcel": sys.getrefcount(self.parcel), "event": sys.getrefcount(self.event)}
+        for i in range(len(self.batch)):
+            counted[f"batch {i}"] = sys.getrefcount(self.batch[i])
+        for i in range(len(self.handlers)):
+            counted[f"handler {i}"] = sys.getrefcount(self.handlers[i])
+            counted[f"subscription {i}"] = sys.getrefcount(self.subscriptions[i])
+        return counted
+
+    def hold(self) -> None:
+        """Stop the workers, so that the queue stays as it is."""
+        self.gate = self.bench.hold(self.bus)
+
+    def let_go(self) -> None:
+        """Let the workers go on."""
+        if self.gate is not None:
+            self.gate.open()
+
+    def fill(self) -> None:
+        """Hold the workers and publish until nothing more is accepted."""
+        self.hold()
+        for _ in range(ROOM // len(self.handlers)):
+            assert self.bus.publish(self.event)
+
+    def fail(self) -> None:
+        """Have every handler raise."""
+
+        def fail(event: Any) -> None:
+            raise Failure
+
+        self.all_do(fail)
+
+    def all_do(self, work: Callable[[Any], object]) -> None:
+        """Have every handler do something."""
+        for handler in self.handlers:
+            handler.does = work
+
+    def settle(self) -> None:
+        """Let everything end, and check the counts."""
+        self.let_go()
+        assert_at_rest(self.bus)
+        assert self._counts() == self.before
+
+
+@pytest.fixture(params=[1, 3], ids=["one", "three"])
+def subscribers(request: pytest.FixtureRequest) -> int:
+    """How many subscriptions receive the event."""
+    return int(request.param)
+
+
+# ---- one after the other -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
+def test_an_accepted_event_is_kept_by_nobody(bench: Bench, subscribers: int, fails: bool) -> None:
+    """Published plainly, with each keyword and many at once; the handlers return, or raise."""
+    scene = Scene(bench, subscribers, queue_size=100)
+    if fails:
+        scene.fail()
+    for _ in range(TIMES):
+        assert scene.bus.publish(scene.event)
+        assert scene.bus.publish(scene.event, priority=3)
+        assert scene.bus.publish(scene.event, timeout=HANG)
+        assert scene.bus.publish(scene.event, priority=1, timeout=0)
+        assert scene.bus.publish_many(scene.batch) == 4
+        assert scene.bus.publish_many(tuple(scene.batch), priority=3) == 4
+        assert scene.bus.publish_many(iter(scene.batch), timeout=HANG) == 4
+        assert scene.bus.flush(HANG)
+    assert scene.failed == (16 * TIMES * subscribers if fails else 0)
+    scene.settle()
+
+
+def test_a_result_that_nobody_awaits_is_kept_by_nobody(bench: Bench) -> None:
+    """A generator that holds the event."""
+    scene = Scene(bench, 1)
+    scene.bus.subscribe("a", lambda event: (event for _ in range(1)))
+    for _ in range(TIMES):
+        assert scene.bus.publish(scene.event)
+        assert scene.bus.flush(HANG)
+    assert scene.bus.stats().failed == TIMES
+    scene.settle()
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
+@pytest.mark.parametrize("timeout", [0.0, 0.001])
+def test_an_event_without_room_is_kept_by_nobody(
+    bench: Bench, subscribers: int, policy: BackpressurePolicy, timeout: float
+) -> None:
+    """Whatever the policy makes of it, at once or after a wait; more and less urgent ones, too."""
+    scene = Scene(bench, subscribers, policy=policy)
+    scene.fill()
+    for _ in range(TIMES):
+        for priority in (1, 2, 3):
+            with suppress(QueueFull):
+                scene.bus.publish(scene.event, priority=priority, timeout=timeout)
+            with suppress(QueueFull):
+                scene.bus.publish_many(scene.batch, priority=priority, timeout=timeout)
+    stats = scene.bus.stats()
+    lost = policy is not BackpressurePolicy.CALLER_RUNS
+    assert (stats.dropped > 0) is lost
+    assert scene.dropped == stats.dropped
+    scene.settle()
+
+
+@pytest.mark.parametrize("raised", [Failure, KeyboardInterrupt])
+def test_handlers_that_raise_in_the_caller_keep_nothing(
+    bench: Bench, subscribers: int, raised: type[BaseException]
+) -> None:
+    """What is no `Exception` goes on to the publisher, and the rest of the deliveries are lost."""
+    scene = Scene(bench, subscribers, policy=BackpressurePolicy.CALLER_RUNS)
+    publisher = threading.get_ident()
+
+    def fail(event: Any) -> None:
+        if threading.get_ident() == publisher:
+            raise raised
+
+    scene.fill()
+    scene.all_do(fail)
+    for _ in range(TIMES):
+        with suppress(KeyboardInterrupt):
+            scene.bus.publish(scene.event)
+    assert scene.dropped == (TIMES * (subscribers - 1) if raised is KeyboardInterrupt else 0)
+    scene.settle()
+
+
+def test_an_event_of_more_deliveries_than_places_is_kept_by_nobody(bench: Bench) -> None:
+    """Accepted whole by an empty queue, refused by another."""
+    scene = Scene(bench, 3, queue_size=2)
+    scene.hold()
+    assert scene.bus.publish(scene.event)
+    for _ in range(TIMES):
+        with pytest.raises(QueueFull):
+            scene.bus.publish(scene.event)
+    assert scene.bus.depth == 3
+    scene.settle()
+
+
+def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
+    bench: Bench, subscribers: int
+) -> None:
+    """Into the reserve, until that is full, too."""
+    scene = Scene(bench, subscribers, handler_reserve=6, workers=1)
+
+    def publish() -> int:
+        accepted = 0
+        for _ in range(3 * ROOM):
+            with suppress(QueueFull):
+                accepted += scene.bus.publish(scene.event, timeout=0)
+        assert scene.bus.stats().reserve_used == 6
+        return accepted
+
+    for _ in range(TIMES):
+        assert inside(scene.bus, publish) == (ROOM + 6) // subscribers
+    scene.settle()
+
+
+# ---- waiting in line -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
+def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
+    bench: Bench, subscribers: int, policy: BackpressurePolicy
+) -> None:
+    """The worker that makes room accepts it."""
+    scene = Scene(bench, subscribers, policy=policy)
+    scene.fill()
+    waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
+    waiting.wait_in_line(scene.bus)
+    scene.let_go()
+    assert waiting.result()
+    del waiting
+    scene.settle()
+
+
+@pytest.mark.parametrize("drain", [True, False], ids=["draining", "dropping"])
+def test_what_a_stop_finds_is_kept_by_nobody(bench: Bench, subscribers: int, drain: bool) -> None:
+    """What is queued is dropped, what waits in line is refused, and what comes later, too."""
+    scene = Scene(bench, subscribers)
+    scene.fill()
+    waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
+    waiting.wait_in_line(scene.bus)
+    assert not scene.bus.stop(drain=drain, timeout=0)
+    with pytest.raises(BusClosed):
+        waiting.result()
+    for _ in range(TIMES):
+        with pytest.raises(BusClosed):
+            scene.bus.publish(scene.event)
+        with pytest.raises(BusClosed):
+            scene.bus.publish_many(scene.batch, priority=2)
+    assert scene.dropped == ROOM
+    del waiting
+    scene.settle()
+
+
+def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
+    bench: Bench, subscribers: int
+) -> None:
+    """Not before: what is queued still comes to its handler."""
+    scene = Scene(bench, subscribers)
+    scene.fill()
+    kept = [weakref.ref(one) for one in (*scene.handlers, *scene.subscriptions)]
+    while scene.subscriptions:
+        scene.subscriptions.pop().cancel()
+    scene.handlers.clear()
+    scene.bus._forget_routes(None)
+    gc.collect()
+    assert all(one() is not None for one in kept)
+    scene.let_go()
+    assert_at_rest(scene.bus)
+    assert scene.bus.stats().processed == 1 + ROOM
+    gc.collect()
+    assert not any(one() is not None for one in kept)
+
+
+# ---- other processes, and many -------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_forked_child_keeps_nothing_of_its_own_events(bench: Bench, subscribers: int) -> None:
+    """What was queued in the parent is the parent's: the child never touches it."""
+    scene = Scene(bench, subscribers, queue_size=100)
+    queued = 3
+    scene.hold()
+    for _ in range(queued):
+        assert scene.bus.publish(scene.event)
+
+    def child() -> None:
+        first = scene._counts()
+        for _ in range(TIMES):
+            assert scene.bus.publish(scene.event)
+            assert scene.bus.publish_many(scene.batch, priority=3) == 4
+            assert scene.bus.flush(HANG)
+        assert scene.bus.stop(timeout=HANG)
+        assert scene._counts() == first
+
+    assert in_child(child) == 0
+    scene.settle()
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing be logged: the records would be kept."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """Trace allocations."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("policy", ["drop_oldest", "reject", "block"])
+def test_a_hundred_thousand_publishes_leave_memory_where_it_was(policy: str) -> None:
+    """Accepted, evicted or refused: a few bytes each would be a megabyte."""
+    with EventBus(workers=1, queue_size=50, policy=policy, publish_timeout=0) as bus:
+        bus.subscribe("a", lambda event: None)
+
+        def publish(times: int) -> int:
+            for number in range(times):
+                if policy == "block":
+                    bus.publish(Event("a", [number]))
+                else:
+                    offer(bus, Event("a", [number]))
+            assert bus.flush(HANG)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0]
+
+        before = publish(2_000)
+        assert publish(100_000) - before < 100_000
