@@ -1,10 +1,10 @@
 /* admit.c: the slow way of an event for which there was no room: wait, and then the policy.
  *
  * Guarantees
- * - One step towards Python's exceptions: when `admit` raises, the event is either accepted or unknown to the
- *   queue, and nothing was evicted for it.
- * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held. One that
- *   raises ends the wait.
+ * - One step towards Python's exceptions: when `admit` raises, the event is either accepted or
+ *   unknown to the queue, and nothing was evicted for it.
+ * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held.
+ *   One that raises ends the wait.
  * - What was lost is returned in a list that was made before anything was evicted.
  */
 #include "native.h"
@@ -57,8 +57,8 @@ static int wait_in_line(admission *a, bb_result *result) {
     return 0;
 }
 
-/* Wait, unless there is no time for it. Afterwards the event is in line only if its fate is open, FULL.
- * -1: an exception is set. */
+/* Wait, unless there is no time for it. Afterwards the event is in line only if its fate is open,
+ * FULL. -1: an exception is set. */
 static int wait_for_room(admission *a, bb_result *result) {
     *result = BB_FULL;
     if (a->until == 0) return 0;
@@ -134,8 +134,8 @@ static int run_one(admission *a, recipient_object *recipient, bb_caller *caller)
     return goes_on ? -1 : 0;
 }
 
-/* Run the event's handlers in this thread. What is no Exception goes on to the publisher; the deliveries
- * that are left are then lost. -1: an exception is set. */
+/* Run the event's handlers in this thread. What is no Exception goes on to the publisher; the
+ * deliveries that are left are then lost. -1: an exception is set. */
 static int run_here(admission *a, bb_caller *caller) {
     const bb_route *route = &a->route->route;
     int status = 0;
@@ -156,7 +156,8 @@ static int run_here(admission *a, bb_caller *caller) {
 
 /* ---- the step ------------------------------------------------------------------------------ */
 
-/* (result, first, lost, number lost, ns waited, exception that goes on or None); takes over `waited`. */
+/* (result, first, lost, number lost, ns waited, exception that goes on or None); takes over
+ * `waited`. */
 static PyObject *answer_of(admission *a, bb_result result, PyObject *waited, PyObject *error) {
     return Py_BuildValue("iiOiNN", result, a->first, a->lost != NULL ? a->lost : Py_None,
                          a->lost_count, waited, error != NULL ? error : Py_NewRef(Py_None));

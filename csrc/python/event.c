@@ -1,7 +1,7 @@
 /* event.c: the event, an immutable object.
  *
- * Written in C because making one costs as much as publishing it. What is not called for every event
- * (repr, copying, pickling, `replace`, the refusal to set attributes) is added in _events.py.
+ * Written in C because making one costs as much as publishing it. What is not called for every
+ * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in _events.py.
  *
  * A chain of events, each the data of the next, is freed without recursion: a Python class has the
  * interpreter's trashcan for that, the limited API does not.
@@ -29,7 +29,8 @@ static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return PyType_GenericNew(type, NULL, NULL);
 }
 
-/* Return the exact str of a string or of a subclass such as EventType, else NULL with a TypeError. */
+/* Return the exact str of a string or of a subclass such as EventType, else NULL with a TypeError.
+ */
 static PyObject *plain_string(const char *name, PyObject *value) {
     if (PyUnicode_CheckExact(value)) return Py_NewRef(value);
     if (PyUnicode_Check(value)) {

@@ -5,8 +5,8 @@ BB_THREAD_LOCAL thread_state here;
 
 static PyTypeObject *generator_type, *async_generator_type;
 
-/* Whether a handler's result says that its work has not been done: an awaitable, which nobody awaits, or a
- * generator, which nobody iterates over. */
+/* Whether a handler's result says that its work has not been done: an awaitable, which nobody
+ * awaits, or a generator, which nobody iterates over. */
 static int is_unfinished(PyObject *result) {
     PyTypeObject *type = Py_TYPE(result);
     return type == generator_type || type == async_generator_type ||

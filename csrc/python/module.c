@@ -1,8 +1,9 @@
 /* module.c: the extension module that cffi builds, with the types of this folder added.
  *
- * cffi generates the module's initialisation under the name `cffi_init_ext` (_ffi_build.py renames it), and
- * this file has the one that Python calls. Not taken: `bb_install(id(module))` called through cffi, for an
- * exception inside cannot leave a cffi call; a second module in the same file, for the import dance.
+ * cffi generates the module's initialisation under the name `cffi_init_ext` (_ffi_build.py renames
+ * it), and this file has the one that Python calls. Not taken: `bb_install(id(module))` called
+ * through cffi, for an exception inside cannot leave a cffi call; a second module in the same file,
+ * for the import dance.
  */
 #include "native.h"
 
@@ -25,8 +26,8 @@ typedef struct {
     bb_queue *queue;
 } owner_object;
 
-/* Owner(address): frees the queue when it is itself freed. Not in a `__del__`: the garbage collector calls
- * those of a cycle in any order, and the bus's own still closes its queue. */
+/* Owner(address): frees the queue when it is itself freed. Not in a `__del__`: the garbage
+ * collector calls those of a cycle in any order, and the bus's own still closes its queue. */
 static PyObject *owner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *address;
@@ -118,9 +119,9 @@ static PyObject *discard(PyObject *module, PyObject *args) {
     return Py_BuildValue("Ni", lost, n);
 }
 
-/* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an empty
- * tuple stands for no item. With it, tables change without a lock: a finalizer or signal handler may
- * run anywhere in Python code, and would deadlock on one. */
+/* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an
+ * empty tuple stands for no item. With it, tables change without a lock: a finalizer or signal
+ * handler may run anywhere in Python code, and would deadlock on one. */
 static PyObject *swap_item(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *dict, *key, *old, *new;
@@ -138,9 +139,9 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
-/* check_interpreter(): the types are of the process, and a worker that lives when its interpreter ends is
- * fatal to the process ("thread still has a frame"): refuse at once what could crash later. Not in the
- * module's initialisation, which a second interpreter of Python 3.11 does not run. */
+/* check_interpreter(): the types are of the process, and a worker that lives when its interpreter
+ * ends is fatal to the process ("thread still has a frame"): refuse at once what could crash later.
+ * Not in the module's initialisation, which a second interpreter of Python 3.11 does not run. */
 static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
@@ -149,9 +150,9 @@ static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
 }
 
 #ifndef _WIN32
-/* after_fork(): what Python does in the child of its own forks, where C code has forked past it: without it
- * the interpreter's lock is in the state in which the threads that the child does not have left it, and
- * no thread can be started. */
+/* after_fork(): what Python does in the child of its own forks, where C code has forked past it:
+ * without it the interpreter's lock is in the state in which the threads that the child does not
+ * have left it, and no thread can be started. */
 static PyObject *after_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyOS_AfterFork_Child();

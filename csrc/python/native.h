@@ -1,13 +1,15 @@
 /* native.h: what the C files that know Python share.
  *
- * The one rule of references: a delivery that is handed to the queue carries a reference to its event and one
- * to its recipient (`hold`), and whoever gets it out has both (`drop`). References are taken before the call,
- * since a worker may be done with the event before that call returns, and given back if the event was not
- * accepted. None is dropped while a queue's mutex is held: a finalizer may publish.
+ * The one rule of references: a delivery that is handed to the queue carries a reference to its
+ * event and one to its recipient (`hold`), and whoever gets it out has both (`drop`). References
+ * are taken before the call, since a worker may be done with the event before that call returns,
+ * and given back if the event was not accepted. None is dropped while a queue's mutex is held: a
+ * finalizer may publish.
  *
- * The garbage collector does not see what is queued. The queue is a root, as a thread's stack is: workers
- * hold it, and every delivery is run or discarded. Traversing it would be wrong, too: bb_take may dequeue while
- * the GIL is released, so that between two passes of the collector an event could leave the queue unseen.
+ * The garbage collector does not see what is queued. The queue is a root, as a thread's stack is:
+ * workers hold it, and every delivery is run or discarded. Traversing it would be wrong, too:
+ * bb_take may dequeue while the GIL is released, so that between two passes of the collector an
+ * event could leave the queue unseen.
  */
 #ifndef BB_NATIVE_H
 #define BB_NATIVE_H
@@ -121,8 +123,8 @@ static inline bb_origin origin_in(const bb_queue *queue) {
 /* Call a recipient's handler; 0, or -1 with an exception set. */
 int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event);
 
-/* Report a failure, with the exception that is set, to `report(event, recipient, hooks, exception)`.
- * 0, or -1 with what that raised. */
+/* Report a failure, with the exception that is set, to `report(event, recipient, hooks,
+ * exception)`. 0, or -1 with what that raised. */
 int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks);
 
 /* The exception that is set, with its traceback, and unset it; never NULL. */

@@ -1,14 +1,15 @@
 /* publish.c: the fast way of an event, and nothing else.
  *
- * A plain event, or an object of a class that was published before, whose route is cached, for which there
- * is room, published outside of hooks: one look-up, one call to the queue. Whatever else there is goes to one
- * Python method, `_publish`, which begins anew.
+ * A plain event, or an object of a class that was published before, whose route is cached, for
+ * which there is room, published outside of hooks: one look-up, one call to the queue. Whatever
+ * else there is goes to one Python method, `_publish`, which begins anew.
  *
- * The cache. `routes[level]` has what is published with that explicit priority, [0] without one: for plain
- * events by type, for other objects by the address of their class (which the route keeps alive), since
- * the class's own hash may be anybody's code; for subclasses of Event, a second dict by type behind it. A route
- * is stored only if no subscription was made or ended since its computation began (`version`), which is
- * decided and done in one step, as forgetting is: a route that misses a subscription is never found.
+ * The cache. `routes[level]` has what is published with that explicit priority, [0] without one:
+ * for plain events by type, for other objects by the address of their class (which the route keeps
+ * alive), since the class's own hash may be anybody's code; for subclasses of Event, a second dict
+ * by type behind it. A route is stored only if no subscription was made or ended since its
+ * computation began (`version`), which is decided and done in one step, as forgetting is: a route
+ * that misses a subscription is never found.
  */
 #include "native.h"
 
@@ -105,14 +106,15 @@ static route_object *cached_route(publisher_object *self, PyObject *event, int l
     return (route_object *)found;
 }
 
-/* Room for one more: a program that invents types without end pays a look-up for each, not memory. */
+/* Room for one more: a program that invents types without end pays a look-up for each, not memory.
+ */
 static int make_space(PyObject **cache) {
     if (*cache != NULL && PyDict_Size(*cache) >= MOST_ROUTES) Py_CLEAR(*cache);
     return *cache != NULL || (*cache = PyDict_New()) != NULL ? 0 : -1;
 }
 
-/* _store_route(version, level, cls, type, route): whether it was stored. `type` is None for what is no event,
- * `cls` is Event for plain events. */
+/* _store_route(version, level, cls, type, route): whether it was stored. `type` is None for what is
+ * no event, `cls` is Event for plain events. */
 static PyObject *store_route(PyObject *op, PyObject *args) {
     publisher_object *self = (publisher_object *)op;
     unsigned long long version;

@@ -1,16 +1,17 @@
 /* worker.c: the loop of a worker's thread.
  *
  * Guarantees
- * - Nothing that a handler, a hook, a tracer or another thread (PyThreadState_SetAsyncExc) raises ends the
- *   loop or touches another delivery: no Python code of ours runs between two handlers.
+ * - Nothing that a handler, a hook, a tracer or another thread (PyThreadState_SetAsyncExc) raises
+ *   ends the loop or touches another delivery: no Python code of ours runs between two handlers.
  * - An event is released when its handler has returned, before the delivery counts as processed and
  *   before the next is taken; its finalizer still runs inside the delivery.
  * - A handler written in C does not pass the interpreter's own switch of threads. After FAIR_NS of
- *   such handlers the loop releases the GIL once, or it would keep it for as long as the queue is not empty
- *   (measured: others waited up to 3.3 s). The limited API has no way to see whether somebody waits for it.
+ *   such handlers the loop releases the GIL once, or it would keep it for as long as the queue is
+ *   not empty (measured: others waited up to 3.3 s). The limited API has no way to see whether
+ *   somebody waits for it.
  *
- * The loop is what a thread runs, an object that is called: to a tracer or a profiler that is no event, so
- * none can raise between the thread's start and the first handler.
+ * The loop is what a thread runs, an object that is called: to a tracer or a profiler that is no
+ * event, so none can raise between the thread's start and the first handler.
  */
 #include "native.h"
 

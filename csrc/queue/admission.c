@@ -83,8 +83,9 @@ static bb_result refuse(bb_queue *q, const bb_route *route, losses to) {
     return with_loss(q, to, BB_REFUSED);
 }
 
-/* How many deliveries must be evicted for the event. Beyond the capacity, where only the reserve has
- * brought the queue, they are replaced one by one: an event need not pay for what handlers published. */
+/* How many deliveries must be evicted for the event. Beyond the capacity, where only the reserve
+ * has brought the queue, they are replaced one by one: an event need not pay for what handlers
+ * published. */
 static int32_t needed_for(const bb_queue *q, int32_t count, bool handler) {
     int32_t most = places(q, handler);
     if (count > most) return q->queued;

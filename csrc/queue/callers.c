@@ -1,7 +1,7 @@
 /* callers.c: publishers that run the handlers of their own event (BB_CALLER_RUNS).
  *
- * Its deliveries count as running from the moment on at which the event is accepted, and as processed
- * one after the other. What the caller cannot run any more is counted as refused. */
+ * Its deliveries count as running from the moment on at which the event is accepted, and as
+ * processed one after the other. What the caller cannot run any more is counted as refused. */
 #include "internal.h"
 
 #include <stdlib.h>

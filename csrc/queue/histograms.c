@@ -1,9 +1,9 @@
 /* histograms.c: how durations are distributed, over the whole life and recently.
  *
  * Values below 16 have a bucket each; above, the leading bit chooses the octave and the next four
- * bits the bucket within it, as in HdrHistogram. A value is recorded once, in the current half; every
- * ROLL_NS the halves move on: recent is the current and the previous one, that is, the last half minute
- * to minute, and all is both and what is older.
+ * bits the bucket within it, as in HdrHistogram. A value is recorded once, in the current half;
+ * every ROLL_NS the halves move on: recent is the current and the previous one, that is, the last
+ * half minute to minute, and all is both and what is older.
  */
 #include "internal.h"
 

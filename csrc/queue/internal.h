@@ -1,7 +1,7 @@
 /* internal.h: what the C files of the queue share. Nobody else includes it, except the C tests.
  *
- * The lock rule. `bb_queue.mutex` guards every field of a queue, its slots, waiters, workers, and the
- * accounts of its recipients. Order: the host's lock (the GIL) first, then the mutex, never the
+ * The lock rule. `bb_queue.mutex` guards every field of a queue, its slots, waiters, workers, and
+ * the accounts of its recipients. Order: the host's lock (the GIL) first, then the mutex, never the
  * reverse: nobody re-attaches to the host while holding the mutex, because the holder of the GIL
  * may be waiting for the mutex. Therefore queue_lock tries first, and detaches before it waits;
  * queue_unlock gives the mutex up before it re-attaches. No call into the host happens in between.
@@ -33,7 +33,8 @@ typedef struct {
 } level_list;
 
 /* A publisher in line, or one whose event was accepted there and that has not returned yet. On the
- * heap, because a thread that is killed at the end of the process must not leave a pointer to its stack. */
+ * heap, because a thread that is killed at the end of the process must not leave a pointer to its
+ * stack. */
 struct bb_waiter {
     bb_waiter *next;
     bb_waiter *prev;
@@ -143,8 +144,8 @@ struct bb_queue {
     int32_t sleepers;
     bool waking;
 
-    /* Publishers. `line` waits for room, [1]: handlers, by level; `admitted` was accepted by a worker
-     * but has not returned yet. */
+    /* Publishers. `line` waits for room, [1]: handlers, by level; `admitted` was accepted by a
+     * worker but has not returned yet. */
     wait_list line[2][BB_LEVELS];
     uint32_t lines[2]; /* bit l: line[.][l] is not empty */
     int32_t waiting;   /* publishers in all of these */

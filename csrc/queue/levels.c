@@ -1,17 +1,17 @@
 /* levels.c: the slots and the levels; whoever calls holds the mutex.
  *
- * A slab with a slot for each delivery that fits, the reserve included. Memory is touched only as far
- * as it is used. A slot is in the free list or in the list of its level. The levels are lists threaded
- * through the slots rather than arrays of slot numbers: eight arrays of full capacity would be as
- * large as the slab itself, and only the ends are used.
+ * A slab with a slot for each delivery that fits, the reserve included. Memory is touched only as
+ * far as it is used. A slot is in the free list or in the list of its level. The levels are lists
+ * threaded through the slots rather than arrays of slot numbers: eight arrays of full capacity
+ * would be as large as the slab itself, and only the ends are used.
  */
 #include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Make sure that an event of `count` deliveries has slots once the queue is empty: more than there are
- * places for, it may have. The only growth there is. */
+/* Make sure that an event of `count` deliveries has slots once the queue is empty: more than there
+ * are places for, it may have. The only growth there is. */
 bool ensure_slots(bb_queue *q, int32_t count) {
     if (count <= q->slot_count) return true;
     slot *grown = realloc(q->slots, (size_t)count * sizeof *grown);

@@ -1,4 +1,5 @@
-/* lifecycle.c: making, closing and freeing a queue, waiting for its end, and what a fork does to it. */
+/* lifecycle.c: making, closing and freeing a queue, waiting for its end, and what a fork does to
+ * it. */
 #include "internal.h"
 
 #include <stdlib.h>

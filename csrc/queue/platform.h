@@ -1,7 +1,7 @@
 /* platform.h: all that the C code wants of an operating system and a compiler.
  *
- * Mutexes and condition variables in the usual sense, clocks, threads and forks. One source file for
- * each system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
+ * Mutexes and condition variables in the usual sense, clocks, threads and forks. One source file
+ * for each system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
  */
 #ifndef BB_PLATFORM_H
 #define BB_PLATFORM_H
@@ -60,8 +60,8 @@ double bb_wall_clock(void);
 /* What Python calls `threading.get_ident()` of the calling thread. */
 uint64_t bb_thread_id(void);
 
-/* Call `action` in the child of every fork from now on, also of one that C code makes; false if memory
- * ran out. Where there is no fork, nothing is done. */
+/* Call `action` in the child of every fork from now on, also of one that C code makes; false if
+ * memory ran out. Where there is no fork, nothing is done. */
 bool bb_at_fork_in_child(void (*action)(void));
 
 /* Nanoseconds of CPU time that the calling thread has used; never 0. Costs a call into the kernel

@@ -13,13 +13,13 @@
  * are given back if it was not accepted.
  *
  * Threads. Every function may be called from any thread at any time, except where it says
- * otherwise. Calls are short and wait for nothing but the queue's mutex, except the four that
- * may sleep: bb_take, bb_line_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the
+ * otherwise. Calls are short and wait for nothing but the queue's mutex, except the four that may
+ * sleep: bb_take, bb_line_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the
  * GIL) while they sleep; the others release it only if the mutex is taken.
  *
  * Fork. In the child every queue of the parent is gone: its mutex may be held by a thread that the
- * child does not have. Every function notices that before it touches the mutex, and answers BB_GONE,
- * 0 or NULL. bb_fork_count changes in the child of every fork, also one made by C code.
+ * child does not have. Every function notices that before it touches the mutex, and answers
+ * BB_GONE, 0 or NULL. bb_fork_count changes in the child of every fork, also one made by C code.
  *
  * Cost. Everything is constant in the depth of the queue, in the number of waiting publishers and
  * in the number of events; what is linear in the deliveries of one event says so.
@@ -134,8 +134,8 @@ typedef struct {
     uint64_t running;
 } bb_counts;
 
-/* A histogram of durations in nanoseconds: values below 16 have a bucket each, above that each octave
- * has 16. Quantiles are at most 3.2 % off; max is exact. */
+/* A histogram of durations in nanoseconds: values below 16 have a bucket each, above that each
+ * octave has 16. Quantiles are at most 3.2 % off; max is exact. */
 typedef struct {
     uint64_t p50;
     uint64_t p95;
@@ -234,15 +234,15 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
                      int32_t depth, bb_origin origin);
 
 /* Join the line of publishers, unless there is room. WAITING: `waiter` is the place in line, to be
- * passed to bb_line_wait and then to bb_line_leave or bb_offer, once. With `limited` 0 the standstill rule
- * applies to the wait: FULL at once if a wait has ended by it since a worker last took.
- * FULL also at once for a handler if all workers wait in publish.
- * ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY. */
+ * passed to bb_line_wait and then to bb_line_leave or bb_offer, once. With `limited` 0 the
+ * standstill rule applies to the wait: FULL at once if a wait has ended by it since a worker last
+ * took. FULL also at once for a handler if all workers wait in publish. ACCEPTED, WAITING, FULL,
+ * CLOSED, GONE or NO_MEMORY. */
 bb_result bb_line_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                        bb_origin origin, int32_t limited, bb_waiter **waiter);
 
-/* Sleep in line until bb_clock() reaches `until`. ACCEPTED: the worker that made room has accepted the
- * event. FULL: the standstill rule ended the wait. CLOSED. WAITING: it is time. */
+/* Sleep in line until bb_clock() reaches `until`. ACCEPTED: the worker that made room has accepted
+ * the event. FULL: the standstill rule ended the wait. CLOSED. WAITING: it is time. */
 bb_result bb_line_wait(bb_waiter *waiter, uint64_t until);
 
 /* For how many ns no worker has taken, as far as this waiter can tell. */
@@ -252,12 +252,12 @@ uint64_t bb_line_quiet(bb_waiter *waiter);
 int32_t bb_line_leave(bb_waiter *waiter);
 
 /* Decide now: accept the event if there is room (or if it was accepted in line), otherwise do as
- * `mode` says, all in one step. `waiter`: its place in line, which it leaves, or NULL. `out` takes the
- * deliveries that were evicted, as many as the event has at most, or all that are queued if it has more
- * than there are places; `evicted` says how many. FULL: `room` of them would not do; call again.
- * `first`: 1 if something was dropped for the first time since the queue was last half empty.
- * `caller`: with RUN, what to pass to bb_caller_done.
- * ACCEPTED, REFUSED, EVICTED, RUN, FULL, CLOSED, GONE or NO_MEMORY. Linear in the event's deliveries. */
+ * `mode` says, all in one step. `waiter`: its place in line, which it leaves, or NULL. `out` takes
+ * the deliveries that were evicted, as many as the event has at most, or all that are queued if it
+ * has more than there are places; `evicted` says how many. FULL: `room` of them would not do; call
+ * again. `first`: 1 if something was dropped for the first time since the queue was last half
+ * empty. `caller`: with RUN, what to pass to bb_caller_done. ACCEPTED, REFUSED, EVICTED, RUN, FULL,
+ * CLOSED, GONE or NO_MEMORY. Linear in the event's deliveries. */
 bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin,
                    bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t room,
                    int32_t *evicted, int32_t *first, bb_caller **caller);
@@ -266,7 +266,8 @@ bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t dept
  * raised. The last call frees the caller. */
 void bb_caller_done(bb_caller *caller, int32_t failed);
 
-/* After BB_RUN: the remaining deliveries are not made and are counted as refused. Frees the caller. */
+/* After BB_RUN: the remaining deliveries are not made and are counted as refused. Frees the caller.
+ */
 void bb_caller_abort(bb_caller *caller);
 
 /* A worker of this queue begins or ends to wait in line, of this queue or another. */
@@ -280,15 +281,16 @@ void bb_worker_waits(bb_worker *worker, int32_t waits);
  * CLOSED if the queue is shut; GONE. */
 int32_t bb_resize(bb_queue *q, int32_t n);
 
-/* Begin to work, in the thread that does; NULL if the thread is not needed any more, or no memory. */
+/* Begin to work, in the thread that does; NULL if the thread is not needed any more, or no memory.
+ */
 bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread);
 
 /* A thread that bb_resize asked for could not be started. */
 void bb_worker_failed(bb_queue *q);
 
 /* Finish the worker's open delivery, if any, and take the next: the most urgent level's oldest.
- * Sleeps while there is none. 0: the queue is shut or gone, or has too many workers: the worker must
- * end, and is no longer valid. Only in the worker's thread. */
+ * Sleeps while there is none. 0: the queue is shut or gone, or has too many workers: the worker
+ * must end, and is no longer valid. Only in the worker's thread. */
 int32_t bb_take(bb_worker *worker, bb_delivery *out);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */

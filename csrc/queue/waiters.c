@@ -2,23 +2,25 @@
  *
  * Guarantees
  * - Publishers that wait are let in by level, first come first served within it, and handlers that
- *   publish before all others. The worker that makes room puts the event of the first in line into the
- *   queue itself: no thundering herd, no room stolen by a publisher that came later, and a publisher that
- *   is slow to wake holds up nobody.
+ *   publish before all others. The worker that makes room puts the event of the first in line into
+ *   the queue itself: no thundering herd, no room stolen by a publisher that came later, and a
+ *   publisher that is slow to wake holds up nobody.
  * - A wait that has no limit of its own ends by the standstill rule: once no worker has taken for
- *   `standstill` nanoseconds. That is a state of the queue, not of one publisher: the first that finds it
- *   ends the wait of all the others, and until a worker takes again nobody waits anew (`congested`).
- * - It is no standstill while a worker that was woken is on its way, nor when the process was paused:
- *   a waiter sleeps in slices of a quarter of the time, and one that wakes late by more than half a slice
- *   begins anew. A machine that is always late would make that endless: after MAX_RESTARTS it counts.
+ *   `standstill` nanoseconds. That is a state of the queue, not of one publisher: the first that
+ *   finds it ends the wait of all the others, and until a worker takes again nobody waits anew
+ *   (`congested`).
+ * - It is no standstill while a worker that was woken is on its way, nor when the process was
+ *   paused: a waiter sleeps in slices of a quarter of the time, and one that wakes late by more
+ *   than half a slice begins anew. A machine that is always late would make that endless: after
+ *   MAX_RESTARTS it counts.
  * - Finding a waiter takes no search: the publisher holds a pointer to its own.
  *
- * Notifying a publisher that was let in is a wake-up, and a wake-up costs more than handling an event.
- * Publishers are therefore notified together, when a good part of the queue is free again, or when none
- * has been notified for a while; and each that returns notifies the next, so that it never rests on
- * workers alone. Notifying by the time since a worker last took, instead of since the last notification,
- * made p99 of publish at a full queue three times as long: with that rule, workers that take every 40 us
- * never trigger a notification.
+ * Notifying a publisher that was let in is a wake-up, and a wake-up costs more than handling an
+ * event. Publishers are therefore notified together, when a good part of the queue is free again,
+ * or when none has been notified for a while; and each that returns notifies the next, so that it
+ * never rests on workers alone. Notifying by the time since a worker last took, instead of since
+ * the last notification, made p99 of publish at a full queue three times as long: with that rule,
+ * workers that take every 40 us never trigger a notification.
  *
  * Workers sleep on bb_queue.work.
  */
@@ -29,8 +31,8 @@
 /* Let this much of the queue become free before publishers are woken: a quarter. */
 #define GOOD_PART(q) ((q)->capacity / 4 + 1)
 
-/* Wake publishers at least this often while there are any. 30 and 100 us are no better for them (p99
- * of publish) and cost a tenth to a third more CPU time. */
+/* Wake publishers at least this often while there are any. 30 and 100 us are no better for them
+ * (p99 of publish) and cost a tenth to a third more CPU time. */
 #define PACE_NS 300000u
 
 /* A waiter looks again at least this often, whatever it waits for. */

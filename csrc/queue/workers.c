@@ -61,7 +61,8 @@ static void remove_worker(bb_worker *worker) {
 
 /* ---- one delivery -------------------------------------------------------------------------- */
 
-/* Finish the open delivery, if any; returns the reading of the thread's CPU time, 0 if there was none. */
+/* Finish the open delivery, if any; returns the reading of the thread's CPU time, 0 if there was
+ * none. */
 static uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     open_delivery *open = &worker->open;
     if (!open->open) return 0;

@@ -23,7 +23,6 @@ from brummerbus.errors import BusClosed, BusError, QueueFull
 from brummerbus.events import Event, EventType, Priority
 from brummerbus.metrics import BusStats
 
-
 __all__ = [
     "Advice",
     "BackpressurePolicy",

@@ -108,8 +108,8 @@ class EventBusConfig:
             `queue_size`) and handlers that take at most H seconds it begins within
             `starvation_after + ceil((k + 1) / workers) * H`.
         shutdown_timeout: Seconds, 0 to 1e9, or None. At exit, and where an exception leaves the
-            `with` block, the bus drains as long as deliveries come to an end, and gives up once none
-            has for this long. None: never. Default: 5.
+            `with` block, the bus drains as long as deliveries come to an end, and gives up once
+            none has for this long. None: never. Default: 5.
         slow_handler_after: Seconds, 1e-3 to 1e9, after which a handler that still runs is logged;
             None: never. One line at WARNING on the logger `brummerbus` for each such delivery, with
             the subscription, the event, how long it has taken and where the handler is; up to a

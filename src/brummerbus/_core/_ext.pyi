@@ -1,4 +1,4 @@
-"""The extension as mypy sees it: what cffi binds of `csrc/queue/queue.h`, and the types of `csrc/python`."""
+"""The extension as mypy sees it: what cffi binds of `queue.h`, and the types of `csrc/python`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, SupportsInt

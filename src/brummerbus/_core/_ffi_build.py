@@ -1,12 +1,13 @@
 """The recipe of the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
 
-`csrc/queue/queue.h` is the one declaration: cffi reads it as it stands, the C files include it. What
-takes Python objects, the hot path, cannot be bound by cffi: `csrc/python/` adds it to the same module.
+`csrc/queue/queue.h` is the one declaration: cffi reads it as it stands, the C files include it.
+What takes Python objects, the hot path, cannot be bound by cffi: `csrc/python/` adds it to the same
+module.
 
-cffi releases the GIL around every call, and each release invites another thread to keep it for up to
-the 5 ms switch interval. The wrappers that cffi generates use CPython's own two macros for it, and the
-source below is pasted between `Python.h` and the wrappers, so redefining the macros here keeps
-the GIL in this module. That is undocumented: pyproject.toml caps the cffi version, and
+cffi releases the GIL around every call, and each release invites another thread to keep it for up
+to the 5 ms switch interval. The wrappers that cffi generates use CPython's own two macros for it,
+and the source below is pasted between `Python.h` and the wrappers, so redefining the macros here
+keeps the GIL in this module. That is undocumented: pyproject.toml caps the cffi version, and
 `tests/test_gil.py` tests the behaviour itself. The C code releases the GIL itself where it sleeps.
 """
 

@@ -1,11 +1,11 @@
 """What happens to an event for which there was no room: wait, then the policy, then an answer.
 
-The wait and the policy are one step in C (`csrc/python/admit.c`), which returns a small set of results; here
-they become True, False or an exception.
+The wait and the policy are one step in C (`csrc/python/admit.c`), which returns a small set of
+results; here they become True, False or an exception.
 """
 
 from threading import current_thread, main_thread
-from typing import Any, NoReturn
+from typing import Any
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route
@@ -92,15 +92,15 @@ class Admission:
             raise self.closed_error()
         if result == c.GONE:
             raise Gone
-        if self._policy in _DROPS:
-            return False
-        self._raise_full(route, event, waited * 1e-9)
+        if self._policy not in _DROPS:
+            raise self._full_error(route, event, waited * 1e-9)
+        return False
 
     def closed_error(self) -> BusClosed:
         """Return the exception for a bus that takes no events any more."""
         return BusClosed(f"{self._name}: the bus is stopped, or stopping")
 
-    def _raise_full(self, route: Route, event: Any, waited: float) -> NoReturn:
+    def _full_error(self, route: Route, event: Any, waited: float) -> QueueFull:
         n = len(route.recipients)
         what = getattr(event, "type", None)
         kind = what if isinstance(what, str) else type(event).__qualname__
@@ -109,7 +109,7 @@ class Admission:
             why += (
                 ", and so is the reserve for handlers; all workers wait in publish, or none takes"
             )
-        raise QueueFull(
+        return QueueFull(
             f"{self._name}: {why}: {kind!r} with {counted(n, 'delivery')} was refused by "
             f"{self._policy.name} after a wait of {waited:.3g} s"
         )

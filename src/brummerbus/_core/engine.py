@@ -1,7 +1,7 @@
 """What belongs to one process: the queue, its threads, and how they begin and end.
 
-A bus has one engine; in the child of a fork it makes a new one and leaves the old one alone, locks and
-all. The workers hold what they need of it, so it outlives its bus until its queue is empty.
+A bus has one engine; in the child of a fork it makes a new one and leaves the old one alone, locks
+and all. The workers hold what they need of it, so it outlives its bus until its queue is empty.
 """
 
 import logging

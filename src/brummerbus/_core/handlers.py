@@ -1,4 +1,6 @@
-"""What can be subscribed: event types, and callables that do their work when called with an event."""
+"""What can be subscribed: event types, and callables that do their work when called with an
+event.
+"""
 
 import functools
 import inspect
@@ -123,7 +125,7 @@ def _check_parameters(handler: Any) -> None:
         parameters = list(signature.parameters)
         hint = ""
         if parameters[:1] == ["self"] and isinstance(handler, FunctionType):
-            hint = "; a method is subscribed when its object exists: bus.subscribe(type, object.method)"
+            hint = "; a method is subscribed once its object exists, as object.method"
         raise TypeError(
             f"handler must take one argument, the event, got {shown(handler)} with the signature "
             f"{signature} ({error}){hint}"

@@ -1,10 +1,11 @@
 """What happens to failures and losses: hooks, or the log.
 
-A hook may do anything: raise, publish, take long. What it raises is logged and goes no further, except
-that in a publishing thread what is no `Exception` goes on to the publisher, after the rest was reported.
-What it publishes carries the number of hooks that led to it (`hooks_here`), and deliveries of the last
-number are counted but not reported: a hook whose own events fail or are dropped cannot loop without an
-end. That number is set and taken back in C, where no exception can leave it behind.
+A hook may do anything: raise, publish, take long. What it raises is logged and goes no further,
+except that in a publishing thread what is no `Exception` goes on to the publisher, after the rest
+was reported. What it publishes carries the number of hooks that led to it (`hooks_here`), and
+deliveries of the last number are counted but not reported: a hook whose own events fail or are
+dropped cannot loop without an end. That number is set and taken back in C, where no exception can
+leave it behind.
 """
 
 import logging
@@ -51,8 +52,8 @@ class Hooks:
     def dropped(self, lost: list[Any], n: int, reason: DropReason, *, first: bool) -> None:
         """Report `n` deliveries that were not made; the log has only the first of a streak.
 
-        `lost` has event, subscription and hooks of each, in a row, as C returns them. All are reported,
-        whatever the hook does.
+        `lost` has event, subscription and hooks of each, in a row, as C returns them. All are
+        reported, whatever the hook does.
         """
         goes_on: BaseException | None = None
         for i in range(0, 3 * n, 3):

@@ -3,6 +3,7 @@
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from brummerbus._core._ext import running_in
@@ -55,14 +56,13 @@ def report_standstill(name: str, queue: Queue) -> None:
 
     Not through logging: the handlers may wait for a lock of logging that the publisher holds.
     """
-    lines = [
+    text = (
         f"brummerbus: {name}: a publisher has waited for room for 10 s, and no worker has taken "
         "anything meanwhile. If it holds a lock that handlers need, they wait for each other."
-    ]
+    )
+    lines = [text]
     for one in running(queue):
         lines += [f"  {one}, at", stack_of(one.thread).rstrip()]
-    try:
+    with suppress(Exception):
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
-    except Exception:  # noqa: S110
-        pass

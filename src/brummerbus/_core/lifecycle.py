@@ -1,18 +1,18 @@
 """Interpreter exit, and the end of processes that `multiprocessing` started.
 
-What a program leaves behind in its buses is drained before anything that handlers may need is torn down.
-Python ends in this order: hooks of `threading` (last registered, first run), among them the one with which
-`concurrent.futures` shuts down its workers; the threads that are not daemons are joined; the hooks of
-`atexit` (last registered, first run). So there are two steps:
+What a program leaves behind in its buses is drained before anything that handlers may need is torn
+down. Python ends in this order: hooks of `threading` (last registered, first run), among them the
+one with which `concurrent.futures` shuts down its workers; the threads that are not daemons are
+joined; the hooks of `atexit` (last registered, first run). So there are two steps:
 
 1. A hook of `threading` drains all buses, and leaves them open: threads that are not daemons may
    still publish. It is registered after the one of `concurrent.futures`, and so runs before it.
 2. It registers a hook of `atexit`, which, being the last to be registered, runs before those of the
    program, and stops all buses.
 
-The hook of `threading` is a private function, `_register_atexit`, of all Pythons from 3.9 on; without it
-the second step drains too. Each bus drains as long as its deliveries end, and gives up once none has for
-its `shutdown_timeout`.
+The hook of `threading` is a private function, `_register_atexit`, of all Pythons from 3.9 on;
+without it the second step drains too. Each bus drains as long as its deliveries end, and gives up
+once none has for its `shutdown_timeout`.
 
 Processes of `multiprocessing` end in `os._exit`, without the hooks of `atexit` (and newer Pythons
 forget those of the parent), but not before they have run finalizers of their own
@@ -104,8 +104,8 @@ def _at_end_of_process(_drain_of_parent: object = None) -> None:
 def note_fork() -> None:
     """In the child of a fork, before anything is started in it: see that Python knows of the fork.
 
-    C code that forks past Python (uWSGI) leaves the interpreter as it was: with threads that the child
-    does not have, and its own lock as these left it.
+    C code that forks past Python (uWSGI) leaves the interpreter as it was: with threads that the
+    child does not have, and its own lock as these left it.
     """
     if _forks_known != fork_count() and hasattr(_ext, "after_fork"):
         _ext.after_fork()  # calls _after_fork_in_child, as the other hooks

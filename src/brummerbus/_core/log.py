@@ -2,6 +2,7 @@
 
 import logging
 import reprlib
+from contextlib import suppress
 from typing import Any
 
 from brummerbus.events import Event
@@ -18,10 +19,8 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 def log(level: int, message: str, *arguments: object, **options: Any) -> None:
     """Log where nothing may be raised but a Ctrl-C: a logging handler may raise what it likes."""
-    try:
+    with suppress(Exception):
         logger.log(level, message, *arguments, **options)
-    except Exception:  # noqa: S110
-        pass
 
 
 def counted(n: int, noun: str) -> str:
@@ -58,8 +57,8 @@ class _Shortener(reprlib.Repr):
     ) -> str:
         if isinstance(x, (set, frozenset)):
             x = list(x)  # reprlib would sort them, that is, compare them
-        text: str = super()._repr_iterable(x, level, left, right, maxiter, trail)  # type: ignore[misc]
-        return text
+        repr_iterable: Any = super()._repr_iterable  # type: ignore[misc]
+        return str(repr_iterable(x, level, left, right, maxiter, trail))
 
     def repr_set(self, x: Any, level: int) -> str:
         return self._repr_iterable(x, level, "{", "}", self.maxset) if x else "set()"

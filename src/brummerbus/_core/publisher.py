@@ -1,7 +1,7 @@
 """The publishing side of a bus in Python: the engine of this process, and the slow way of an event.
 
-`publish` itself is C; it comes here with whatever is not a known route with room: a type that is new,
-keywords, a full or closed queue, a hook that publishes, the child of a fork.
+`publish` itself is C; it comes here with whatever is not a known route with room: a type that is
+new, keywords, a full or closed queue, a hook that publishes, the child of a fork.
 """
 
 import weakref

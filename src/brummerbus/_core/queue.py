@@ -1,7 +1,7 @@
 """Typed Python over the queue in C; with the modules that import C types, all that imports `_ext`.
 
-`csrc/queue/queue.h` is the contract and explains results and costs. What takes Python objects is not
-here: publishing is a method of `EventBus`, taking is what a worker's thread runs.
+`csrc/queue/queue.h` is the contract and explains results and costs. What takes Python objects is
+not here: publishing is a method of `EventBus`, taking is what a worker's thread runs.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple
 from brummerbus._core import _ext
 from brummerbus._core._ext import Owner, Recipient, ffi, lib
 
-# cffi realises a function's type when it is first looked up, and a struct when it is first used, and
-# threads have been reported to race there: do it now, before there is a second thread.
+# cffi realises a function's type when it is first looked up, and a struct when it is first used,
+# and threads have been reported to race there: do it now, before there is a second thread.
 for _name in dir(lib):
     getattr(lib, _name)
 for _name in ("settings", "counts", "stats", "histograms", "worker_time", "timer", "arrivals"):
@@ -82,8 +82,8 @@ class Timer(NamedTuple):
 class Snapshot(NamedTuple):
     """One moment of a queue, in its own terms: nanoseconds, types by number, levels from 0.
 
-    `recipients` are in the order in which they were asked for; `workers` has the busy time and the age
-    of each; the four durations are queue wait and processing, of the whole life and recently.
+    `recipients` are in the order in which they were asked for; `workers` has the busy time and the
+    age of each; the four durations are queue wait and processing, of the whole life and recently.
     """
 
     total: Counts

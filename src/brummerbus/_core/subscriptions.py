@@ -1,12 +1,13 @@
 """Who receives what: the subscriptions of a bus.
 
 Guarantees
-- A route, once found in the cache, has every subscription that was made before and none that had ended:
-  a change is put into the table first and then announced (`forget`), which changes the version; who
-  computes a route takes the version first and then reads the table, and the route is stored only if
-  the version is still the same (`csrc/python/publish.c`).
+- A route, once found in the cache, has every subscription that was made before and none that had
+  ended: a change is put into the table first and then announced (`forget`), which changes the
+  version; who computes a route takes the version first and then reads the table, and the route is
+  stored only if the version is still the same (`csrc/python/publish.c`).
 - No lock is held, because `publish` may be called from a signal handler or a finalizer that
-  interrupts `subscribe` in the same thread. The tables are dicts of tuples, replaced by `swap_item`.
+  interrupts `subscribe` in the same thread. The tables are dicts of tuples, replaced by
+  `swap_item`.
 - Subscribing to an exact string costs the next publish of that type a new route, and no other type;
   globs and classes cost each type a new route. What ended leaves nothing.
 """

@@ -1,7 +1,8 @@
 """The threads of a pool: started, counted, joined.
 
-A thread runs a `Worker`, an object in C, and no Python code of ours but `WorkerThread._bootstrap`, so
-that neither a tracer nor an exception from another thread can end it between its start and its loop.
+A thread runs a `Worker`, an object in C, and no Python code of ours but `WorkerThread._bootstrap`,
+so that neither a tracer nor an exception from another thread can end it between its start and its
+loop.
 """
 
 import itertools
@@ -89,8 +90,8 @@ class Threads:
         """Start a thread with the configured stack."""
         with _stack_size(self._stack_size):
             thread.start()
-        # A tuple, replaced as a whole: others may iterate over it. One that is lost when two threads
-        # replace it at the same time is a daemon that is not joined.
+        # A tuple, replaced as a whole: others may iterate over it. One that is lost when two
+        # threads replace it at the same time is a daemon that is not joined.
         self._threads = (*(t for t in self._threads if t.is_alive()), thread)
 
     def join(self) -> None:
@@ -131,6 +132,6 @@ def check_threading() -> None:
         by = "eventlet"
     if by is not None:
         raise BusError(
-            f"a bus needs threads of the operating system, and `threading` is monkey-patched by {by}: "
-            "make the bus in a process, or before the patch, in which threads are left alone"
+            "a bus needs threads of the operating system, and `threading` is monkey-patched by "
+            f"{by}: make the bus in a process in which threads are left alone"
         )
