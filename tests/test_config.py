@@ -27,11 +27,12 @@ class TestDefaults:
     """What a bus has when it is given nothing."""
 
     def test_the_fields_have_the_defaults_of_the_contract(self) -> None:
-        """Three levels, drop-oldest, a tenth of a second, monitoring on."""
+        """Three levels, drop-oldest, a tenth of a second, a reserve, monitoring on."""
         made = EventBusConfig()
         assert made.priority_levels == 3
         assert made.policy is BackpressurePolicy.DROP_OLDEST
         assert made.publish_timeout == 0.1
+        assert made.handler_reserve == 4096
         assert made.starvation_after is None
         assert made.shutdown_timeout == 5.0
         assert made.monitoring is True
@@ -168,11 +169,23 @@ class TestBadValues:
             EventBusConfig(**{name: value})
 
     @pytest.mark.parametrize("name", ["publish_timeout", "shutdown_timeout"])
-    def test_zero_seconds_are_accepted_and_none_is_not(self, name: str) -> None:
-        """0 means not to wait; waiting for ever is the policy BLOCK."""
+    def test_zero_seconds_are_accepted(self, name: str) -> None:
+        """0 means not to wait."""
         assert getattr(EventBusConfig(**{name: 0}), name) == 0.0  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=f"{name} .* got None"):
-            EventBusConfig(**{name: None})  # type: ignore[arg-type]
+
+    def test_a_publisher_cannot_be_given_no_limit_but_a_shutdown_can(self) -> None:
+        """Publishing without a limit is the policy BLOCK; a drain may take what it takes."""
+        with pytest.raises(ValueError, match="publish_timeout .* got None"):
+            EventBusConfig(publish_timeout=None)  # type: ignore[arg-type]
+        assert EventBusConfig(shutdown_timeout=None).shutdown_timeout is None
+
+    @pytest.mark.parametrize("value", [*NOT_INTS, None, -1, 2**24 + 1])
+    def test_a_reserve_is_an_int_from_0_to_the_largest_queue(self, value: Any) -> None:
+        """0 is none."""
+        with pytest.raises(ValueError, match=r"^handler_reserve must be an int from 0 to 16777216"):
+            EventBusConfig(handler_reserve=value)
+        for end in (0, 2**24):
+            assert EventBusConfig(handler_reserve=end).handler_reserve == end
 
     @pytest.mark.parametrize("value", [0, 0.0, 1e-10, 5e-324])
     def test_starvation_after_nothing_at_all_is_refused(self, value: float) -> None:
@@ -185,13 +198,21 @@ class TestBadValues:
         made = EventBusConfig(publish_timeout=1, starvation_after=2, shutdown_timeout=3)
         assert [repr(getattr(made, name)) for name in TIME_FIELDS] == ["1.0", "2.0", "3.0"]
 
-    @pytest.mark.parametrize("value", ["drop_oldest", "", None, 0, BackpressurePolicy])
+    @pytest.mark.parametrize("value", ["drop", "", " block", None, 0, b"block", BackpressurePolicy])
     def test_a_policy_that_is_none_is_refused_with_all_that_are(self, value: Any) -> None:
-        """Its name as a string is not the policy."""
-        with pytest.raises(ValueError, match=r"^policy must be one of ") as caught:
+        """The message has the names that would do."""
+        with pytest.raises(ValueError, match=r"^policy must be a BackpressurePolicy or") as caught:
             EventBusConfig(policy=value)
         assert repr(value) in str(caught.value)
-        assert all(str(policy) in str(caught.value) for policy in BackpressurePolicy)
+        assert all(repr(policy.value) in str(caught.value) for policy in BackpressurePolicy)
+
+    @pytest.mark.parametrize("policy", BackpressurePolicy)
+    def test_a_policy_may_be_given_by_name(self, policy: BackpressurePolicy) -> None:
+        """As a settings file has it, in lower or upper case; the field is the policy itself."""
+        for name in (policy.value, policy.name):
+            made = EventBusConfig(policy=name)
+            assert made.policy is policy
+            assert made == EventBusConfig(policy=policy)
 
     @pytest.mark.parametrize("value", [0, 1, None, "yes", ""])
     def test_monitoring_is_true_or_false(self, value: Any) -> None:
@@ -210,6 +231,13 @@ class TestBadValues:
         """What can be an event type."""
         with pytest.raises(ValueError, match=r"^priorities must have non-empty strings or classes"):
             EventBusConfig(priorities={key: 1})
+
+    @pytest.mark.parametrize("key", ["process.*", "*", "a?", "[ab]"])
+    def test_priorities_are_not_given_to_globs(self, key: str) -> None:
+        """The table is looked up by the exact type: such an entry would never apply."""
+        with pytest.raises(ValueError, match=r"^priorities must have exact event types") as caught:
+            EventBusConfig(priorities={key: 3})
+        assert repr(key) in str(caught.value)
 
     @pytest.mark.parametrize("value", [*NOT_INTS, None, 0, 9, -1, 2**63])
     def test_a_priority_is_an_int_from_1_to_8(self, value: Any) -> None:
@@ -347,3 +375,10 @@ class TestValue:
         shown = asdict(EventBusConfig(workers=4))
         assert shown["priorities"] == DEFAULT_PRIORITIES
         assert json.loads(json.dumps(shown, default=str))["queue_size"] == 40
+
+
+def test_every_field_is_told_by_help() -> None:
+    """In the docstring of the class, under its name."""
+    text = EventBusConfig.__doc__ or ""
+    for field in fields(EventBusConfig):
+        assert f"        {field.name}: " in text, field.name

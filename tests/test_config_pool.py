@@ -15,7 +15,7 @@ from brummerbus import Event, EventBusConfig
 def test_a_pair_of_workers_is_the_fewest_and_the_most() -> None:
     """The queue follows the most; a list, as JSON has it, will do."""
     made = EventBusConfig(workers=(4, 32))
-    assert (made.workers, made.fewest_workers, made.most_workers) == ((4, 32), 4, 32)
+    assert (made.workers, made.min_workers, made.max_workers) == ((4, 32), 4, 32)
     assert made.queue_size == 320
     assert EventBusConfig(workers=[4, 32]) == made  # type: ignore[arg-type]
     assert pickle.loads(pickle.dumps(made)) == made
@@ -25,7 +25,7 @@ def test_a_pair_of_workers_is_the_fewest_and_the_most() -> None:
 def test_a_number_of_workers_is_both() -> None:
     """And stays an int."""
     made = EventBusConfig(workers=7)
-    assert (made.workers, made.fewest_workers, made.most_workers) == (7, 7, 7)
+    assert (made.workers, made.min_workers, made.max_workers) == (7, 7, 7)
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,8 @@ class EventBus(ProcessPublisher):
         No handler is interrupted and no delivery lost: surplus workers end after their present
         delivery. An elastic pool goes on from there by itself. `stats().sizing` has the step.
         From any thread, several at once too, and from handlers, but not from a signal handler: it
-        starts threads, for which Python takes locks. In a forked child it begins with the configured number.
+        starts threads, for which Python takes locks. In a forked child it begins with the
+        configured number.
 
         Raises:
             TypeError, ValueError: `workers` is no int, or not from 1 to 1024.

@@ -1,6 +1,4 @@
-"""What can be subscribed: event types, and callables that do their work when called with an
-event.
-"""
+"""What can be subscribed, and what can be published."""
 
 import functools
 import inspect
