@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import HANG, Bench, Gate, InThread, Recorder, run_together
+from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
 
@@ -181,6 +182,40 @@ def test_timeout_of_0_starts_no_congestion(bench: Bench) -> None:
     assert call.result() is True
 
 
+def test_explicit_timeout_is_waited_also_in_a_congestion(bench: Bench) -> None:
+    """It is a plain upper bound: no wait in vain of others makes it shorter."""
+    bus, gate = brim(bench, publish_timeout=WAIT / 10)
+    took(lambda: bus.publish(Event("a")))
+    for _ in range(2):
+        assert took(lambda: bus.publish(Event("a"), timeout=WAIT)) >= WAIT * 0.99
+    call = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
+    call.wait_in_line(bus)
+    gate.let_through()
+    assert call.result() is True
+
+
+def test_explicit_timeout_in_vain_starts_no_congestion(bench: Bench) -> None:
+    """How long one publisher would wait says nothing about whether workers take."""
+    bus, gate = brim(bench, publish_timeout=HANG)
+    with pytest.raises(QueueFull):
+        bus.publish(Event("a"), timeout=0.01)
+    call = InThread(lambda: bus.publish(Event("a")))
+    call.wait_in_line(bus)
+    gate.let_through()
+    assert call.result() is True
+
+
+def test_explicit_timeout_longer_than_the_standstill_outlasts_it(bench: Bench) -> None:
+    """`publish_timeout` ends only waits without a limit of their own."""
+    bus, gate = brim(bench, publish_timeout=0.01)
+    patient = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
+    patient.wait_in_line(bus)
+    with pytest.raises(QueueFull):
+        bus.publish(Event("a"))
+    gate.let_through()
+    assert patient.result() is True
+
+
 @pytest.mark.parametrize("policy", [*REFUSING, BackpressurePolicy.DROP_OLDEST])
 def test_publish_timeout_of_0_never_waits(bench: Bench, policy: BackpressurePolicy) -> None:
     """A thousand publishes into a stuck bus return; so do those with a timeout of 0."""
@@ -230,4 +265,4 @@ def test_publisher_in_line_is_told_that_the_bus_closes(bench: Bench) -> None:
     assert stop.result() is True
     stats = bus.stats()
     assert (stats.published, stats.processed, stats.dropped) == (3, 3, 0)
-    assert not bus._table
+    assert_at_rest(bus)

@@ -1,12 +1,17 @@
 """The bus from outside: its beginning, its properties, its end as a context manager."""
 
+import sys
 import threading
+from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, Bench, Drops, InThread, Logged, Recorder, poll
+from support import pause
 
-from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig
+from brummerbus import BackpressurePolicy, BusError, DropReason, Event, EventBus, EventBusConfig
+from brummerbus._core import engine
 
 
 def test_bus_shows_what_it_was_made_with(bench: Bench) -> None:
@@ -71,20 +76,128 @@ def test_context_manager_passes_exceptions_on(bench: Bench) -> None:
     assert bus.closed
 
 
-def test_context_manager_waits_no_longer_than_the_shutdown_timeout(bench: Bench) -> None:
-    """A stuck handler does not keep the block from being left."""
-    with bench.bus(shutdown_timeout=0.02) as bus:
-        gate = bench.hold(bus)
-    assert bus.stats().running == 1
+def test_context_manager_left_normally_drains_without_a_limit(bench: Bench) -> None:
+    """However long that takes: `shutdown_timeout` is not for it."""
+    bus, recorder = bench.bus(shutdown_timeout=0.01), Recorder()
+    gate = bench.hold(bus)
+    bus.subscribe("a", recorder)
+    for number in range(5):
+        assert bus.publish(Event("a", number))
+    leaving = InThread(lambda: bus.__exit__(None, None, None))
+    poll(lambda: bus.closed)
+    pause(0.2)  # far longer than the time-out: it is not over
+    assert bus.stats().queued == 5
     gate.open()
+    leaving.result()
+    assert recorder.data == list(range(5))
+
+
+def leave_by_an_exception(bus: EventBus) -> None:
+    with pytest.raises(LookupError), bus:
+        raise LookupError
+
+
+def test_context_manager_left_by_an_exception_gives_up_a_standstill(bench: Bench) -> None:
+    """A stuck handler does not keep the block from being left; what is queued is dropped."""
+    drops = Drops()
+    bus = bench.bus(shutdown_timeout=0.02, on_drop=drops)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a", 1))
+    leave_by_an_exception(bus)
+    assert bus.stats().running == 1
+    assert [(e.data, reason) for e, _, reason in drops] == [(1, DropReason.SHUTDOWN)]
+    gate.open()
+
+
+def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
+    bench: Bench,
+) -> None:
+    """In all far longer than the `shutdown_timeout`, which none of them comes near."""
+    bus, recorder = bench.bus(shutdown_timeout=0.4, queue_size=40), Recorder()
+    bus.subscribe("a", lambda event: (pause(0.02), recorder(event)))
+    for number in range(40):
+        assert bus.publish(Event("a", number))
+    leave_by_an_exception(bus)
+    assert recorder.data == list(range(40))
+    assert bus.stats().dropped == 0
+
+
+def test_context_manager_without_a_shutdown_timeout_waits_after_an_exception_too(
+    bench: Bench,
+) -> None:
+    """None is no limit."""
+    bus, recorder = bench.bus(shutdown_timeout=None), Recorder()
+    gate = bench.hold(bus)
+    bus.subscribe("a", recorder)
+    assert bus.publish(Event("a", 1))
+    leaving = InThread(lambda: leave_by_an_exception(bus))
+    poll(lambda: bus.closed)
+    gate.open()
+    leaving.result()
+    assert recorder.data == [1]
+
+
+def test_drain_without_a_limit_names_the_handlers_that_stand_still(
+    bench: Bench, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, as a warning: whoever waits can see for what."""
+    monkeypatch.setattr(engine, "STILL_AFTER", 0.01)
+    with bench.bus(name="night") as bus:
+        gate = bench.hold(bus)
+        opener = InThread(lambda: (poll(lambda: bool(logged.records)), pause(0.1), gate.open()))
+    opener.result()
+    [record] = logged.records
+    assert record.levelname == "WARNING"
+    assert "night: waits for handlers" in logged.text
+    assert "gate -> Gate object" in logged.text
+
+
+seen: ContextVar[str] = ContextVar("seen", default="nothing")
+
+
+def test_workers_run_in_an_empty_context(bench: Bench) -> None:
+    """Not for ever in that of whoever happened to make the bus."""
+    token = seen.set("of the maker")
+    try:
+        bus, values = bench.bus(workers=2), Recorder()
+        bus.subscribe("a", lambda _: values(Event("value", seen.get())))
+        assert bus.publish_many([Event("a")] * 4) == 4
+        bus.resize(3)
+        assert bus.publish_many([Event("a")] * 4) == 4
+        assert bus.flush(HANG)
+    finally:
+        seen.reset(token)
+    assert values.data == ["nothing"] * 8
+
+
+class Patched(ModuleType):
+    """Looks like the module that has replaced `threading`."""
+
+    def is_module_patched(self, name: str) -> bool:
+        """Answer as gevent does."""
+        return name == "threading"
+
+    def is_monkey_patched(self, name: str) -> bool:
+        """Answer as eventlet does."""
+        return name == "thread"
+
+
+@pytest.mark.parametrize("by", ["gevent.monkey", "eventlet.patcher"])
+def test_bus_without_real_threads_says_so_at_once(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """In one sentence that names who replaced them."""
+    monkeypatch.setitem(sys.modules, by, Patched(by))
+    with pytest.raises(BusError, match=f"monkey-patched by {by.partition('.')[0]}"):
+        EventBus(workers=1)
 
 
 def test_repr_says_what_it_is(bench: Bench) -> None:
     """Name, workers, and queue or end."""
     bus = bench.bus(name="mine")
-    assert repr(bus) == "<EventBus 'mine', 1 workers, 0 queued>"
+    assert repr(bus) == "<EventBus 'mine', 1 worker, 0 queued>"
     bus.stop()
-    assert repr(bus) == "<EventBus 'mine', 1 workers, closed>"
+    assert repr(bus) == "<EventBus 'mine', 1 worker, closed>"
+    assert "2 workers" in repr(bench.bus(workers=2))
 
 
 class FailingStart:

@@ -1,8 +1,12 @@
-"""What an event is: its fields, its identity, and that nothing can change it."""
+"""What an event is: its fields, its identity, that nothing can change it, and its copies."""
 
+import copy
+import gc
+import pickle
 import time
 import weakref
 from enum import Enum
+from typing import Any
 
 import pytest
 from conftest import run_together
@@ -28,6 +32,20 @@ class Compiled(Event):
 
     def __init__(self, path: str) -> None:
         super().__init__("build.event", path, source="make")
+
+
+class Tagged(Compiled):
+    """An event with an attribute of its own."""
+
+    def __init__(self, path: str, tag: str) -> None:
+        super().__init__(path)
+        self.tag = tag
+
+
+class Slotted(Event):
+    """An event with a slot of its own."""
+
+    __slots__ = ("tag",)
 
 
 class Colour(str, Enum):
@@ -67,13 +85,33 @@ def test_event_cannot_be_changed(name: str) -> None:
     assert getattr(event, name, None) == before
 
 
-def test_subclass_cannot_be_changed_either() -> None:
-    """A subclass has a dict, and still refuses to take anything in."""
+@pytest.mark.parametrize("name", ["type", "data", "source", "id", "timestamp"])
+def test_fields_of_a_subclass_cannot_be_changed_either(name: str) -> None:
+    """They are the event's, whoever derives from it."""
     event = Compiled("a.c")
-    with pytest.raises(AttributeError):
-        event.data = "b.c"
-    with pytest.raises(AttributeError):
-        event.extra = 1  # type: ignore[attr-defined]
+    before = getattr(event, name)
+    with pytest.raises(AttributeError, match=name):
+        setattr(event, name, 2)
+    with pytest.raises(AttributeError, match=name):
+        delattr(event, name)
+    assert getattr(event, name) == before
+
+
+def test_subclass_may_have_attributes_of_its_own() -> None:
+    """They are set, changed and deleted as of any object."""
+    event = Tagged("a.c", "first")
+    event.tag = "second"
+    assert event.tag == "second"
+    del event.tag
+    assert not hasattr(event, "tag")
+
+
+def test_event_is_initialised_once() -> None:
+    """A second `__init__` would change it."""
+    event = Event("tick", 1)
+    with pytest.raises(AttributeError, match="immutable"):
+        event.__init__("tock", 2)  # type: ignore[misc]
+    assert (event.type, event.data) == ("tick", 1)
 
 
 def test_subclass_may_have_its_own_constructor() -> None:
@@ -183,3 +221,105 @@ def test_priorities_are_ordered_ints() -> None:
     assert [int(priority) for priority in Priority] == [1, 2, 3]
     assert Priority.LOW < Priority.MEDIUM < Priority.HIGH
     assert {priority.name for priority in Priority} == {"LOW", "MEDIUM", "HIGH"}
+
+
+# ---- copies ----------------------------------------------------------------------------------
+
+COPIES: dict[str, Any] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {n}": lambda event, n=n: pickle.loads(pickle.dumps(event, n))
+        for n in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+def fields_of(event: Event) -> tuple[Any, ...]:
+    """Return all that an event has by itself."""
+    return event.type, event.data, event.source, event.id, event.timestamp
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_is_the_same_event(how: str) -> None:
+    """Its id and its time go along, through a process boundary too."""
+    event = Event("log.line", ["hello"], source="api")
+    again = COPIES[how](event)
+    assert again is not event
+    assert fields_of(again) == fields_of(event)
+    assert (again.data is event.data) is (how == "copy")
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_copy_of_a_subclass_has_its_own_attributes(how: str) -> None:
+    """The class and what it added; its constructor is not called again."""
+    event, slotted = Tagged("a.c", "first"), Slotted("tick")
+    slotted.tag = "slot"
+    again = COPIES[how](event)
+    assert (type(again), again.tag, fields_of(again)) == (Tagged, "first", fields_of(event))
+    assert COPIES[how](slotted).tag == "slot"
+
+
+def test_deep_copy_of_an_event_that_contains_itself_contains_itself() -> None:
+    """As with any container."""
+    event = Tagged("a.c", "first")
+    event.tag = event  # type: ignore[assignment]
+    again = copy.deepcopy(event)
+    assert again.tag is again
+
+
+def test_replace_makes_a_new_event() -> None:
+    """What is not named stays; id and time are its own."""
+    event = Event("log.line", 1, source="api")
+    new = event.replace(data=2)
+    assert (new.type, new.data, new.source) == ("log.line", 2, "api")
+    assert new.id > event.id
+    assert new.timestamp >= event.timestamp
+    assert event.data == 1
+    assert event.replace(type=EventType.BUILD_EVENT, source="").type == "build.event"
+
+
+def test_replace_keeps_the_class_and_what_it_added() -> None:
+    """Also where the constructor takes something else."""
+    event = Tagged("a.c", "first")
+    new, other = event.replace(data="b.c"), event.replace(tag="second")
+    assert (type(new), new.data, new.tag) == (Tagged, "b.c", "first")
+    assert (other.data, other.tag, event.tag) == ("a.c", "second", "first")
+
+
+@pytest.mark.parametrize("name", ["id", "timestamp", "colour"])
+def test_replace_refuses_what_is_no_field(name: str) -> None:
+    """Id and time cannot be chosen."""
+    with pytest.raises(TypeError, match=name):
+        Event("tick").replace(**{name: 1})
+
+
+def test_replace_checks_what_it_is_given() -> None:
+    """As the constructor does."""
+    with pytest.raises(TypeError, match="type must be a string"):
+        Event("tick").replace(type=1)
+    with pytest.raises(ValueError, match="non-empty"):
+        Event("tick").replace(type="")
+    with pytest.raises(TypeError, match="source must be a string"):
+        Event("tick").replace(source=None)
+
+
+def test_long_chain_of_events_is_freed() -> None:
+    """Each the payload of the next; freeing them one inside the other would overflow the stack."""
+    event = Event("first")
+    last = weakref.ref(event)
+    for _ in range(200_000):
+        event = Event("next", event)
+    del event
+    assert last() is None
+
+
+def test_cycle_of_an_event_and_its_payload_is_collected() -> None:
+    """The garbage collector sees through an event."""
+    payload: list[Any] = []
+    event = Event("tick", payload)
+    payload.append(event)
+    reference = weakref.ref(event)
+    del event, payload
+    gc.collect()
+    assert reference() is None

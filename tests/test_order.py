@@ -13,9 +13,9 @@ from brummerbus import BackpressurePolicy, Event, EventBus
 def handled(bench: Bench, bus: EventBus, levels: list[int]) -> list[tuple[int, int]]:
     """Publish events at the levels to a held bus; how they were handled: (level, number)."""
     recorder, gate = Recorder(), bench.hold(bus)
-    bus.subscribe("a", recorder)
-    for number, level in enumerate(levels):
-        assert bus.publish(Event("a", (level, number)), priority=level)
+    with bus.subscribe("a", recorder):
+        for number, level in enumerate(levels):
+            assert bus.publish(Event("a", (level, number)), priority=level)
     gate.open()
     assert bus.flush(HANG)
     return recorder.data
@@ -40,8 +40,6 @@ def test_order_is_kept_while_slots_are_used_again(bench: Bench) -> None:
         mixture = random.Random(seed).choices((1, 2, 3), k=7)
         assert handled(bench, bus, mixture) == urgent_first(mixture)
         assert bus.stats().processed == bus.stats().published
-        for subscription in list(bus._subscriptions._table.values()):
-            subscription.cancel()
 
 
 def test_urgent_event_overtakes_what_is_queued(bench: Bench) -> None:

@@ -70,12 +70,24 @@ static void fill_history(const bb_queue *q, bb_stats *out) {
     out->history_length = (int32_t)kept;
 }
 
+/* Within a level no delivery has waited longer than the head. */
+static uint64_t oldest_wait(const bb_queue *q, uint64_t now) {
+    uint64_t oldest = 0;
+    for (int32_t l = 0; q->timed && l < q->levels; l++) {
+        if (!(q->nonempty >> l & 1)) continue;
+        uint64_t waited = elapsed(q->slots[q->level[l].head].accepted, now);
+        if (waited > oldest) oldest = waited;
+    }
+    return oldest;
+}
+
 static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
     memcpy(out->dropped_by, q->dropped_by, sizeof out->dropped_by);
     out->unrouted = q->unrouted;
     out->processing_average = q->processing_average;
     out->timer = q->timer;
     out->age = now - q->made;
+    out->oldest = oldest_wait(q, now);
     out->state = (int32_t)q->state;
     out->workers = q->present;
     out->wanted = q->wanted;

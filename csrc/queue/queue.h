@@ -155,6 +155,7 @@ typedef struct {
     double processing_average; /* ns; moving average, alpha 0.1, seeded by the first sample */
     bb_timer timer;            /* of all deliveries together */
     uint64_t age;              /* ns since the queue was made */
+    uint64_t oldest;           /* ns that the oldest queued delivery has waited; 0 if not timed */
     int32_t state;
     int32_t workers;           /* in their loops now */
     int32_t wanted;            /* as set by bb_resize */

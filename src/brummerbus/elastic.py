@@ -1,7 +1,9 @@
 """When an elastic pool grows and when it shrinks: decisions, without threads or clocks.
 
 The study's rule: grow by one when the queue is over 50 % full, shrink by one when it is under
-10 % and workers are idle. Around it, what keeps that from doing harm:
+10 % and workers are idle. A long queue can make deliveries wait for seconds before it is half full,
+so a delivery that has waited long, while no worker is idle, is a reason to grow, too. Around these,
+what keeps them from doing harm:
 
 - More workers help only where there is something left to compute with. Under a GIL computing is
   one server for the whole process: once that is busy, workers only queue for it instead.
@@ -15,6 +17,9 @@ from brummerbus.arguments import check_int
 
 GROW_ABOVE = 0.5
 """Share of the queue that is full. The study's."""
+
+LONG_WAIT = 0.05
+"""Seconds that the oldest delivery has waited: as long as a person does not notice."""
 
 SHRINK_BELOW = 0.1
 """Share of the queue that is full. The study's."""
@@ -59,6 +64,7 @@ class Reading(NamedTuple):
         cpu_used: Cores that this process used since the last look.
         compute_servers: Cores that this process can use at most: 1 under a GIL.
         wait_share: Share of the handling time that was not CPU time, 0 to 1.
+        oldest_wait: Seconds that the oldest queued delivery has waited; 0 without monitoring.
     """
 
     time: float
@@ -71,6 +77,7 @@ class Reading(NamedTuple):
     cpu_used: float
     compute_servers: int
     wait_share: float
+    oldest_wait: float = 0.0
 
 
 class SizingStep(NamedTuple):
@@ -117,7 +124,9 @@ class Sizer:
         elif self._idle_since is None:
             self._idle_since = reading.time
         if full > GROW_ABOVE:
-            return self._grow(reading, full)
+            return self._grow(reading, f"the queue is {full:.0%} full")
+        if reading.oldest_wait > LONG_WAIT and reading.running >= reading.workers:
+            return self._grow(reading, f"a delivery has waited for {reading.oldest_wait:.2g} s")
         if idle:
             return self._shrink(reading, full)
         return None
@@ -126,7 +135,7 @@ class Sizer:
         """Return the seconds until the next look: one second while nothing happens."""
         return BUSY_INTERVAL if reading.queued or reading.running else IDLE_INTERVAL
 
-    def _grow(self, reading: Reading, full: float) -> tuple[int, str] | None:
+    def _grow(self, reading: Reading, need: str) -> tuple[int, str] | None:
         if reading.workers >= self._most or reading.time - self._last_step < GROW_PAUSE:
             return None
         if reading.cpu_used >= SATURATED * reading.compute_servers:
@@ -142,7 +151,7 @@ class Sizer:
             if waiting
             else f"{reading.cpu_free:.1f} cores are free"
         )
-        return reading.workers + 1, f"the queue is {full:.0%} full, and {why}"
+        return reading.workers + 1, f"{need}, and {why}"
 
     def _shrink(self, reading: Reading, full: float) -> tuple[int, str] | None:
         assert self._idle_since is not None

@@ -19,6 +19,7 @@ forget those of the parent), but not before they have run finalizers of their ow
 (`multiprocessing.util.Finalize`, python/cpython#83856).
 """
 
+import _imp
 import atexit
 import concurrent.futures.thread  # noqa: F401, registers its hook before ours
 import os
@@ -107,8 +108,10 @@ def note_fork() -> None:
     C code that forks past Python (uWSGI) leaves the interpreter as it was: with threads that the
     child does not have, and its own lock as these left it.
     """
-    if _forks_known != fork_count() and hasattr(_ext, "after_fork"):
-        _ext.after_fork()  # calls _after_fork_in_child, as the other hooks
+    if _forks_known == fork_count() or not hasattr(_ext, "after_fork") or _imp.lock_held():
+        return
+    _imp.acquire_lock()  # as before a fork of Python's own; what follows releases it
+    _ext.after_fork()  # calls _after_fork_in_child, as the other hooks
 
 
 def _after_fork_in_child() -> None:

@@ -127,7 +127,6 @@ class Growth:
         self._sampled = clock()
         self._process_time = process_time()
         self._idle_and_total = idle_and_total()
-        self._published = self._taken = 0
 
     def __call__(self) -> float:
         """Sample; returns the seconds until the next sample."""
@@ -155,6 +154,7 @@ class Growth:
             cpu_used=computed / seconds if seconds > 0 else 0.0,
             compute_servers=compute_servers(),
             wait_share=self._wait_share(snapshot.timer.wall, snapshot.timer.cpu),
+            oldest_wait=snapshot.oldest * 1e-9,
         )
 
     def _idle_share(self) -> float:

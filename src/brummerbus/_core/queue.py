@@ -99,6 +99,7 @@ class Snapshot(NamedTuple):
     workers: list[tuple[int, int]]
     waiting: int
     reserve_used: int
+    oldest: int
     age: int
 
 
@@ -263,6 +264,7 @@ class Queue:
             workers=[(w.busy, w.age) for w in workers[0 : min(n_workers, stats.workers)]],
             waiting=stats.waiting,
             reserve_used=stats.reserve_used,
+            oldest=stats.oldest,
             age=stats.age,
         )
 
