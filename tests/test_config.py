@@ -173,7 +173,7 @@ class TestBadValues:
 
     def test_a_publisher_cannot_be_given_no_limit_but_a_shutdown_can(self) -> None:
         """Publishing without a limit is the policy BLOCK; a drain may take what it takes."""
-        with pytest.raises(ValueError, match="publish_timeout .* got None"):
+        with pytest.raises(ValueError, match=r"publish_timeout .* got None"):
             EventBusConfig(publish_timeout=None)  # type: ignore[arg-type]
         assert EventBusConfig(shutdown_timeout=None).shutdown_timeout is None
 

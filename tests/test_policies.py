@@ -1,55 +1,12 @@
-"""What gives way when there is no room, and how each loss is told."""
+"""What gives way when there is no room."""
 
 import threading
-from typing import Any
 
 import pytest
-from conftest import (
-    HANG,
-    Bench,
-    Drops,
-    Gate,
-    InThread,
-    Logged,
-    Recorder,
-    assert_balance,
-    run_together,
-)
+from conftest import HANG, Bench, InThread, Recorder, run_together
+from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
-from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
-
-OLDEST = BackpressurePolicy.DROP_OLDEST
-NEWEST = BackpressurePolicy.DROP_NEWEST
-LOWEST = BackpressurePolicy.DROP_LOWEST
-REJECT = BackpressurePolicy.REJECT
-BLOCK = BackpressurePolicy.BLOCK
-CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
-
-
-class Scene:
-    """A bus whose worker is held, a recorder of `a`, and what was dropped."""
-
-    def __init__(self, bench: Bench, policy: BackpressurePolicy, size: int, **more: Any) -> None:
-        self.drops = Drops()
-        self.recorder = Recorder()
-        self.bus: EventBus = bench.bus(policy=policy, queue_size=size, on_drop=self.drops, **more)
-        self.gate: Gate = bench.hold(self.bus)
-        self.subscription = self.bus.subscribe("a", self.recorder)
-
-    def publish(self, *data: Any) -> list[bool]:
-        """Publish payloads such as `"2x"`, whose first character is the priority."""
-        return [self.bus.publish(Event("a", d), priority=int(d[0])) for d in data]
-
-    def finish(self) -> list[Any]:
-        """Let the worker go, and return what it handled, in order."""
-        assert_balance(self.bus.stats())
-        self.gate.open()
-        assert self.bus.flush(HANG)
-        stats = self.bus.stats()
-        assert_balance(stats)
-        assert stats.dropped == len(self.drops)
-        return self.recorder.data
-
+from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
 
 # ---- who gives way ---------------------------------------------------------------------------
 
@@ -173,28 +130,6 @@ def test_event_can_lose_some_of_its_deliveries(bench: Bench) -> None:
     assert (scene.recorder.data, second.data, third.data) == ([], [], ["2a"])
 
 
-@pytest.mark.parametrize("policy", BackpressurePolicy)
-@pytest.mark.parametrize("full", [False, True], ids=["empty", "full"])
-def test_event_with_more_deliveries_than_the_queue(
-    bench: Bench, policy: BackpressurePolicy, full: Any
-) -> None:
-    """It can never be queued: the caller runs it, or it gives way as its policy says."""
-    scene = Scene(bench, policy, 2, publish_timeout=HANG)
-    if full:
-        scene.publish("2a", "2b")
-    wide = Recorder()
-    for _ in range(3):
-        scene.bus.subscribe("wide", wide)
-    if policy in (REJECT, BLOCK):
-        with pytest.raises(QueueFull):
-            scene.bus.publish(Event("wide"))
-    else:
-        assert scene.bus.publish(Event("wide")) is (policy is CALLER_RUNS)
-    assert len(wide.events) == (3 if policy is CALLER_RUNS else 0)
-    assert [r for _, _, r in scene.drops] == [DropReason.REFUSED] * (3 - len(wide.events))
-    assert scene.finish() == (["2a", "2b"] if full else [])
-
-
 # ---- BLOCK and CALLER_RUNS -------------------------------------------------------------------
 
 
@@ -205,7 +140,7 @@ def test_block_waits_without_limit(bench: Bench) -> None:
     calls = [InThread(lambda: scene.publish("2b")) for _ in range(3)]
     threading.Event().wait(0.5)  # there is a limit if this is too long
     for call in calls:
-        call.wait_in_line(bus)
+        call.wait_in_line(scene.bus, 3)
     assert scene.finish()[:1] == ["2a"]
     assert [call.result() for call in calls] == [[True]] * 3
     assert scene.bus.flush(HANG)
@@ -247,52 +182,6 @@ def test_caller_runs_only_without_room(bench: Bench) -> None:
         assert bus.publish(Event("a"))
         assert bus.flush(HANG)
     assert threading.current_thread() not in threads
-
-
-# ---- how it is told --------------------------------------------------------------------------
-
-
-def test_what_is_left_at_shutdown_is_told(bench: Bench) -> None:
-    """By delivery, with the reason SHUTDOWN, at its level."""
-    scene = Scene(bench, BLOCK, 5)
-    second = scene.bus.subscribe("a", Recorder())
-    scene.publish("3a", "1b")
-    stop = InThread(lambda: scene.bus.stop(drain=False, timeout=HANG))
-    scene.gate.open()
-    assert stop.result() is False
-    assert [(e.data, s, r) for e, s, r in scene.drops] == [
-        (data, subscription, DropReason.SHUTDOWN)
-        for data in ("3a", "1b")
-        for subscription in (scene.subscription, second)
-    ]
-    assert scene.bus.stats().dropped_by[DropReason.SHUTDOWN] == {1: 2, 2: 0, 3: 2}
-    assert scene.recorder.data == []
-
-
-def test_first_drop_of_a_streak_is_logged_and_no_other(bench: Bench, logged: Logged) -> None:
-    """A streak ends when the queue was half empty again; then the next is logged too."""
-    scene = Scene(bench, OLDEST, 4)
-    for streak in (1, 2):
-        scene.publish(*["2a"] * 54)
-        assert len(logged.records) == streak
-        assert logged.records[-1].levelname == "WARNING"
-        scene.gate.let_through()
-        assert scene.bus.flush(HANG)
-        scene.gate = bench.hold(scene.bus)
-    assert len(scene.drops) == 100
-    assert "2a" in logged.text
-
-
-def test_hooks_are_told_outside_the_ring(bench: Bench) -> None:
-    """What `on_drop` asks the bus is answered with the loss already counted."""
-    seen: list[int] = []
-    bus = bench.bus(
-        policy=NEWEST, queue_size=1, on_drop=lambda *_: seen.append(bus.stats().dropped)
-    )
-    bench.hold(bus)
-    bus.subscribe("a", Recorder())
-    assert [bus.publish(Event("a")) for _ in range(3)] == [True, False, False]
-    assert seen == [1, 2]
 
 
 # ---- several publishers ----------------------------------------------------------------------

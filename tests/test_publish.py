@@ -1,11 +1,11 @@
 """What publish routes, at which priority, how long it waits, and what it answers."""
 
 import queue
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import HANG, Bench, Recorder
+from support import assert_at_rest
 
 from brummerbus import (
     BackpressurePolicy,
@@ -71,7 +71,7 @@ def held(bench: Bench, **settings: Any) -> EventBus:
 # ---- routing ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thing", [Plain(), 5, "log.line", None, [1], {}, Plain, print, 1.5, ()])
+@pytest.mark.parametrize("thing", [Plain(), 5, b"log.line", None, [1], {}, print, 1.5, ()])
 def test_any_object_can_be_published(bench: Bench, thing: Any) -> None:
     """It is routed by its class, and the handler receives the object itself."""
     bus, recorder = bench.bus(), Recorder()
@@ -125,6 +125,36 @@ def test_priority_of_an_instance_does_not_count(bench: Bench) -> None:
     """The class has it or has it not; a property is no priority."""
     bus = held(bench)
     assert level_of(bus, WithProperty("a")) == 2
+
+
+@pytest.mark.parametrize("value", [0, 9, -1, 2**70, "high", None, True, 2.0, [1]])
+@pytest.mark.parametrize("base", [Event, object], ids=["event", "object"])
+def test_class_attribute_that_is_no_priority_is_none(
+    bench: Bench, base: type, value: object
+) -> None:
+    """It belongs to the program, such as a dataclass's default of 0: no error, and medium."""
+    cls = type("Job", (base,), {"priority": value})
+    event = cls("a") if base is Event else cls()
+    bus = held(bench, priorities={"a": 1})
+    assert level_of(bus, event) == (1 if base is Event else 2)
+    assert level_of(bus, event, priority=3) == 3
+
+
+class _OddMeta(type):
+    @property
+    def priority(cls) -> int:
+        raise RuntimeError("not now")
+
+    def __hash__(cls) -> int:
+        raise RuntimeError("unhashable")
+
+
+def test_class_with_code_of_its_own_costs_no_publish(bench: Bench) -> None:
+    """Neither a metaclass's `priority` nor its hash can make publishing fail."""
+    bus = held(bench, priorities={int: 3})
+    assert level_of(bus, _OddMeta("Odd", (), {})()) == 2
+    assert level_of(bus, _OddMeta("OddEvent", (Event,), {})("a")) == 2
+    assert level_of(bus, 5) == 3
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 8])
@@ -189,91 +219,6 @@ def test_all_deliveries_of_an_event_are_accepted_or_none(bench: Bench) -> None:
     assert bus.stats().dropped == 3
 
 
-# ---- publish_many ----------------------------------------------------------------------------
-
-
-def numbered(count: int, name: str = "a") -> Iterator[Event]:
-    return (Event(name, number) for number in range(count))
-
-
-@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 2000])
-@pytest.mark.parametrize("subscriptions", [1, 3])
-def test_publish_many_takes_all_in_order(bench: Bench, count: int, subscriptions: int) -> None:
-    """From a generator, through a small queue, to each subscription in the same order."""
-    bus = bench.bus(policy=BackpressurePolicy.BLOCK)
-    recorders = [Recorder() for _ in range(subscriptions)]
-    for recorder in recorders:
-        bus.subscribe("a", recorder)
-    assert bus.publish_many(numbered(count)) == count
-    assert bus.flush(HANG)
-    assert all(recorder.data == list(range(count)) for recorder in recorders)
-
-
-def test_publish_many_counts_what_was_accepted(bench: Bench) -> None:
-    """What the policy drops is not counted, what nobody subscribed to is."""
-    bus = bench.bus(policy=BackpressurePolicy.DROP_NEWEST)
-    gate, recorder = bench.hold(bus), Recorder()
-    bus.subscribe("a", recorder)
-    assert bus.publish_many([*numbered(20), Event("nobody")]) == 11
-    gate.open()
-    assert bus.flush(HANG)
-    assert recorder.data == list(range(10))
-    assert bus.stats().dropped == 10
-
-
-@pytest.mark.parametrize("count", [25, 300, 1000])
-def test_publish_many_says_how_many_came_before_queue_full(bench: Bench, count: int) -> None:
-    """They stay accepted; those after are not tried, not counted and not kept."""
-    bus = bench.bus(queue_size=count - 5, policy=BackpressurePolicy.REJECT)
-    gate, recorder = bench.hold(bus), Recorder()
-    bus.subscribe("a", recorder)
-    assert bus.publish(Event("a", "first"))
-    with pytest.raises(QueueFull) as caught:
-        bus.publish_many([Event("nobody"), *numbered(count)])
-    assert caught.value.accepted == count - 5
-    assert bus.stats().dropped == 1
-    gate.open()
-    assert bus.flush(HANG)
-    assert recorder.data == ["first", *range(count - 6)]
-    assert not bus._table
-
-
-def test_publish_many_mixes_types_priorities_and_objects(bench: Bench) -> None:
-    """Each event takes its own route; a priority argument holds for all."""
-    bus, recorder = bench.bus(), Recorder()
-    gate = bench.hold(bus)
-    bus.subscribe(object, recorder)
-    bus.subscribe("log.*", recorder)
-    low, high, thing = Event("log.line"), Event("process.started"), Plain()
-    assert bus.publish_many([low, thing, high]) == 3
-    assert bus.stats().queue_depth == {1: 2, 2: 1, 3: 1}
-    assert bus.publish_many([low, thing, high], priority=3) == 3
-    gate.open()
-    assert bus.flush(HANG)
-    assert recorder.events == [high, low, low, thing, high, thing, low, low]
-
-
-def test_publish_many_passes_on_what_the_iterable_raises(bench: Bench) -> None:
-    """The events before the failure are published, as in a loop of `publish`."""
-    bus, recorder = bench.bus(), Recorder()
-    bus.subscribe("a", recorder)
-
-    def broken() -> Iterator[Event]:
-        yield from numbered(3)
-        raise KeyError("source")
-
-    with pytest.raises(KeyError, match="source"):
-        bus.publish_many(broken())
-    assert bus.flush(HANG)
-    assert recorder.data == [0, 1, 2]
-
-
-def test_publish_many_refuses_what_is_not_iterable(bench: Bench) -> None:
-    """One event is not many."""
-    with pytest.raises(TypeError):
-        bench.bus().publish_many(Event("a"))  # type: ignore[arg-type]
-
-
 # ---- arguments and the closed bus ------------------------------------------------------------
 
 
@@ -320,7 +265,7 @@ def test_closed_bus_refuses(bench: Bench, policy: BackpressurePolicy) -> None:
     assert bus.publish_many([]) == 0
     stats = bus.stats()
     assert (stats.published, stats.dropped, stats.unrouted) == (1, 0, 0)
-    assert not bus._table
+    assert_at_rest(bus)
 
 
 def test_errors_are_what_their_users_expect() -> None:

@@ -67,8 +67,8 @@ int report_failure(PyObject *report, PyObject *event, recipient_object *recipien
 
 /* ---- for hooks ----------------------------------------------------------------------------- */
 
-/* call_hook(hooks, function, *arguments): with that many hooks around what is called. */
-static PyObject *call_hook(PyObject *module, PyObject *args) {
+/* call_hook(hooks, function, *arguments, **keywords): with that many hooks around what is called. */
+static PyObject *call_hook(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
     Py_ssize_t n = PyTuple_Size(args);
     long hooks = n >= 2 ? PyLong_AsLong(PyTuple_GetItem(args, 0)) : -1;
@@ -80,7 +80,7 @@ static PyObject *call_hook(PyObject *module, PyObject *args) {
     if (arguments == NULL) return NULL;
     int32_t outer = here.hooks;
     here.hooks = (int32_t)hooks;
-    PyObject *result = PyObject_Call(PyTuple_GetItem(args, 1), arguments, NULL);
+    PyObject *result = PyObject_Call(PyTuple_GetItem(args, 1), arguments, kwargs);
     here.hooks = outer;
     Py_DECREF(arguments);
     return result;
@@ -100,8 +100,8 @@ static PyObject *is_inside(PyObject *module, PyObject *address) {
 }
 
 static PyMethodDef functions[] = {
-    {"call_hook", call_hook, METH_VARARGS,
-     "call_hook(hooks, function, /, *arguments)\n--\n\n"
+    {"call_hook", (PyCFunction)(void (*)(void))call_hook, METH_VARARGS | METH_KEYWORDS,
+     "call_hook(hooks, function, /, *arguments, **keywords)\n--\n\n"
      "Call a function; what it publishes counts as led to by that many hooks."},
     {"hooks_here", hooks_here, METH_NOARGS,
      "hooks_here()\n--\n\nReturn how many hooks led to what the calling thread does."},

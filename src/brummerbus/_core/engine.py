@@ -191,8 +191,13 @@ class Engine:
         """Drop what a shut queue still holds."""
         _discard(self.queue, self._hooks)
 
-    def wait_idle(self, timeout: float, standstill: float = float("inf")) -> bool:
-        """Wait until nothing is queued or running.
+    def wait_idle(
+        self,
+        timeout: float,
+        standstill: float = float("inf"),
+        is_enough: Callable[[], bool] | None = None,
+    ) -> bool:
+        """Wait until nothing is queued or running, or it is enough.
 
         In slices in the main thread, for the sake of Ctrl-C; and elsewhere to see whether anything
         moves. A slice that took longer than it should counts as one: the process was paused.
@@ -209,6 +214,8 @@ class Engine:
             before, now = now, clock()
             if now >= end:
                 return False
+            if is_enough is not None and is_enough():
+                return True
             if (progress := queue.ended()) != ended:
                 ended, quiet = progress, 0
             else:
@@ -280,7 +287,7 @@ def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:
             _discard(queue, hooks)
         except MemoryError:
             pass  # `stop` does it again, or the next worker to end
-        except BaseException as error:  # of a hook
-            log(logging.ERROR, "a hook raised", exc_info=error)
+        except BaseException as error:
+            hooks.log_raised(error)
 
     return ended

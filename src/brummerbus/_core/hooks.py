@@ -40,7 +40,7 @@ class Hooks:
         try:
             self.failed_here(event, subscription, hooks, error)
         except BaseException as raised:
-            log(logging.ERROR, "%s: a hook raised", self._name, exc_info=raised)
+            self.log_raised(raised, max(hooks, hooks_here()) + 1)
 
     def failed_here(
         self, event: Any, subscription: Subscription, hooks: int, error: BaseException
@@ -83,7 +83,11 @@ class Hooks:
         try:
             call_hook(hooks + 1, hook, event, subscription, why)
         except Exception as error:
-            log(logging.ERROR, "%s: a hook raised", self._name, exc_info=error)
+            self.log_raised(error, hooks + 1)
+
+    def log_raised(self, error: BaseException, hooks: int = 1) -> None:
+        """Log what a hook raised; a logging handler that publishes counts as the hook's doing."""
+        call_hook(hooks, log, logging.ERROR, f"{self._name}: a hook raised", exc_info=error)
 
     def _log_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         log(

@@ -45,9 +45,11 @@ def stack_of(thread: int) -> str:
     """Return where a thread is, formatted as in a traceback, without the frames of `threading`."""
     frame = sys._current_frames().get(thread)
     frames: list[Any] = []
-    while frame is not None and frame.f_code.co_filename != threading.__file__:
+    while frame is not None:
         frames.append((frame, frame.f_lineno))
         frame = frame.f_back
+    while frames and frames[-1][0].f_code.co_filename == threading.__file__:
+        frames.pop()  # only those that started the thread: a handler may wait inside `threading`
     return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
 
 

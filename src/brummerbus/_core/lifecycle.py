@@ -25,11 +25,17 @@ import concurrent.futures.thread  # noqa: F401, registers its hook before ours
 import os
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 
 from brummerbus._core import _ext
 from brummerbus._core.engine import Engine, live_engines
 from brummerbus._core.queue import fork_count
+from brummerbus._core.threads import PoolThread
+
+_stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
+"""Where a drain was given up: how many deliveries had ended then. It is not waited for again."""
 
 
 def _engines() -> list[Engine]:
@@ -38,25 +44,43 @@ def _engines() -> list[Engine]:
 
 
 def _standstill(engine: Engine) -> float:
+    if _stuck.get(engine) == engine.queue.ended():
+        return 0.0
     limit = engine.config.shutdown_timeout
     return float("inf") if limit is None else limit
+
+
+def _others(*, daemons: bool) -> bool:
+    """Return whether threads that are no pool's are alive beside the main thread."""
+    return any(
+        (daemons or not thread.daemon)
+        for thread in threading.enumerate()
+        if thread is not threading.main_thread() and not isinstance(thread, PoolThread)
+    )
 
 
 def _drain(_of_parent: object = None) -> None:
     """Wait until every bus is at rest, or stands still.
 
-    Buses may publish into each other: none is closed before all are at rest together.
+    Buses may publish into each other: none is closed before all are at rest together. But as long
+    as other threads live, which may publish without an end, only for as many deliveries as there
+    were.
     """
     engines = _engines()
-    still: set[Engine] = set()
+    enough = {engine: engine.queue.published() for engine in engines}
+
+    def has_had_enough(engine: Engine) -> bool:
+        return engine.queue.ended() >= enough[engine] and _others(daemons=True)
+
     published = -1
     while (now := sum(engine.queue.published() for engine in engines)) != published:
         # Idle one after the other, and nothing published since the last round: all at rest.
         published = now
         for engine in engines:
-            if engine not in still and not engine.wait_idle(float("inf"), _standstill(engine)):
-                still.add(engine)
-        if len(still) == len(engines):
+            limit = _standstill(engine)
+            if not engine.wait_idle(float("inf"), limit, partial(has_had_enough, engine)):
+                _stuck[engine] = engine.queue.ended()
+        if all(_standstill(engine) == 0.0 or has_had_enough(engine) for engine in engines):
             return
 
 
@@ -65,6 +89,9 @@ def _before_threads_are_joined() -> None:
         _drain()
     except KeyboardInterrupt:
         _stop_without_draining()
+    if _others(daemons=False):
+        _stuck.clear()  # they may yet free what a handler waits for
+    atexit.unregister(_at_exit)
     atexit.register(_at_exit)
 
 

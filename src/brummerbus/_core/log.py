@@ -2,7 +2,6 @@
 
 import logging
 import reprlib
-from contextlib import suppress
 from typing import Any
 
 from brummerbus.events import Event
@@ -19,8 +18,12 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 def log(level: int, message: str, *arguments: object, **options: Any) -> None:
     """Log where nothing may be raised but a Ctrl-C: a logging handler may raise what it likes."""
-    with suppress(Exception):
+    try:
         logger.log(level, message, *arguments, **options)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        pass
 
 
 def counted(n: int, noun: str) -> str:

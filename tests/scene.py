@@ -1,0 +1,39 @@
+"""A full queue before a held worker, for the tests of what gives way."""
+
+from typing import Any
+
+from conftest import HANG, Bench, Drops, Gate, Recorder, assert_balance
+
+from brummerbus import BackpressurePolicy, Event, EventBus
+
+OLDEST = BackpressurePolicy.DROP_OLDEST
+NEWEST = BackpressurePolicy.DROP_NEWEST
+LOWEST = BackpressurePolicy.DROP_LOWEST
+REJECT = BackpressurePolicy.REJECT
+BLOCK = BackpressurePolicy.BLOCK
+CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
+
+
+class Scene:
+    """A bus whose worker is held, a recorder of `a`, and what was dropped."""
+
+    def __init__(self, bench: Bench, policy: BackpressurePolicy, size: int, **more: Any) -> None:
+        self.drops = Drops()
+        self.recorder = Recorder()
+        self.bus: EventBus = bench.bus(policy=policy, queue_size=size, on_drop=self.drops, **more)
+        self.gate: Gate = bench.hold(self.bus)
+        self.subscription = self.bus.subscribe("a", self.recorder)
+
+    def publish(self, *data: Any) -> list[bool]:
+        """Publish payloads such as `"2x"`, whose first character is the priority."""
+        return [self.bus.publish(Event("a", d), priority=int(d[0])) for d in data]
+
+    def finish(self) -> list[Any]:
+        """Let the worker go, and return what it handled, in order."""
+        assert_balance(self.bus.stats())
+        self.gate.open()
+        assert self.bus.flush(HANG)
+        stats = self.bus.stats()
+        assert_balance(stats)
+        assert stats.dropped == len(self.drops)
+        return self.recorder.data

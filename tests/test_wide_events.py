@@ -1,0 +1,121 @@
+"""Events with more deliveries than the queue has places."""
+
+import pytest
+from conftest import HANG, Bench, InThread, Recorder, assert_balance
+from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
+
+from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
+
+PLACES, WIDE = 2, 5
+
+
+def scene_of(bench: Bench, policy: BackpressurePolicy, **more: object) -> tuple[Scene, Recorder]:
+    """Return a scene and the recorder that receives each wide event five times."""
+    scene, recorder = Scene(bench, policy, PLACES, **more), Recorder()
+    for _ in range(WIDE):
+        scene.bus.subscribe("wide", recorder)
+    return scene, recorder
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("timeout", [None, 0, HANG])
+def test_it_is_accepted_whole_when_the_queue_is_empty(
+    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+) -> None:
+    """Otherwise it could never be delivered, whatever gave way."""
+    scene, recorder = scene_of(bench, policy)
+    assert scene.bus.publish(Event("wide"), timeout=timeout) is True
+    assert scene.bus.depth == WIDE
+    assert recorder.events == []
+    scene.finish()
+    assert len(recorder.events) == WIDE
+    assert len(scene.drops) == 0
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("queued", [("2a",), ("2a", "2b")], ids=["one_queued", "full"])
+def test_it_waits_until_the_queue_is_empty(
+    bench: Bench, policy: BackpressurePolicy, queued: tuple[str, ...]
+) -> None:
+    """And not only for a place or two."""
+    scene, recorder = scene_of(bench, policy, publish_timeout=HANG)
+    scene.publish(*queued)
+    call = InThread(lambda: scene.bus.publish(Event("wide")))
+    call.wait_in_line(scene.bus)
+    assert scene.finish() == list(queued)
+    assert call.result() is True
+    assert scene.bus.flush(HANG)
+    assert len(recorder.events) == WIDE
+
+
+@pytest.mark.parametrize(
+    ("policy", "queued", "accepted"),
+    [
+        (OLDEST, "2a 1b", True),
+        (OLDEST, "1a", True),
+        (OLDEST, "2a 3b", False),  # one is more urgent: nothing is evicted
+        (LOWEST, "1a 1b", True),
+        (LOWEST, "1a 2b", False),
+        (NEWEST, "1a", False),
+    ],
+)
+def test_all_that_is_queued_gives_way_or_nothing(
+    bench: Bench, policy: BackpressurePolicy, queued: str, accepted: object
+) -> None:
+    """As the policy says: if one delivery may not be evicted, the event is refused."""
+    scene, recorder = scene_of(bench, policy)
+    scene.publish(*queued.split())
+    assert scene.bus.publish(Event("wide", "wide"), priority=2) is accepted
+    lost = {(event.data, reason) for event, _, reason in scene.drops}
+    if accepted:
+        assert lost == {(data, DropReason.EVICTED) for data in queued.split()}
+    else:
+        assert lost == {("wide", DropReason.REFUSED)}
+    handled = scene.finish()
+    assert sorted(handled) == ([] if accepted else sorted(queued.split()))
+    assert len(recorder.events) == (WIDE if accepted else 0)
+
+
+@pytest.mark.parametrize(("policy", "timeout"), [(REJECT, None), (BLOCK, 0.01)])
+def test_it_is_refused_by_an_exception(
+    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+) -> None:
+    """That names how many deliveries it was, and how many places there are."""
+    scene, _ = scene_of(bench, policy)
+    scene.publish("1a")
+    with pytest.raises(QueueFull, match=r"2 places.*'wide' with 5 deliveries"):
+        scene.bus.publish(Event("wide"), timeout=timeout)
+    assert scene.bus.stats().dropped_by[DropReason.REFUSED][2] == WIDE
+    assert scene.finish() == ["1a"]
+
+
+def test_the_caller_runs_all_of_it(bench: Bench) -> None:
+    """Nothing that is queued gives way."""
+    scene, recorder = scene_of(bench, CALLER_RUNS)
+    scene.publish("1a")
+    assert scene.bus.publish(Event("wide")) is True
+    assert len(recorder.events) == WIDE
+    assert scene.finish() == ["1a"]
+
+
+def test_what_comes_after_it_waits_until_it_fits_again(bench: Bench) -> None:
+    """The whole must be below `queue_size` first."""
+    scene, _ = scene_of(bench, REJECT)
+    assert scene.bus.publish(Event("wide"))
+    for _ in range(2):
+        with pytest.raises(QueueFull):
+            scene.publish("3a")
+    assert scene.bus.depth == WIDE
+    scene.finish()
+    assert scene.publish("3b") == [True]
+
+
+def test_many_wide_events_from_a_batch_are_all_delivered(bench: Bench) -> None:
+    """Each when the queue is empty."""
+    bus, recorder = bench.bus(queue_size=PLACES, policy=BLOCK), Recorder()
+    for _ in range(WIDE):
+        bus.subscribe("wide", recorder)
+    assert bus.publish_many([Event("wide", number) for number in range(100)]) == 100
+    assert bus.flush(HANG)
+    assert recorder.data == [number for number in range(100) for _ in range(WIDE)]
+    assert_balance(bus.stats())
