@@ -1,8 +1,8 @@
 """Who receives what, from when on, and until when."""
 
-import functools
 import itertools
 import threading
+import weakref
 from typing import Any
 
 import pytest
@@ -79,14 +79,15 @@ def test_class_receives_its_subclasses(bench: Bench) -> None:
 
 def test_object_receives_everything(bench: Bench) -> None:
     """All classes derive from it."""
-    things = [Event("a"), 1, "text", None, [], Base]
+    things = [Event("a"), 1, b"text", None, [], print]
     assert received(bench.bus(), object, *things) == things
 
 
 def test_strings_match_events_only(bench: Bench) -> None:
-    """A published string is an object of the class `str`, not an event of that type."""
-    assert received(bench.bus(), "*", "log.line", 5, Event("a"))[0].type == "a"
-    assert received(bench.bus(), str, "log.line", Event("log.line")) == ["log.line"]
+    """Other objects have no type, whatever they are called."""
+    event = Event("a")
+    assert received(bench.bus(), "*", b"a", 5, event) == [event]
+    assert received(bench.bus(), "int", 5) == []
 
 
 def test_each_matching_subscription_is_one_delivery(bench: Bench) -> None:
@@ -237,7 +238,7 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, 
         def publish(event_type: str = "a") -> None:
             bus.publish(Event(event_type, "midst"))  # noqa: B023
 
-        bus.subscribe("other", Recorder())  # the next publish has to find its route
+        bus.subscribe("other.*", Recorder())  # the next publish has to find its route
         calls = (publish, change) if outer == "publish" else (change, publish)
         midst = At(step + 1, calls[1])
         midst.during(calls[0])
@@ -273,6 +274,48 @@ def test_publish_after_cancel_is_not_received(bench: Bench, frequent_switches: N
         assert True not in recorder.data
 
 
+def test_subscription_to_another_type_costs_the_next_publish_nothing(bench: Bench) -> None:
+    """However many there are: the route of the type is still the one that was found before."""
+    bus = bench.bus()
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a"))
+    route = bus._cached_route(Event("a"), 0)
+    assert route is not None
+    subscriptions = [bus.subscribe(f"other.{number}", print) for number in range(5000)]
+    for subscription in subscriptions[::2]:
+        subscription.cancel()
+    assert bus._cached_route(Event("a"), 0) is route
+    bus.subscribe("a", Recorder())
+    assert bus._cached_route(Event("a"), 0) is None
+
+
+def test_subscriptions_that_come_and_go_leave_nothing(bench: Bench) -> None:
+    """More than a process could once have routes; each is used, and its handler is released."""
+    bus, taken, event = bench.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")
+    for _ in range(140_000):
+        subscription = bus.subscribe("a", taken.append)
+        bus.publish(event)
+        subscription.cancel()
+    last = weakref.ref(subscription)
+    del subscription
+    assert bus.flush(HANG)
+    assert len(taken) == 140_000
+    assert last() is None
+    assert list(bus._subscriptions) == []
+    assert bus.publish(event)
+    assert bus.stats().unrouted == 1
+
+
+def test_types_that_come_and_go_leave_nothing(bench: Bench) -> None:
+    """Neither in the table of subscriptions."""
+    bus = bench.bus()
+    for number in range(1000):
+        for event_type in (f"type.{number}", f"glob.{number}.*", type("Own", (), {})):
+            bus.subscribe(event_type, print).cancel()
+    assert list(bus._subscriptions) == []
+    assert not bus._subscriptions._exact
+
+
 def test_subscribing_from_many_threads_loses_none(bench: Bench, frequent_switches: None) -> None:
     """All subscriptions made at the same time receive the next event."""
     bus, recorder = bench.bus(queue_size=400), Recorder()
@@ -286,70 +329,3 @@ def test_subscribing_from_many_threads_loses_none(bench: Bench, frequent_switche
     assert bus.publish(Event("a"))
     assert bus.flush(HANG)
     assert len(recorder.events) == 200
-
-
-@pytest.mark.parametrize("wrong", [None, 1, b"a", ["a"], ("a", "b"), 1.5])
-def test_event_type_must_be_a_string_or_a_class(bench: Bench, wrong: Any) -> None:
-    """Anything else is a `TypeError` that shows it; nothing was subscribed."""
-    bus = bench.bus()
-    with pytest.raises(TypeError, match="event_type must be"):
-        bus.subscribe(wrong, print)
-    with pytest.raises(TypeError, match="event_type must be"):
-        bus.on("a", wrong)
-    bus.publish(Event("a"))
-    assert bus.stats().unrouted == 1
-
-
-def test_event_type_must_not_be_empty(bench: Bench) -> None:
-    """An empty string matches no event."""
-    with pytest.raises(ValueError, match="event_type"):
-        bench.bus().subscribe("", print)
-    with pytest.raises(ValueError, match="event_type"):
-        bench.bus().on("")
-
-
-def test_on_needs_a_type(bench: Bench) -> None:
-    """`@bus.on()` and `@bus.on` are mistakes that are told at once."""
-    with pytest.raises(TypeError):
-        bench.bus().on()
-    with pytest.raises(TypeError):
-        bench.bus().on(print)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("wrong", [None, 1, "print", []])
-def test_handler_must_be_callable(bench: Bench, wrong: Any) -> None:
-    """Anything else is a `TypeError` that shows it."""
-    with pytest.raises(TypeError, match="handler must be"):
-        bench.bus().subscribe("a", wrong)
-    with pytest.raises(TypeError, match="handler must be"):
-        bench.bus().on("a", "b")(wrong)
-
-
-async def _coroutine(event: Any) -> None:
-    """Would never be awaited."""
-
-
-class _AsyncCallable:
-    async def __call__(self, event: Any) -> None:
-        """Would never be awaited."""
-
-
-@pytest.mark.parametrize("wrong", [_coroutine, functools.partial(_coroutine), _AsyncCallable()])
-def test_coroutine_functions_are_refused(bench: Bench, wrong: Any) -> None:
-    """A handler that only makes a coroutine would do nothing, silently."""
-    with pytest.raises(TypeError, match="coroutine"):
-        bench.bus().subscribe("a", wrong)
-
-
-class _NoSubclasses(type):
-    def __subclasscheck__(cls, subclass: type) -> bool:
-        raise TypeError("not this one")
-
-
-def test_class_that_cannot_be_asked_for_subclasses_is_refused(bench: Bench) -> None:
-    """It would otherwise make every publish of every other event fail."""
-    bus = bench.bus()
-    odd = _NoSubclasses("odd", (), {})
-    with pytest.raises(TypeError):
-        bus.subscribe(odd, print)
-    assert bus.publish(Event("a"))

@@ -17,12 +17,11 @@ PyTypeObject *publisher_type;
 
 static PyObject *get_cache_token;
 
+/* The dicts are made once and emptied, never replaced: others may read them at the same time. */
 static void forget_all(publisher_object *self) {
     for (int level = 0; level <= BB_LEVELS; level++) {
-        PyObject *plain = self->plain[level], *classes = self->classes[level];
-        self->plain[level] = self->classes[level] = NULL;
-        Py_XDECREF(plain);
-        Py_XDECREF(classes);
+        if (self->plain[level] != NULL) PyDict_Clear(self->plain[level]);
+        if (self->classes[level] != NULL) PyDict_Clear(self->classes[level]);
     }
 }
 
@@ -32,9 +31,12 @@ static int has_adopted(publisher_object *self) {
     int same = token != NULL ? PyObject_RichCompareBool(token, self->abc_token, Py_EQ) : -1;
     if (same != 1) {
         PyErr_Clear();
-        PyObject *old = self->abc_token;
+        PyObject *old;
+        BEGIN_CRITICAL(self)
+        old = self->abc_token;
         self->abc_token = token;
         self->version++;
+        END_CRITICAL
         Py_XDECREF(old);
         forget_all(self);
         return 1;
@@ -46,7 +48,6 @@ static int has_adopted(publisher_object *self) {
 /* A new reference to dict[key]; NULL without an exception: none. */
 static PyObject *look_up(PyObject *dict, PyObject *key) {
     PyObject *found;
-    if (dict == NULL) return NULL;
 #ifdef Py_GIL_DISABLED
     if (PyDict_GetItemRef(dict, key, &found) < 0) PyErr_Clear();
     return found;
@@ -61,7 +62,7 @@ static PyObject *look_up(PyObject *dict, PyObject *key) {
 }
 
 static PyObject *look_up_by_class(publisher_object *self, PyObject *event, int level) {
-    if (self->classes[level] == NULL) return NULL;
+    if (PyDict_Size(self->classes[level]) == 0) return NULL;
     PyObject *key = PyLong_FromVoidPtr(Py_TYPE(event));
     if (key == NULL) {
         PyErr_Clear();
@@ -89,11 +90,30 @@ route_object *cached_route(publisher_object *self, PyObject *event, int level) {
     return (route_object *)found;
 }
 
-/* Room for one more: a program that invents types without end pays a look-up for each, not memory.
- */
-static int make_space(PyObject **cache) {
-    if (*cache != NULL && PyDict_Size(*cache) >= MOST_ROUTES) Py_CLEAR(*cache);
-    return *cache != NULL || (*cache = PyDict_New()) != NULL ? 0 : -1;
+/* Store a route in a dict; a program that invents types without end pays a look-up for each, not
+ * memory without end. */
+static int store_in(PyObject *dict, PyObject *key, PyObject *route) {
+    if (PyDict_Size(dict) >= MOST_ROUTES) PyDict_Clear(dict);
+    return PyDict_SetItem(dict, key, route);
+}
+
+/* The dict by type of a class's address, `fresh` if it has none; a borrowed reference. */
+static PyObject *dict_of_class(PyObject *classes, PyObject *key, PyObject *fresh) {
+    PyObject *found = PyDict_GetItemWithError(classes, key);
+    if (found != NULL || PyErr_Occurred()) return found;
+    return PyDict_SetItem(classes, key, fresh) == 0 ? fresh : NULL;
+}
+
+/* Store the route of a class, whose address is `key`, or of events of a type and class. All that is
+ * needed was allocated before: an allocation may run a collection, and with it anybody's code. */
+static int store_if_current(publisher_object *self, unsigned long long version, int level,
+                            PyObject *key, PyObject *fresh, PyObject *type, PyObject *route) {
+    if (version != self->version) return 0;
+    PyObject *classes = self->classes[level];
+    if (key == NULL) return store_in(self->plain[level], type, route) == 0 ? 1 : -1;
+    if (type == Py_None) return store_in(classes, key, route) == 0 ? 1 : -1;
+    PyObject *dict = dict_of_class(classes, key, fresh);
+    return dict != NULL && store_in(dict, type, route) == 0 ? 1 : -1;
 }
 
 /* _store_route(version, level, cls, type, route): whether it was stored. `type` is None for what is
@@ -101,38 +121,27 @@ static int make_space(PyObject **cache) {
 static PyObject *store_route(PyObject *op, PyObject *args) {
     publisher_object *self = (publisher_object *)op;
     unsigned long long version;
-    int level;
+    int level, stored = -1;
     PyObject *cls, *type, *route;
-    if (!PyArg_ParseTuple(args, "KiOOO!:_store_route", &version, &level, &cls, &type, route_type, &route))
+    if (!PyArg_ParseTuple(args, "KiOOO!:_store_route", &version, &level, &cls, &type, route_type,
+                          &route))
         return NULL;
-    if (level < 0 || level > BB_LEVELS || (type != Py_None && !PyUnicode_CheckExact(type))) {
+    int is_event = type != Py_None;
+    if (level < 0 || level > BB_LEVELS || (is_event && !PyUnicode_CheckExact(type))) {
         PyErr_SetString(PyExc_ValueError, "_store_route: no such level, or type");
         return NULL;
     }
-    if (version != self->version) Py_RETURN_FALSE;
     int is_plain = (PyTypeObject *)cls == event_type;
-    PyObject **cache = is_plain ? &self->plain[level] : &self->classes[level];
-    if (make_space(cache) < 0) return NULL;
-    if (is_plain) {
-        if (PyDict_SetItem(*cache, type, route) < 0) return NULL;
-        Py_RETURN_TRUE;
+    PyObject *key = is_plain ? NULL : PyLong_FromVoidPtr(cls);
+    PyObject *fresh = is_event && !is_plain ? PyDict_New() : NULL;
+    if ((is_plain || key != NULL) && (!is_event || is_plain || fresh != NULL)) {
+        BEGIN_CRITICAL(op)
+        stored = store_if_current(self, version, level, key, fresh, type, route);
+        END_CRITICAL
     }
-    PyObject *key = PyLong_FromVoidPtr(cls);
-    if (key == NULL) return NULL;
-    int status;
-    if (type == Py_None) {
-        status = PyDict_SetItem(*cache, key, route);
-    } else {
-        PyObject *inner = look_up(*cache, key);
-        if (inner != NULL && PyDict_Size(inner) >= MOST_ROUTES) Py_CLEAR(inner);
-        if (inner == NULL && (inner = PyDict_New()) != NULL && PyDict_SetItem(*cache, key, inner) < 0)
-            Py_CLEAR(inner);
-        status = inner != NULL ? PyDict_SetItem(inner, type, route) : -1;
-        Py_XDECREF(inner);
-    }
-    Py_DECREF(key);
-    if (status < 0) return NULL;
-    Py_RETURN_TRUE;
+    Py_XDECREF(fresh);
+    Py_XDECREF(key);
+    return stored >= 0 ? PyBool_FromLong(stored) : NULL;
 }
 
 static void forget_item(PyObject *dict, PyObject *key) {
@@ -141,20 +150,27 @@ static void forget_item(PyObject *dict, PyObject *key) {
     Py_XDECREF(found);
 }
 
-/* _forget_routes(type): those of events of a type; None: all. */
+/* _forget_routes(type): those of events of a type; None: all. What is stored from the change of the
+ * version on is fresh; to forget some of that, too, does no harm. */
 static PyObject *forget_routes(PyObject *op, PyObject *type) {
     publisher_object *self = (publisher_object *)op;
+    BEGIN_CRITICAL(op)
     self->version++;
+    END_CRITICAL
     if (type == Py_None) {
         forget_all(self);
         Py_RETURN_NONE;
     }
     for (int level = 0; level <= BB_LEVELS; level++) {
-        PyObject *key, *inner;
-        Py_ssize_t at = 0;
         forget_item(self->plain[level], type);
-        while (self->classes[level] != NULL && PyDict_Next(self->classes[level], &at, &key, &inner))
-            if (PyDict_Check(inner)) forget_item(inner, type);
+        if (PyDict_Size(self->classes[level]) == 0) continue;
+        PyObject *values = PyDict_Values(self->classes[level]); /* finalizers may change the dict */
+        if (values == NULL) return NULL;
+        for (Py_ssize_t i = 0; i < PyList_Size(values); i++) {
+            PyObject *dict = PyList_GetItem(values, i);
+            if (PyDict_Check(dict)) forget_item(dict, type);
+        }
+        Py_DECREF(values);
     }
     Py_RETURN_NONE;
 }
@@ -173,14 +189,31 @@ static PyObject *cached_route_method(PyObject *op, PyObject *args) {
 static PyObject *watch_abcs(PyObject *op, PyObject *unused) {
     (void)unused;
     publisher_object *self = (publisher_object *)op;
+    PyObject *token = PyObject_CallFunctionObjArgs(get_cache_token, NULL), *surplus = token;
+    if (token == NULL) return NULL;
+    BEGIN_CRITICAL(op)
     if (self->abc_token == NULL) {
-        self->abc_token = PyObject_CallFunctionObjArgs(get_cache_token, NULL);
-        if (self->abc_token == NULL) return NULL;
+        self->abc_token = token;
+        surplus = NULL;
     }
+    END_CRITICAL
+    Py_XDECREF(surplus);
     Py_RETURN_NONE;
 }
 
 /* ---- the type ---------------------------------------------------------------------------- */
+
+static PyObject *publisher_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs; /* they are for __init__ */
+    PyObject *op = PyType_GenericNew(type, NULL, NULL);
+    publisher_object *self = (publisher_object *)op;
+    for (int level = 0; op != NULL && level <= BB_LEVELS; level++) {
+        self->plain[level] = PyDict_New();
+        self->classes[level] = PyDict_New();
+        if (self->plain[level] == NULL || self->classes[level] == NULL) Py_CLEAR(op);
+    }
+    return op;
+}
 
 static int publisher_traverse(PyObject *op, visitproc visit, void *arg) {
     publisher_object *self = (publisher_object *)op;
@@ -200,8 +233,12 @@ static int publisher_clear(PyObject *op) {
 static void publisher_dealloc(PyObject *op) {
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    forget_all((publisher_object *)op);
-    Py_CLEAR(((publisher_object *)op)->abc_token);
+    publisher_object *self = (publisher_object *)op;
+    for (int level = 0; level <= BB_LEVELS; level++) {
+        Py_CLEAR(self->plain[level]);
+        Py_CLEAR(self->classes[level]);
+    }
+    Py_CLEAR(self->abc_token);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
 }
@@ -232,7 +269,7 @@ static PyMethodDef methods[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "The publishing side of a bus."},
-    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_new, publisher_new},
     {Py_tp_traverse, publisher_traverse},
     {Py_tp_clear, publisher_clear},
     {Py_tp_dealloc, publisher_dealloc},

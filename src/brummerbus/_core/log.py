@@ -49,6 +49,8 @@ class _Shortener(reprlib.Repr):
         cls = type(x)
         if cls in _SIZED:
             return _sized(x, self.maxstring)
+        if cls is int and x.bit_length() > 1000:  # Python may refuse to make digits of it
+            return f"<int of {x.bit_length():,} bits>"
         if cls in _PLAIN:
             return super().repr_int(x, level) if cls is int else repr(x)
         if cls in _CONTAINERS:
