@@ -1,6 +1,7 @@
 """When an elastic pool grows and shrinks: in virtual time, then once for real."""
 
 import threading
+from time import monotonic
 
 import pytest
 from conftest import HANG, Bench, Recorder, assert_balance, poll
@@ -9,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummerbus import BackpressurePolicy, Event
-from brummerbus.elastic import GROW_PAUSE, LONGEST_PAUSE, SHRINK_PAUSE, Reading, Sizer
+from brummerbus._core.monitor import Growth
+from brummerbus.elastic import GROW_PAUSE, LONG_WAIT, LONGEST_PAUSE, SHRINK_PAUSE, Reading, Sizer
 
 WAITING = Handler(wait=0.010)
 MIXED = Handler(wait=0.007, compute=0.0003)
@@ -38,6 +40,34 @@ def test_a_queue_over_half_full_grows_by_one_and_says_why() -> None:
 def test_a_queue_just_half_full_does_not_grow() -> None:
     """Over 50 %, the rule says."""
     assert Sizer(4, 8).decide(reading(0, queued=50, running=4)) is None
+
+
+def test_a_delivery_that_has_waited_long_grows_a_pool_whose_workers_are_busy() -> None:
+    """However short the queue is by its share."""
+    waited = reading(0, queued=1, running=4)._replace(oldest_wait=0.06)
+    decision = Sizer(4, 8).decide(waited)
+    assert decision == (
+        5,
+        "a delivery has waited for 0.06 s, and handlers wait for 90% of their time",
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"oldest_wait": LONG_WAIT},
+        {"running": 3},
+        {"workers": 8, "running": 8},
+        {"cpu_used": 0.95},
+        {"cpu_free": 0.1, "wait_share": 0.4},
+    ],
+    ids=["not long", "a worker is idle", "as many as may be", "busy GIL", "busy machine"],
+)
+def test_a_long_wait_alone_is_no_reason_to_grow(change: dict[str, float]) -> None:
+    """What keeps the pool from growing by its queue keeps it from growing by waits, too."""
+    waited = reading(0, queued=1, running=4)._replace(oldest_wait=1.0)
+    assert Sizer(4, 8).decide(waited) is not None
+    assert Sizer(4, 8).decide(waited._replace(**change)) is None  # type: ignore[arg-type]
 
 
 def test_idle_workers_and_an_empty_queue_shrink_by_one_and_say_why() -> None:
@@ -184,7 +214,7 @@ def test_a_real_pool_grows_under_load_and_shrinks_again(bench: Bench) -> None:
     bus = bench.bus(
         workers=(1, 3), queue_size=10, policy=BackpressurePolicy.DROP_NEWEST, name="elastic"
     )
-    assert (bus.workers, bus.config.fewest_workers, bus.config.most_workers) == (1, 1, 3)
+    assert (bus.workers, bus.config.min_workers, bus.config.max_workers) == (1, 1, 3)
     gate, seen = bench.gate(), Recorder()
     bus.subscribe("held", gate)
     bus.subscribe("a", seen)
@@ -202,6 +232,42 @@ def test_a_real_pool_grows_under_load_and_shrinks_again(bench: Bench) -> None:
     assert [step.after for step in steps] == [2, 3, 2, 1]
     assert all("the queue is" in step.reason for step in steps)
     assert_balance(bus.stats())
+
+
+def test_a_real_pool_grows_for_one_delivery_that_waits(bench: Bench) -> None:
+    """A queue of a thousand places, one of them taken, and the only worker in a long handler."""
+    bus, gate = bench.bus(workers=(1, 2), queue_size=1000), bench.gate()
+    bus.subscribe("held", gate)
+    for _ in range(2):
+        assert bus.publish(Event("held"))
+    gate.wait_entered(2)  # one by the worker that was there, one by a new one
+    (step,) = bus.stats().sizing
+    assert (step.before, step.after) == (1, 2)
+    assert step.reason.startswith("a delivery has waited for ")
+
+
+@pytest.mark.parametrize("monitoring", [True, False])
+def test_the_oldest_wait_is_that_of_the_delivery_that_waits_longest(
+    bench: Bench, monitoring: bool
+) -> None:
+    """Whatever its level; 0 for an empty queue, and where nothing is timed."""
+    bus = bench.bus(workers=(1, 2), monitoring=monitoring)
+    gate = bench.hold(bus)
+    growth = Growth(bus.config, bus._engine.queue, bus._engine)
+    bus.subscribe("a", Recorder())
+    assert growth._read().oldest_wait == 0
+    before = monotonic()
+    assert bus.publish(Event("a"), priority=1)
+    after = monotonic()
+    poll(lambda: monotonic() - after > 0.02)
+    assert bus.publish(Event("a"), priority=3)
+    least = monotonic() - after
+    oldest = growth._read().oldest_wait
+    most = monotonic() - before
+    assert least <= oldest <= most if monitoring else oldest == 0
+    gate.open()
+    assert bus.flush(HANG)
+    assert growth._read().oldest_wait == 0
 
 
 def test_a_pool_of_equal_bounds_is_static(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 """Waiting for the end of the work, and ending it."""
 
+import signal
 import threading
 from time import monotonic
 from typing import Any
@@ -23,6 +24,7 @@ from brummerbus import (
     BusError,
     DropReason,
     Event,
+    EventBus,
 )
 
 SHORT = 0.02
@@ -234,7 +236,7 @@ def test_stop_drops_what_is_left_when_its_time_is_over(bench: Bench, logged: Log
     stats = bus.stats()
     assert_balance(stats)
     assert (stats.dropped, stats.queued, stats.running) == (4, 0, 1)
-    assert "mine: stopped with 4 deliveries dropped and 1 handlers still running" in logged.text
+    assert "mine: stopped with 4 deliveries dropped and 1 handler still running" in logged.text
     gate.open()
 
 
@@ -279,3 +281,40 @@ def test_bus_closed_is_a_runtime_error_and_a_bus_error() -> None:
     """Callers may catch either."""
     assert issubclass(BusClosed, RuntimeError)
     assert issubclass(BusClosed, BusError)
+
+
+# ---- Ctrl-C --------------------------------------------------------------------------------
+
+
+def strike(bus: EventBus) -> None:
+    """Send a Ctrl-C once the bus refuses events, that is, while the main thread stops it."""
+    poll(lambda: not accepts(bus))
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("how", ["stop", "with"])
+def test_ctrl_c_in_a_drain_drops_what_is_left(bench: Bench, logged: Logged, how: str) -> None:
+    """It goes on to the caller; the rest is counted, handed to on_drop, and said to be lost."""
+    drops = Drops()
+    bus = bench.bus(on_drop=drops, name="mine")
+    gate = bench.hold(bus)
+    bus.subscribe("a", print)
+    fill(bus, 4)
+    striker = InThread(lambda: strike(bus))
+    with pytest.raises(KeyboardInterrupt):
+        bus.stop() if how == "stop" else leave(bus)
+    striker.result()
+    assert drops.data == [0, 1, 2, 3]
+    stats = bus.stats()
+    assert_balance(stats)
+    assert stats.dropped_by[DropReason.SHUTDOWN] == {1: 0, 2: 4, 3: 0}
+    assert "mine: stopped with 4 deliveries dropped and 1 handler still running" in logged.text
+    gate.open()
+    assert bus.stop() is False
+    assert bus.stats().running == 0
+
+
+def leave(bus: EventBus) -> None:
+    """Use a bus as a context manager, and leave it normally."""
+    with bus:
+        pass

@@ -262,7 +262,7 @@ def test_a_closed_bus_starts_no_workers_in_the_child(bench: Bench) -> None:
     def child() -> None:
         with pytest.raises(BusClosed):
             bus.publish(Event("a"))
-        assert not bus._pool._threads
+        assert not bus._engine.threads._threads
 
     assert in_child(child) == 0
 

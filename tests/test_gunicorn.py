@@ -25,13 +25,13 @@ DIRECTLY = build_opener(ProxyHandler({}))
 """Opens addresses whatever proxy the environment names."""
 
 APPLICATION = """
-import atexit, json, os, threading
+import json, os, threading
 from brummerbus import BackpressurePolicy, Event, EventBus
 
 bus = EventBus(workers=2, queue_size=1000, policy=BackpressurePolicy.BLOCK)
 log = os.open("handled", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 ending = threading.Event()
-atexit.register(ending.set)  # runs before the bus's own hook
+threading._register_atexit(ending.set)  # runs before the bus's own hook
 
 def write(event):
     os.write(log, f"{os.getpid()} {event.data}\\n".encode())

@@ -1,6 +1,6 @@
 """Classes as event types: abstract ones, and those that run code of their own."""
 
-from abc import ABCMeta
+from abc import ABC, ABCMeta
 from collections.abc import Sized
 from typing import Any
 
@@ -14,7 +14,7 @@ class Job:
     pass
 
 
-class Shape(metaclass=ABCMeta):
+class Shape(ABC):  # noqa: B024
     pass
 
 

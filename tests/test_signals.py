@@ -47,9 +47,8 @@ BLOCKED = """
         ('bus.publish(Event("a"))', "assert bus.flush(20)"),
         ('bus.publish_many([Event("a")] * 5)', "assert bus.flush(20)"),
         ("bus.flush()", "assert bus.flush(20)"),
-        ("bus.stop(timeout=None)", "assert bus.stop()"),
     ],
-    ids=["publish", "publish_many", "flush", "stop"],
+    ids=["publish", "publish_many", "flush"],
 )
 def test_ctrl_c_in_a_blocked_call_is_answered_and_leaves_the_bus_whole(
     call: str, after: str
@@ -62,6 +61,21 @@ def test_ctrl_c_in_a_blocked_call_is_answered_and_leaves_the_bus_whole(
     delay, books = end.lines
     assert float(delay) < 2
     assert books == "True 0 0"
+
+
+def test_ctrl_c_in_a_drain_drops_the_rest_and_says_how_much() -> None:
+    """Answered as quickly; what ran comes to its end, and a later stop knows of the loss."""
+    began = monotonic()
+    after = "say(bus.stop(), bus.stats().dropped_by[DropReason.SHUTDOWN])"
+    end = ended(start_python(BLOCKED.format(call="bus.stop()", after=after)), began)
+    assert end.code == 0
+    delay, stopped, books = end.lines
+    assert float(delay) < 2
+    assert stopped == "False {1: 0, 2: 2, 3: 0}"
+    assert books == "True 0 0"
+    first, *others = end.err.splitlines()
+    assert first.startswith("bus: stopped with 2 deliveries dropped and 1 handler still running: ")
+    assert others == ["bus: stopped with 2 deliveries dropped and 0 handlers still running"]
 
 
 def test_the_queue_has_all_its_places_after_an_interrupted_wait(bench: Bench) -> None:
@@ -215,29 +229,50 @@ def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
     assert bus.stats().failed == 3
 
 
-def test_a_hook_that_exits_and_is_logged_on_the_bus_ends_no_loop(bench: Bench) -> None:
-    """The handler fails, on_error raises SystemExit, that is logged, the record is published."""
+@pytest.mark.parametrize("error", [SystemExit, ValueError])
+@pytest.mark.parametrize("hook", ["on_error", "on_drop"])
+def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
+    bench: Bench, hook: str, error: type[BaseException]
+) -> None:
+    """What is reported makes the hook raise, that is logged, and the record is published."""
 
     class Publishing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             bus.publish(Event("record", record))
 
-    failures: list[Any] = []
+    calls: list[Any] = []
 
     def fail(event: Any) -> None:
-        failures.append(event)
-        raise ValueError
+        raise LookupError
 
     def leave(*arguments: Any) -> None:
-        raise SystemExit
+        calls.append(arguments)
+        raise error
 
-    bus = bench.bus(queue_size=100, on_error=leave)
+    bus = bench.bus(queue_size=1, **{hook: leave})
     bus.subscribe("record", fail)
     handler = Publishing()
     logging.getLogger().addHandler(handler)
     try:
-        logging.getLogger("elsewhere").warning("one")
+        assert drop_or_fail(bench, bus, hook, error) == (hook == "on_error" or error is ValueError)
         assert bus.flush(HANG)
     finally:
         logging.getLogger().removeHandler(handler)
-    assert 1 <= len(failures) < 10
+    assert_at_rest(bus)
+    assert 1 <= len(calls) < 50
+
+
+def drop_or_fail(bench: Bench, bus: Any, hook: str, error: type[BaseException]) -> bool:
+    """Have a handler fail, or an event dropped here; whether what the hook raised stayed in it."""
+    if hook == "on_error":
+        logging.getLogger("elsewhere").warning("one")
+        return True
+    gate = bench.hold(bus)
+    try:
+        for _ in range(2):
+            logging.getLogger("elsewhere").warning("one")
+    except error:
+        return False
+    finally:
+        gate.open()
+    return True

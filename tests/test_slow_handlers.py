@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import HANG, Bench, Gate, InThread, Logged, poll
+from support import PACKAGE
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 
@@ -47,7 +48,10 @@ def test_a_slow_handler_is_logged_once_with_all_that_helps(
     assert "payload" in message
     assert "in s-worker-1, for " in message
     assert "in slow\n    gate(event)" in message
-    assert "_work" not in message, "frames of the library are of no use"
+    stack = message.partition("; it is at\n")[2]
+    assert stack.splitlines()[0].endswith(", in handle"), "frames that start a thread are of no use"
+    assert stack.count(threading.__file__) >= 1, "the handler waits inside `threading`"
+    assert PACKAGE not in message
     gate.open()
     assert bus.flush(HANG)
     assert len(told(logged)) == 1

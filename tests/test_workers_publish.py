@@ -1,22 +1,18 @@
-"""Handlers and hooks that publish on their own bus: no deadlock, no loss, no endless nesting."""
+"""Handlers that publish into a full queue: the reserve, the wait, and the policy after that."""
 
-import inspect
-import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from time import monotonic
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance, poll, run_together
+from conftest import HANG, Bench, Gate, InThread, Recorder, run_together
+from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
 
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
-KEEPING = [BLOCK, CALLER_RUNS]
-
-MOST_NESTED = 70
-"""Handlers that one thread may have open inside each other: some bound, whatever the load."""
+OTHERS = [policy for policy in BackpressurePolicy if policy is not CALLER_RUNS]
 
 
 class Nesting:
@@ -27,7 +23,6 @@ class Nesting:
         self._lock = threading.Lock()
         self.calls = 0
         self.deepest = 0
-        self.frames = 0
 
     def __enter__(self) -> None:
         self._here.depth = getattr(self._here, "depth", 0) + 1
@@ -51,18 +46,301 @@ def tree(bus: EventBus, height: int, nesting: Nesting, children: int = 2) -> Non
     bus.subscribe("node", grow)
 
 
-# ---- a full ring -----------------------------------------------------------------------------
+def held_inside(bench: Bench, bus: EventBus, work: Callable[[], object]) -> tuple[Gate, Recorder]:
+    """Have one worker do the work in a handler, after which it is held there.
+
+    Returns the gate, which has been entered once the work is done, and what the work returned or raised.
+    """
+    gate, outcome = bench.gate(), Recorder()
+
+    def root(event: Event) -> None:
+        try:
+            outcome(work())
+        except QueueFull as error:
+            outcome(error)
+        gate(event)
+
+    with bus.subscribe("root", root):
+        assert bus.publish(Event("root"), timeout=HANG)
+    return gate, outcome
+
+
+# ---- the reserve -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
-@pytest.mark.parametrize("timeout", [0, 0.01])
+@pytest.mark.parametrize("timeout", [None, 0, HANG])
+def test_handler_that_finds_the_queue_full_uses_the_reserve_at_once(
+    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+) -> None:
+    """It neither waits nor runs anything, and nothing gives way; the stats show the use."""
+    bus, leaves = bench.bus(queue_size=3, policy=policy, publish_timeout=HANG), Recorder()
+    bus.subscribe("leaf", leaves)
+    publish = [lambda n=n: bus.publish(Event("leaf", n), timeout=timeout) for n in range(10)]
+    gate, outcome = held_inside(bench, bus, lambda: [call() for call in publish])
+    gate.wait_entered()
+    assert outcome.events == [[True] * 10]
+    stats = bus.stats()
+    assert (stats.queued, stats.reserve_used, stats.dropped) == (10, 7, 0)
+    assert leaves.events == []
+    gate.open()
+    assert_at_rest(bus)
+    assert leaves.data == list(range(10))
+
+
+def test_reserve_of_a_bus_is_for_handlers_of_any_other(bench: Bench) -> None:
+    """A worker of one bus that waits for another could be what the other waits for."""
+    one, other = bench.bus(), bench.bus(queue_size=1, policy=BLOCK)
+    gate = bench.hold(other)
+    other.subscribe("leaf", Recorder())
+    held, outcome = held_inside(
+        bench, one, lambda: [other.publish(Event("leaf")) for _ in range(5)]
+    )
+    held.wait_entered()
+    assert outcome.events == [[True] * 5]
+    assert other.stats().reserve_used == 4
+    gate.open()
+    held.open()
+    assert_at_rest(other)
+
+
+def test_publishers_from_outside_get_in_when_the_whole_is_below_the_queue_size(
+    bench: Bench,
+) -> None:
+    """The reserve is not for them, nor is the room that it borrowed."""
+    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.REJECT)
+    gate = bench.gate()
+    bus.subscribe("leaf", gate)
+    held, _ = held_inside(bench, bus, lambda: [bus.publish(Event("leaf")) for _ in range(5)])
+    held.wait_entered()
+    held.open()
+    for queued in (4, 3, 2):
+        gate.wait_entered()
+        assert bus.depth == queued
+        with pytest.raises(QueueFull):
+            bus.publish(Event("leaf"), timeout=0)
+        gate.let_through()
+    gate.wait_entered()
+    assert bus.depth == 1
+    assert bus.publish(Event("leaf"), timeout=0)
+
+
+@pytest.mark.parametrize("policy", OTHERS)
+def test_reserve_has_as_many_places_as_were_configured(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """Once it is full, the policy applies, and at once: all workers wait in publish."""
+    bus = bench.bus(queue_size=2, handler_reserve=3, policy=policy, publish_timeout=HANG)
+    bus.subscribe("leaf", Recorder())
+    accepted: list[int] = []
+
+    def work() -> None:
+        for number in range(6):
+            if bus.publish(Event("leaf", number)):
+                accepted.append(number)
+
+    held, outcome = held_inside(bench, bus, work)
+    held.wait_entered()
+    stats = bus.stats()
+    assert (stats.queued, stats.reserve_used, stats.dropped) == (5, 3, 1)
+    assert accepted[:5] == list(range(5))
+    evicts = policy is BackpressurePolicy.DROP_OLDEST
+    assert (len(accepted) == 6) is evicts
+    assert stats.dropped_by[DropReason.EVICTED if evicts else DropReason.REFUSED][2] == 1
+    if policy is BLOCK:
+        assert "reserve for handlers; all workers wait in publish" in str(outcome.events[0])
+    held.open()
+    assert_at_rest(bus)
+
+
+@pytest.mark.parametrize("policy", OTHERS)
+def test_no_handler_runs_inside_another(bench: Bench, policy: BackpressurePolicy) -> None:
+    """It could need a lock that the outer one holds, as here: a lock that cannot be taken twice."""
+    bus, nesting, lock = bench.bus(queue_size=1, policy=policy), Nesting(), threading.Lock()
+
+    def leaf(_: Event) -> None:
+        with nesting:
+            assert lock.acquire(timeout=HANG), "run inside the handler that holds the lock"
+            lock.release()
+
+    def root(_: Event) -> None:
+        with nesting, lock:
+            for _ in range(50):
+                assert bus.publish(Event("leaf"))
+
+    bus.subscribe("leaf", leaf)
+    bus.subscribe("root", root)
+    for _ in range(4):
+        assert bus.publish(Event("root"), timeout=HANG)
+    assert_at_rest(bus)
+    assert (nesting.deepest, nesting.calls, bus.stats().failed) == (1, 204, 0)
+
+
+# ---- the wait --------------------------------------------------------------------------------
+
+
+def test_handler_waits_ahead_of_publishers_from_outside(bench: Bench) -> None:
+    """It holds a worker, and it came later."""
+    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
+    recorder, go = Recorder(), threading.Event()
+    for name in ("filler", "inner", "outer"):
+        bus.subscribe(name, lambda event: recorder(Event(event.type, event.type)))
+    other = bench.gate()
+    bus.subscribe("gate", other)
+    assert bus.publish(Event("gate"))
+    other.wait_entered()
+    held, _ = held_inside(
+        bench, bus, lambda: (go.wait(HANG), bus.publish(Event("inner"), priority=1))
+    )
+    assert bus.publish(Event("filler"), timeout=HANG)
+    outer = InThread(lambda: bus.publish(Event("outer"), priority=3))
+    outer.wait_in_line(bus)
+    go.set()
+    outer.wait_in_line(bus, 2)
+    other.let_through()
+    held.wait_entered()
+    held.open()
+    assert outer.result() is True
+    assert_at_rest(bus)
+    assert recorder.data == ["filler", "inner", "outer"]
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("many", [False, True], ids=["publish", "publish_many"])
+def test_handler_that_publishes_a_hundred_thousand_events_is_paced(
+    bench: Bench, policy: BackpressurePolicy, many: object
+) -> None:
+    """It waits for the other worker, and loses nothing; the queue stays bounded."""
+    count = 100_000
+    bus = bench.bus(workers=2, policy=policy, publish_timeout=HANG)
+    numbers: list[int] = []
+    depths: list[int] = []
+
+    def leaf(event: Event) -> None:
+        numbers.append(event.data)
+        if event.data % 1000 == 0:
+            depths.append(bus.depth)
+
+    def root(_: Event) -> None:
+        events = (Event("leaf", number) for number in range(count))
+        if many:
+            assert bus.publish_many(events) == count
+        else:
+            assert all(bus.publish(event) for event in events)
+
+    bus.subscribe("leaf", leaf)
+    bus.subscribe("root", root)
+    assert bus.publish(Event("root"))
+    assert bus.flush(2 * HANG)
+    stats = bus.stats()
+    assert (len(numbers), stats.dropped, stats.failed) == (count, 0, 0)
+    assert max(depths) <= bus.config.queue_size + bus.config.handler_reserve
+    assert_at_rest(bus)
+
+
+@pytest.mark.parametrize("policy", [p for p in OTHERS if p is not BackpressurePolicy.DROP_OLDEST])
+def test_wait_of_a_handler_ends_at_a_standstill(bench: Bench, policy: BackpressurePolicy) -> None:
+    """If the other worker takes nothing; also under BLOCK, which never waits for good inside."""
+    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=policy, publish_timeout=0.05)
+    gate = bench.gate()
+    bus.subscribe("gate", gate)
+    assert bus.publish(Event("gate"))
+    gate.wait_entered()
+    bus.subscribe("leaf", Recorder())
+    held, outcome = held_inside(bench, bus, lambda: [bus.publish(Event("leaf")) for _ in range(2)])
+    held.wait_entered()
+    [result] = outcome.events
+    if policy in (BLOCK, BackpressurePolicy.REJECT):
+        assert isinstance(result, QueueFull)
+    else:
+        assert result == [True, False]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.05])
+def test_explicit_timeout_of_a_handler_is_an_upper_bound(bench: Bench, timeout: float) -> None:
+    """It is not longer inside than outside, and ends earlier only if all workers wait."""
+    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
+    bus.subscribe("leaf", Recorder())
+    gate = bench.gate()
+    bus.subscribe("gate", gate)
+    assert bus.publish(Event("gate"))
+    gate.wait_entered()
+
+    def work() -> float:
+        assert bus.publish(Event("leaf"), timeout=timeout)
+        began = monotonic()
+        with pytest.raises(QueueFull):
+            bus.publish(Event("leaf"), timeout=timeout)
+        return monotonic() - began
+
+    held, outcome = held_inside(bench, bus, work)
+    held.wait_entered()
+    assert timeout * 0.99 <= outcome.events[0] < timeout + HANG / 30
+
+
+# ---- two buses -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("reserve", [0, 3, 4096])
 @pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("queue_size", range(1, 9))
-def test_worker_that_publishes_into_its_full_ring_goes_on(
-    bench: Bench, policy: BackpressurePolicy, workers: int, queue_size: int, timeout: float
+@pytest.mark.parametrize("publish_timeout", [0, HANG])
+def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
+    bench: Bench,
+    policy: BackpressurePolicy,
+    reserve: int,
+    workers: int,
+    publish_timeout: float,
+) -> None:
+    """Each handler publishes more into the other bus than fits; all come to an end."""
+    pair: list[EventBus] = [
+        bench.bus(
+            workers=workers,
+            queue_size=2,
+            handler_reserve=reserve,
+            policy=policy,
+            publish_timeout=publish_timeout,
+            on_error=lambda *_: None,
+        )
+        for _ in range(2)
+    ]
+
+    def pass_on(event: Event, other: EventBus) -> None:
+        for _ in range(4 if event.data > 0 else 0):
+            other.publish(Event("ball", event.data - 1))
+
+    for bus, other in (pair, pair[::-1]):
+        bus.subscribe("ball", lambda event, other=other: pass_on(event, other))
+
+    def serve(number: int) -> None:
+        for _ in range(5):
+            try:
+                pair[number].publish(Event("ball", 3), timeout=HANG)
+            except QueueFull:
+                raise AssertionError("the buses stand still") from None
+
+    run_together(2, serve)
+    while sum(bus.stats().queued + bus.stats().running for bus in pair):
+        assert all(bus.flush(HANG) for bus in pair)
+    for bus in pair:
+        assert_at_rest(bus)
+    if reserve == 4096:
+        assert [bus.stats().dropped for bus in pair] == [0, 0]
+        assert sum(bus.stats().processed for bus in pair) == 10 * (1 + 4 + 16 + 64)
+
+
+# ---- all at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("reserve", [0, 5, 4096])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("queue_size", [1, 2, 8])
+def test_every_event_that_handlers_publish_is_accounted_for(
+    bench: Bench, policy: BackpressurePolicy, workers: int, queue_size: int, reserve: int
 ) -> None:
     """Each of 20 events publishes more than the queue holds; nothing hangs, nothing is unknown."""
-    bus = bench.bus(workers=workers, queue_size=queue_size, policy=policy, publish_timeout=timeout)
+    bus = bench.bus(workers=workers, queue_size=queue_size, policy=policy, handler_reserve=reserve)
     accepted, refused, leaves = [], [], Recorder()
 
     def branch(event: Event) -> None:
@@ -76,254 +354,14 @@ def test_worker_that_publishes_into_its_full_ring_goes_on(
     bus.subscribe("leaf", leaves)
     for _ in range(20):
         bus.publish(Event("branch"), timeout=HANG)
-    assert bus.flush(HANG)
+    assert_at_rest(bus)
     stats = bus.stats()
-    assert_balance(stats)
     leaf = stats.by_type["leaf"]
     evicted = sum(stats.dropped_by[DropReason.EVICTED].values())
     assert leaf.published == len(accepted) + len(refused)
     assert len(leaves.events) == leaf.processed
     assert leaf.dropped + stats.by_type["branch"].dropped == evicted + len(refused)
     assert stats.failed == 0
-    if policy in KEEPING:
+    if policy is CALLER_RUNS or reserve == 4096:
         assert stats.dropped == 0
         assert leaf.processed == 20 * (queue_size + 2)
-
-
-@pytest.mark.parametrize("policy", KEEPING)
-@pytest.mark.parametrize("workers", [1, 2])
-def test_handlers_and_publishers_share_a_full_ring(
-    bench: Bench, policy: BackpressurePolicy, workers: int
-) -> None:
-    """Those outside wait, those inside help; all that was published is handled."""
-    bus = bench.bus(workers=workers, queue_size=2, policy=policy)
-    nesting = Nesting()
-    tree(bus, 3, nesting)
-    run_together(4, lambda _: [bus.publish(Event("node", 0)) for _ in range(50)])
-    assert bus.flush(HANG)
-    assert nesting.calls == 4 * 50 * 15
-    assert nesting.deepest <= MOST_NESTED
-    assert bus.stats().dropped == 0
-
-
-@pytest.mark.parametrize("policy", KEEPING)
-def test_handler_may_publish_events_with_several_deliveries(
-    bench: Bench, policy: BackpressurePolicy
-) -> None:
-    """Such an event needs more than the one place that helping makes."""
-    bus, leaves = bench.bus(queue_size=3, policy=policy), Recorder()
-    for _ in range(3):
-        bus.subscribe("wide", leaves)
-    bus.subscribe("root", lambda _: [bus.publish(Event("wide")) for _ in range(30)])
-    for _ in range(4):
-        assert bus.publish(Event("root"))
-    assert bus.flush(HANG)
-    assert len(leaves.events) == 4 * 30 * 3
-
-
-@pytest.mark.parametrize("policy", KEEPING)
-def test_handler_may_publish_many(bench: Bench, policy: BackpressurePolicy) -> None:
-    """Far more than fit."""
-    bus, leaves = bench.bus(queue_size=4, policy=policy), Recorder()
-    bus.subscribe("leaf", leaves)
-    bus.subscribe("root", lambda _: bus.publish_many(Event("leaf") for _ in range(1000)))
-    for _ in range(3):
-        assert bus.publish(Event("root"))
-    assert bus.flush(HANG)
-    assert len(leaves.events) == 3000
-
-
-def test_blocked_worker_with_an_explicit_timeout_is_refused(bench: Bench) -> None:
-    """A timeout of 0 neither waits nor helps, also inside."""
-    bus, refused = bench.bus(queue_size=1, policy=BLOCK), []
-    bus.subscribe("leaf", Recorder())
-
-    def root(_: Event) -> None:
-        for _ in range(3):
-            try:
-                bus.publish(Event("leaf"), timeout=0)
-            except QueueFull:
-                refused.append(1)
-
-    bus.subscribe("root", root)
-    bus.publish(Event("root"))
-    assert bus.flush(HANG)
-    assert (len(refused), bus.stats().by_type["leaf"].processed) == (2, 1)
-
-
-# ---- cascades --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("policy", KEEPING)
-@pytest.mark.parametrize("height", [10, 13])
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("queue_size", [1, 4])
-def test_tree_of_events_is_handled_to_the_last_leaf(
-    bench: Bench, policy: BackpressurePolicy, workers: int, height: int, queue_size: int
-) -> None:
-    """However small the queue; and the nesting does not grow with the tree."""
-    bus = bench.bus(workers=workers, queue_size=queue_size, policy=policy)
-    nesting = Nesting()
-    tree(bus, height, nesting)
-    assert bus.publish(Event("node", 0))
-    assert bus.flush(HANG)
-    assert nesting.calls == 2 ** (height + 1) - 1
-    assert nesting.deepest <= MOST_NESTED
-    stats = bus.stats()
-    assert_balance(stats)
-    assert (stats.processed, stats.dropped, stats.failed) == (nesting.calls, 0, 0)
-
-
-@pytest.mark.parametrize("policy", KEEPING)
-@pytest.mark.parametrize(("children", "height"), [(6, 4), (40, 2), (1, 2000)])
-def test_trees_of_other_shapes_are_handled_too(
-    bench: Bench, policy: BackpressurePolicy, children: int, height: int
-) -> None:
-    """Broad ones, and a chain."""
-    bus = bench.bus(queue_size=3, policy=policy)
-    nesting = Nesting()
-    tree(bus, height, nesting, children)
-    assert bus.publish(Event("node", 0))
-    assert bus.flush(HANG)
-    assert nesting.calls == sum(children**level for level in range(height + 1))
-    assert nesting.deepest <= MOST_NESTED
-    assert bus.stats().dropped == 0
-
-
-@pytest.mark.parametrize("policy", BackpressurePolicy)
-@pytest.mark.parametrize("timeout", [0, 0.01])
-@pytest.mark.parametrize("children", [1, 2])
-def test_endless_chain_stays_bounded_and_stops(
-    bench: Bench, policy: BackpressurePolicy, timeout: float, children: int
-) -> None:
-    """Handlers that publish themselves for ever use a bounded stack, and stop ends them."""
-    bus = bench.bus(queue_size=2, policy=policy, publish_timeout=timeout, on_error=lambda *_: None)
-    nesting, enough, ending = Nesting(), threading.Event(), threading.Event()
-    frames: list[int] = []
-
-    def again(_: Event) -> None:
-        with nesting:
-            if nesting.calls % 50 == 0:
-                frames.append(len(inspect.stack(0)))
-            if nesting.calls > 1500:
-                enough.set()
-            for _ in range(1 if ending.is_set() else children):
-                bus.publish(Event("again"))
-
-    bus.subscribe("again", again)
-    for _ in range(2):
-        assert bus.publish(Event("again"))
-    assert enough.wait(HANG) or policy is BackpressurePolicy.REJECT
-    ending.set()  # with two children each, what BLOCK may not refuse would grow for ever
-    bus.stop(timeout=0.05)
-    poll(lambda: bus.stats().running == 0)
-    assert_balance(bus.stats())
-    assert bus.stats().queued == 0
-    assert nesting.deepest <= MOST_NESTED
-    assert max(frames, default=0) <= 10 * MOST_NESTED
-
-
-# ---- hooks -----------------------------------------------------------------------------------
-
-
-class Publishing(logging.Handler):
-    """A logging handler that publishes what it is given."""
-
-    def __init__(self, publish: Callable[[], object]) -> None:
-        super().__init__()
-        self.publish = publish
-        self.calls = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Publish."""
-        self.calls += 1
-        assert self.calls < 10_000, "endless"
-        self.publish()
-
-
-@pytest.mark.parametrize("policy", [p for p in BackpressurePolicy if p not in KEEPING])
-def test_on_drop_that_publishes_comes_to_an_end(bench: Bench, policy: BackpressurePolicy) -> None:
-    """Its own event is dropped too, which it is told of, but not for ever."""
-    calls = []
-
-    def on_drop(event: Event, *_: object) -> None:
-        calls.append(event)
-        for _ in range(2):
-            bus.publish(Event("a"), priority=3)
-
-    bus = bench.bus(queue_size=1, policy=policy, on_drop=on_drop)
-    bench.hold(bus)
-    bus.subscribe("a", Recorder())
-    for _ in range(5):
-        try:
-            bus.publish(Event("a"), priority=1)
-        except QueueFull:
-            assert policy is BackpressurePolicy.REJECT
-    assert 5 <= len(calls) < 200
-    assert_balance(bus.stats())
-
-
-@pytest.mark.parametrize("failure", [ValueError, SystemExit])
-def test_on_error_that_publishes_comes_to_an_end(
-    bench: Bench, failure: type[BaseException]
-) -> None:
-    """Its event's handler fails too, and so on, but not for ever."""
-    calls = []
-
-    def on_error(event: Event, *_: object) -> None:
-        calls.append(event)
-        for _ in range(2):
-            bus.publish(Event("failed"))
-
-    def fail(_: Any) -> None:
-        raise failure
-
-    bus = bench.bus(queue_size=100, on_error=on_error)
-    bus.subscribe("*", fail)
-    bus.publish(Event("a"))
-    assert bus.flush(HANG)
-    assert 1 <= len(calls) < 200
-    assert bus.stats().failed == bus.stats().processed
-
-
-@pytest.mark.parametrize("raised", [None, ValueError, SystemExit])
-def test_logging_handler_that_publishes_comes_to_an_end(
-    bench: Bench, raised: type[BaseException] | None
-) -> None:
-    """Also if the event's handler fails, and if `on_error` itself raises, which is logged."""
-
-    def fail(_: Any) -> None:
-        raise KeyError
-
-    def on_error(*_: object) -> None:
-        assert raised is not None
-        raise raised
-
-    bus = bench.bus(queue_size=100, on_error=on_error if raised else None)
-    bus.subscribe("*", fail)
-    handler = Publishing(lambda: bus.publish(Event("log")))
-    logger = logging.getLogger("brummerbus")
-    logger.addHandler(handler)
-    try:
-        bus.publish(Event("a"))
-        assert bus.flush(HANG)
-    finally:
-        logger.removeHandler(handler)
-    assert 1 <= handler.calls < 200
-
-
-def test_logging_handler_that_publishes_drops_comes_to_an_end(bench: Bench) -> None:
-    """The warning of a drop, published into the full queue, is dropped itself."""
-    bus = bench.bus(queue_size=1, on_drop=lambda *_: 1 / 0)
-    bench.hold(bus)
-    bus.subscribe("*", Recorder())
-    handler = Publishing(lambda: bus.publish(Event("log")))
-    logger = logging.getLogger("brummerbus")
-    logger.addHandler(handler)
-    try:
-        for _ in range(5):
-            assert bus.publish(Event("a"))
-    finally:
-        logger.removeHandler(handler)
-    assert 1 <= handler.calls < 500
-    assert_balance(bus.stats())

@@ -70,6 +70,11 @@ static PyObject *delivery_tuple(const bb_open_delivery *open) {
                          (PyObject *)recipient_of(open->recipient), open->ns, open->number);
 }
 
+static void hold_open(const bb_open_delivery *open) {
+    Py_INCREF((PyObject *)open->event);
+    Py_INCREF((PyObject *)recipient_of(open->recipient));
+}
+
 /* running_in(address) -> [(thread, event, recipient, ns, number), ...] */
 static PyObject *running_in(PyObject *module, PyObject *address) {
     (void)module;
@@ -78,11 +83,7 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     enum { MOST = BB_MAX_WORKERS };
     bb_open_delivery *open = PyMem_Malloc(MOST * sizeof *open);
     if (open == NULL) return PyErr_NoMemory();
-    int32_t n = bb_running(queue, open, MOST);
-    for (int32_t i = 0; i < n; i++) { /* before anything else can run */
-        Py_INCREF((PyObject *)open[i].event);
-        Py_INCREF((PyObject *)recipient_of(open[i].recipient));
-    }
+    int32_t n = bb_running(queue, open, MOST, hold_open);
     PyObject *found = PyList_New(n);
     for (int32_t i = 0; i < n; i++) {
         PyObject *one = found != NULL ? delivery_tuple(&open[i]) : NULL;
@@ -180,7 +181,8 @@ static PyMethodDef functions[] = {
 };
 
 PyMODINIT_FUNC PyInit__ext(void) {
-    host = (bb_host){.detach = detach, .attach = attach};
+    host = (bb_host){.detach = detach, .attach = attach, .parallel = IS_FREE_THREADED};
+    if (!bb_watch_forks()) return PyErr_NoMemory();
     PyObject *module = cffi_init_ext();
     if (module == NULL) return NULL;
 #ifdef Py_GIL_DISABLED

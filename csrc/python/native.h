@@ -24,9 +24,11 @@
 #include <structmember.h>
 
 #ifdef Py_GIL_DISABLED
+#define IS_FREE_THREADED 1
 #define BEGIN_CRITICAL(object) Py_BEGIN_CRITICAL_SECTION(object);
 #define END_CRITICAL Py_END_CRITICAL_SECTION();
 #else
+#define IS_FREE_THREADED 0
 #define BEGIN_CRITICAL(object) {
 #define END_CRITICAL }
 #endif

@@ -14,7 +14,12 @@
 typedef struct {
     void *(*detach)(void);
     void (*attach)(void *token);
+    bool parallel; /* it is no lock: threads that hold it run at the same time (free-threaded) */
 } bb_host;
 extern bb_host host;
+
+/* Count forks from now on; false without memory. The first queue does it otherwise, and then no
+ * other thread may make one at the same time. */
+bool bb_watch_forks(void);
 
 #endif

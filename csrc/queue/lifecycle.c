@@ -11,10 +11,14 @@ static void count_fork(void) { fork_count++; }
 
 int64_t bb_fork_count(void) { return fork_count; }
 
+bool bb_watch_forks(void) {
+    static bool watches;
+    if (!watches) watches = bb_at_fork_in_child(count_fork);
+    return watches;
+}
+
 static bool init_sync(bb_queue *q) {
-    static bool watches_forks; /* the host serialises the first call */
-    if (!watches_forks) watches_forks = bb_at_fork_in_child(count_fork);
-    return watches_forks && bb_mutex_init(&q->mutex) && bb_cond_init(&q->work) &&
+    return bb_watch_forks() && bb_mutex_init(&q->mutex) && bb_cond_init(&q->work) &&
            bb_cond_init(&q->idle);
 }
 

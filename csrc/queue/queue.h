@@ -108,7 +108,7 @@ typedef struct {
 } bb_recipient;
 
 /* What is constant about publishing events of one type at one level. It is read while the call that
- * it is passed to runs, or the publisher waits in line, and not kept. */
+ * it is passed to runs, or the publisher waits in line; after BB_RUN until the caller has ended. */
 typedef struct {
     int32_t level; /* 1 to the queue's levels */
     int32_t type;  /* number of the event type, 0 to BB_MAX_TYPES - 1 */
@@ -182,7 +182,7 @@ typedef struct {
 
 /* A delivery that runs now. */
 typedef struct {
-    void *event; /* borrowed: see bb_running */
+    void *event; /* see bb_running */
     bb_recipient *recipient;
     uint64_t thread;
     uint64_t ns;     /* for how long; 0 if nothing is timed */
@@ -300,9 +300,11 @@ void bb_failed(bb_worker *worker);
 /* The worker is about to drop its references to the open delivery: hide it from bb_running. */
 void bb_let_go(bb_worker *worker);
 
-/* Fill in up to `n` deliveries that run now; returns how many. The caller holds the host's lock, so
- * that what it is told of cannot be released before it has taken references of its own. */
-int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n);
+/* Fill in up to `n` deliveries that run now; returns how many. `hold` (or NULL) is called for each,
+ * with the mutex held, to take references: what is shown cannot be let go of meanwhile. The caller
+ * holds the host's lock, which is not released. */
+int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
+                   void (*hold)(const bb_open_delivery *));
 
 /* ---- stopping and looking ------------------------------------------------------------ */
 

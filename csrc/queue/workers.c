@@ -180,11 +180,21 @@ void bb_failed(bb_worker *worker) {
     worker->open.failed = true; /* read by this thread alone */
 }
 
-void bb_let_go(bb_worker *worker) { worker->open.event = NULL; }
+/* Without the mutex: who asks what runs holds the host's lock, as this thread does. */
+void bb_let_go(bb_worker *worker) {
+    if (!host.parallel || is_gone(worker->q)) {
+        worker->open.event = NULL;
+        return;
+    }
+    void *token = queue_lock(worker->q);
+    worker->open.event = NULL;
+    queue_unlock(worker->q, token);
+}
 
 /* ---- looking ------------------------------------------------------------------------------- */
 
-int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n) {
+int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
+                   void (*hold)(const bb_open_delivery *)) {
     if (is_gone(q)) return 0;
     int32_t found = 0;
     bb_mutex_lock(&q->mutex); /* without detaching: nobody who holds it waits for the host's lock */
@@ -208,6 +218,7 @@ int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n) {
             .ns = elapsed(c->since, now),
             .number = c->number,
         };
+    for (int32_t i = 0; i < found && hold != NULL; i++) hold(&out[i]);
     bb_mutex_unlock(&q->mutex);
     return found;
 }

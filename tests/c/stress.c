@@ -29,7 +29,7 @@ static int lanes_of(const plan *p) { return (p->publishers + p->takers) * p->set
 /* What runs must be something that was published. */
 static void check_running(plan *p) {
     bb_open_delivery open[2 * MAX_THREADS];
-    int32_t n = bb_running(p->q, open, 2 * MAX_THREADS);
+    int32_t n = bb_running(p->q, open, 2 * MAX_THREADS, NULL);
     if (n > MAX_THREADS) fail("%d deliveries run in %d threads", n, MAX_THREADS);
     for (int32_t i = 0; i < n; i++)
         ledger_number(&(bb_delivery){.event = open[i].event, .recipient = open[i].recipient});

@@ -42,7 +42,7 @@ static bool workers_find_it_gone(void) {
     MUST(bb_take(f->worker, &out) == 0);
     MUST(bb_resize(f->q, 4) == BB_GONE);
     MUST(bb_worker_enter(f->q, 1) == NULL);
-    MUST(bb_running(f->q, open, 4) == 0);
+    MUST(bb_running(f->q, open, 4, NULL) == 0);
     bb_worker_failed(f->q);
     bb_worker_waits(f->worker, 1);
     bb_failed(f->worker);

@@ -58,7 +58,7 @@ static void unwatch(void) {
 static int32_t running(fixture *f) {
     bb_open_delivery out[MANY];
     may_wait = true;
-    int32_t n = bb_running(f->q, out, MANY);
+    int32_t n = bb_running(f->q, out, MANY, NULL);
     may_wait = false;
     return n;
 }

@@ -27,7 +27,7 @@ static void two_sleep_until(void (*once)(void), void (*then)(void)) {
     publisher = pthread_self();
     meanwhile = then;
     bb_worker *second = add_worker(raced);
-    host = (bb_host){detach, attach};
+    host = (bb_host){.detach = detach, .attach = attach};
     start_take(&s[0], raced->worker);
     start_take(&s[1], second);
     await_workers_asleep(raced, 2);
@@ -37,7 +37,7 @@ static void two_sleep_until(void (*once)(void), void (*then)(void)) {
     CHECK(!armed);
     CHECK_INT(1, stats_of(raced).workers);
     CHECK_BOOKS(raced, .published = 1, .running = 1);
-    host = (bb_host){NULL, NULL};
+    host = (bb_host){0};
     fixture_free(raced);
 }
 

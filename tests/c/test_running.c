@@ -1,7 +1,7 @@
 /* test_running.c: what bb_running says about the deliveries that run now. */
 #include "fixture.h"
 
-static int32_t running(fixture *f, bb_open_delivery *out) { return bb_running(f->q, out, MANY); }
+static int32_t running(fixture *f, bb_open_delivery *out) { return bb_running(f->q, out, MANY, NULL); }
 
 static void test_nothing_runs_before_it_is_taken(void) {
     fixture *f = fixture_new(4);
@@ -90,11 +90,11 @@ static void test_no_more_are_shown_than_there_is_room_for(void) {
     CHECK_TAKES(2, second);
     fill(f, &f->low, 3, 1);
     for (int i = 4; i < 6; i++) CHECK_INT(BB_RUN, offer(f, &f->low, i, BB_CALLER_RUNS));
-    CHECK_INT(0, bb_running(f->q, out, 0));
-    CHECK_INT(1, bb_running(f->q, out, 1));
-    CHECK_INT(2, bb_running(f->q, out, 2));
+    CHECK_INT(0, bb_running(f->q, out, 0, NULL));
+    CHECK_INT(1, bb_running(f->q, out, 1, NULL));
+    CHECK_INT(2, bb_running(f->q, out, 2, NULL));
     CHECK_INT(77, NUMBER(out[2].event));
-    CHECK_INT(3, bb_running(f->q, out, 3));
+    CHECK_INT(3, bb_running(f->q, out, 3, NULL));
     CHECK(out[2].event != EVENT(77));
     fixture_free(f);
 }

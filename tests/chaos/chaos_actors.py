@@ -12,7 +12,7 @@ from chaos_plan import TYPES, Fate, Key, Laden, Raw, Urgent
 from brummerbus import BackpressurePolicy, Event, EventBus, Subscription
 
 if TYPE_CHECKING:
-    from chaos_round import Round
+    from chaos_deeds import Deeds
 
 FINALIZER = 96
 """The number in the keys of what finalizers publish."""
@@ -50,7 +50,7 @@ class Side:
 class Handler:
     """A handler with a number of its own, whose fates are the plan's."""
 
-    def __init__(self, play: "Round", side: Side, number: int) -> None:
+    def __init__(self, play: "Deeds", side: Side, number: int) -> None:
         self._round = play
         self._ledger = side.ledger
         self._side = side
@@ -92,7 +92,7 @@ class Handler:
 class Finalizer:
     """Publishes when it is no longer used, wherever that is."""
 
-    def __init__(self, play: "Round", key: Key, *, cycle: bool) -> None:
+    def __init__(self, play: "Deeds", key: Key, *, cycle: bool) -> None:
         self._round = play
         self._key = key
         self._cycle = self if cycle else None
@@ -105,7 +105,7 @@ class Finalizer:
 class Publisher:
     """A thread's own decisions, keys, numbers of handlers, and subscriptions."""
 
-    play: "Round"
+    play: "Deeds"
     random: Random
     keys: Iterator[Key]
     numbers: Iterator[int]

@@ -29,8 +29,10 @@ class Outcome(Enum):
 
 @dataclass
 class Sent:
-    """An event that was published, between two ticks of the ledger's clock; not the event itself,
-    so that the bus is the last to let go of it."""
+    """An event that was published, between two ticks of the ledger's clock.
+
+    Not the event itself, so that the bus is the last to let go of it.
+    """
 
     kind: type
     name: str | None

@@ -35,7 +35,7 @@ def quiet() -> Iterator[None]:
 
 
 def test_a_bus_that_was_stopped_is_gone() -> None:
-    """With its ring, its threads and its table."""
+    """With its queue and its threads."""
 
     def live() -> None:
         with EventBus(workers=2, queue_size=10) as bus:
@@ -173,8 +173,8 @@ def test_what_was_wrong_or_came_too_late_is_gone(bench: Bench) -> None:
 
 
 def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(bench: Bench) -> None:
-    """It runs what is queued, inside its own handler, and asks for what it must not."""
-    bus = bench.bus(queue_size=3, publish_timeout=HANG)
+    """Into the reserve and beyond, and asks for what it must not."""
+    bus = bench.bus(queue_size=3, handler_reserve=20)
 
     def branch(event: Any) -> None:
         if event.data:

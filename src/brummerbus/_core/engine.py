@@ -8,6 +8,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, time
 
 from brummerbus._core._ext import discard
@@ -16,7 +17,7 @@ from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.log import counted, log
 from brummerbus._core.monitor import Monitor
-from brummerbus._core.queue import MAX_WORKERS, Load, Queue, Timer, clock, ns
+from brummerbus._core.queue import MAX_WORKERS, SHUT, Load, Queue, Timer, clock, ns
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.threads import PoolThread, Threads
@@ -36,8 +37,12 @@ BLOCK_STANDSTILL = 0.1
 STILL_AFTER = 10.0
 """Seconds in which no delivery ends after which a drain without a limit names the handlers."""
 
-live_engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-"""What has to be drained at exit."""
+_live: "dict[int, weakref.ref[Engine]]" = {}
+
+
+def live_engines() -> "list[Engine]":
+    """Return what has to be drained at exit. From any thread, while others start and end."""
+    return [engine for ref in list(_live.values()) if (engine := ref()) is not None]
 
 
 class Engine:
@@ -88,7 +93,7 @@ class Engine:
         me = object()
         if self._starter.setdefault("start", me) is not me:
             return
-        live_engines.add(self)
+        _live[id(self)] = weakref.ref(self, partial(_forget, id(self)))
         try:
             self._set_workers(self.workers)
             if self._monitor.needed:
@@ -96,7 +101,7 @@ class Engine:
         except BaseException:
             self.queue.close(drain=False)
             self.threads.join()
-            live_engines.discard(self)
+            _live.pop(id(self), None)
             raise
         self.started = True
 
@@ -146,7 +151,7 @@ class Engine:
             standstill: Seconds without the end of any delivery after which the drain is given up.
         """
         self.queue.close(drain=drain, deadline=timeout)
-        if not drain:
+        if self.queue.state() == SHUT:  # also if there was no memory to do it before
             self.discard()
         if self.queue.is_inside():
             return False
@@ -168,7 +173,7 @@ class Engine:
         if not still:
             self.queue.close(drain=False)  # no thread is left to drain, but workers may sleep
             self.threads.join()
-            live_engines.discard(self)
+            _live.pop(id(self), None)
         if (dropped, still) != self._reported:
             self._reported = (dropped, still)
             self._log_what_is_left(dropped, still)
@@ -271,12 +276,24 @@ class Engine:
         return recipients
 
 
+def _forget(key: int, ref: "weakref.ref[Engine]") -> None:
+    if _live.get(key) is ref:
+        _live.pop(key, None)
+
+
 def _discard(queue: Queue, hooks: Hooks) -> None:
+    """Drop what a shut queue still holds: all of it, whatever hooks raise."""
+    goes_on: BaseException | None = None
     while True:
         lost, n = discard(queue.address)
         if not n:
-            return
-        hooks.dropped(lost, n, DropReason.SHUTDOWN, first=False)
+            break
+        try:
+            hooks.dropped(lost, n, DropReason.SHUTDOWN, first=False)
+        except BaseException as raised:
+            goes_on = raised
+    if goes_on is not None:
+        raise goes_on
 
 
 def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:

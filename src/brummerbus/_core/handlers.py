@@ -114,7 +114,8 @@ def _check_parameters(handler: Any) -> None:
     if isinstance(code, CodeType) and code.co_argcount == 1 and not code.co_kwonlyargcount:
         return  # the usual one, told in a tenth of the time
     try:
-        signature = inspect.signature(handler)
+        # Of the outermost function: a decorator may pass more arguments to what it decorates.
+        signature = inspect.signature(handler, follow_wrapped=False)
     except Exception:  # a builtin without one, or an object that answers with nonsense
         return
     try:

@@ -6,9 +6,12 @@ import traceback
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from brummerbus._core import threads
 from brummerbus._core._ext import running_in
 from brummerbus._core.log import shown_event
 from brummerbus._core.queue import Queue
+
+_STARTERS = (threading.__file__, threads.__file__)
 
 
 class Running(NamedTuple):
@@ -42,14 +45,14 @@ def running(queue: Queue) -> list[Running]:
 
 
 def stack_of(thread: int) -> str:
-    """Return where a thread is, formatted as in a traceback, without the frames of `threading`."""
+    """Return where a thread is, formatted as in a traceback, without the frames that started it."""
     frame = sys._current_frames().get(thread)
     frames: list[Any] = []
     while frame is not None:
         frames.append((frame, frame.f_lineno))
         frame = frame.f_back
-    while frames and frames[-1][0].f_code.co_filename == threading.__file__:
-        frames.pop()  # only those that started the thread: a handler may wait inside `threading`
+    while frames and frames[-1][0].f_code.co_filename in _STARTERS:
+        frames.pop()  # only the outermost: a handler may wait inside `threading`
     return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
 
 

@@ -40,7 +40,7 @@ _stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
 
 def _engines() -> list[Engine]:
     """Return those of this process; a fork leaves the parent's alone."""
-    return [engine for engine in list(live_engines) if not engine.queue.is_gone()]
+    return [engine for engine in live_engines() if not engine.queue.is_gone()]
 
 
 def _standstill(engine: Engine) -> float:

@@ -1,0 +1,271 @@
+"""What is done to the buses in a round, by publishers, handlers, hooks, finalizers and signals."""
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any
+
+from chaos_actors import (
+    ALWAYS,
+    EXCEPTIONS,
+    HOOK,
+    ON_PURPOSE,
+    Finalizer,
+    Handler,
+    Here,
+    Publisher,
+    Side,
+)
+from chaos_child import fork_and_check
+from chaos_ledger import Claim, Ledger, Outcome
+from chaos_plan import CLAIMS, MAX_KEY, TYPES, Fate, Key, Laden, Plan
+
+from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFull, Subscription
+
+HANG = 30.0
+"""Seconds after which something hangs; on an idle machine everything takes far less."""
+
+CLAIMS_EACH = 6
+"""Subscriptions that a publisher may make; each is compared with each event at the end."""
+
+ENOUGH = 5000
+"""Deliveries in a round; handlers that publish to handlers that publish would go on for minutes."""
+
+HAS_FORK = hasattr(os, "fork")
+
+
+class Deeds:
+    """The two buses of a plan, and all that can be done to them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.here = Here()
+        self.in_child = False
+        self._over_all = False
+        self._errors: list[BaseException] = []
+        self._release = threading.Event()
+        self._never = threading.Event()
+        self._calls = count().__next__
+        hooks = {} if plan.hooks is None else {"on_error": self._on_error, "on_drop": self._on_drop}
+        self._main = Side(EventBus(name=f"chaos-{plan.seed}", **hooks, **plan.settings))
+        self._other = Side(
+            EventBus(
+                name=f"other-{plan.seed}",
+                on_error=self._other_failed,
+                on_drop=self._other_dropped,
+                **plan.other,
+            )
+        )
+
+    @property
+    def ledger(self) -> Ledger:
+        """The notes on the main bus."""
+        return self._main.ledger
+
+    def _enough(self) -> bool:
+        return len(self.ledger.handled) >= ENOUGH
+
+    @contextmanager
+    def nothing_else(self) -> Iterator[None]:
+        """Keep what is raised for the end of the round: the bus itself would count it."""
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001, RUF100
+            self._errors.append(error)
+
+    def interrupted_by(self, key: Key) -> None:
+        """Publish from a signal handler or finalizer, without waiting for what it interrupted."""
+        if self.in_child or self._over_all or self._enough():
+            return
+        outer, self.here.publishing = self.here.publishing, 0
+        self.here.fragile += 1
+        try:
+            with self.nothing_else():
+                side = self._other if key[-1] % 5 == 0 else self._main
+                self._publish(side, [Event(TYPES[len(key) % 6], key)], {"timeout": 0})
+        finally:
+            self.here.fragile -= 1
+            self.here.publishing = outer
+
+    # ---- publishing and subscribing ---------------------------------------------------------
+
+    def _publisher(self, thread: int) -> None:
+        first = ALWAYS + 1 + thread * CLAIMS_EACH
+        publisher = Publisher(
+            self,
+            self.plan.publisher(thread),
+            ((thread, number) for number in count()),
+            iter(range(first, first + CLAIMS_EACH)),
+        )
+        for _ in range(self.plan.operations):
+            if self._enough():
+                break
+            self._operation(publisher)
+            self.ledger.operations += 1
+
+    def _operation(self, p: Publisher) -> None:
+        dice = p.random.random()
+        if dice < 0.90:
+            many = dice > 0.75
+            size = p.random.choice((0, 1, 3, 40, 300)) if many else 1
+            events = [p.event() for _ in range(size)]
+            options = p.options(self._main.bus.config.priority_levels)
+            self._publish(self._main, events, options, many=many)
+        else:
+            self._other_operation(p, dice)
+
+    def _other_operation(self, p: Publisher, dice: float) -> None:
+        bus = self._main.bus
+        if dice < 0.94:
+            number = next(p.numbers, None)
+            claim = p.random.choice(CLAIMS)
+            with suppress(BusClosed):
+                if number is not None:
+                    p.mine.append(self._subscribe(self._main, claim, number))
+        elif dice < 0.97:
+            if p.mine:
+                self._cancel(p.mine.pop(p.random.randrange(len(p.mine))))
+        elif dice < 0.98:
+            bus.flush(p.random.choice((0, 0.001, 0.01)))
+        elif dice < 0.985:
+            Finalizer(self, next(p.keys), cycle=True)
+        elif dice < 0.99:
+            self._resize(p.random.randint(1, 6))
+        elif dice < 0.991:
+            self._fork(self._main)
+        elif self.plan.stop is not None and p.random.random() < 0.05:
+            self._stop(self._main, **self.plan.stop)
+        else:
+            assert repr(bus)
+            assert bus.depth >= 0
+
+    def _resize(self, workers: int) -> None:
+        with suppress(BusClosed):
+            self._main.bus.resize(workers)
+        assert 1 <= self._main.bus.workers <= 8
+        assert str(self._main.bus.advise())
+
+    def _fork(self, side: Side) -> None:
+        def handled() -> int:
+            self.in_child = True
+            return len(side.ledger.handled)
+
+        if HAS_FORK:
+            fork_and_check(side.bus, handled)
+
+    def _publish(
+        self, side: Side, events: list[Any], options: dict[str, Any], *, many: bool = False
+    ) -> Outcome:
+        began, accepted = side.ledger.tick(), 0
+        outcome = Outcome.PART
+        self.here.publishing += 1
+        try:
+            if many:
+                accepted = side.bus.publish_many(iter(events), **options)
+            else:
+                accepted = side.bus.publish(events[0], **options)
+            outcome = Outcome.ACCEPTED if accepted == len(events) else Outcome.PART
+        except QueueFull as full:
+            accepted = full.accepted
+        except BusClosed:
+            outcome = Outcome.CLOSED if not many else Outcome.PART
+        except (SystemExit, KeyboardInterrupt) as error:
+            if error.args != (ON_PURPOSE,):
+                raise
+            outcome = Outcome.RAISED if not many else Outcome.PART
+        finally:
+            self.here.publishing -= 1
+        if not many and outcome is Outcome.PART:
+            outcome = Outcome.REFUSED
+        for event in events:
+            side.ledger.note(event, began, outcome)
+        return outcome
+
+    def _subscribe(self, side: Side, event_type: str | type, number: int) -> Subscription:
+        claim = side.ledger.claims[number] = Claim(event_type)
+        subscription = side.bus.subscribe(event_type, Handler(self, side, number))
+        claim.made = side.ledger.tick()
+        return subscription
+
+    def _cancel(self, subscription: Subscription) -> None:
+        claim = self.ledger.claims[_number(subscription)]
+        claim.leaving = self.ledger.tick()
+        subscription.cancel()
+        claim.gone = self.ledger.tick()
+
+    def _stop(self, side: Side, **options: Any) -> None:
+        """Stop a bus; what the hook raises goes on to us."""
+        try:
+            side.bus.stop(**options)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if error.args != (ON_PURPOSE,):
+                raise
+
+    # ---- what handlers and hooks do ---------------------------------------------------------
+
+    def act(self, fate: Fate, key: Key, number: int, side: Side) -> None:
+        """Do what a handler or hook with this number is to do about this event of a side."""
+        waits = fate in (Fate.SLOW, Fate.STUCK, Fate.STOP, Fate.FORK)
+        must_not_wait = self.here.fragile or threading.current_thread() is threading.main_thread()
+        if waits and must_not_wait:
+            return
+        options = {"timeout": 0} if must_not_wait else {}
+        if fate is Fate.SLOW:
+            self._never.wait(0.001)
+        elif fate is Fate.STUCK:
+            assert self._release.wait(HANG), "the round does not end"
+        elif fate is Fate.STOP:
+            self._stop(self._main, timeout=0.01)
+        elif fate is Fate.FORK:
+            self._fork(side)
+        elif fate is Fate.FLUSH:
+            self._flush_inside(side)
+        elif len(key) >= MAX_KEY or self._enough():
+            return
+        elif fate is Fate.PUBLISH:
+            target = self._other if number % 3 == 0 else self._main
+            luggage = Finalizer(self, (*key, number), cycle=False)
+            self._publish(target, [Laden(TYPES[number % 6], (*key, number), luggage)], options)
+        elif fate is Fate.PUBLISH_MANY:
+            events = [Event(TYPES[(number + i) % 6], (*key, number, i)) for i in range(3)]
+            self._publish(self._main, events, options, many=True)
+
+    def _flush_inside(self, side: Side) -> None:
+        try:
+            side.bus.flush()
+        except BusError:
+            return
+        raise AssertionError("flush() in a handler returned")
+
+    def _on_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
+        self.ledger.told_errors.append((event.data, _number(subscription)))
+        self._hook(event.data)
+
+    def _on_drop(self, event: Any, subscription: Subscription, reason: DropReason) -> None:
+        self.ledger.told_drops.append((event.data, _number(subscription), reason))
+        self._hook(event.data)
+
+    def _hook(self, key: Key) -> None:
+        if self.in_child:
+            return
+        assert self.plan.hooks is not None
+        fate = self.plan.hooks.throw(key, HOOK)
+        if fate in EXCEPTIONS:
+            raise EXCEPTIONS[fate](ON_PURPOSE)
+        with self.nothing_else():
+            # It may be told of an event several times: a number tells what it publishes apart.
+            self.act(fate, (*key, self._calls()), HOOK, self._main)
+
+    def _other_failed(self, event: Any, subscription: Subscription, error: BaseException) -> None:
+        self._other.ledger.told_errors.append((event.data, _number(subscription)))
+
+    def _other_dropped(self, event: Any, subscription: Subscription, reason: DropReason) -> None:
+        self._other.ledger.told_drops.append((event.data, _number(subscription), reason))
+
+
+def _number(subscription: Subscription) -> int:
+    handler = subscription.handler
+    assert isinstance(handler, Handler)
+    return handler.number

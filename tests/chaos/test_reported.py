@@ -1,0 +1,113 @@
+"""What is reported where a stop comes between two steps of a publish, or hooks raise in it."""
+
+import threading
+
+import pytest
+from conftest import HANG, Bench, Drops, InThread, Recorder, poll
+from support import assert_at_rest, fill
+
+from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, Subscription
+from brummerbus._core import engine
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
+def test_on_drop_is_not_told_of_what_was_never_published(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """A stop begins while the event waits for room, before the policy decides on it."""
+    drops = Drops()
+    bus = bench.bus(queue_size=1, policy=policy, on_drop=drops)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    fill(bus, 1)
+    waiting = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
+    waiting.wait_in_line(bus)
+    stopping = InThread(lambda: bus.stop(drain=True, timeout=HANG))
+    with pytest.raises(BusClosed):
+        waiting.result()
+    gate.open()
+    assert stopping.result()
+    assert drops == []
+    assert bus.stats().published == 2
+
+
+def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`publish_many` is refused when the stop has the accepted events, and has not told of them."""
+    drops = Drops()
+    bus = bench.bus(queue_size=10, policy=BackpressurePolicy.BLOCK, on_drop=drops)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    refused = threading.Event()
+    discard = engine.discard
+
+    def discard_and_wait(address: int) -> tuple[list[object], int]:
+        discarded = discard(address)
+        assert refused.wait(HANG)
+        return discarded
+
+    monkeypatch.setattr(engine, "discard", discard_and_wait)
+    publisher = InThread(lambda: bus.publish_many([Event("a", i) for i in range(20)]))
+    poll(lambda: bus.depth == 10)
+    stopper = InThread(lambda: bus.stop(drain=False, timeout=0))
+    with pytest.raises(BusClosed):
+        publisher.result()
+    refused.set()
+    stopper.result()
+    gate.open()
+    assert drops.data == list(range(10))
+    assert bus.stats().dropped == 10
+
+
+@pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt])
+def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
+    bench: Bench, raised: type[BaseException]
+) -> None:
+    """More than goes in one step; nothing is left, and what is no `Exception` goes on."""
+    told = Drops()
+
+    def hook(event: Event, subscription: Subscription, reason: DropReason) -> None:
+        told(event, subscription, reason)
+        raise raised
+
+    bus = bench.bus(queue_size=100, on_drop=hook)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    fill(bus, 100)
+    if raised is ValueError:
+        assert not bus.stop(drain=False, timeout=0)
+    else:
+        with pytest.raises(raised):
+            bus.stop(drain=False, timeout=0)
+    assert told.data == list(range(100))
+    assert bus.stats().dropped == 100
+    gate.open()
+    assert_at_rest(bus)
+    bus.stop()
+
+
+def test_a_stop_drops_what_another_had_no_memory_to_drop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither that stop nor the workers could; a later one must not wait for it for ever."""
+    drops = Drops()
+    bus = bench.bus(queue_size=10, on_drop=drops)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    fill(bus, 5)
+
+    def no_memory(address: int) -> tuple[list[object], int]:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "discard", no_memory)
+        with pytest.raises(MemoryError):
+            bus.stop(drain=False, timeout=0)
+        gate.open()
+        for thread in bus._engine.threads._threads:
+            thread.join(HANG)
+    assert bus.stats().queued == 5
+    bus.stop()
+    assert drops.data == list(range(5))
+    assert_at_rest(bus)

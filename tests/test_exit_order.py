@@ -1,0 +1,208 @@
+"""When buses are drained at exit: before what handlers need is torn down, and with others around.
+
+Programs and assertions are as in `test_exit`.
+"""
+
+import signal
+import sys
+
+import pytest
+from support import run_python
+from test_exit import SOON, assert_clean
+
+
+def test_exit_drains_before_the_hooks_of_the_program() -> None:
+    """Such as one that closes the database to which handlers write, whenever it was registered."""
+    end = run_python(
+        """
+        bus, gate = bus_of(queue_size=100), Gate()
+        bus.subscribe("gate", gate)
+        bus.subscribe("a", lambda event: say(event.data))
+        bus.publish(Event("gate"))
+        gate.entered.acquire()
+        for number in range(100):
+            assert bus.publish(Event("a", number))
+        atexit.register(say, "after")
+        threading._register_atexit(gate.opened.set)
+        """,
+        first="import atexit\natexit.register(lambda: say('before'))",
+    )
+    assert_clean(end)
+    assert end.lines == [*map(str, range(100)), "after", "before"]
+
+
+def test_a_hook_of_the_program_may_still_publish() -> None:
+    """The bus is drained by then, and closed when this hook, registered before, has run."""
+    end = run_python("""
+        bus = bus_of()
+        bus.subscribe("a", lambda event: say(event.data))
+        threading._register_atexit(lambda: bus.publish(Event("a", "in a hook of threading")))
+    """)
+    assert_clean(end)
+    assert end.lines == ["in a hook of threading"]
+
+
+@pytest.mark.parametrize("first", ["import concurrent.futures.thread", ""])
+def test_exit_drains_before_executors_shut_down(first: str) -> None:
+    """Handlers that hand work to one still can, whichever module was imported first."""
+    end = run_python(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        pool = ThreadPoolExecutor(2)
+        bus, gate = bus_of(queue_size=100), Gate()
+        bus.subscribe("gate", gate)
+        bus.subscribe("a", lambda event: say(pool.submit(lambda: event.data).result()))
+        bus.publish(Event("gate"))
+        gate.entered.acquire()
+        for number in range(100):
+            assert bus.publish(Event("a", number))
+        threading._register_atexit(gate.opened.set)
+        """,
+        first=first,
+    )
+    assert_clean(end)
+    assert end.lines == [*map(str, range(100))]
+
+
+def test_exit_drains_as_long_as_deliveries_end() -> None:
+    """In all for longer than the `shutdown_timeout`, which none of them comes near."""
+    end = run_python("""
+        bus = bus_of(shutdown_timeout=1)
+        @bus.on("a")
+        def handle(event):
+            time.sleep(0.2)
+            say(event.data)
+        for number in range(8):
+            assert bus.publish(Event("a", number))
+    """)
+    assert_clean(end)
+    assert end.lines == [*map(str, range(8))]
+
+
+def test_exit_without_a_shutdown_timeout_waits_as_long_as_it_takes() -> None:
+    """Here until a thread opens the gate, which does so once exit waits."""
+    end = run_python("""
+        bus, gate = bus_of(shutdown_timeout=None), Gate()
+        @bus.on("a")
+        def handle(event):
+            gate(event)
+            say("done")
+        bus.publish(Event("a"))
+        gate.entered.acquire()
+        exits = threading.Event()
+        threading._register_atexit(exits.set)
+        def open_later():
+            exits.wait()
+            time.sleep(0.5)
+            gate.opened.set()
+        threading.Thread(target=open_later, daemon=True).start()
+    """)
+    assert_clean(end)
+    assert end.lines == ["done"]
+
+
+# ---- others that still publish ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("queue_size", [20, 2000])
+def test_publishers_that_outlive_the_main_thread_lose_nothing(queue_size: int) -> None:
+    """Threads that are not daemons are waited for; then their events are handled."""
+    end = run_python(f"""
+        bus = bus_of(workers=2, queue_size={queue_size}, policy=BackpressurePolicy.BLOCK)
+        bus.subscribe("a", lambda event: say(event.data))
+        def publish(first):
+            threading.main_thread().join()
+            for number in range(first, first + 500):
+                assert bus.publish(Event("a", number))
+        for publisher in range(4):
+            threading.Thread(target=publish, args=(publisher * 500,)).start()
+    """)
+    assert_clean(end)
+    assert sorted(map(int, end.lines)) == list(range(2000))
+
+
+def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> None:
+    """Given up by the first drain, it is waited for again once that thread has ended."""
+    end = run_python("""
+        bus, gate = bus_of(shutdown_timeout=0.2), Gate()
+        @bus.on("a")
+        def handle(event):
+            gate(event)
+            say(event.data)
+        for number in range(3):
+            bus.publish(Event("a", number))
+        gate.entered.acquire()
+        def free():
+            threading.main_thread().join()
+            bus.publish(Event("a", 3))
+            gate.opened.set()
+        threading.Thread(target=free).start()
+    """)
+    assert_clean(end)
+    assert end.lines == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["", "policy='block'", "policy='block', queue_size=1000"],
+    ids=["drop", "block", "block, long queue"],
+)
+@pytest.mark.parametrize("handler", ["None", "time.sleep(0.002)"], ids=["fast", "slow"])
+def test_daemons_that_publish_without_an_end_do_not_hold_up_exit(
+    handler: str, settings: str
+) -> None:
+    """The queue is never empty; what the main thread published before its end is handled."""
+    end = run_python(f"""
+        bus = EventBus(**{{"workers": 2, "queue_size": 50, **dict({settings})}})
+        bus.subscribe("a", lambda event: {handler})
+        bus.subscribe("mine", lambda event: say("handled"))
+        going = threading.Semaphore(0)
+        def publish():
+            going.release()
+            while True:
+                try:
+                    bus.publish(Event("a"), priority=2)
+                except BusClosed:
+                    time.sleep(1000)
+        for _ in range(3):
+            threading.Thread(target=publish, daemon=True).start()
+            going.acquire()
+        assert bus.publish(Event("mine"), priority=3, timeout=60)
+        say("end")
+    """)
+    assert end.code == 0
+    assert sorted(end.lines) == ["end", "handled"]
+    assert end.err == ""
+    assert end.seconds < SOON
+
+
+# ---- Ctrl-C ----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent there")
+def test_ctrl_c_ends_the_drain_at_exit_and_says_what_is_lost() -> None:
+    """Of every bus; whoever strikes it does not want to wait."""
+    end = run_python(f"""
+        def stuck(name):
+            bus, gate = bus_of(name=name, shutdown_timeout=None), Gate()
+            bus.subscribe("a", gate)
+            for _ in range(3):
+                bus.publish(Event("a"))
+            gate.entered.acquire()
+            return bus
+        buses = [stuck("one"), stuck("two")]
+        def strike():  # when the main thread waits
+            while True:
+                time.sleep(0.05)
+                frame = sys._current_frames()[threading.main_thread().ident]
+                if frame.f_code.co_name == "wait_idle":
+                    return signal.raise_signal({signal.SIGINT:d})
+        threading.Thread(target=strike, daemon=True).start()
+    """)
+    assert end.code == 0
+    assert end.seconds < SOON
+    lost = "stopped with 2 deliveries dropped and 1 handler still running"
+    assert sorted(line[: len(lost) + 5] for line in end.err.splitlines()) == [
+        f"one: {lost}",
+        f"two: {lost}",
+    ]
