@@ -88,7 +88,7 @@ bench-targets: $(PEERS)/.ready  ## only the table of ratios to reach
 	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
-$(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py)
+$(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt .
 	@touch $@

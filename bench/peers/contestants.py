@@ -158,14 +158,53 @@ class QueueAndThreads(Contestant):
             thread.join()
 
 
-class Simple(QueueAndThreads):
-    """The bare C queue: unbounded, nothing else."""
+class Barest(QueueAndThreads):
+    """The C queue alone: unbounded, one handler, and nothing is caught."""
 
-    label = "SimpleQueue"
+    label = "SimpleQueue, barest"
 
     def make(self, size: int) -> Any:
         """Make the queue."""
         return SimpleQueue()
+
+    def work(self, get: Callable[[], Any], handler: Handler) -> None:
+        """Call the handler with one event after the other."""
+        for event in iter(get, None):
+            handler(event)
+
+
+class Simple(QueueAndThreads):
+    """The least that a user needs on the C queue: several handlers, one `except`; unbounded."""
+
+    label = "SimpleQueue"
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        super().__init__(handler, workers, size)
+        self.handler = handler
+        self.publish = self.put
+
+    def make(self, size: int) -> Any:
+        """Make the queue."""
+        return SimpleQueue()
+
+    def put(self, event: Any) -> None:
+        """Put the event, with what is to be called."""
+        self.queue.put((self.handler, event))
+
+    def work(self, get: Callable[[], Any], handler: Handler) -> None:
+        """Call what comes with the event, until no event comes."""
+        while True:
+            function, event = get()
+            if event is None:
+                return
+            try:
+                function(event)
+            except Exception:
+                logger.exception("the handler failed")
+
+    def stop_sign(self) -> Any:
+        """Return an entry without an event."""
+        return (None, None)
 
 
 class Bounded(QueueAndThreads):

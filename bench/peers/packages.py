@@ -7,6 +7,7 @@ from typing import Any
 
 from contestants import (
     TYPE,
+    Barest,
     Bounded,
     Bus,
     BusDropping,
@@ -87,6 +88,7 @@ ALL: dict[str, type[Contestant]] = {
         BusInBatches,
         BusUnmonitored,
         BusDropping,
+        Barest,
         Simple,
         Bounded,
         Prioritised,

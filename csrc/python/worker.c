@@ -98,12 +98,12 @@ static void report_from_worker(PyObject *report, const bb_delivery *d) {
 
 static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
     recipient_object *recipient = recipient_of(d->recipient);
+    running this = {.queue = self->queue, .outer = here.innermost};
+    here.innermost = &this; /* hooks and finalizers run inside the delivery, too */
     if (run_handler(self->queue, recipient, d->event) < 0) {
         bb_failed(worker);
         report_from_worker(self->report, d);
     }
-    running this = {.queue = self->queue, .outer = here.innermost};
-    here.innermost = &this; /* finalizers run inside the delivery */
     bb_let_go(worker);
     Py_DECREF((PyObject *)d->event);
     Py_DECREF((PyObject *)recipient);

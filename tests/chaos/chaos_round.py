@@ -50,7 +50,7 @@ class Round(Deeds):
             raise self._errors[0]
         told = self.plan.hooks is not None
         self.ledger.check(self._main.bus.stats(), told=told, exact=self.plan.exact)
-        self._other.ledger.check(self._other.bus.stats(), told=True, exact=True)
+        self._other.ledger.check(self._other.bus.stats(), told=True, exact=self.plan.exact)
         self._leave_nothing()
         return self.ledger
 

@@ -6,7 +6,15 @@ import pytest
 from conftest import HANG, Bench, Drops, InThread, Recorder, poll
 from support import assert_at_rest, fill
 
-from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, Subscription
+from brummerbus import (
+    BackpressurePolicy,
+    BusClosed,
+    BusError,
+    DropReason,
+    Event,
+    QueueFull,
+    Subscription,
+)
 from brummerbus._core import engine
 
 
@@ -111,3 +119,35 @@ def test_a_stop_drops_what_another_had_no_memory_to_drop(
     bus.stop()
     assert drops.data == list(range(5))
     assert_at_rest(bus)
+
+
+@pytest.mark.parametrize("reserve", [0, 10])
+def test_a_hook_of_a_worker_is_inside_the_handler_that_it_reports(
+    bench: Bench, reserve: int
+) -> None:
+    """It has the reserve, is let pass while the bus drains, and never waits for its own worker."""
+    outcomes: list[object] = []
+    stopping = threading.Event()
+
+    def hook(event: Event, subscription: Subscription, error: BaseException) -> None:
+        assert stopping.wait(HANG)
+        poll(lambda: bus.closed)
+        for call in (lambda: bus.publish(Event("a")), bus.flush):
+            try:
+                outcomes.append(call())
+            except BusError as raised:
+                outcomes.append(type(raised))
+
+    bus = bench.bus(
+        queue_size=1, policy=BackpressurePolicy.BLOCK, handler_reserve=reserve, on_error=hook
+    )
+    seen = Recorder()
+    bus.subscribe("a", seen)
+    bus.subscribe("fails", int)
+    assert bus.publish(Event("fails"))
+    poll(lambda: bus.depth == 0)
+    assert bus.publish(Event("a"))
+    stopping.set()
+    assert bus.stop(timeout=HANG)
+    assert outcomes == [True if reserve else QueueFull, BusError]
+    assert len(seen.events) == (2 if reserve else 1)

@@ -45,6 +45,11 @@ def live_engines() -> "list[Engine]":
     return [engine for ref in list(_live.values()) if (engine := ref()) is not None]
 
 
+_retired: "dict[int, Engine]" = {}
+"""Those whose bus is gone and whose workers are not done, so that exit waits for them; by the
+address of the queue. The last worker takes it out."""
+
+
 class Engine:
     """Queue, routes, admission, threads and monitor of a bus in one process."""
 
@@ -239,7 +244,12 @@ class Engine:
 
     def retire(self) -> None:
         """Let the workers finish what is queued and end, without waiting for it."""
+        key = self.queue.address
+        if not self.queue.wait_idle(0):
+            _retired[key] = self
         self.queue.close(drain=True, deadline=float("inf"))
+        if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended first
+            _retired.pop(key, None)
 
     # ---- figures -----------------------------------------------------------------------------
 
@@ -306,5 +316,10 @@ def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:
             pass  # `stop` does it again, or the next worker to end
         except BaseException as error:
             hooks.log_raised(error)
+        try:
+            if queue.wait_idle(0):
+                _retired.pop(queue.address, None)
+        except MemoryError:
+            pass  # it stays
 
     return ended

@@ -37,6 +37,9 @@ from brummerbus._core.threads import PoolThread
 _stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
 """Where a drain was given up: how many deliveries had ended then. It is not waited for again."""
 
+_interrupted: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+"""Whose drain a Ctrl-C has ended. They are not waited for again, whatever other threads do."""
+
 
 def _engines() -> list[Engine]:
     """Return those of this process; a fork leaves the parent's alone."""
@@ -44,7 +47,7 @@ def _engines() -> list[Engine]:
 
 
 def _standstill(engine: Engine) -> float:
-    if _stuck.get(engine) == engine.queue.ended():
+    if engine in _interrupted or _stuck.get(engine) == engine.queue.ended():
         return 0.0
     limit = engine.config.shutdown_timeout
     return float("inf") if limit is None else limit
@@ -108,6 +111,7 @@ def _at_exit() -> None:
 def _stop_without_draining() -> None:
     """After a Ctrl-C: count what is left as dropped, and say how much it is."""
     for engine in _engines():
+        _interrupted.add(engine)
         engine.stop(drain=False, timeout=0.0, standstill=0.0)
 
 

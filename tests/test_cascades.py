@@ -1,0 +1,275 @@
+"""Handlers that publish on and on, in trees, chains, and between two buses."""
+
+import threading
+from typing import Any
+
+import pytest
+from conftest import HANG, Bench, Recorder, poll, run_together
+from support import assert_at_rest, inside
+
+from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+
+BLOCK = BackpressurePolicy.BLOCK
+CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
+MOST_NESTED = 33
+"""Handlers that a thread may have open inside each other: its own, and 32 run in place."""
+
+
+class Nesting:
+    """Measures how many handlers a thread has open inside each other, and how many were called."""
+
+    def __init__(self) -> None:
+        self._here = threading.local()
+        self._lock = threading.Lock()
+        self.calls = 0
+        self.deepest = 0
+
+    def __enter__(self) -> None:
+        self._here.depth = getattr(self._here, "depth", 0) + 1
+        with self._lock:
+            self.calls += 1
+            self.deepest = max(self.deepest, self._here.depth)
+
+    def __exit__(self, *_: object) -> None:
+        self._here.depth -= 1
+
+
+def tree(bus: EventBus, height: int, nesting: Nesting, children: int = 2) -> None:
+    """Subscribe a handler that publishes an event's children, down to the given height."""
+
+    def grow(event: Event) -> None:
+        with nesting:
+            if event.data < height:
+                for _ in range(children):
+                    bus.publish(Event("node", event.data + 1))
+
+    bus.subscribe("node", grow)
+
+
+def bus_of(bench: Bench, policy: BackpressurePolicy, reserve: int, **more: Any) -> EventBus:
+    """Make a bus, with a limit for its handlers' nesting."""
+    return bench.bus(policy=policy, handler_reserve=reserve, **more)
+
+
+# ---- trees -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize(("children", "height"), [(2, 12), (6, 4), (40, 2), (1, 2000)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_tree_of_events_is_handled_to_the_last_leaf(
+    bench: Bench, policy: BackpressurePolicy, workers: int, children: int, height: int
+) -> None:
+    """However small the queue, as long as the reserve lasts; and nothing is nested."""
+    bus, nesting = bus_of(bench, policy, 8192, workers=workers, queue_size=3), Nesting()
+    tree(bus, height, nesting, children)
+    assert bus.publish(Event("node", 0))
+    assert_at_rest(bus)
+    assert nesting.calls == sum(children**level for level in range(height + 1))
+    assert nesting.deepest == 1
+    stats = bus.stats()
+    assert (stats.processed, stats.dropped, stats.failed) == (nesting.calls, 0, 0)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("height", [10, 13])
+def test_caller_runs_handles_a_tree_in_place_without_a_reserve(
+    bench: Bench, workers: int, height: int
+) -> None:
+    """Nested as deep as the tree is high, and no deeper."""
+    bus, nesting = bus_of(bench, CALLER_RUNS, 0, workers=workers, queue_size=1), Nesting()
+    tree(bus, height, nesting)
+    assert bus.publish(Event("node", 0))
+    assert_at_rest(bus)
+    assert nesting.calls == 2 ** (height + 1) - 1
+    assert 1 < nesting.deepest <= height + 1
+    assert bus.stats().dropped == 0
+
+
+@pytest.mark.parametrize("policy", [BLOCK, CALLER_RUNS])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_handlers_and_publishers_share_a_full_queue(
+    bench: Bench, policy: BackpressurePolicy, workers: int
+) -> None:
+    """Those outside wait or run theirs, those inside use the reserve; all is handled."""
+    bus, nesting = bus_of(bench, policy, 4096, workers=workers, queue_size=2), Nesting()
+    tree(bus, 3, nesting)
+    run_together(4, lambda _: [bus.publish(Event("node", 0)) for _ in range(50)])
+    assert_at_rest(bus)
+    assert nesting.calls == 4 * 50 * 15
+    assert nesting.deepest <= (MOST_NESTED if policy is CALLER_RUNS else 1)
+    assert bus.stats().dropped == 0
+
+
+# ---- CALLER_RUNS -----------------------------------------------------------------------------
+
+
+def test_caller_runs_refuses_what_would_be_nested_too_deep(bench: Bench) -> None:
+    """A handler that publishes itself must not overflow the stack: there is no room."""
+    bus, nesting = bus_of(bench, CALLER_RUNS, 0, queue_size=1), Nesting()
+    refused: list[QueueFull] = []
+    bus.subscribe("filler", Recorder())
+
+    def again(event: Event) -> None:
+        with nesting:
+            try:
+                bus.publish(Event("again", event.data + 1))
+            except QueueFull as error:
+                refused.append(error)
+
+    bus.subscribe("again", again)
+
+    def work() -> None:
+        assert bus.publish(Event("filler"))
+        bus.publish(Event("again", 1))
+
+    inside(bus, work)
+    assert_at_rest(bus)
+    assert (nesting.deepest, nesting.calls) == (32, 32)
+    assert ["'again'" in str(error) and "CALLER_RUNS" in str(error) for error in refused] == [True]
+    stats = bus.stats()
+    assert stats.dropped_by[DropReason.REFUSED][2] == stats.dropped == 1
+
+
+def test_caller_runs_may_nest_again_after_it_was_refused(bench: Bench) -> None:
+    """The count goes down with the stack, also from outside and when handlers raise."""
+    bus = bus_of(bench, CALLER_RUNS, 0, queue_size=1, on_error=lambda *_: None)
+    bench.hold(bus)
+    bus.subscribe("filler", Recorder())
+    assert bus.publish(Event("filler"))
+    depths: list[int] = []
+
+    def again(event: Event) -> None:
+        depths.append(event.data)
+        bus.publish(Event("again", event.data + 1))
+
+    bus.subscribe("again", again)
+    for _ in range(3):
+        depths.clear()
+        assert bus.publish(Event("again", 1))
+        assert depths == list(range(1, 33))
+
+
+# ---- chains without an end -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("timeout", [0, 0.01])
+@pytest.mark.parametrize("children", [1, 2])
+@pytest.mark.parametrize("reserve", [0, 20])
+def test_endless_chain_stays_bounded_and_stops(
+    bench: Bench, policy: BackpressurePolicy, timeout: float, children: int, reserve: int
+) -> None:
+    """Handlers that publish themselves use a bounded stack and queue, and stop ends them."""
+    bus = bus_of(
+        bench, policy, reserve, queue_size=2, publish_timeout=timeout, on_error=lambda *_: None
+    )
+    nesting, enough = Nesting(), threading.Event()
+    depths: list[int] = []
+
+    def again(_: Event) -> None:
+        with nesting:
+            depths.append(bus.depth)
+            if nesting.calls > 1500:
+                enough.set()
+            for _ in range(children):
+                bus.publish(Event("again"))
+
+    bus.subscribe("again", again)
+    for _ in range(2):
+        assert bus.publish(Event("again"), timeout=HANG)
+    assert enough.wait(HANG)
+    bus.stop(timeout=0.05)
+    poll(lambda: bus.stats().running == 0)
+    assert_at_rest(bus)
+    assert nesting.deepest <= (MOST_NESTED if policy is CALLER_RUNS else 1)
+    assert max(depths) <= 2 + reserve
+
+
+# ---- two buses -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("reserve", [0, 3, 4096])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("publish_timeout", [0, HANG])
+def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
+    bench: Bench,
+    policy: BackpressurePolicy,
+    reserve: int,
+    workers: int,
+    publish_timeout: float,
+) -> None:
+    """Each handler publishes more into the other bus than fits; all come to an end."""
+    pair: list[EventBus] = [
+        bench.bus(
+            workers=workers,
+            queue_size=2,
+            handler_reserve=reserve,
+            policy=policy,
+            publish_timeout=publish_timeout,
+            on_error=lambda *_: None,
+        )
+        for _ in range(2)
+    ]
+
+    def pass_on(event: Event, other: EventBus) -> None:
+        for _ in range(4 if event.data > 0 else 0):
+            other.publish(Event("ball", event.data - 1))
+
+    for bus, other in (pair, pair[::-1]):
+        bus.subscribe("ball", lambda event, other=other: pass_on(event, other))
+
+    def serve(number: int) -> None:
+        for _ in range(5):
+            try:
+                pair[number].publish(Event("ball", 3), timeout=HANG)
+            except QueueFull:
+                raise AssertionError("the buses stand still") from None
+
+    run_together(2, serve)
+    while sum(bus.stats().queued + bus.stats().running for bus in pair):
+        assert all(bus.flush(HANG) for bus in pair)
+    for bus in pair:
+        assert_at_rest(bus)
+    if reserve == 4096:
+        assert [bus.stats().dropped for bus in pair] == [0, 0]
+        assert sum(bus.stats().processed for bus in pair) == 10 * (1 + 4 + 16 + 64)
+
+
+# ---- all at once -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+@pytest.mark.parametrize("reserve", [0, 5, 4096])
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("queue_size", [1, 2, 8])
+def test_every_event_that_handlers_publish_is_accounted_for(
+    bench: Bench, policy: BackpressurePolicy, workers: int, queue_size: int, reserve: int
+) -> None:
+    """Each of 20 events publishes more than the queue holds; nothing hangs, nothing is unknown."""
+    bus = bench.bus(workers=workers, queue_size=queue_size, policy=policy, handler_reserve=reserve)
+    accepted, refused, leaves = [], [], Recorder()
+
+    def branch(event: Event) -> None:
+        for number in range(queue_size + 2):
+            try:
+                (accepted if bus.publish(Event("leaf", number)) else refused).append(number)
+            except QueueFull:
+                refused.append(number)
+
+    bus.subscribe("branch", branch)
+    bus.subscribe("leaf", leaves)
+    for _ in range(20):
+        bus.publish(Event("branch"), timeout=HANG)
+    assert_at_rest(bus)
+    stats = bus.stats()
+    leaf = stats.by_type["leaf"]
+    evicted = sum(stats.dropped_by[DropReason.EVICTED].values())
+    assert leaf.published == len(accepted) + len(refused)
+    assert len(leaves.events) == leaf.processed
+    assert leaf.dropped + stats.by_type["branch"].dropped == evicted + len(refused)
+    assert stats.failed == 0
+    if policy is CALLER_RUNS or reserve == 4096:
+        assert stats.dropped == 0
+        assert leaf.processed == 20 * (queue_size + 2)

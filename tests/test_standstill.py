@@ -1,0 +1,241 @@
+"""The standstill rule: `publish_timeout` is how long nothing moves, not how long it takes."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from time import monotonic
+
+import pytest
+from conftest import HANG, Bench, InThread, Recorder, run_together
+from support import ended, pause, start_python
+
+from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
+
+PUBLISHERS = 50
+
+
+def slow_into(recorder: Recorder, seconds: float) -> Callable[[Event], None]:
+    """Return a handler that waits for that long, as one that writes to a network does."""
+
+    def slow(event: Event) -> None:
+        pause(seconds)
+        recorder(event)
+
+    return slow
+
+
+# ---- what moves, however slowly --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+def test_slow_handlers_pace_fifty_publishers_and_lose_nothing(policy: BackpressurePolicy) -> None:
+    """With default settings, and far more events than places."""
+    recorder = Recorder()
+    with EventBus(policy=policy) as bus:
+        bus.subscribe("a", slow_into(recorder, 0.005))
+        run_together(
+            PUBLISHERS,
+            lambda n: [bus.publish(Event("a", (n, i))) or pytest.fail("lost") for i in range(20)],
+        )
+        assert bus.flush(HANG)
+        assert bus.stats().dropped == 0
+    assert sorted(recorder.data) == [(n, i) for n in range(PUBLISHERS) for i in range(20)]
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+def test_publisher_may_wait_far_longer_than_the_timeout(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """As long as the line moves: the last of it waits for all the others."""
+    bus, recorder = bench.bus(queue_size=1, policy=policy, publish_timeout=0.4), Recorder()
+    bus.subscribe("a", slow_into(recorder, 0.05))
+    began = monotonic()
+    assert bus.publish(Event("a"))
+    line = [InThread(lambda: bus.publish(Event("a"))) for _ in range(20)]
+    assert [call.result() for call in line] == [True] * 20
+    assert monotonic() - began > 2 * bus.config.publish_timeout
+    assert bus.flush(HANG)
+    assert (len(recorder.events), bus.stats().dropped) == (21, 0)
+
+
+PUBLISHING = """
+    bus = EventBus(workers=2, queue_size=4)
+    bus.subscribe("a", lambda event: time.sleep(0.02))
+    def publish():
+        for _ in range(20):
+            bus.publish(Event("a"))
+    threads = [threading.Thread(target=publish) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    say("begun")
+    for thread in threads:
+        thread.join()
+    bus.stop()
+    say(bus.stats().published, bus.stats().processed, bus.stats().dropped)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_pause_of_the_whole_process_is_no_standstill() -> None:
+    """Stopped for three times the `publish_timeout`, again and again, it loses nothing."""
+    began = monotonic()
+    process = start_python(PUBLISHING)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    for _ in range(3):
+        pause(0.2)  # let it publish
+        os.kill(process.pid, signal.SIGSTOP)
+        pause(0.3)
+        os.kill(process.pid, signal.SIGCONT)
+    result = ended(process, began)
+    assert result.code == 0, result.err
+    assert result.lines == ["160 160 0"]
+
+
+# ---- what does not move ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "policy", [p for p in BackpressurePolicy if p is not BackpressurePolicy.BLOCK]
+)
+def test_stuck_handlers_cost_fifty_publishers_one_timeout(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """Not one for each event, nor one for each publisher."""
+    bus = bench.bus(queue_size=10, policy=policy, publish_timeout=0.5)
+    bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    slowest: list[float] = []
+
+    def work(_: int) -> None:
+        took = []
+        for _ in range(20):
+            began = monotonic()
+            try:
+                bus.publish(Event("a"))
+            except QueueFull:
+                assert policy is BackpressurePolicy.REJECT
+            took.append(monotonic() - began)
+        slowest.append(sum(took))
+
+    run_together(PUBLISHERS, work)
+    assert max(slowest) >= 0.5 * 0.99
+    assert max(slowest) < 5 * 0.5
+
+
+def test_timeout_begins_with_the_last_take(bench: Bench) -> None:
+    """Not with the wait: a publisher in line for long still has all of it."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.REJECT, publish_timeout=0.4)
+    gate = bench.hold(bus)
+    bus.subscribe("a", gate)
+    assert bus.publish(Event("a"))
+    first = InThread(lambda: bus.publish(Event("a")))
+    first.wait_in_line(bus)
+    second = InThread(lambda: bus.publish(Event("a")))
+    second.wait_in_line(bus, 2)
+    pause(0.1)
+    taken = monotonic()
+    gate.let_through()  # the first gets the place, the second goes on waiting
+    assert first.result() is True
+    with pytest.raises(QueueFull):
+        second.result()
+    assert monotonic() - taken >= 0.4 * 0.99
+
+
+def test_block_is_not_ended_by_the_rule(bench: Bench) -> None:
+    """It was asked to wait without a limit."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK, publish_timeout=0.01)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a"))
+    call = InThread(lambda: bus.publish(Event("a")))
+    call.wait_in_line(bus)
+    pause(0.5)
+    call.wait_in_line(bus)
+    gate.open()
+    assert call.result() is True
+
+
+# ---- who is let in first ---------------------------------------------------------------------
+
+
+def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a_level(
+    bench: Bench,
+) -> None:
+    """The queue has one place, so that its own order does not show."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    gate, recorder = bench.hold(bus), Recorder()
+    bus.subscribe("a", recorder)
+    assert bus.publish(Event("a", "queued"))
+    calls = []
+    for number, level in enumerate([1, 3, 2, 3, 1, 2]):
+        calls.append(
+            InThread(lambda n=number, p=level: bus.publish(Event("a", f"{p} from {n}"), priority=p))
+        )
+        calls[-1].wait_in_line(bus, len(calls))
+    gate.open()
+    assert all(call.result() for call in calls)
+    assert bus.flush(HANG)
+    assert recorder.data == [
+        "queued",
+        *["3 from 1", "3 from 3", "2 from 2", "2 from 5", "1 from 0", "1 from 4"],
+    ]
+
+
+def test_urgent_publisher_does_not_wait_behind_a_hundred_others(bench: Bench) -> None:
+    """It is the next that is let in, whatever the policy would do."""
+    bus, recorder = bench.bus(queue_size=1, publish_timeout=HANG), Recorder()
+    gate = bench.hold(bus)
+    bus.subscribe("a", recorder)
+    assert bus.publish(Event("a", "queued"))
+    low = [InThread(lambda: bus.publish(Event("a", "low"), priority=1)) for _ in range(100)]
+    low[-1].wait_in_line(bus, 100)
+    urgent = InThread(lambda: bus.publish(Event("a", "urgent"), priority=3))
+    urgent.wait_in_line(bus, 101)
+    gate.open()
+    assert urgent.result() is True
+    assert all(call.result() for call in low)
+    assert bus.flush(HANG)
+    assert recorder.data[:3] == ["queued", "urgent", "low"]
+
+
+@pytest.mark.parametrize(("level", "enters"), [(3, True), (2, False), (1, False)])
+def test_room_that_others_wait_for_is_for_the_more_urgent_only(
+    bench: Bench, level: int, enters: object
+) -> None:
+    """One place is free, and a publisher at level 2 waits for two."""
+    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=HANG)
+    gate = bench.hold(bus)
+    bus.subscribe("a", gate)
+    assert bus.publish(Event("a"))
+    for _ in range(2):
+        bus.subscribe("wide", lambda _: None)
+    wide = InThread(lambda: bus.publish(Event("wide"), priority=2))
+    wide.wait_in_line(bus)
+    assert bus.depth == 1
+    late = InThread(lambda: bus.publish(Event("a"), priority=level))
+    if enters:
+        assert late.result() is True
+        assert (bus.depth, bus.stats().waiting) == (2, 1)
+    else:
+        late.wait_in_line(bus, 2)
+        assert bus.depth == 1
+    gate.open()
+    assert wide.result() is True
+    assert late.result() is True
+
+
+def test_waiting_publishers_are_in_the_stats(bench: Bench) -> None:
+    """From when they join the line until they leave it."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    gate = bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a"))
+    assert bus.stats().waiting == 0
+    calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
+    calls[0].wait_in_line(bus, 3)
+    assert bus.stats().waiting == 3
+    gate.open()
+    assert all(call.result() for call in calls)
+    assert bus.stats().waiting == 0
