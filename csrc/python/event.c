@@ -1,7 +1,7 @@
 /* event.c: the event, an immutable object.
  *
  * Written in C because making one costs as much as publishing it. What is not called for every
- * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in _events.py.
+ * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in events.py.
  *
  * A chain of events, each the data of the next, is freed without recursion: a Python class has the
  * interpreter's trashcan for that, the limited API does not.
@@ -29,6 +29,19 @@ static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return PyType_GenericNew(type, NULL, NULL);
 }
 
+/* Set a TypeError that shows the value, or its type if its repr fails. */
+static void refuse(const char *name, PyObject *value) {
+    PyObject *text = PyObject_Repr(value);
+    if (text != NULL) {
+        PyErr_Format(PyExc_TypeError, "%s must be a string, got %.100U", name, text);
+    } else {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "%s must be a string, got an object of %R", name,
+                     (PyObject *)Py_TYPE(value));
+    }
+    Py_XDECREF(text);
+}
+
 /* Return the exact str of a string or of a subclass such as EventType, else NULL with a TypeError.
  */
 static PyObject *plain_string(const char *name, PyObject *value) {
@@ -38,7 +51,7 @@ static PyObject *plain_string(const char *name, PyObject *value) {
         if (plain != NULL) PyUnicode_InternInPlace(&plain); /* dicts then find it by identity */
         return plain;
     }
-    PyErr_Format(PyExc_TypeError, "%s must be a string, got %.100R", name, value);
+    refuse(name, value);
     return NULL;
 }
 
@@ -56,7 +69,7 @@ static int set_fields(event_object *self, PyObject *type, PyObject *data, PyObje
     }
     if (source != NULL && !PyUnicode_Check(source)) {
         Py_DECREF(plain);
-        PyErr_Format(PyExc_TypeError, "source must be a string, got %.100R", source);
+        refuse("source", source);
         return -1;
     }
     static PyObject *empty;

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
@@ -237,10 +237,18 @@ class EventBus(ProcessPublisher):
         """The hook given at construction; it cannot be replaced later."""
         return self._hooks.on_error
 
+    @on_error.setter
+    def on_error(self, _hook: object) -> NoReturn:
+        raise AttributeError("on_error cannot be set later: EventBus(on_error=...)")
+
     @property
     def on_drop(self) -> OnDrop | None:
         """The hook given at construction; it cannot be replaced later."""
         return self._hooks.on_drop
+
+    @on_drop.setter
+    def on_drop(self, _hook: object) -> NoReturn:
+        raise AttributeError("on_drop cannot be set later: EventBus(on_drop=...)")
 
     @property
     def depth(self) -> int:

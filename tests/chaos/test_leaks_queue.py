@@ -1,0 +1,180 @@
+"""Entry points of the core below the bus, many times, on their ways of success and of failure.
+
+What needs a worker is in `test_leaks_bus.py`.
+"""
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from conftest import HANG, Bench, Gate, poll
+from leaks import assert_keeps_nothing
+
+from brummerbus import BackpressurePolicy, Event, EventBus
+from brummerbus._core._ext import Recipient, Route, discard, running_in, swap_item
+from brummerbus._core.in_flight import running
+from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queue
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the log from keeping records: they hold events."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
+
+
+def new_queue(capacity: int = 4) -> Queue:
+    """Make a queue without workers."""
+    return Queue(
+        capacity, 3, reserve=2, monitoring=True, starvation_after=None, standstill_after=0.0
+    )
+
+
+def route_of(queue: Queue, count: int) -> Route:
+    """Return a route of so many deliveries."""
+    recipients = tuple(Recipient(len, False) for _ in range(count))
+    return Route(queue, queue.address, 2, 1, recipients, Event)
+
+
+def admit(route: Route, event: Event, timeout: int, mode: int) -> int:
+    """Admit an event, or have it refused."""
+    return route.admit(event, timeout, True, mode, 1_000_000, print, None)[0]
+
+
+def make_and_free() -> None:
+    """Make a queue, and free it with what it holds."""
+    queue = new_queue()
+    assert queue.snapshot(2, 2, durations=True).total.queued == 0
+
+
+def make_large_and_free() -> None:
+    """Memory that is never touched is given back as well."""
+    new_queue(2**20)
+
+
+def push_and_discard() -> None:
+    """What is taken out of a shut queue comes with its references."""
+    queue = new_queue()
+    route = route_of(queue, 2)
+    assert [route.push(Event("a", bytearray(1000))) for _ in range(3)] == [ACCEPTED] * 2 + [FULL]
+    queue.close(drain=False)
+    assert route.push(Event("a")) == CLOSED
+    lost, n = discard(queue.address)
+    assert n == 4
+    assert [event.type for event in lost[: 3 * n : 3]] == ["a"] * 4
+
+
+def push_more_than_there_are_places() -> None:
+    """An empty queue grows for an event, and is discarded with it."""
+    queue = new_queue(2)
+    assert route_of(queue, 100).push(Event("a", bytearray(1000))) == ACCEPTED
+    queue.close(drain=False)
+    left = 100
+    while left:
+        left -= discard(queue.address)[1]
+
+
+def refuse_with_and_without_a_wait() -> None:
+    """A place in line is given back."""
+    queue = new_queue(1)
+    route = route_of(queue, 1)
+    assert route.push(Event("a")) == ACCEPTED
+    for timeout in (0, 1, 1000):
+        assert admit(route, Event("a", bytearray(1000)), timeout, REFUSE) == REFUSED
+    queue.close(drain=False)
+    assert discard(queue.address)[1] == 1
+
+
+def start_workers_that_fail() -> None:
+    """Threads that were asked for and could not be started."""
+    queue = new_queue()
+    assert queue.resize(3) == 3
+    for _ in range(3):
+        queue.worker_failed()
+    assert queue.resize(1) == 1
+
+
+def look() -> None:
+    """Figures of recipients, and of arrivals."""
+    queue = new_queue()
+    route = route_of(queue, 3)
+    assert len(queue.snapshot(8, 8, route.recipients, durations=True).recipients) == 3
+    assert len(queue.load(route.recipients)[1]) == 3
+    assert running_in(queue.address) == []
+
+
+def make_wrong_routes() -> None:
+    """A route that cannot be made takes nothing with it."""
+    queue = new_queue()
+    for level, number, recipients in (
+        (0, 1, ()),
+        (1, 5000, ()),
+        (1, 1, (Recipient(len, False), 7)),
+    ):
+        with pytest.raises((ValueError, TypeError)):
+            Route(queue, queue.address, level, number, recipients, Event)
+
+
+def swap() -> None:
+    """Items come and go."""
+    table: dict[str, tuple[object, ...]] = {}
+    one = (object(),)
+    assert swap_item(table, "a", (), one)
+    assert not swap_item(table, "a", (object(),), ())
+    assert swap_item(table, "a", one, ())
+    assert table == {}
+
+
+ENTRY_POINTS = [
+    make_and_free,
+    make_large_and_free,
+    push_and_discard,
+    push_more_than_there_are_places,
+    refuse_with_and_without_a_wait,
+    start_workers_that_fail,
+    look,
+    make_wrong_routes,
+    swap,
+]
+
+
+@pytest.mark.parametrize("work", ENTRY_POINTS, ids=lambda work: work.__name__)
+def test_an_entry_point_keeps_no_memory(work: Callable[[], None]) -> None:
+    """However often it is called."""
+    assert_keeps_nothing(work, times=200)
+
+
+def test_workers_that_come_and_go_keep_no_memory(bench: Bench) -> None:
+    """Nor do their threads."""
+    bus = bench.bus(workers=1)
+
+    def come_and_go() -> None:
+        bus.resize(3)
+        bus.resize(1)
+        poll(lambda: len(bus.stats().worker_utilization) == 1)
+
+    assert_keeps_nothing(come_and_go, times=20)
+
+
+def test_looking_at_what_runs_keeps_no_memory(bench: Bench) -> None:
+    """Event and subscription are only borrowed."""
+    bus = bench.bus(workers=2)
+    bench.hold(bus)
+    queue = bus._engine.queue
+    assert_keeps_nothing(lambda: running(queue), times=200)
+    assert len(running(queue)) == 2
+
+
+def test_a_bus_that_was_stopped_under_a_held_worker_keeps_no_memory() -> None:
+    """A held worker, and a sleeping one."""
+
+    def live() -> None:
+        gate = Gate()
+        bus = EventBus(workers=2, queue_size=1, policy=BackpressurePolicy.REJECT)
+        bus.subscribe("gate", gate)
+        assert bus.publish(Event("gate"))
+        gate.wait_entered()
+        assert not bus.stop(timeout=0)
+        gate.open()
+        bus.stop(timeout=HANG)
+
+    assert_keeps_nothing(live, times=20)
