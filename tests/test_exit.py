@@ -101,7 +101,7 @@ def test_stuck_handler_delays_exit_by_the_shutdown_timeout(other: str) -> None:
         bus.publish(Event("a"))
         began = time.monotonic()
         """,
-        first=f"import {other}, atexit, time\natexit.register(lambda: say(time.monotonic() - began))",
+        first=f"import {other}, atexit\natexit.register(lambda: say(time.monotonic() - began))",
     )
     assert end.code == 0
     assert end.seconds < SOON

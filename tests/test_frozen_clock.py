@@ -48,9 +48,7 @@ def run(code: str, when: str = "before") -> Ended:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
-def test_waits_for_room_end_while_clocks_stand_still(
-    policy: BackpressurePolicy, when: str
-) -> None:
+def test_waits_for_room_end_while_clocks_stand_still(policy: BackpressurePolicy, when: str) -> None:
     """By the standstill rule, and by a time-out of its own; then the policy applies."""
     settings = f"policy=BackpressurePolicy.{policy.name}"
     end = run(

@@ -158,7 +158,6 @@ class ProcessPublisher(Publisher):
             raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
         return int(priority)
 
-
-# What Python says of wrong arguments is to name the method that was called.
-ProcessPublisher._publish.__qualname__ = "EventBus.publish"
-ProcessPublisher._publish_rest.__qualname__ = "EventBus.publish_many"
+    # What Python says of wrong arguments is to name the method that was called.
+    _publish.__qualname__ = "EventBus.publish"
+    _publish_rest.__qualname__ = "EventBus.publish_many"
