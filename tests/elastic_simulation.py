@@ -4,6 +4,7 @@ Every millisecond so much work arrives, and so much is done: each worker that ha
 `1 / service` of one a second, and all together no more than the compute servers allow.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -34,8 +35,10 @@ class Pool:
     time: float = 0.0
     queued: float = 0.0
     dropped: float = 0.0
+    arrived: float = 0.0
     looks: int = 0
     sizes: list[tuple[float, int]] = field(default_factory=list)
+    _arrivals: deque[tuple[float, float]] = field(default_factory=deque)
 
     def run(self, rate: Callable[[float], float], seconds: float) -> "Pool":
         """Let deliveries arrive for a while, `rate(time)` a second."""
@@ -43,6 +46,8 @@ class Pool:
         next_look, computed, looked = self.time, 0.0, self.time - 1.0
         while self.time < end:
             arriving = rate(self.time) * TICK
+            self.arrived += arriving
+            self._arrivals.append((self.time, self.arrived - self.dropped))
             done, running = self._work(arriving)
             computed += done * self.handler.compute
             self.time += TICK
@@ -85,7 +90,15 @@ class Pool:
             cpu_used=used,
             compute_servers=1,
             wait_share=share,
+            oldest_wait=self._oldest_wait(),
         )
+
+    def _oldest_wait(self) -> float:
+        """Return how long ago what is done next arrived."""
+        done = self.arrived - self.dropped - self.queued
+        while self._arrivals and self._arrivals[0][1] <= done:
+            self._arrivals.popleft()
+        return self.time - self._arrivals[0][0] if self.queued >= 1 and self._arrivals else 0.0
 
     @property
     def turns(self) -> int:

@@ -1,5 +1,7 @@
 """What the bus says of each subscription, of durations as histograms, and of who waits for room."""
 
+import ast
+import inspect
 import json
 import math
 import os
@@ -12,7 +14,7 @@ from conftest import HANG, Bench, InThread, Recorder, poll, run_together
 from support import fill, in_child, pause
 
 from brummerbus import BackpressurePolicy, BusStats, Event, EventBus, QueueFull
-from brummerbus.metrics import Counts, Durations
+from brummerbus.metrics import Counts, Durations, Recent
 
 COUNTS = ("published", "processed", "failed", "dropped", "queued", "running")
 
@@ -272,7 +274,20 @@ def test_reserve_used_is_what_handlers_have_queued_beyond_the_capacity(bench: Be
     assert bus.stats().reserve_used == 0
 
 
-# ---- JSON ----------------------------------------------------------------------------------------
+# ---- all fields --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [BusStats, Counts, Durations, Recent])
+def test_every_field_has_a_docstring_in_the_source(kind: type) -> None:
+    """Below it, where editors look."""
+    (definition,) = ast.parse(inspect.getsource(kind)).body
+    assert isinstance(definition, ast.ClassDef)
+    after = dict(zip(definition.body, definition.body[1:], strict=False))
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign):
+            below = after.get(node)
+            assert isinstance(below, ast.Expr), ast.unparse(node)
+            assert isinstance(below.value, ast.Constant)
 
 
 def test_as_dict_has_all_of_it_ready_for_json(bench: Bench) -> None:

@@ -154,9 +154,16 @@ def test_a_step_in_the_load_is_answered_in_seconds_without_much_overshoot() -> N
     answered = pool().run(lambda _: 1200, 30)
     grown = [time for time, size in answered.sizes if size == 12]
     assert grown[0] < 3
-    assert max(size for _, size in answered.sizes) <= 16
+    assert max(size for _, size in answered.sizes) <= 18  # some to work off what has queued up
     assert answered.sizes[-1][0] < 30 - 2 * SHRINK_PAUSE or answered.turns <= 4
     assert answered.queued < answered.capacity / 2
+
+
+def test_a_long_queue_does_not_hide_that_deliveries_wait() -> None:
+    """1,200/s would fill half of its 32,000 places in 20 s, and wait as long as that."""
+    answered = pool(capacity=32_000).run(lambda _: 1200, 30)
+    assert next(time for time, size in answered.sizes if size == 12) < 3
+    assert answered.queued / 1200 < 2 * LONG_WAIT
 
 
 def test_a_ramp_is_followed_up_and_down() -> None:

@@ -194,14 +194,18 @@ def test_sys_exit_in_another_thread_ends_that_thread_only() -> None:
     assert end.lines == ["1", "2"]
 
 
-def test_bus_that_is_garbage_handles_what_it_has() -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_bus_that_is_garbage_handles_what_it_has(workers: int) -> None:
     """Its last reference goes with work queued; its threads end when that is done."""
-    end = run_python("""
-        bus, gate = bus_of(queue_size=100), Gate()
+    end = run_python(f"""
+        import gc
+        from brummerbus._core import engine
+        bus, gate = bus_of(workers={workers}, queue_size=100), Gate()
         bus.subscribe("gate", gate)
         bus.subscribe("a", lambda event: say(event.data))
-        bus.publish(Event("gate"))
-        gate.entered.acquire()
+        for _ in range(bus.workers):
+            bus.publish(Event("gate"))
+            gate.entered.acquire()
         for number in range(100):
             bus.publish(Event("a", number))
         workers = [t for t in threading.enumerate() if t is not threading.main_thread()]
@@ -209,10 +213,13 @@ def test_bus_that_is_garbage_handles_what_it_has() -> None:
         gate.opened.set()
         for worker in workers:
             worker.join(60)
-        say("threads:", threading.active_count())
+        gc.collect()
+        say("threads:", threading.active_count(), "engines:", len(engine.live_engines()))
     """)
     assert_clean(end)
-    assert end.lines == [*(str(number) for number in range(100)), "threads: 1"]
+    *handled, left = end.lines
+    assert sorted(map(int, handled)) == list(range(100))
+    assert left == "threads: 1 engines: 0"
 
 
 def test_bus_that_is_garbage_at_exit_handles_what_it_has() -> None:

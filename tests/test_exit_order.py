@@ -124,10 +124,11 @@ def test_publishers_that_outlive_the_main_thread_lose_nothing(queue_size: int) -
 def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> None:
     """Given up by the first drain, it is waited for again once that thread has ended."""
     end = run_python("""
-        bus, gate = bus_of(shutdown_timeout=0.2), Gate()
+        bus, gate = bus_of(shutdown_timeout=1), Gate()
         @bus.on("a")
         def handle(event):
             gate(event)
+            time.sleep(0.1)  # that thread has ended by then
             say(event.data)
         for number in range(3):
             bus.publish(Event("a", number))

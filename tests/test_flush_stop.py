@@ -16,7 +16,7 @@ from conftest import (
     assert_balance,
     poll,
 )
-from support import accepts, assert_closed, fill, inside
+from support import accepts, assert_closed, fill, inside, pause
 
 from brummerbus import (
     BackpressurePolicy,
@@ -238,6 +238,21 @@ def test_stop_drops_what_is_left_when_its_time_is_over(bench: Bench, logged: Log
     assert (stats.dropped, stats.queued, stats.running) == (4, 0, 1)
     assert "mine: stopped with 4 deliveries dropped and 1 handler still running" in logged.text
     gate.open()
+
+
+def test_stop_without_a_timeout_has_no_limit(bench: Bench) -> None:
+    """`shutdown_timeout` is for the interpreter's exit."""
+    bus = bench.bus(shutdown_timeout=SHORT, publish_timeout=SHORT)
+    gate, seen = bench.hold(bus), Recorder()
+    bus.subscribe("a", seen)
+    fill(bus, 3)
+    stop = InThread(bus.stop)
+    poll(lambda: not accepts(bus))
+    pause(5 * SHORT)
+    assert stop._thread.is_alive()
+    gate.open()
+    assert stop.result() is True
+    assert seen.data == [0, 1, 2]
 
 
 def test_stop_says_false_as_long_as_a_handler_runs(bench: Bench) -> None:

@@ -172,6 +172,19 @@ else:
     assert sorted(map(int, end.lines[:-1])) == list(range(50))
 
 
+def test_a_handler_may_fork_in_c() -> None:
+    """The child is no handler of its own bus; the parent's goes on."""
+    end = run("""
+bus = bus_of(workers=2)
+bus.subscribe("fork", lambda event: say(in_child(use)))
+bus.publish(Event("fork"))
+assert bus.flush(30)
+say(bus.stop(timeout=20))
+""")
+    assert (end.code, end.err) == (0, "")
+    assert end.lines == ["0", "True"]
+
+
 def test_children_of_forks_in_c_may_fork_in_turn() -> None:
     """In C again, or by Python."""
     end = run("""

@@ -225,6 +225,7 @@ def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
 
     for _ in range(TIMES):
         assert inside(scene.bus, publish) == (ROOM + 6) // subscribers
+        assert scene.bus.flush(HANG)
     scene.settle()
 
 

@@ -143,6 +143,21 @@ def test_timeout_begins_with_the_last_take(bench: Bench) -> None:
     assert monotonic() - taken >= 0.4 * 0.99
 
 
+def test_wait_in_vain_of_one_ends_those_of_the_others(bench: Bench) -> None:
+    """Nothing moves for any of them: who came later does not wait any longer."""
+    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=1.0)
+    bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    assert bus.publish(Event("a"))
+    first = InThread(lambda: bus.publish(Event("a")))
+    first.wait_in_line(bus)
+    pause(0.6)
+    began = monotonic()
+    assert bus.publish(Event("a")) is False
+    assert monotonic() - began < 0.8
+    assert first.result() is False
+
+
 def test_block_is_not_ended_by_the_rule(bench: Bench) -> None:
     """It was asked to wait without a limit."""
     bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK, publish_timeout=0.01)

@@ -4,7 +4,9 @@ The k-th start fails at the place where Python asks the system, so that all of `
 one test comes to a real limit. `test_construction.py` and `test_fork.py` have the plain cases.
 """
 
+import _thread
 import gc
+import logging
 import os
 import sys
 import threading
@@ -51,14 +53,14 @@ def queues() -> int:
 @pytest.mark.parametrize("k", range(WORKERS))
 def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseException) -> None:
     """No thread, no queue, nothing to be drained at exit; the error is the system's."""
-    threads, before, engines = set(threading.enumerate()), queues(), set(live_engines)
+    threads, before, engines = set(threading.enumerate()), queues(), set(live_engines())
     with failing_after(k, error), pytest.raises(type(error)) as raised:
         EventBus(workers=WORKERS)
     assert raised.value is error
     error.__traceback__ = None  # it holds the frames, and they the bus
     del raised
     assert set(threading.enumerate()) == threads
-    assert set(live_engines) == engines
+    assert set(live_engines()) == engines
     assert queues() == before
 
 
@@ -133,7 +135,7 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
         try:
             EventBus(workers=100)
         except (RuntimeError, MemoryError) as error:
-            say(error, threading.active_count(), len(engine.live_engines))
+            say(error, threading.active_count(), len(engine.live_engines()))
         resource.setrlimit(resource.RLIMIT_AS, unlimited)
         threading.stack_size(0)
         bus = EventBus(workers=100)
@@ -142,3 +144,26 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
     """)
     assert (end.code, end.err) == (0, "")
     assert end.lines == ["can't start new thread 1 0", "handled"]
+
+
+def test_a_thread_that_threading_does_not_know_leaves_no_trace(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`current_thread()` would make a dummy that stays; so runs a finalizer at a thread's end."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)  # logging makes one
+    bus = bench.bus(queue_size=1)
+    bench.hold(bus)
+    bus.subscribe("a", Recorder())
+    threads = set(threading.enumerate())
+    outcomes: list[object] = []
+
+    def use() -> None:
+        outcomes.append(bus.publish(Event("a"), timeout=0.001))
+        outcomes.append(bus.publish(Event("a"), timeout=0.001))
+        outcomes.append(bus.flush(0))
+        outcomes.append(bus.stop(timeout=0))
+
+    _thread.start_new_thread(use, ())
+    poll(lambda: len(outcomes) == 4)
+    assert outcomes == [True, True, False, False]
+    assert set(threading.enumerate()) == threads

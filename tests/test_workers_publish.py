@@ -8,7 +8,7 @@ import pytest
 from conftest import HANG, Bench, Gate, InThread, Recorder, poll
 from support import assert_at_rest
 
-from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBus, QueueFull
 
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
@@ -276,3 +276,68 @@ def test_explicit_timeout_of_a_handler_is_an_upper_bound(bench: Bench, timeout: 
     held, outcome = held_inside(bench, bus, work)
     held.wait_entered()
     assert timeout * 0.99 <= outcome.events[0] < timeout + HANG / 30
+
+
+@pytest.mark.parametrize("policy", [BLOCK, BackpressurePolicy.DROP_NEWEST])
+def test_handler_does_not_wait_if_all_workers_do(bench: Bench, policy: BackpressurePolicy) -> None:
+    """However long its explicit timeout: nobody is left who could make room."""
+    bus = bench.bus(queue_size=1, handler_reserve=0, policy=policy, publish_timeout=HANG)
+    bus.subscribe("leaf", Recorder())
+
+    def work() -> float:
+        assert bus.publish(Event("leaf"))
+        began = monotonic()
+        try:
+            assert bus.publish(Event("leaf"), timeout=HANG) is False
+        except QueueFull:
+            assert policy is BLOCK
+        return monotonic() - began
+
+    held, outcome = held_inside(bench, bus, work)
+    held.wait_entered()
+    assert outcome.events[0] < HANG / 3
+
+
+def test_handler_that_waits_for_another_bus_is_told_that_it_closes(bench: Bench) -> None:
+    """Draining lets the handlers of its own bus publish, and no others."""
+    one, other = bench.bus(), bench.bus(queue_size=1, policy=BLOCK, handler_reserve=0)
+    gate, closed = bench.hold(other), Recorder()
+    other.subscribe("leaf", Recorder())
+    assert other.publish(Event("leaf"))
+
+    def work() -> None:
+        try:
+            other.publish(Event("leaf"), timeout=HANG)
+        except BusClosed as error:
+            closed(error)
+
+    held, _ = held_inside(bench, one, work)
+    poll(lambda: other.stats().waiting == 1)
+    stop = InThread(lambda: other.stop(timeout=HANG))
+    held.wait_entered()
+    assert len(closed.events) == 1
+    gate.open()
+    assert stop.result() is True
+    assert (other.stats().published, other.stats().dropped) == (2, 0)
+
+
+def test_handler_that_waits_while_its_own_bus_drains_is_let_in(bench: Bench) -> None:
+    """What it publishes is part of the drain."""
+    bus = bench.bus(workers=2, queue_size=1, policy=BLOCK, handler_reserve=0, publish_timeout=HANG)
+    leaves, other = Recorder(), bench.gate()
+    bus.subscribe("gate", other)
+    bus.subscribe("leaf", leaves)
+    assert bus.publish(Event("gate"))
+    other.wait_entered()
+    held, outcome = held_inside(
+        bench, bus, lambda: [bus.publish(Event("leaf", n)) for n in range(5)]
+    )
+    poll(lambda: bus.stats().waiting == 1)
+    stop = InThread(lambda: bus.stop(timeout=HANG))
+    poll(lambda: bus.closed)
+    other.open()
+    held.wait_entered()
+    held.open()
+    assert outcome.events == [[True] * 5]
+    assert stop.result() is True
+    assert leaves.data == list(range(5))

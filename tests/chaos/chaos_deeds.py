@@ -23,6 +23,7 @@ from chaos_ledger import Claim, Ledger, Outcome
 from chaos_plan import CLAIMS, MAX_KEY, TYPES, Fate, Key, Laden, Plan
 
 from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFull, Subscription
+from brummerbus._core._ext import hooks_here
 
 HANG = 30.0
 """Seconds after which something hangs; on an idle machine everything takes far less."""
@@ -78,6 +79,8 @@ class Deeds:
     def interrupted_by(self, key: Key) -> None:
         """Publish from a signal handler or finalizer, without waiting for what it interrupted."""
         if self.in_child or self._over_all or self._enough():
+            return
+        if self.plan.exact and hooks_here():  # they would be told of nothing in the third
             return
         outer, self.here.publishing = self.here.publishing, 0
         self.here.fragile += 1
@@ -208,7 +211,7 @@ class Deeds:
     def act(self, fate: Fate, key: Key, number: int, side: Side) -> None:
         """Do what a handler or hook with this number is to do about this event of a side."""
         waits = fate in (Fate.SLOW, Fate.STUCK, Fate.STOP, Fate.FORK)
-        must_not_wait = self.here.fragile or threading.current_thread() is threading.main_thread()
+        must_not_wait = self.here.fragile or threading.get_ident() == threading.main_thread().ident
         if waits and must_not_wait:
             return
         options = {"timeout": 0} if must_not_wait else {}

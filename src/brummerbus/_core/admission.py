@@ -4,7 +4,7 @@ The wait and the policy are one step in C (`csrc/python/admit.c`), which returns
 results; here they become True, False or an exception.
 """
 
-from threading import current_thread, main_thread
+from threading import get_ident, main_thread
 from typing import Any
 
 from brummerbus._core import queue as c
@@ -77,7 +77,7 @@ class Admission:
             limit,
             limited,
             self._mode,
-            MAIN_SLICE_NS if current_thread() is main_thread() else OTHER_SLICE_NS,
+            MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS,
             self._hooks.failed_here,
             self._standstill,
         )

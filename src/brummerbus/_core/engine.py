@@ -213,7 +213,7 @@ class Engine:
         moves. A slice that took longer than it should counts as one: the process was paused.
         """
         queue = self.queue
-        is_main = threading.current_thread() is threading.main_thread()
+        is_main = threading.get_ident() == threading.main_thread().ident
         piece = 50_000_000 if is_main else 1_000_000_000
         if standstill < float("inf"):
             piece = max(1_000_000, min(piece, ns(standstill) // 4))

@@ -98,7 +98,7 @@ class Threads:
         """Wait a moment for those that end by themselves now."""
         deadline = JOIN_GRACE
         for thread in self._threads:
-            if thread is not threading.current_thread():
+            if thread.ident != threading.get_ident():
                 thread.join(deadline)
                 if thread.is_alive():
                     deadline = 0.0
