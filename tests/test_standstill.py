@@ -93,6 +93,47 @@ def test_pause_of_the_whole_process_is_no_standstill() -> None:
     assert result.lines == ["160 160 0"]
 
 
+WAITING = """
+    bus, gate = bus_of(queue_size=1, publish_timeout=0.5), Gate()
+    signal.signal(signal.SIGUSR1, lambda *_: gate.opened.set())
+    bus.subscribe("a", gate)
+    bus.publish(Event("a"))
+    gate.entered.acquire()
+    bus.publish(Event("a"))
+    answers = []
+    publish = lambda: answers.append(bus.publish(Event("a")))
+    threads = [threading.Thread(target=publish) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    while bus.stats().waiting < 40:
+        time.sleep(0.001)
+    say("waiting")
+    gate.opened.wait()
+    for thread in threads:
+        thread.join()
+    bus.stop()
+    say(bus.stats().processed, bus.stats().dropped)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None:
+    """Between them the process runs for less than the `publish_timeout`, all in all."""
+    began = monotonic()
+    process = start_python(WAITING)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "waiting\n"
+    for _ in range(4):
+        os.kill(process.pid, signal.SIGSTOP)
+        pause(0.7)
+        os.kill(process.pid, signal.SIGCONT)
+        pause(0.05)
+    os.kill(process.pid, signal.SIGUSR1)
+    result = ended(process, began)
+    assert result.code == 0, result.err
+    assert result.lines == ["42 0"]
+
+
 # ---- what does not move ----------------------------------------------------------------------
 
 

@@ -25,7 +25,7 @@ typedef struct {
     uint64_t until;    /* when the wait has its end, */
     uint64_t slice;    /* and how long the thread may sleep before it lets signal handlers run */
     int limited;       /* the standstill rule does not apply */
-    PyObject *lost;    /* event, recipient, hooks, event, ... */
+    PyObject *lost;    /* event, recipient, hooks, event, ...; None behind the last */
     int32_t lost_count;
     int32_t first; /* of a streak */
 } admission;
@@ -91,6 +91,13 @@ static void lose_from(admission *a, int32_t i) {
     }
 }
 
+/* NO_MEMORY, unless the event was accepted while it was in line. */
+static bb_result leave_without_memory(admission *a) {
+    bool accepted = a->waiter != NULL && bb_line_leave(a->waiter);
+    a->waiter = NULL;
+    return accepted ? BB_ACCEPTED : BB_NO_MEMORY;
+}
+
 /* Have the policy decide. NO_MEMORY: nothing has changed, but that the event has left the line. */
 static bb_result offer(admission *a, bb_caller **caller) {
     const bb_route *route = &a->route->route;
@@ -99,14 +106,14 @@ static bb_result offer(admission *a, bb_caller **caller) {
     int32_t evicted = 0, depth = bb_depth(a->route->queue);
     int32_t room = route->count < depth ? depth : route->count;
     if (room > ON_STACK) out = PyMem_Malloc((size_t)room * sizeof *out);
-    a->lost = PyList_New(3 * (Py_ssize_t)room);
+    a->lost = new_delivery_list(room);
     bb_result result = BB_NO_MEMORY;
     if (out != NULL && a->lost != NULL) {
         result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode, a->waiter,
                           out, room, &evicted, &a->first, caller);
         for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
-    } else if (a->waiter != NULL && bb_line_leave(a->waiter)) {
-        result = BB_ACCEPTED;
+    } else {
+        result = leave_without_memory(a);
     }
     a->waiter = NULL;
     if (out != few) PyMem_Free(out);
@@ -156,11 +163,26 @@ static int run_here(admission *a, bb_caller *caller) {
 
 /* ---- the step ------------------------------------------------------------------------------ */
 
-/* (result, first, lost, number lost, ns waited, exception that goes on or None); takes over
- * `waited`. */
-static PyObject *answer_of(admission *a, bb_result result, PyObject *waited, PyObject *error) {
-    return Py_BuildValue("iiOiNN", result, a->first, a->lost != NULL ? a->lost : Py_None,
-                         a->lost_count, waited, error != NULL ? error : Py_NewRef(Py_None));
+/* An answer to be filled in, made before anything is decided; NULL without memory. */
+static PyObject *new_answer(uint64_t waited) {
+    PyObject *answer = PyTuple_New(5), *ns = PyLong_FromUnsignedLongLong(waited);
+    if (answer == NULL || ns == NULL) {
+        Py_XDECREF(answer);
+        Py_XDECREF(ns);
+        return NULL;
+    }
+    PyTuple_SetItem(answer, 3, ns);
+    return answer;
+}
+
+/* (result, first of a streak, lost or None, ns waited, exception that goes on or None). Small ints
+ * are not allocated: nothing here can fail. */
+static PyObject *fill_answer(PyObject *answer, admission *a, bb_result result, PyObject *error) {
+    PyTuple_SetItem(answer, 0, PyLong_FromLong((long)result));
+    PyTuple_SetItem(answer, 1, PyLong_FromLong(a->first));
+    PyTuple_SetItem(answer, 2, Py_NewRef(a->lost != NULL ? a->lost : Py_None));
+    PyTuple_SetItem(answer, 4, error != NULL ? error : Py_NewRef(Py_None));
+    return answer;
 }
 
 static PyObject *admit(admission *a) {
@@ -172,20 +194,19 @@ static PyObject *admit(admission *a) {
         if (result != BB_ACCEPTED) release(a->event, route);
         return NULL;
     }
-    PyObject *waited = PyLong_FromUnsignedLongLong(bb_clock() - began), *error = NULL;
+    PyObject *answer = new_answer(bb_clock() - began), *error = NULL;
     bb_caller *caller = NULL;
-    if (result == BB_FULL) result = decide(a, &caller);
+    if (result == BB_FULL) result = answer != NULL ? decide(a, &caller) : leave_without_memory(a);
     if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY) release(a->event, route);
     if (result == BB_RUN) {
         if (run_here(a, caller) < 0) error = fetch_exception();
         result = BB_ACCEPTED;
     }
-    if (waited == NULL || result == BB_NO_MEMORY) {
-        Py_XDECREF(waited);
-        Py_XDECREF(error);
+    if (answer == NULL || result == BB_NO_MEMORY) {
+        Py_XDECREF(answer);
         return PyErr_NoMemory();
     }
-    return answer_of(a, result, waited, error);
+    return fill_answer(answer, a, result, error);
 }
 
 PyObject *route_admit(PyObject *op, PyObject *args) {

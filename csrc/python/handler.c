@@ -43,6 +43,13 @@ int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event) {
     return status;
 }
 
+PyObject *new_delivery_list(int32_t n) {
+    PyObject *list = PyList_New(3 * (Py_ssize_t)n);
+    for (Py_ssize_t i = 0; list != NULL && i < 3 * (Py_ssize_t)n; i++)
+        PyList_SetItem(list, i, Py_NewRef(Py_None));
+    return list;
+}
+
 PyObject *fetch_exception(void) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);

@@ -109,7 +109,7 @@ static PyObject *discard(PyObject *module, PyObject *args) {
     if (queue == NULL && PyErr_Occurred()) return NULL;
     enum { AT_ONCE = 32 };
     bb_delivery out[AT_ONCE];
-    PyObject *lost = PyList_New(3 * AT_ONCE);
+    PyObject *lost = new_delivery_list(AT_ONCE);
     if (lost == NULL) return NULL;
     int32_t n = bb_discard(queue, out, AT_ONCE);
     for (int32_t i = 0; i < n; i++) {

@@ -129,6 +129,9 @@ int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event);
  * exception)`. 0, or -1 with what that raised. */
 int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks);
 
+/* A list of event, recipient, hooks, event, ... for `n` deliveries, full of None. */
+PyObject *new_delivery_list(int32_t n);
+
 /* The exception that is set, with its traceback, and unset it; never NULL. */
 PyObject *fetch_exception(void);
 

@@ -106,7 +106,6 @@ static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
     }
     bb_let_go(worker);
     Py_DECREF((PyObject *)d->event);
-    Py_DECREF((PyObject *)recipient);
     here.innermost = this.outer;
 }
 
@@ -118,14 +117,24 @@ static void be_fair(uint64_t *since) {
     *since = bb_clock();
 }
 
+/* The recipient's account is written when the delivery is finished, that is, when the next is taken,
+ * so its reference is dropped after that; but before the thread sleeps: an idle worker keeps nothing. */
+static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finished) {
+    bb_took took = *finished != NULL ? bb_try_take(worker, delivery) : BB_NOTHING;
+    Py_CLEAR(*finished);
+    return took == BB_NOTHING ? bb_take(worker, delivery) : took;
+}
+
 static void loop(worker_object *self, bb_worker *worker) {
     bb_delivery delivery;
+    PyObject *finished = NULL;
     uint64_t fair_since = bb_clock();
     here.worker = worker;
-    while (bb_take(worker, &delivery)) {
-        int is_python = recipient_of(delivery.recipient)->is_python;
+    while (take(worker, &delivery, &finished) == BB_TOOK) {
+        recipient_object *recipient = recipient_of(delivery.recipient);
         run(self, worker, &delivery);
-        if (!is_python) be_fair(&fair_since);
+        finished = (PyObject *)recipient;
+        if (!recipient->is_python) be_fair(&fair_since);
     }
     here.worker = NULL;
 }

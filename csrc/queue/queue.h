@@ -60,6 +60,9 @@ typedef enum { BB_WHY_EVICTED = 0, BB_WHY_REFUSED = 1, BB_WHY_SHUTDOWN = 2, BB_R
 /* The state of a queue. It only ever moves to the right. */
 typedef enum { BB_OPEN = 0, BB_DRAINING = 1, BB_SHUT = 2 } bb_state;
 
+/* What a worker gets when it asks for a delivery. */
+typedef enum { BB_NOTHING = -1, BB_LEAVE = 0, BB_TOOK = 1 } bb_took;
+
 /* From where a publisher calls; a handler is ahead of publishers from outside. */
 typedef enum {
     BB_OUTSIDE = 0,
@@ -290,9 +293,13 @@ bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread);
 void bb_worker_failed(bb_queue *q);
 
 /* Finish the worker's open delivery, if any, and take the next: the most urgent level's oldest.
- * Sleeps while there is none. 0: the queue is shut or gone, or has too many workers: the worker
+ * Sleeps while there is none. LEAVE: the queue is shut or gone, or has too many workers: the worker
  * must end, and is no longer valid. Only in the worker's thread. */
-int32_t bb_take(bb_worker *worker, bb_delivery *out);
+bb_took bb_take(bb_worker *worker, bb_delivery *out);
+
+/* The same without sleeping. NOTHING: nothing is queued; the open delivery is finished all the
+ * same. */
+bb_took bb_try_take(bb_worker *worker, bb_delivery *out);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */
 void bb_failed(bb_worker *worker);

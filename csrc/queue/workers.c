@@ -27,7 +27,7 @@ bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread) {
     bb_worker *worker = calloc(1, sizeof *worker);
     void *token = queue_lock(q);
     q->starting--;
-    bool needed = q->state != BB_SHUT && q->present + q->starting < q->wanted;
+    bool needed = q->state != BB_SHUT && q->present < q->wanted;
     if (worker != NULL && needed && q->present < BB_MAX_WORKERS) {
         worker->q = q;
         worker->thread = thread;
@@ -126,7 +126,8 @@ static void end_drain_in_time(bb_queue *q) {
     wake_everyone(q);
 }
 
-static bool has_surplus(const bb_queue *q) { return q->present + q->starting > q->wanted; }
+/* Threads that have not entered do not count: they are turned away when they do. */
+static bool has_surplus(const bb_queue *q) { return q->present > q->wanted; }
 
 /* Sleep until there is work or an end. Between waking up and taking, the host has to be
  * re-attached, without the mutex, so another worker may be faster: the caller looks again. */
@@ -146,9 +147,9 @@ static void sleep_until_work(bb_queue *q) {
     host_attach(token);
 }
 
-int32_t bb_take(bb_worker *worker, bb_delivery *out) {
+static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
     bb_queue *q = worker->q;
-    if (is_gone(q)) return 0;
+    if (is_gone(q)) return BB_LEAVE;
     bool woken = false;
     uint64_t now = clock_if(q->timed);
     void *token = queue_lock(q);
@@ -161,9 +162,10 @@ int32_t bb_take(bb_worker *worker, bb_delivery *out) {
             begin(q, worker, out, now, cpu);
             pass_on_room(q, now);
             unlock_and_wake(q, token);
-            return 1;
+            return BB_TOOK;
         }
         queue_unlock(q, token);
+        if (!may_sleep) return BB_NOTHING;
         sleep_until_work(q);
         cpu = 0; /* of before the sleep */
         now = clock_if(q->timed);
@@ -172,8 +174,11 @@ int32_t bb_take(bb_worker *worker, bb_delivery *out) {
     remove_worker(worker);
     note_if_all_wait(q);
     unlock_and_wake(q, token);
-    return 0;
+    return BB_LEAVE;
 }
+
+bb_took bb_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, true); }
+bb_took bb_try_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, false); }
 
 void bb_failed(bb_worker *worker) {
     if (is_gone(worker->q)) return;

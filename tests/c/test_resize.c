@@ -47,10 +47,21 @@ static void test_a_thread_that_is_not_needed_any_more_does_not_enter(void) {
     fixture *f = fixture_new(4);
     CHECK_INT(2, bb_resize(f->q, 3));
     CHECK_INT(0, bb_resize(f->q, 2)); /* meanwhile */
-    CHECK(bb_worker_enter(f->q, 1) == NULL);
-    CHECK(bb_worker_enter(f->q, 2) != NULL);
+    CHECK(bb_worker_enter(f->q, 1) != NULL);
+    CHECK(bb_worker_enter(f->q, 2) == NULL);
     CHECK_INT(2, present(f));
     CHECK_INT(0, bb_resize(f->q, 2));
+    fixture_free(f);
+}
+
+/* An interrupt may strike between the call and the start of the threads. */
+static void test_threads_that_never_come_cost_no_worker_its_place(void) {
+    fixture *f = fixture_new(4);
+    bb_delivery out;
+    CHECK_INT(2, bb_resize(f->q, 3));
+    CHECK_INT(0, bb_resize(f->q, 1));
+    CHECK_INT(BB_NOTHING, bb_try_take(f->worker, &out));
+    CHECK_INT(1, present(f));
     fixture_free(f);
 }
 
@@ -214,6 +225,7 @@ void resize_tests(void) {
     RUN(test_resize_up_asks_for_so_many_threads);
     RUN(test_a_thread_that_could_not_be_started_is_asked_for_again);
     RUN(test_a_thread_that_is_not_needed_any_more_does_not_enter);
+    RUN(test_threads_that_never_come_cost_no_worker_its_place);
     RUN(test_resize_works_up_to_the_most_workers);
     RUN(test_no_more_than_the_most_workers_enter);
     RUN(test_sleeping_workers_leave_at_once);

@@ -104,7 +104,7 @@ class Route:
         report: Callable[[Any, Any, int, BaseException], object],
         on_standstill: Callable[[], object] | None,
         /,
-    ) -> tuple[int, int, list[Any] | None, int, int, BaseException | None]: ...
+    ) -> tuple[int, int, list[Any] | None, int, BaseException | None]: ...
 
 class Publisher:
     @property

@@ -72,7 +72,7 @@ class Admission:
             limit, limited = -1 if self._waits else 0, self._blocks
         else:
             limit, limited = -1 if timeout == float("inf") else c.ns(timeout), True
-        result, first, lost, n, waited, error = route.admit(
+        result, first, lost, waited, error = route.admit(
             event,
             limit,
             limited,
@@ -81,9 +81,9 @@ class Admission:
             self._hooks.failed_here,
             self._standstill,
         )
-        if lost is not None and n:
+        if lost is not None:
             reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED
-            self._hooks.dropped(lost, n, reason, first=bool(first))
+            self._hooks.dropped(lost, reason, first=bool(first))
         if error is not None:
             raise error
         if result in (c.ACCEPTED, c.EVICTED):

@@ -299,7 +299,7 @@ def _discard(queue: Queue, hooks: Hooks) -> None:
         if not n:
             break
         try:
-            hooks.dropped(lost, n, DropReason.SHUTDOWN, first=False)
+            hooks.dropped(lost, DropReason.SHUTDOWN, first=False)
         except BaseException as raised:
             goes_on = raised
     if goes_on is not None:

@@ -49,15 +49,17 @@ class Hooks:
         hook = self._log_error if self.on_error is None else self.on_error  # it may be falsy
         self._call(hook, event, subscription, hooks, error)
 
-    def dropped(self, lost: list[Any], n: int, reason: DropReason, *, first: bool) -> None:
-        """Report `n` deliveries that were not made; the log has only the first of a streak.
+    def dropped(self, lost: list[Any], reason: DropReason, *, first: bool) -> None:
+        """Report deliveries that were not made; the log has only the first of a streak.
 
-        `lost` has event, subscription and hooks of each, in a row, as C returns them. All are
-        reported, whatever the hook does.
+        `lost` has event, subscription and hooks of each, in a row, as C returns them, and None
+        behind the last. All are reported, whatever the hook does.
         """
         goes_on: BaseException | None = None
-        for i in range(0, 3 * n, 3):
-            event, subscription, hooks = lost[i : i + 3]
+        for i in range(0, len(lost), 3):
+            event, subscription, hooks = lost[i], lost[i + 1], lost[i + 2]
+            if subscription is None:
+                break
             try:
                 if first:
                     first = False
