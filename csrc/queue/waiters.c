@@ -200,7 +200,8 @@ static bool at_standstill(bb_queue *q, const bb_waiter *waiter, uint64_t now, bo
     if (q->congested) return true;
     bool excused = late || q->starting > 0;
     if (q->waking || (excused && q->restarts < MAX_RESTARTS)) {
-        q->restarts += excused;
+        /* Once for a pause, and not by each waiter that it made late. */
+        if (excused && elapsed(q->moved, now) > q->standstill / 4) q->restarts++;
         q->moved = now;
         return false;
     }

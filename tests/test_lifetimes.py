@@ -1,0 +1,51 @@
+"""How long the objects of a delivery live."""
+
+import weakref
+
+from conftest import HANG, Bench, poll
+
+from brummerbus import Event
+
+
+def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(bench: Bench) -> None:
+    """The queue writes into its account when the delivery is finished."""
+    bus = bench.bus()
+    gate = bench.gate()
+    running: list[int] = []
+    subscription = bus.subscribe("a", gate)
+    weakref.finalize(subscription, lambda: running.append(bus.stats().running))
+    assert bus.publish(Event("a"))
+    gate.wait_entered()
+    subscription.cancel()
+    bus._forget_routes(None)
+    del subscription
+    assert running == []
+    gate.open()
+    assert bus.flush(HANG)
+    poll(lambda: bool(running))
+    assert running == [0]
+
+
+def test_an_idle_worker_keeps_nothing_of_its_last_delivery(bench: Bench) -> None:
+    """Neither the event, whose finalizer runs inside the delivery, nor the subscription."""
+    bus = bench.bus()
+
+    class Payload:
+        pass
+
+    def handler(event: Event) -> None:
+        pass
+
+    payload = Payload()
+    kept = [weakref.ref(payload), weakref.ref(handler)]
+    running: list[int] = []
+    weakref.finalize(payload, lambda: running.append(bus.stats().running))
+    subscription = bus.subscribe("a", handler)
+    assert bus.publish(Event("a", payload))
+    del payload
+    subscription.cancel()
+    bus._forget_routes(None)
+    del subscription, handler
+    assert bus.flush(HANG)
+    poll(lambda: not any(ref() for ref in kept))
+    assert running == [1]
