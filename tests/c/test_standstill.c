@@ -219,7 +219,7 @@ static void test_a_take_gives_the_restarts_back(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     staged_in_sleep = take_in_the_fifth_sleep;
-    CHECK_INT(4 + RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
+    CHECK_INT(5 + RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
     CHECK_INT(0, bb_line_leave(waiter));
     fixture_free(f);
 }
@@ -259,6 +259,23 @@ static void test_a_worker_that_starts_is_waited_for_a_few_times(void) {
     fixture_free(f);
 }
 
+static void test_a_pause_counts_once_however_many_it_made_late(void) {
+    enum { CROWD = 20 };
+    fixture *f = full_queue();
+    bb_waiter *waiter[CROWD];
+    for (int i = 0; i < CROWD; i++) waiter[i] = wait_without_limit(f);
+    CHECK_INT(1, bb_resize(f->q, 2)); /* a worker that starts excuses as a pause does */
+    for (int pause = 0; pause < RESTARTS; pause++) {
+        staged_clock_advance(STANDSTILL);
+        for (int i = 0; i < CROWD; i++) CHECK_INT(BB_WAITING, bb_line_wait(waiter[i], 0));
+    }
+    staged_clock_advance(STANDSTILL);
+    for (int i = 0; i < CROWD; i++) CHECK_INT(BB_FULL, bb_line_wait(waiter[i], 0));
+    for (int i = 0; i < CROWD; i++) CHECK_INT(0, bb_line_leave(waiter[i]));
+    bb_worker_failed(f->q);
+    fixture_free(f);
+}
+
 static void test_a_limited_wait_looks_once_a_second(void) {
     fixture *f = full_queue();
     f->q->standstill = MS; /* whatever the rule is for others */
@@ -285,6 +302,7 @@ void standstill_tests(void) {
     RUN(test_a_late_wake_begins_the_wait_anew_a_few_times);
     RUN(test_a_wake_that_is_a_little_late_counts);
     RUN(test_a_take_gives_the_restarts_back);
+    RUN(test_a_pause_counts_once_however_many_it_made_late);
     RUN(test_while_a_worker_is_on_its_way_there_is_no_standstill);
     RUN(test_a_worker_that_starts_is_waited_for_a_few_times);
     RUN(test_a_limited_wait_looks_once_a_second);
