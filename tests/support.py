@@ -18,8 +18,8 @@ import pytest
 from conftest import HANG, Gate, assert_balance, poll
 
 import brummerbus
-from brummerbus._core._ext import hooks_here
 from brummerbus import BusClosed, Event, EventBus, QueueFull
+from brummerbus._core._ext import hooks_here
 
 PACKAGE = str(Path(brummerbus.__file__).parent)
 

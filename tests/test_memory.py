@@ -2,6 +2,7 @@
 
 import gc
 import json
+import mmap
 import sys
 import threading
 import weakref
@@ -160,6 +161,14 @@ def test_a_probe_that_fails_says_why(
         measure_memory()
 
 
+def touched(size: int) -> mmap.mmap:
+    """Return memory of which each page is used."""
+    memory_map = mmap.mmap(-1, size)
+    for offset in range(0, size, mmap.PAGESIZE):
+        memory_map[offset] = 1
+    return memory_map
+
+
 def test_without_the_unique_set_size_the_resident_set_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -171,8 +180,8 @@ def test_without_the_unique_set_size_the_resident_set_is_read(
     monkeypatch.setattr(memory.psutil.Process, "memory_full_info", refused)
     assert memory._resident_by() == "rss"
     meter = memory._Meter()
-    # So much no allocator has lying about, however much other tests have left behind.
-    meter.grown("much", lambda: bytearray(b"x") * 64 * MB)
+    # Of the system, not of an allocator: that may have any amount lying about from other tests.
+    meter.grown("much", lambda: touched(64 * MB))
     assert 32 * MB <= meter.growth["much"][0] <= 128 * MB
 
 
