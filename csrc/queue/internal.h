@@ -91,6 +91,7 @@ typedef struct {
 struct bb_worker {
     bb_queue *q;
     uint64_t thread;
+    uint64_t native; /* the same for bb_run_delay */
     uint64_t busy;   /* ns */
     uint64_t since;  /* when it entered */
     uint64_t number; /* of deliveries begun */
@@ -157,6 +158,8 @@ struct bb_queue {
     /* The standstill rule, see waiters.c. */
     uint64_t moved;   /* when a worker last took while a publisher waited, or the wait restarted */
     int32_t restarts; /* since then, for which no worker was to blame */
+    uint64_t delay;      /* run delay of the workers, read */
+    uint64_t delay_read; /* at that time */
     bool congested;   /* a wait ended by the rule, and no worker has taken since */
     bool streak;      /* something was dropped, and the queue has not been half empty since */
     int32_t idle_waiters; /* threads in bb_wait_idle */

@@ -60,6 +60,13 @@ double bb_wall_clock(void);
 /* What Python calls `threading.get_ident()` of the calling thread. */
 uint64_t bb_thread_id(void);
 
+/* The calling thread for bb_run_delay: a number of the system's own. */
+uint64_t bb_native_thread(void);
+
+/* Nanoseconds that a thread of this process has waited for a core although it could have run, so
+ * far; 0 where the system does not say. Costs some 10 us. */
+uint64_t bb_run_delay(uint64_t native_thread);
+
 /* Call `action` in the child of every fork from now on, also of one that C code makes; false if
  * memory ran out. Where there is no fork, nothing is done. */
 bool bb_at_fork_in_child(void (*action)(void));

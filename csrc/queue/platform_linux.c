@@ -2,7 +2,11 @@
 #define _GNU_SOURCE
 #include "platform.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define NS_PER_S 1000000000u
 
@@ -46,3 +50,25 @@ uint64_t bb_process_cpu(void) { return reading(CLOCK_PROCESS_CPUTIME_ID) + 1; }
 double bb_wall_clock(void) { return (double)reading(CLOCK_REALTIME) * 1e-9; }
 uint64_t bb_thread_id(void) { return (uint64_t)pthread_self(); }
 bool bb_at_fork_in_child(void (*action)(void)) { return pthread_atfork(NULL, NULL, action) == 0; }
+
+uint64_t bb_native_thread(void) {
+#ifdef SYS_gettid
+    return (uint64_t)syscall(SYS_gettid);
+#else
+    return 0;
+#endif
+}
+
+/* The second number of schedstat; the file is missing where the kernel does not keep it. */
+uint64_t bb_run_delay(uint64_t native_thread) {
+    char text[96];
+    unsigned long long ran, waited;
+    snprintf(text, sizeof text, "/proc/self/task/%llu/schedstat", (unsigned long long)native_thread);
+    int file = open(text, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t n = read(file, text, sizeof text - 1);
+    close(file);
+    if (n <= 0) return 0;
+    text[n] = '\0';
+    return sscanf(text, "%llu %llu", &ran, &waited) == 2 ? waited : 0;
+}

@@ -34,3 +34,10 @@ uint64_t bb_process_cpu(void) { return clock_gettime_nsec_np(CLOCK_PROCESS_CPUTI
 double bb_wall_clock(void) { return (double)clock_gettime_nsec_np(CLOCK_REALTIME) * 1e-9; }
 uint64_t bb_thread_id(void) { return (uint64_t)(uintptr_t)pthread_self(); }
 bool bb_at_fork_in_child(void (*action)(void)) { return pthread_atfork(NULL, NULL, action) == 0; }
+
+uint64_t bb_native_thread(void) { return 0; }
+
+uint64_t bb_run_delay(uint64_t native_thread) {
+    (void)native_thread; /* the system does not say */
+    return 0;
+}

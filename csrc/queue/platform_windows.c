@@ -67,3 +67,10 @@ bool bb_at_fork_in_child(void (*action)(void)) {
     (void)action; /* there is no fork */
     return true;
 }
+
+uint64_t bb_native_thread(void) { return 0; }
+
+uint64_t bb_run_delay(uint64_t native_thread) {
+    (void)native_thread; /* the system does not say */
+    return 0;
+}

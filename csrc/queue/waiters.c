@@ -13,6 +13,10 @@
  *   paused: a waiter sleeps in slices of a quarter of the time, and one that wakes late by more
  *   than half a slice begins anew. A machine that is always late would make that endless: after
  *   MAX_RESTARTS it counts.
+ * - Nor is it one while a worker could run but gets no core: the system says for how long a thread
+ *   has waited for one (bb_run_delay), which is read only when nothing has moved for a quarter of the
+ *   time. A handler that computes without an end on such a machine looks the same, so that is
+ *   believed for MAX_STARVED windows only.
  * - Finding a waiter takes no search: the publisher holds a pointer to its own.
  *
  * Notifying a publisher that was let in is a wake-up, and a wake-up costs more than handling an
@@ -39,6 +43,8 @@
 #define LONGEST_SLICE_NS 1000000000u
 
 #define MAX_RESTARTS 8
+#define MAX_STARVED 50
+#define MOST_ASKED 16 /* workers whose delay is read */
 
 /* ---- the lists ----------------------------------------------------------------------------- */
 
@@ -193,6 +199,26 @@ static void for_each_in_line(bb_queue *q, void (*action)(bb_waiter *)) {
 
 static void wake(bb_waiter *waiter) { bb_cond_signal(&waiter->wake); }
 
+static uint64_t run_delay_of_workers(const bb_queue *q) {
+    uint64_t delay = 0;
+    for (int32_t w = 0; w < q->present && w < MOST_ASKED; w++)
+        delay += bb_run_delay(q->workers[w]->native);
+    return delay;
+}
+
+/* Read what the workers have waited for a core, once nothing has moved for a while. */
+static void watch_delay(bb_queue *q, uint64_t since, uint64_t now) {
+    if (q->delay_read >= since || elapsed(since, now) < q->standstill / 4) return;
+    q->delay = run_delay_of_workers(q);
+    q->delay_read = now;
+}
+
+/* Whether they have waited for one for a good part of the time since then. */
+static bool workers_starve(const bb_queue *q, uint64_t since, uint64_t now) {
+    if (q->delay_read < since || q->restarts >= MAX_STARVED) return false;
+    return elapsed(q->delay, run_delay_of_workers(q)) > elapsed(q->delay_read, now) / 4;
+}
+
 /* Whether the standstill rule ends this waiter's wait. `late`: it woke much later than planned. */
 static bool at_standstill(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late) {
     if (waiter->handler && all_workers_wait(q)) return true;
@@ -206,7 +232,13 @@ static bool at_standstill(bb_queue *q, const bb_waiter *waiter, uint64_t now, bo
         return false;
     }
     uint64_t since = q->moved > waiter->since ? q->moved : waiter->since;
+    watch_delay(q, since, now);
     if (elapsed(since, now) < q->standstill) return false;
+    if (workers_starve(q, since, now)) {
+        q->restarts++;
+        q->moved = now;
+        return false;
+    }
     q->congested = true;
     for_each_in_line(q, wake); /* it is over for all of them */
     return true;

@@ -31,6 +31,7 @@ bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread) {
     if (worker != NULL && needed && q->present < BB_MAX_WORKERS) {
         worker->q = q;
         worker->thread = thread;
+        worker->native = bb_native_thread();
         worker->since = bb_clock();
         worker->place = q->present;
         q->workers[q->present++] = worker;

@@ -11,6 +11,7 @@ void staged_mutex_lock(bb_mutex *mutex);
 bool staged_mutex_trylock(bb_mutex *mutex);
 void staged_mutex_unlock(bb_mutex *mutex);
 void staged_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
+uint64_t staged_run_delay(uint64_t native_thread);
 
 static _Atomic uint64_t shown;
 static atomic_int successes = -1;
@@ -38,6 +39,7 @@ void staged_reset(void) {
     staged_sleeps(STAGED_REAL);
     staged_oversleep(0);
     staged_in_sleep = NULL;
+    staged_run_delay_set(0);
     staged_memory_fail_after(-1);
 }
 
@@ -69,6 +71,15 @@ bool staged_mutex_trylock(bb_mutex *mutex) {
 void staged_mutex_unlock(bb_mutex *mutex) {
     held--;
     bb_mutex_unlock(mutex);
+}
+
+static _Atomic uint64_t run_delay;
+
+void staged_run_delay_set(uint64_t ns) { run_delay = ns; }
+
+uint64_t staged_run_delay(uint64_t native_thread) {
+    (void)native_thread;
+    return run_delay;
 }
 
 static void jump(bb_mutex *mutex, uint64_t deadline) {

@@ -26,6 +26,9 @@ void staged_sleeps(staged_sleep how);
 /* By how much a jump misses its deadline. */
 void staged_oversleep(uint64_t ns);
 
+/* What bb_run_delay says of every thread. */
+void staged_run_delay_set(uint64_t ns);
+
 /* Called in each jump, without the mutex; NULL: nothing is. */
 extern void (*staged_in_sleep)(void);
 

@@ -41,6 +41,37 @@ static int sleeps_until_full(bb_waiter *waiter, uint64_t oversleep) {
     return looks;
 }
 
+static uint64_t starved_for; /* sleeps, during which the worker waits for a core */
+
+static void starve(void) {
+    looks++;
+    static uint64_t delay;
+    if ((uint64_t)looks <= starved_for) staged_run_delay_set(delay += SLICE);
+}
+
+static void test_a_worker_that_gets_no_core_is_no_standstill(void) {
+    fixture *f = full_queue();
+    bb_waiter *waiter = wait_without_limit(f);
+    starved_for = 12;
+    staged_in_sleep = starve;
+    int sleeps = sleeps_until_full(waiter, 0);
+    CHECK(sleeps > 12 && sleeps <= 12 + 2 * 5);
+    CHECK_INT(0, bb_line_leave(waiter));
+    fixture_free(f);
+}
+
+/* It looks like a handler that computes without an end. */
+static void test_a_worker_that_never_gets_a_core_is_one_in_the_end(void) {
+    fixture *f = full_queue();
+    bb_waiter *waiter = wait_without_limit(f);
+    starved_for = UINT64_MAX;
+    staged_in_sleep = starve;
+    int sleeps = sleeps_until_full(waiter, 0);
+    CHECK(sleeps >= 50 * 4 && sleeps <= 51 * 5);
+    CHECK_INT(0, bb_line_leave(waiter));
+    fixture_free(f);
+}
+
 /* ---- when it ends -------------------------------------------------------------------------- */
 
 static void test_a_wait_ends_once_nothing_was_taken_for_the_standstill(void) {
@@ -289,6 +320,8 @@ static void test_a_limited_wait_looks_once_a_second(void) {
 }
 
 void standstill_tests(void) {
+    RUN(test_a_worker_that_gets_no_core_is_no_standstill);
+    RUN(test_a_worker_that_never_gets_a_core_is_one_in_the_end);
     RUN(test_a_wait_ends_once_nothing_was_taken_for_the_standstill);
     RUN(test_a_handler_ends_its_wait_like_anybody_else);
     RUN(test_a_wait_during_which_workers_take_never_ends);
