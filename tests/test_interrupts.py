@@ -260,3 +260,23 @@ def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, d
         prepare, lambda: made[-1][0].stop(drain=drain, timeout=timeout), check
     )
     assert opcodes > 50
+
+
+def test_resize_interrupted_anywhere_leaves_the_bus_with_workers(bench: Bench) -> None:
+    """Some of those asked for may be missing, but it handles what is published, and can resize."""
+    buses: list[EventBus] = []
+
+    def prepare() -> None:
+        buses.append(bench.bus(workers=2))
+        buses[-1].subscribe("one", lambda event: None)
+
+    def check() -> None:
+        bus = buses.pop()
+        assert bus.publish(Event("one"))
+        assert_at_rest(bus)
+        bus.resize(1)
+        assert bus.publish(Event("one"))
+        assert_at_rest(bus)
+        assert bus.stop()
+
+    assert strike_everywhere(prepare, lambda: buses[-1].resize(4), check) > 50

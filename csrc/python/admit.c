@@ -98,13 +98,13 @@ static bb_result leave_without_memory(admission *a) {
     return accepted ? BB_ACCEPTED : BB_NO_MEMORY;
 }
 
-/* Have the policy decide. NO_MEMORY: nothing has changed, but that the event has left the line. */
-static bb_result offer(admission *a, bb_caller **caller) {
+/* Have the policy decide, with room for as many losses. NO_MEMORY: nothing has changed, but that the
+ * event has left the line. */
+static bb_result offer(admission *a, int32_t room, bb_caller **caller) {
     const bb_route *route = &a->route->route;
     enum { ON_STACK = 16 };
     bb_delivery few[ON_STACK], *out = few;
-    int32_t evicted = 0, depth = bb_depth(a->route->queue);
-    int32_t room = route->count < depth ? depth : route->count;
+    int32_t evicted = 0;
     if (room > ON_STACK) out = PyMem_Malloc((size_t)room * sizeof *out);
     a->lost = new_delivery_list(room);
     bb_result result = BB_NO_MEMORY;
@@ -121,9 +121,14 @@ static bb_result offer(admission *a, bb_caller **caller) {
 }
 
 static bb_result decide(admission *a, bb_caller **caller) {
-    bb_result result;
     if (a->mode == BB_CALLER_RUNS && here.callers >= MOST_CALLERS) a->mode = BB_REFUSE;
-    while ((result = offer(a, caller)) == BB_FULL) Py_CLEAR(a->lost); /* the queue grew meanwhile */
+    int32_t room = a->route->route.count;
+    bb_result result;
+    while ((result = offer(a, room, caller)) == BB_FULL) { /* all that is queued must be evicted */
+        Py_CLEAR(a->lost);
+        int32_t depth = bb_depth(a->route->queue);
+        room = depth > room ? depth : 2 * room;
+    }
     if (result == BB_REFUSED) lose_from(a, 0);
     return result;
 }

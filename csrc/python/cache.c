@@ -29,6 +29,10 @@ static void forget_all(publisher_object *self) {
 static int has_adopted(publisher_object *self) {
     PyObject *token = PyObject_CallFunctionObjArgs(get_cache_token, NULL);
     int same = token != NULL ? PyObject_RichCompareBool(token, self->abc_token, Py_EQ) : -1;
+    if (token == NULL) { /* no memory: look nothing up this time */
+        PyErr_Clear();
+        return 1;
+    }
     if (same != 1) {
         PyErr_Clear();
         PyObject *old;
@@ -71,8 +75,9 @@ static PyObject *look_up_by_class(publisher_object *self, PyObject *event, int l
     PyObject *found = look_up(self->classes[level], key);
     Py_DECREF(key);
     if (found == NULL || !PyDict_Check(found)) return found;
-    PyObject *type = ((event_object *)event)->type, *route = NULL;
-    if (PyObject_TypeCheck(event, event_type) && type != NULL) route = look_up(found, type);
+    PyObject *type = NULL, *route = NULL;
+    if (PyObject_TypeCheck(event, event_type)) type = ((event_object *)event)->type;
+    if (type != NULL) route = look_up(found, type);
     Py_DECREF(found);
     return route;
 }
@@ -101,7 +106,7 @@ static int store_in(PyObject *dict, PyObject *key, PyObject *route) {
 static PyObject *dict_of_class(PyObject *classes, PyObject *key, PyObject *fresh) {
     PyObject *found = PyDict_GetItemWithError(classes, key);
     if (found != NULL || PyErr_Occurred()) return found;
-    return PyDict_SetItem(classes, key, fresh) == 0 ? fresh : NULL;
+    return store_in(classes, key, fresh) == 0 ? fresh : NULL;
 }
 
 /* Store the route of a class, whose address is `key`, or of events of a type and class. All that is

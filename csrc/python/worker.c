@@ -117,11 +117,21 @@ static void be_fair(uint64_t *since) {
     *since = bb_clock();
 }
 
-/* The recipient's account is written when the delivery is finished, that is, when the next is taken,
- * so its reference is dropped after that; but before the thread sleeps: an idle worker keeps nothing. */
-static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finished) {
-    bb_took took = *finished != NULL ? bb_try_take(worker, delivery) : BB_NOTHING;
-    Py_CLEAR(*finished);
+/* The recipient's account is written when the delivery is finished, that is, when the next is
+ * taken, so its reference is dropped after that; but before the thread sleeps: an idle worker keeps
+ * nothing. Its finalizer counts as inside a handler: this thread is a worker, which must not wait
+ * for itself; and the worker is no more if the queue has no use for it. */
+static bb_took take(worker_object *self, bb_worker *worker, bb_delivery *delivery,
+                    PyObject **finished) {
+    bb_took took = BB_NOTHING;
+    if (*finished != NULL) {
+        running this = {.queue = self->queue, .outer = here.innermost};
+        took = bb_try_take(worker, delivery);
+        if (took == BB_LEAVE) here.worker = NULL;
+        here.innermost = &this;
+        Py_CLEAR(*finished);
+        here.innermost = this.outer;
+    }
     return took == BB_NOTHING ? bb_take(worker, delivery) : took;
 }
 
@@ -130,7 +140,7 @@ static void loop(worker_object *self, bb_worker *worker) {
     PyObject *finished = NULL;
     uint64_t fair_since = bb_clock();
     here.worker = worker;
-    while (take(worker, &delivery, &finished) == BB_TOOK) {
+    while (take(self, worker, &delivery, &finished) == BB_TOOK) {
         recipient_object *recipient = recipient_of(delivery.recipient);
         run(self, worker, &delivery);
         finished = (PyObject *)recipient;

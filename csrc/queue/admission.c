@@ -121,6 +121,14 @@ static bb_result decide(bb_queue *q, const bb_route *route, void *event, int32_t
     }
 }
 
+/* A publisher that does not wait must not take the room of those that do, time and again. One that
+ * may evict is let in: nothing is to be lost while there is room. */
+static bool would_jump(const bb_queue *q, const bb_route *route, bool handler, bb_mode mode,
+                       const bb_waiter *waiter) {
+    bool evicts = mode == BB_EVICT_OLDEST || mode == BB_EVICT_LOWEST;
+    return waiter == NULL && !evicts && has_waiters_before(q, route->level, handler);
+}
+
 bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin,
                    bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t room,
                    int32_t *evicted, int32_t *first, bb_caller **caller) {
@@ -135,7 +143,7 @@ bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t dept
         result = BB_ACCEPTED;
     } else if (!is_open_to(q, origin)) {
         result = BB_CLOSED;
-    } else if (has_room(q, route->count, handler)) {
+    } else if (has_room(q, route->count, handler) && !would_jump(q, route, handler, mode, waiter)) {
         result = BB_NO_MEMORY;
         if (has_slots(q, route)) {
             enqueue(q, route, event, depth, clock_if(q->timed));

@@ -285,6 +285,9 @@ void bb_worker_waits(bb_worker *worker, int32_t waits);
  * CLOSED if the queue is shut; GONE. */
 int32_t bb_resize(bb_queue *q, int32_t n);
 
+/* The number of workers set last; 0 if the queue is gone. */
+int32_t bb_wanted(bb_queue *q);
+
 /* Begin to work, in the thread that does; NULL if the thread is not needed any more, or no memory.
  */
 bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread);

@@ -22,6 +22,14 @@ int32_t bb_resize(bb_queue *q, int32_t n) {
     return missing;
 }
 
+int32_t bb_wanted(bb_queue *q) {
+    if (is_gone(q)) return 0;
+    void *token = queue_lock(q);
+    int32_t wanted = q->wanted;
+    queue_unlock(q, token);
+    return wanted;
+}
+
 bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread) {
     if (is_gone(q)) return NULL;
     bb_worker *worker = calloc(1, sizeof *worker);

@@ -62,6 +62,8 @@ def _delattr(self: Event, name: str) -> None:
 
 
 def _repr(self: Event) -> str:
+    if not hasattr(self, "type"):
+        return f"<{type(self).__name__}, not initialised>"
     source = f", source={self.source!r}" if self.source else ""
     return f"<{type(self).__name__} #{self.id} {self.type} {self.data!r}{source}>"
 
@@ -74,8 +76,12 @@ def _own_state(event: Event) -> tuple[dict[str, Any] | None, dict[str, Any]] | N
     return (attributes, slots) if attributes or slots else None
 
 
-def _reduce_ex(self: Event, _protocol: object) -> tuple[Any, ...]:
+def _reduce(self: Event) -> tuple[Any, ...]:
+    """Answer `copy` and `pickle`; what a subclass says itself of its state is asked first."""
     fields = (type(self), self.type, self.data, self.source, self.id, self.timestamp)
+    of_class = getattr(type(self), "__getstate__", None)
+    if of_class is not None and of_class is not getattr(object, "__getstate__", None):
+        return restore_event, fields, of_class(self)
     return restore_event, fields, _own_state(self)
 
 
@@ -108,7 +114,7 @@ for _name, _method in {
     "__setattr__": _setattr,
     "__delattr__": _delattr,
     "__repr__": _repr,
-    "__reduce_ex__": _reduce_ex,
+    "__reduce__": _reduce,
     "replace": _replace,
 }.items():
     _method.__name__ = _name

@@ -69,7 +69,6 @@ class Engine:
             starvation_after=config.starvation_after,
             standstill_after=standstill,
         )
-        self.workers = config.min_workers
         self.sizing: tuple[SizingStep, ...] = ()
         self.started = False
         self._starter: dict[str, object] = {}
@@ -100,15 +99,21 @@ class Engine:
             return
         _live[id(self)] = weakref.ref(self, partial(_forget, id(self)))
         try:
-            self._set_workers(self.workers)
+            self._set_workers(self.config.min_workers)
             if self._monitor.needed:
                 self.threads.start(PoolThread(f"{self.name}-monitor", self._monitor.run))
         except BaseException:
             self.queue.close(drain=False)
             self.threads.join()
+            self.discard()  # what another thread has published already
             _live.pop(id(self), None)
             raise
         self.started = True
+
+    @property
+    def workers(self) -> int:
+        """The number of workers asked for; the queue is who knows."""
+        return self.queue.wanted() if self.started else self.config.min_workers
 
     def resize(self, workers: int, reason: str) -> SizingStep | None:
         """Set the number of workers. Returns None if it is unchanged. Safe from several threads.
@@ -118,14 +123,13 @@ class Engine:
             RuntimeError: A thread could not be started; those that were end again.
         """
         before = self.workers
-        if workers == before:
-            return None
         try:
             self._set_workers(workers)
         except BaseException:
             self.queue.resize(before)  # those that were started leave again
             raise
-        self.workers = workers
+        if workers == before:
+            return None
         step = SizingStep(monotonic(), time(), before, workers, reason)
         self.sizing = (*self.sizing, step)[-KEPT_STEPS:]
         now = counted(workers, "worker")

@@ -60,11 +60,12 @@ def check_handler(handler: Any) -> None:
 
 def check_published(event: Any) -> None:
     """Raise `TypeError` for what can only be a mistake when it is published."""
-    if isinstance(event, str):
+    cls = type(event)  # an object may say anything in its `__class__`
+    if issubclass(cls, str):
         meant = f"Event({shown(event)})"
-    elif isinstance(event, type):
+    elif issubclass(cls, type):
         meant = f"an object of {event.__qualname__}"
-    elif isinstance(event, ModuleType):
+    elif issubclass(cls, ModuleType):
         meant = f"one of the objects in {event.__name__}"
     else:
         return

@@ -32,7 +32,9 @@ SHORTEST = 0.02
 class Resizable(Protocol):
     """What an elastic pool is resized through."""
 
-    workers: int
+    @property
+    def workers(self) -> int:
+        """The number of workers asked for."""
 
     def resize(self, workers: int, reason: str) -> object:
         """Set the number of workers."""

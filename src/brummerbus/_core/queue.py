@@ -187,6 +187,10 @@ class Queue:
         """Have that many workers; how many threads to start, or CLOSED or GONE."""
         return lib.bb_resize(self._pointer, workers)
 
+    def wanted(self) -> int:
+        """Return the number of workers set last."""
+        return lib.bb_wanted(self._pointer)
+
     def worker_failed(self) -> None:
         """Note that a thread that `resize` asked for could not be started."""
         lib.bb_worker_failed(self._pointer)

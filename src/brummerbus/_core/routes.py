@@ -36,7 +36,7 @@ class Routes:
             TypeError: It can only be a mistake, or is an event that was not initialised.
         """
         cls, name = type(event), None
-        if isinstance(event, Event):
+        if issubclass(cls, Event):  # and not what only says so in its `__class__`
             try:
                 name = event.type
             except AttributeError:
@@ -58,8 +58,10 @@ class Routes:
             own = getattr(cls, "priority", None)
         except Exception:  # a metaclass's own property
             own = None
-        if isinstance(own, int) and not isinstance(own, bool) and 1 <= own <= MAX_LEVELS:
-            return min(int(own), self._levels)
+        if issubclass(type(own), int) and type(own) is not bool:
+            number = int.__int__(own)  # type: ignore[arg-type]  # of a subclass that compares as it likes
+            if 1 <= number <= MAX_LEVELS:
+                return min(number, self._levels)
         level = self._by_name.get(name) if name is not None else None
         if level is None:
             level = self._by_class.get(id(cls), Priority.MEDIUM)
