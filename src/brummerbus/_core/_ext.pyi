@@ -1,7 +1,7 @@
 """The extension as mypy sees it: what cffi binds of `queue.h`, and the types of `csrc/python`."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, SupportsInt, TypeVar
+from typing import Any, SupportsInt
 
 import cffi
 from typing_extensions import Self
@@ -57,8 +57,6 @@ class _Lib:
 
 lib: _Lib
 ffi: cffi.FFI
-
-_E = TypeVar("_E", bound=Event)
 
 class Event:
     def __init__(self, type: str, data: Any = None, *, source: str = "") -> None: ...

@@ -1,0 +1,92 @@
+"""Publishers that do not wait, beside those that do; and what a full queue costs them."""
+
+import gc
+import threading
+import tracemalloc
+
+import pytest
+from conftest import HANG, Bench, Gate, InThread, run_together
+
+from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
+
+
+def full(bench: Bench, size: int, policy: BackpressurePolicy) -> tuple[EventBus, Gate]:
+    """Return a bus whose worker is held and whose queue is full."""
+    bus = bench.bus(queue_size=size, policy=policy)
+    gate = bench.hold(bus)
+    bus.subscribe("a", gate)
+    for _ in range(size):
+        assert bus.publish(Event("a"))
+    return bus, gate
+
+
+def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(bench: Bench) -> None:
+    """An event with many deliveries would never get its room together."""
+    bus, gate = full(bench, 3, BackpressurePolicy.BLOCK)
+    for _ in range(3):
+        bus.subscribe("wide", lambda event: None)
+    wide = InThread(lambda: bus.publish(Event("wide")))
+    wide.wait_in_line(bus)
+    gate.let_through()
+    gate.wait_entered()
+    assert bus.depth == 2
+    with pytest.raises(QueueFull):
+        bus.publish(Event("a"), timeout=0)
+    gate.open()
+    assert wide.result() is True
+
+
+@pytest.mark.parametrize("policy", BackpressurePolicy)
+def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
+    bench: Bench, policy: BackpressurePolicy
+) -> None:
+    """What may be lost for an event is as much as the event has deliveries."""
+    bus, _gate = full(bench, 50_000, policy)
+    bus.subscribe("b", lambda event: None)
+    event = Event("b")
+
+    def publish() -> None:
+        try:
+            bus.publish(event, timeout=0)
+        except QueueFull:
+            pass
+
+    publish()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        publish()
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(bench: Bench) -> None:
+    """The number of workers is the queue's to say, and a resize to it changes nothing."""
+    bus = bench.bus(workers=1, name="resized")
+    for _ in range(20):
+        run_together(3, lambda n: [bus.resize(m) for m in ((2, 5), (6, 3), (4, 1))[n]])
+        shown = bus.workers
+        bus.resize(shown)
+
+        def alive() -> int:
+            return sum(t.name.startswith("resized-worker") for t in threading.enumerate())
+
+        deadline = threading.Event()
+        for _ in range(int(HANG / 0.01)):
+            if alive() == shown:
+                break
+            deadline.wait(0.01)
+        assert alive() == shown
+
+
+def test_classes_that_come_and_go_are_not_kept_without_end(bench: Bench) -> None:
+    """Nor are subclasses of Event, whose routes are kept by class and type."""
+    bus = bench.bus()
+    bus.subscribe("*", lambda event: None)
+    before = len(Event.__subclasses__())
+    for _ in range(6_000):
+        assert bus.publish(type("Made", (Event,), {})("a"), timeout=HANG)
+    assert bus.flush(HANG)
+    gc.collect()
+    assert len(Event.__subclasses__()) - before < 5_000
