@@ -3,6 +3,7 @@
 import gc
 import threading
 import tracemalloc
+from contextlib import suppress
 
 import pytest
 from conftest import HANG, Bench, Gate, InThread, run_together
@@ -46,10 +47,8 @@ def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
     event = Event("b")
 
     def publish() -> None:
-        try:
+        with suppress(QueueFull):
             bus.publish(event, timeout=0)
-        except QueueFull:
-            pass
 
     publish()
     gc.collect()
