@@ -135,9 +135,21 @@ static bb_result decide(admission *a, bb_caller **caller) {
 
 /* ---- running in place ---------------------------------------------------------------------- */
 
+/* Call a handler in the publisher's thread, which is inside it meanwhile. */
+static int call_inside(admission *a, recipient_object *recipient) {
+    running this = {.queue = a->route->queue, .outer = here.innermost};
+    int32_t hooks = here.hooks;
+    here.innermost = &this;
+    here.hooks = 0; /* what a handler publishes is no hook's */
+    int status = call_handler(recipient, a->event);
+    here.hooks = hooks;
+    here.innermost = this.outer;
+    return status;
+}
+
 /* Run one handler. -1: an exception is to go on to the publisher, and is set. */
 static int run_one(admission *a, recipient_object *recipient, bb_caller *caller) {
-    int failed = run_handler(a->route->queue, recipient, a->event) < 0, goes_on = 0;
+    int failed = call_inside(a, recipient) < 0, goes_on = 0;
     if (failed) {
         goes_on = !PyErr_ExceptionMatches(PyExc_Exception);
         if (!goes_on) goes_on = report_failure(a->report, a->event, recipient, here.hooks) < 0;

@@ -26,11 +26,7 @@ static void refuse_result(PyObject *result) {
                  (PyObject *)Py_TYPE(result));
 }
 
-int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event) {
-    running this = {.queue = queue, .outer = here.innermost};
-    int32_t hooks = here.hooks;
-    here.innermost = &this;
-    here.hooks = 0; /* what a handler publishes is no hook's */
+int call_handler(recipient_object *recipient, PyObject *event) {
     PyObject *result = PyObject_CallFunctionObjArgs(recipient->handler, event, NULL);
     if (result != NULL && result != Py_None && is_unfinished(result)) {
         refuse_result(result);
@@ -38,8 +34,6 @@ int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event) {
     }
     int status = result != NULL ? 0 : -1;
     Py_XDECREF(result);
-    here.hooks = hooks;
-    here.innermost = this.outer;
     return status;
 }
 

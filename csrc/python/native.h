@@ -123,7 +123,7 @@ static inline bb_origin origin_in(const bb_queue *queue) {
 }
 
 /* Call a recipient's handler; 0, or -1 with an exception set. */
-int run_handler(bb_queue *queue, recipient_object *recipient, PyObject *event);
+int call_handler(recipient_object *recipient, PyObject *event);
 
 /* Report a failure, with the exception that is set, to `report(event, recipient, hooks,
  * exception)`. 0, or -1 with what that raised. */

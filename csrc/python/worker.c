@@ -97,16 +97,12 @@ static void report_from_worker(PyObject *report, const bb_delivery *d) {
 }
 
 static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
-    recipient_object *recipient = recipient_of(d->recipient);
-    running this = {.queue = self->queue, .outer = here.innermost};
-    here.innermost = &this; /* hooks and finalizers run inside the delivery, too */
-    if (run_handler(self->queue, recipient, d->event) < 0) {
+    if (call_handler(recipient_of(d->recipient), d->event) < 0) {
         bb_failed(worker);
         report_from_worker(self->report, d);
     }
     bb_let_go(worker);
     Py_DECREF((PyObject *)d->event);
-    here.innermost = this.outer;
 }
 
 /* Let other threads have the GIL if handlers in C have kept it for long. */
@@ -119,34 +115,34 @@ static void be_fair(uint64_t *since) {
 
 /* The recipient's account is written when the delivery is finished, that is, when the next is
  * taken, so its reference is dropped after that; but before the thread sleeps: an idle worker keeps
- * nothing. Its finalizer counts as inside a handler: this thread is a worker, which must not wait
- * for itself; and the worker is no more if the queue has no use for it. */
-static bb_took take(worker_object *self, bb_worker *worker, bb_delivery *delivery,
-                    PyObject **finished) {
+ * nothing. A worker that the queue has no use for is no more when the finalizer runs. */
+static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finished) {
     bb_took took = BB_NOTHING;
     if (*finished != NULL) {
-        running this = {.queue = self->queue, .outer = here.innermost};
         took = bb_try_take(worker, delivery);
         if (took == BB_LEAVE) here.worker = NULL;
-        here.innermost = &this;
         Py_CLEAR(*finished);
-        here.innermost = this.outer;
     }
     return took == BB_NOTHING ? bb_take(worker, delivery) : took;
 }
 
+/* All that runs in the loop counts as inside a handler of the queue: handlers, hooks, finalizers of
+ * events and of handlers. This thread must not wait for itself. */
 static void loop(worker_object *self, bb_worker *worker) {
+    running this = {.queue = self->queue, .outer = here.innermost};
     bb_delivery delivery;
     PyObject *finished = NULL;
     uint64_t fair_since = bb_clock();
+    here.innermost = &this;
     here.worker = worker;
-    while (take(self, worker, &delivery, &finished) == BB_TOOK) {
+    while (take(worker, &delivery, &finished) == BB_TOOK) {
         recipient_object *recipient = recipient_of(delivery.recipient);
         run(self, worker, &delivery);
         finished = (PyObject *)recipient;
         if (!recipient->is_python) be_fair(&fair_since);
     }
     here.worker = NULL;
+    here.innermost = this.outer;
 }
 
 static PyObject *worker_call(PyObject *op, PyObject *args, PyObject *kwargs) {
