@@ -93,7 +93,7 @@ $(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt .
 	@touch $@
 
-bench-c:  ## the ring alone: nanoseconds and instructions per push and take
+bench-c:  ## the queue in C alone: nanoseconds and instructions per push and take
 	$(MAKE) -C bench/c run
 	$(MAKE) -C bench/c callgrind
 

@@ -35,7 +35,7 @@ def test_a_number_of_workers_is_both() -> None:
         ((1, 1025), r"workers\[1\] must be an int from 1 to 1024, got 1025"),
         ((True, 2), r"workers\[0\] must be an int from 1 to 1024, got True"),
         ((1, "2"), r"workers\[1\] must be an int from 1 to 1024, got '2'"),
-        ((5, 4), r"workers must be a pair \(fewest, most\), got \(5, 4\)"),
+        ((5, 4), r"workers must be a pair \(minimum, maximum\), got \(5, 4\)"),
         ((4,), r"workers must be an int from 1 to 1024, got \(4,\)"),
         ((1, 2, 3), r"workers must be an int from 1 to 1024, got \(1, 2, 3\)"),
     ],

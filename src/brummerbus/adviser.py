@@ -48,7 +48,7 @@ def advise(
     queue_wait: tuple[float, float],
     target_wait: float,
 ) -> Advice:
-    """Turn what a ring measured into advice.
+    """Turn what a queue measured into advice.
 
     Args:
         measured: Arrivals and meters.

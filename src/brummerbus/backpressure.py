@@ -1,14 +1,14 @@
-"""What gives way when the queue is full, and how each loss is named.
+"""What is dropped when the queue is full, and how each loss is named.
 
-A policy is applied only after `publish` has waited in vain for room (`publish_timeout`).
-The ring applies it in one step: no other publisher can take the room that it made.
+A policy is applied once `publish` has waited for room without success (`publish_timeout`).
+The queue applies it in one step: no other publisher can take the room that it made.
 """
 
 from enum import Enum
 
 
 class BackpressurePolicy(Enum):
-    """Which side gives way when there is no room for a new event.
+    """What is dropped when there is no room for a new event.
 
     The value is the policy's name in lower case, as the command line and `as_dict` show it.
     """

@@ -25,7 +25,7 @@ from brummerbus.sizing import (
 MAX_WORKERS = 1024
 MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_LEVELS = 8
-"""Levels of priority, a fixed number in the ring."""
+"""Levels of priority, a fixed number in the queue."""
 
 MIN_STACK = 32_768  # what `threading.stack_size` takes
 MAX_STACK = 2**30
@@ -33,7 +33,7 @@ MAX_STACK = 2**30
 _WILD = frozenset("*?[")
 
 MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it still fits 64 bits
-MIN_SECONDS = 1e-9  # the ring counts in nanoseconds: less than one would be none
+MIN_SECONDS = 1e-9  # the queue counts in nanoseconds: less than one would be none
 
 
 class PriorityTable(dict[Any, int]):
@@ -257,7 +257,7 @@ def _workers(value: object) -> int | tuple[int, int]:
     fewest = _int("workers[0]", value[0], 1, MAX_WORKERS)
     most = _int("workers[1]", value[1], 1, MAX_WORKERS)
     if fewest > most:
-        raise ValueError(f"workers must be a pair (fewest, most), got {shown(value)}")
+        raise ValueError(f"workers must be a pair (minimum, maximum), got {shown(value)}")
     return fewest, most
 
 
