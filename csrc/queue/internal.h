@@ -216,6 +216,13 @@ void unlock_and_wake(bb_queue *q, void *token);
 void note_if_idle(bb_queue *q);
 void note_if_all_wait(bb_queue *q);
 
+void wake_line(bb_queue *q);
+
+/* ---- standstill.c: the mutex is held ----------------------------------------------------- */
+bool all_workers_wait(const bb_queue *q);
+bool at_standstill(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late);
+uint64_t slice_of(const bb_queue *q, const bb_waiter *waiter);
+
 /* ---- callers.c: the mutex is held -------------------------------------------------------- */
 bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event);
 void free_callers(bb_queue *q);
