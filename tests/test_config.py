@@ -1,6 +1,7 @@
 """A configuration is checked when made, immutable afterwards, and sized for its place."""
 
 import copy
+import inspect
 import json
 import pickle
 from dataclasses import FrozenInstanceError, asdict, fields, replace
@@ -298,6 +299,6 @@ class TestValue:
 
 def test_every_field_is_told_by_help() -> None:
     """In the docstring of the class, under its name."""
-    text = EventBusConfig.__doc__ or ""
+    text = inspect.cleandoc(EventBusConfig.__doc__ or "")
     for field in fields(EventBusConfig):
-        assert f"        {field.name}: " in text, field.name
+        assert f"\n    {field.name}: " in text, field.name

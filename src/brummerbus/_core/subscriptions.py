@@ -135,7 +135,8 @@ class Subscriptions:
         return subscription
 
     def _remove(self, subscription: Subscription) -> None:
-        self._change(subscription, lambda old: tuple(s for s in old if s is not subscription))
+        # A list first: a tuple made from a generator crashes CPython 3.13.0 where memory runs out.
+        self._change(subscription, lambda old: tuple([s for s in old if s is not subscription]))
 
     def _change(
         self,
