@@ -128,21 +128,16 @@ class Subscriptions:
         elif not _WILD.isdisjoint(event_type):
             subscription.pattern = re.compile(fnmatch.translate(event_type)).match
         try:
-            self._change(subscription, lambda old: (*old, subscription))
+            self._change(subscription, present=True)
         except BaseException:  # an interrupt: nobody could cancel it, and some routes know it
             self._remove(subscription)
             raise
         return subscription
 
     def _remove(self, subscription: Subscription) -> None:
-        # A list first: a tuple made from a generator crashes CPython 3.13.0 where memory runs out.
-        self._change(subscription, lambda old: tuple([s for s in old if s is not subscription]))
+        self._change(subscription, present=False)
 
-    def _change(
-        self,
-        subscription: Subscription,
-        changed: Callable[[tuple[Subscription, ...]], tuple[Subscription, ...]],
-    ) -> None:
+    def _change(self, subscription: Subscription, *, present: bool) -> None:
         table, key, type_changed = self._others, _CLASSES, None
         if isinstance(subscription.event_type, str):
             key = _PATTERNS
@@ -151,7 +146,10 @@ class Subscriptions:
                 type_changed = key
         while True:
             old = table.get(key, ())
-            if swap_item(table, key, old, changed(old)):
+            # No lambda, and a list before the tuple: where memory runs out, CPython 3.13.0 crashes
+            # when it makes a function, or a tuple from a generator.
+            others = tuple([s for s in old if s is not subscription])
+            if swap_item(table, key, old, (*others, subscription) if present else others):
                 break
         bus = self._bus()
         if bus is not None:
