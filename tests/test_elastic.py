@@ -248,6 +248,7 @@ def test_a_real_pool_grows_for_one_delivery_that_waits(bench: Bench) -> None:
     for _ in range(2):
         assert bus.publish(Event("held"))
     gate.wait_entered(2)  # one by the worker that was there, one by a new one
+    poll(lambda: bool(bus.stats().sizing))  # the step is noted once the worker is there
     (step,) = bus.stats().sizing
     assert (step.before, step.after) == (1, 2)
     assert step.reason.startswith("a delivery has waited for ")
