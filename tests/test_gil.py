@@ -5,6 +5,7 @@ a second thread counts, and either stands still during a call or goes on. The me
 by nature; that they let others in where they wait or take long is tested here, too.
 """
 
+import gc
 import logging
 import subprocess
 import sys
@@ -70,6 +71,9 @@ class Counter:
 def counter() -> Iterator[Counter]:
     """A thread that counts, and never has to be given the GIL by force."""
     interval = sys.getswitchinterval()
+    # Nor may a collection in the middle: finalizers of buses that other tests left may sleep.
+    gc.collect()
+    gc.disable()
     counter = Counter()
     # Only who gives the GIL up loses it: nothing else can let the counter in, during a call or
     # between a call and the look at the count.
@@ -77,6 +81,7 @@ def counter() -> Iterator[Counter]:
     counter.go_on()
     yield counter
     sys.setswitchinterval(interval)
+    gc.enable()
     counter.end()
 
 

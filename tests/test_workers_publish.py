@@ -6,6 +6,7 @@ from time import monotonic
 
 import pytest
 from conftest import HANG, Bench, Gate, InThread, Recorder, poll
+from nesting import Nesting
 from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBus, QueueFull
@@ -13,37 +14,6 @@ from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBu
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
 OTHERS = [policy for policy in BackpressurePolicy if policy is not CALLER_RUNS]
-
-
-class Nesting:
-    """Measures how many handlers a thread has open inside each other, and how many were called."""
-
-    def __init__(self) -> None:
-        self._here = threading.local()
-        self._lock = threading.Lock()
-        self.calls = 0
-        self.deepest = 0
-
-    def __enter__(self) -> None:
-        self._here.depth = getattr(self._here, "depth", 0) + 1
-        with self._lock:
-            self.calls += 1
-            self.deepest = max(self.deepest, self._here.depth)
-
-    def __exit__(self, *_: object) -> None:
-        self._here.depth -= 1
-
-
-def tree(bus: EventBus, height: int, nesting: Nesting, children: int = 2) -> None:
-    """Subscribe a handler that publishes an event's children, down to the given height."""
-
-    def grow(event: Event) -> None:
-        with nesting:
-            if event.data < height:
-                for _ in range(children):
-                    bus.publish(Event("node", event.data + 1))
-
-    bus.subscribe("node", grow)
 
 
 def held_inside(bench: Bench, bus: EventBus, work: Callable[[], object]) -> tuple[Gate, Recorder]:

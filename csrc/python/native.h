@@ -75,7 +75,6 @@ int add_route(PyObject *module);
 int add_publisher(PyObject *module);
 int add_worker(PyObject *module);
 int add_handlers(PyObject *module);
-int add_looking(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {

@@ -29,7 +29,6 @@ EVICT_LOWEST: Final = lib.BB_EVICT_LOWEST
 REFUSE: Final = lib.BB_REFUSE
 CALLER_RUNS: Final = lib.BB_CALLER_RUNS
 
-OPEN: Final = lib.BB_OPEN
 SHUT: Final = lib.BB_SHUT
 
 MAX_TYPES: Final = lib.BB_MAX_TYPES

@@ -110,7 +110,6 @@ class Subscriptions:
         self._bus = bus  # a weak reference: the routes of what is gone need not be forgotten
         self._exact: dict[str, tuple[Subscription, ...]] = {}
         self._others: dict[str, tuple[Subscription, ...]] = {}
-        self._on_change: Callable[[Subscription], None] | None = None
 
     def __iter__(self) -> Iterator[Subscription]:
         for table in (self._exact, self._others):
