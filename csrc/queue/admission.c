@@ -26,8 +26,9 @@ static bb_result push(bb_queue *q, const bb_route *route, void *event, int32_t d
 
 bb_result bb_push(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin) {
     if (is_gone(q)) return BB_GONE;
-    uint64_t now = clock_if(q->timed);
+    uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
+    uint64_t now = time_of(q, reading);
     bb_result result = BB_CLOSED;
     if (is_open_to(q, origin)) {
         result = push(q, route, event, depth, origin != BB_OUTSIDE, now);
@@ -41,8 +42,9 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
                      int32_t depth, bb_origin origin) {
     if (is_gone(q)) return BB_GONE;
     bool handler = origin != BB_OUTSIDE;
-    uint64_t now = clock_if(q->timed);
+    uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
+    uint64_t now = time_of(q, reading);
     int32_t accepted = 0;
     if (is_open_to(q, origin)) {
         while (accepted < n && push(q, routes[accepted], events[accepted], depth, handler, now) ==
@@ -102,7 +104,7 @@ static bb_result make_room(bb_queue *q, const bb_route *route, void *event, int3
     if (!has_slots(q, route)) return BB_NO_MEMORY;
     for (int32_t i = 0; i < needed; i++) to.out[i] = evict(q, mode, level);
     *to.evicted = needed;
-    enqueue(q, route, event, depth, clock_if(q->timed));
+    enqueue(q, route, event, depth, time_if(q, q->timed));
     return with_loss(q, to, BB_EVICTED);
 }
 
@@ -146,14 +148,14 @@ bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t dept
     } else if (has_room(q, route->count, handler) && !would_jump(q, route, handler, mode, waiter)) {
         result = BB_NO_MEMORY;
         if (has_slots(q, route)) {
-            enqueue(q, route, event, depth, clock_if(q->timed));
+            enqueue(q, route, event, depth, time_if(q, q->timed));
             result = BB_ACCEPTED;
         }
     } else {
         result = decide(q, route, event, depth, handler, mode, to);
     }
     /* One may stand before them no more, or have evicted more than it took the place of. */
-    if (q->waiting > 0) admit_waiters(q, clock_if(q->timed));
+    if (q->waiting > 0) admit_waiters(q, time_if(q, q->timed));
     unlock_and_wake(q, token);
     return result;
 }

@@ -38,7 +38,7 @@ bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event) {
         caller->recipients[i]->tally.published++;
         caller->recipients[i]->tally.taken++;
     }
-    begin_next(caller, clock_if(q->monitoring), 0);
+    begin_next(caller, time_if(q, q->monitoring), 0);
     return caller;
 }
 
@@ -56,8 +56,9 @@ void free_callers(bb_queue *q) {
 void bb_caller_done(bb_caller *caller, int32_t failed) {
     bb_queue *q = caller->q;
     if (is_gone(q)) return;
-    uint64_t now = clock_if(q->monitoring), cpu_now = 0;
+    uint64_t reading = read_if(q, q->monitoring), cpu_now = 0;
     void *token = queue_lock(q);
+    uint64_t now = time_of(q, reading);
     bb_recipient *r = caller->recipients[caller->count - caller->remaining];
     count_processed(q, caller->level, caller->type, r, failed != 0);
     if (q->monitoring) {

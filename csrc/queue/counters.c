@@ -97,7 +97,7 @@ static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
 }
 
 /* Time in deliveries, the one that is open included. */
-static bb_worker_time time_of(const bb_worker *worker, uint64_t now) {
+static bb_worker_time worker_time(const bb_worker *worker, uint64_t now) {
     bool timed = worker->open.open && worker->q->monitoring;
     return (bb_worker_time){
         .busy = worker->busy + (timed ? elapsed(worker->open.began, now) : 0),
@@ -118,7 +118,7 @@ int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_type
     for (int32_t t = 0; t < n_types && t < q->types; t++) types[t] = counts(&q->by_type[t]);
     for (int32_t r = 0; r < n_recipients; r++) recipients[r] = counts(&which[r]->tally);
     for (int32_t w = 0; w < q->present && w < n_workers; w++)
-        workers[w] = time_of(q->workers[w], now);
+        workers[w] = worker_time(q->workers[w], now);
     if (histograms != NULL) {
         if (q->monitoring) roll_histograms(q, now);
         copy_durations(&q->queue_wait, &histograms->queue_wait, &histograms->recent_queue_wait);

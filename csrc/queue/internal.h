@@ -12,6 +12,7 @@
 #include <assert.h>
 
 #include "api.h"
+#include "fast_clock.h"
 
 #define SCALES 3 /* of bb_arrivals.windows */
 
@@ -125,6 +126,7 @@ struct bb_queue {
     int32_t levels;
     bool timed;      /* waits are measured: monitoring, or starvation */
     bool monitoring; /* handling is measured, the depth is sampled */
+    fast_clock clock; /* for what is timed */
     uint64_t starvation;
     uint64_t standstill;
 
@@ -268,7 +270,17 @@ static inline void queue_unlock(bb_queue *q, void *token) {
 
 /* ---- time -------------------------------------------------------------------------------- */
 
-static inline uint64_t clock_if(bool wanted) { return wanted ? bb_clock() : 0; }
+/* A reading of the queue's clock, without the mutex; under it, time_of says which time it is. 0 if
+ * no time is wanted. */
+static inline uint64_t read_if(const bb_queue *q, bool wanted) {
+    return wanted ? fast_clock_read(&q->clock) : 0;
+}
+static inline uint64_t time_of(bb_queue *q, uint64_t reading) {
+    return reading != 0 ? fast_clock_time(&q->clock, reading) : 0;
+}
+
+/* Both at once, under the mutex. */
+static inline uint64_t time_if(bb_queue *q, bool wanted) { return time_of(q, read_if(q, wanted)); }
 
 /* From one reading of the clock to another. A reading is taken before the mutex is waited for, so
  * `then` may be the later one: then it is 0, and does not wrap around. */

@@ -40,6 +40,7 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
     q->timed = q->monitoring || q->starvation > 0;
     q->made = q->rolled = bb_clock();
+    fast_clock_init(&q->clock);
     q->free_slot = -1;
     for (int32_t l = 0; l < BB_LEVELS; l++) q->level[l].head = q->level[l].tail = -1;
     q->slot_count = q->capacity + q->reserve;

@@ -54,6 +54,22 @@ static inline int32_t bb_highest_bit(uint64_t value) {
 /* Nanoseconds of a monotonic clock. */
 uint64_t bb_clock(void);
 
+/* The processor's own counter, whatever its unit; bb_clock where it has none that is read here. */
+#ifdef BB_STAGED
+uint64_t bb_ticks(void);
+#else
+static inline uint64_t bb_ticks(void) {
+#if defined(__x86_64__) && !defined(_MSC_VER)
+    return __builtin_ia32_rdtsc();
+#else
+    return bb_clock();
+#endif
+}
+#endif
+
+/* Whether bb_ticks counts evenly, and alike on all cores: the system derives bb_clock from it. */
+bool bb_ticks_are_reliable(void);
+
 /* Seconds since the epoch. */
 double bb_wall_clock(void);
 
@@ -70,6 +86,11 @@ uint64_t bb_run_delay(uint64_t native_thread);
 /* Call `action` in the child of every fork from now on, also of one that C code makes; false if
  * memory ran out. Where there is no fork, nothing is done. */
 bool bb_at_fork_in_child(void (*action)(void));
+
+/* A function that is loaded in this process already, by its name; NULL if there is none, or the
+ * system cannot say. */
+typedef void (*bb_function)(void);
+bb_function bb_loaded_function(const char *name);
 
 /* Nanoseconds of CPU time that the calling thread has used; never 0. Costs a call into the kernel
  * on most systems: 0.2 to 0.5 us. On Windows it moves in steps of some 16 ms. */

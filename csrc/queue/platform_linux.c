@@ -2,8 +2,10 @@
 #define _GNU_SOURCE
 #include "platform.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -44,11 +46,29 @@ static uint64_t reading(clockid_t clock) {
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/* The kernel takes the counter for its clock only if it runs at one speed, also while cores sleep,
+ * and the cores' counters agree. */
+bool bb_ticks_are_reliable(void) {
+#ifdef __x86_64__
+    char name[8] = {0};
+    int file = open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                    O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    ssize_t n = read(file, name, sizeof name - 1);
+    close(file);
+    return n == 4 && memcmp(name, "tsc\n", 4) == 0;
+#else
+    return false;
+#endif
+}
+
 uint64_t bb_clock(void) { return reading(CLOCK_MONOTONIC); }
 uint64_t bb_thread_cpu(void) { return reading(CLOCK_THREAD_CPUTIME_ID) + 1; }
 uint64_t bb_process_cpu(void) { return reading(CLOCK_PROCESS_CPUTIME_ID) + 1; }
 double bb_wall_clock(void) { return (double)reading(CLOCK_REALTIME) * 1e-9; }
 uint64_t bb_thread_id(void) { return (uint64_t)pthread_self(); }
+bb_function bb_loaded_function(const char *name) { return (bb_function)dlsym(RTLD_DEFAULT, name); }
+
 bool bb_at_fork_in_child(void (*action)(void)) { return pthread_atfork(NULL, NULL, action) == 0; }
 
 uint64_t bb_native_thread(void) {

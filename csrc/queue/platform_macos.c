@@ -1,6 +1,7 @@
 /* platform_macos.c: macOS has no clock attribute for conditions, but a relative wait. */
 #include "platform.h"
 
+#include <dlfcn.h>
 #include <time.h>
 
 #define NS_PER_S 1000000000u
@@ -27,12 +28,16 @@ void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline) {
     pthread_cond_timedwait_relative_np(cond, mutex, &left);
 }
 
+bool bb_ticks_are_reliable(void) { return false; }
+
 uint64_t bb_clock(void) { return clock_gettime_nsec_np(CLOCK_UPTIME_RAW); }
 
 uint64_t bb_thread_cpu(void) { return clock_gettime_nsec_np(CLOCK_THREAD_CPUTIME_ID) + 1; }
 uint64_t bb_process_cpu(void) { return clock_gettime_nsec_np(CLOCK_PROCESS_CPUTIME_ID) + 1; }
 double bb_wall_clock(void) { return (double)clock_gettime_nsec_np(CLOCK_REALTIME) * 1e-9; }
 uint64_t bb_thread_id(void) { return (uint64_t)(uintptr_t)pthread_self(); }
+bb_function bb_loaded_function(const char *name) { return (bb_function)dlsym(RTLD_DEFAULT, name); }
+
 bool bb_at_fork_in_child(void (*action)(void)) { return pthread_atfork(NULL, NULL, action) == 0; }
 
 uint64_t bb_native_thread(void) { return 0; }

@@ -28,6 +28,8 @@ void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline) {
     SleepConditionVariableSRW(cond, mutex, ms < INFINITE ? (DWORD)ms : INFINITE - 1, 0);
 }
 
+bool bb_ticks_are_reliable(void) { return false; }
+
 uint64_t bb_clock(void) {
     LARGE_INTEGER count, frequency;
     QueryPerformanceCounter(&count);
@@ -62,6 +64,11 @@ double bb_wall_clock(void) {
 }
 
 uint64_t bb_thread_id(void) { return GetCurrentThreadId(); }
+
+bb_function bb_loaded_function(const char *name) {
+    HMODULE python = GetModuleHandleW(L"python3.dll");
+    return python != NULL ? (bb_function)(void (*)(void))GetProcAddress(python, name) : NULL;
+}
 
 bool bb_at_fork_in_child(void (*action)(void)) {
     (void)action; /* there is no fork */

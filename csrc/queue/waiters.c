@@ -150,7 +150,7 @@ bb_result bb_line_join(bb_queue *q, const bb_route *route, void *event, int32_t 
         result = BB_CLOSED;
     } else if (has_room(q, route->count, handler) && !has_waiters_before(q, route->level, handler)) {
         result = ensure_slots(q, route->count) ? BB_ACCEPTED : BB_NO_MEMORY;
-        if (result == BB_ACCEPTED) enqueue(q, route, event, depth, clock_if(q->timed));
+        if (result == BB_ACCEPTED) enqueue(q, route, event, depth, time_if(q, q->timed));
     } else if ((q->congested && !limited) || (handler && all_workers_wait(q))) {
         result = BB_FULL;
     } else {
@@ -219,7 +219,7 @@ int32_t bb_line_leave(bb_waiter *waiter) {
     if (is_gone(q)) return 0;
     void *token = queue_lock(q);
     bool admitted = finish_wait(waiter);
-    if (!admitted) admit_waiters(q, clock_if(q->timed));
+    if (!admitted) admit_waiters(q, time_if(q, q->timed));
     unlock_and_wake(q, token);
     return admitted;
 }

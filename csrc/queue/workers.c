@@ -160,9 +160,9 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
     bb_queue *q = worker->q;
     if (is_gone(q)) return BB_LEAVE;
     bool woken = false;
-    uint64_t now = clock_if(q->timed);
+    uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
-    uint64_t cpu = finish(q, worker, now);
+    uint64_t now = time_of(q, reading), cpu = finish(q, worker, now);
     for (;; woken = true) {
         if (woken) q->waking = false;
         end_drain_in_time(q);
@@ -177,8 +177,9 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
         if (!may_sleep) return BB_NOTHING;
         sleep_until_work(q);
         cpu = 0; /* of before the sleep */
-        now = clock_if(q->timed);
+        reading = read_if(q, q->timed);
         token = queue_lock(q);
+        now = time_of(q, reading);
     }
     remove_worker(worker);
     note_if_all_wait(q);
@@ -212,7 +213,7 @@ int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
     if (is_gone(q)) return 0;
     int32_t found = 0;
     bb_mutex_lock(&q->mutex); /* without detaching: nobody who holds it waits for the host's lock */
-    uint64_t now = clock_if(q->monitoring);
+    uint64_t now = time_if(q, q->monitoring);
     for (int32_t w = 0; w < q->present && found < n; w++) {
         const bb_worker *worker = q->workers[w];
         if (!worker->open.open || worker->open.event == NULL) continue;

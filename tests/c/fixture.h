@@ -124,5 +124,6 @@ void resize_tests(void);
 void resize_races_tests(void);
 void timers_tests(void);
 void arrivals_tests(void);
+void fast_clock_tests(void);
 
 #endif

@@ -12,6 +12,8 @@ bool staged_mutex_trylock(bb_mutex *mutex);
 void staged_mutex_unlock(bb_mutex *mutex);
 void staged_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
 uint64_t staged_run_delay(uint64_t native_thread);
+uint64_t staged_ticks(void);
+bool staged_ticks_are_reliable(void);
 
 static _Atomic uint64_t shown;
 static atomic_int successes = -1;
@@ -30,12 +32,23 @@ uint64_t staged_clock(void) {
     return ns != 0 ? ns : bb_clock();
 }
 
+static _Atomic uint64_t ticks, tick_step;
+static _Atomic bool reliable;
+
+void staged_ticks_set(uint64_t to) { ticks = to; }
+void staged_ticks_step(uint64_t by) { tick_step = by; }
+void staged_ticks_reliable(bool are) { reliable = are; }
+uint64_t staged_ticks(void) { return ticks += tick_step; }
+bool staged_ticks_are_reliable(void) { return reliable; }
+
 void staged_sleeps(staged_sleep how) { sleeps = (int)how; }
 void staged_oversleep(uint64_t ns) { oversleep = ns; }
 int staged_sleepers(void) { return sleepers; }
 
 void staged_reset(void) {
     staged_clock_set(0);
+    staged_ticks_reliable(false);
+    staged_ticks_step(0);
     staged_sleeps(STAGED_REAL);
     staged_oversleep(0);
     staged_in_sleep = NULL;

@@ -15,6 +15,14 @@
 void staged_clock_set(uint64_t ns);
 void staged_clock_advance(uint64_t ns);
 
+/* What the processor's counter shows, and whether it is reliable: it is not, unless a test says so,
+ * since it knows nothing of the staged clock. */
+void staged_ticks_set(uint64_t ticks);
+void staged_ticks_reliable(bool reliable);
+
+/* How many ticks the counter moves on with each reading. */
+void staged_ticks_step(uint64_t ticks);
+
 /* How the queue's timed sleeps go. */
 typedef enum {
     STAGED_REAL,

@@ -21,6 +21,7 @@ int main(void) {
     resize_races_tests();
     timers_tests();
     arrivals_tests();
+    fast_clock_tests();
     life_tests();
     fork_tests();
     return check_report();
