@@ -14,7 +14,7 @@ from brummerbus import Event, EventBus
 
 SERVICE = 0.010
 TICK = 0.01
-FEWEST, MOST = 4, 32
+MIN_WORKERS, MAX_WORKERS = 4, 32
 
 
 class Answer(NamedTuple):
@@ -44,7 +44,7 @@ def publish(bus: EventBus, rate: Callable[[float], float], seconds: float) -> No
 def answer(load: str, rate: Callable[[float], float], peak: float, seconds: float) -> Answer:
     """Run a load from a fresh pool, and then rest until it is small again, or 10 s."""
     needed = ceil(peak * SERVICE)
-    with EventBus(workers=(FEWEST, MOST), name=load) as bus:
+    with EventBus(workers=(MIN_WORKERS, MAX_WORKERS), name=load) as bus:
         bus.subscribe("work", lambda _: time.sleep(SERVICE))
         began = time.monotonic()
         publish(bus, rate, seconds)
@@ -52,7 +52,7 @@ def answer(load: str, rate: Callable[[float], float], peak: float, seconds: floa
         stats, last = bus.stats(), bus.workers
     sizes = [(step.time - began, step.after) for step in stats.sizing]
     reached = next((at for at, size in sizes if size >= needed), None)
-    largest = max([size for _, size in sizes] + [FEWEST])
+    largest = max([size for _, size in sizes] + [MIN_WORKERS])
     return Answer(
         load, needed, len(sizes), reached, largest, last, stats.dropped, stats.queue_wait.p99
     )
@@ -60,7 +60,7 @@ def answer(load: str, rate: Callable[[float], float], peak: float, seconds: floa
 
 def cost_at_rest(seconds: float = 10.0) -> float:
     """Return the share of a core that an idle elastic bus takes."""
-    with EventBus(workers=(FEWEST, MOST), slow_handler_after=60.0):
+    with EventBus(workers=(MIN_WORKERS, MAX_WORKERS), slow_handler_after=60.0):
         began = time.process_time()
         time.sleep(seconds)
         return (time.process_time() - began) / seconds

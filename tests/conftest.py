@@ -112,7 +112,7 @@ class Logged(logging.Handler):
         return "\n".join(logging.Formatter().format(record) for record in self.records)
 
 
-class Bench:
+class BusFactory:
     """Makes buses and gates, and leaves nothing behind."""
 
     def __init__(self) -> None:
@@ -165,11 +165,11 @@ def no_thread_left() -> Iterator[None]:
 
 
 @pytest.fixture
-def bench(no_thread_left: None) -> Iterator[Bench]:
+def factory(no_thread_left: None) -> Iterator[BusFactory]:
     """Make buses and gates that are gone after the test."""
-    bench = Bench()
-    yield bench
-    bench.end()
+    factory = BusFactory()
+    yield factory
+    factory.end()
 
 
 @pytest.fixture

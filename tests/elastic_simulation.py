@@ -1,4 +1,4 @@
-"""A pool in virtual time, as far as a `Sizer` can see it: work flows, and nothing is random.
+"""A pool in virtual time, as far as an `AutoscalePolicy` sees it: work flows, nothing is random.
 
 Every millisecond so much work arrives, and so much is done: each worker that has a delivery does
 `1 / service` of one a second, and all together no more than the compute servers allow.
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from brummerbus.elastic import Reading, Sizer
+from brummerbus.sizing._autoscale import AutoscalePolicy, LoadSample
 
 TICK = 0.001
 CORES = 2.0
@@ -27,7 +27,7 @@ class Handler:
 class Pool:
     """A pool from its first moment on."""
 
-    sizer: Sizer
+    policy: AutoscalePolicy
     workers: int
     handler: Handler
     capacity: int = 320
@@ -52,14 +52,14 @@ class Pool:
             computed += done * self.handler.compute
             self.time += TICK
             if self.time >= next_look:
-                reading = self._read(running, computed / (self.time - looked))
+                sample = self._read(running, computed / (self.time - looked))
                 computed, looked = 0.0, self.time
-                decision = self.sizer.decide(reading)
+                decision = self.policy.decide(sample)
                 self.looks += 1
                 if decision is not None:
                     self.workers = decision[0]
                     self.sizes.append((self.time, self.workers))
-                next_look = self.time + self.sizer.interval(reading)
+                next_look = self.time + self.policy.interval(sample)
         return self
 
     def _work(self, arriving: float) -> tuple[float, int]:
@@ -76,10 +76,10 @@ class Pool:
         busy = self.workers if self.queued else round(self.workers * done / possible)
         return done, busy
 
-    def _read(self, running: int, used: float) -> Reading:
+    def _read(self, running: int, used: float) -> LoadSample:
         handler = self.handler
         share = handler.wait / (handler.wait + handler.compute)
-        return Reading(
+        return LoadSample(
             time=self.time,
             queued=int(self.queued),
             capacity=self.capacity,

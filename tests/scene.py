@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from conftest import HANG, Bench, Drops, Gate, Recorder, assert_balance
+from conftest import HANG, BusFactory, Drops, Gate, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 
@@ -17,11 +17,13 @@ CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
 class Scene:
     """A bus whose worker is held, a recorder of `a`, and what was dropped."""
 
-    def __init__(self, bench: Bench, policy: BackpressurePolicy, size: int, **more: Any) -> None:
+    def __init__(
+        self, factory: BusFactory, policy: BackpressurePolicy, size: int, **more: Any
+    ) -> None:
         self.drops = Drops()
         self.recorder = Recorder()
-        self.bus: EventBus = bench.bus(policy=policy, queue_size=size, on_drop=self.drops, **more)
-        self.gate: Gate = bench.hold(self.bus)
+        self.bus: EventBus = factory.bus(policy=policy, queue_size=size, on_drop=self.drops, **more)
+        self.gate: Gate = factory.hold(self.bus)
         self.subscription = self.bus.subscribe("a", self.recorder)
 
     def publish(self, *data: Any) -> list[bool]:

@@ -8,12 +8,12 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 from support import pause
 
 from brummerbus import Advice, BackpressurePolicy, Event, EventBus
-from brummerbus._core.queue import Load, Timer, Windows
-from brummerbus.adviser import LEAST_DELIVERIES, advise, dispersions
+from brummerbus._measurements import MeasuredLoad, Timer, Windows
+from brummerbus.sizing._adviser import MIN_DELIVERIES, advise, dispersions
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -34,14 +34,16 @@ def poisson(rate: float, seconds: float) -> list[Windows]:
     return found
 
 
-def measured(rate: float, *meters: Timer, seconds: int = 30, cpu: float = 0.0) -> Load:
+def measured(rate: float, *meters: Timer, seconds: int = 30, cpu: float = 0.0) -> MeasuredLoad:
     """Return a queue's measurements of arrivals at random; `cpu` in cores of the whole process."""
     ns = seconds * S
     numbered = dict(enumerate(meters, start=1))
-    return Load(int(rate * seconds), 0, ns, int(cpu * ns), ns, poisson(rate, seconds), numbered)
+    return MeasuredLoad(
+        int(rate * seconds), 0, ns, int(cpu * ns), ns, poisson(rate, seconds), numbered
+    )
 
 
-def advice(load: Load, workers: int = 4, target: float = 0.01) -> Advice:
+def advice(load: MeasuredLoad, workers: int = 4, target: float = 0.01) -> Advice:
     """Return the advice for a queue with subscriptions named a, b, c."""
     return advise(load, {1: "a", 2: "b", 3: "c"}, workers, (0.001, 0.05), target)
 
@@ -49,7 +51,7 @@ def advice(load: Load, workers: int = 4, target: float = 0.01) -> Advice:
 @pytest.fixture(autouse=True)
 def one_compute_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter has a GIL."""
-    monkeypatch.setattr("brummerbus.adviser.compute_servers", lambda: 1)
+    monkeypatch.setattr("brummerbus.sizing._adviser.compute_servers", lambda: 1)
 
 
 # ---- made up -----------------------------------------------------------------------------------
@@ -60,7 +62,7 @@ def test_free_workers_wait_for_the_gil_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch, gil: bool, turn: float
 ) -> None:
     """Many workers for much computing: p99 is some turns, without a GIL nothing."""
-    monkeypatch.setattr("brummerbus.machine.gil_enabled", lambda: gil)
+    monkeypatch.setattr("brummerbus.sizing._host.gil_enabled", lambda: gil)
     found = advice(measured(60, meter(1_800, 20 * MS, 6 * MS), cpu=0.36), workers=32)
     assert found.load is not None
     assert found.load.turn == turn
@@ -118,7 +120,7 @@ def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Then the cores are the servers."""
-    monkeypatch.setattr("brummerbus.adviser.available_cores", lambda: 8)
+    monkeypatch.setattr("brummerbus.sizing._adviser.available_cores", lambda: 8)
     found = advice(measured(1000, meter(30_000, 3 * MS, 2 * MS), cpu=2.0))
     assert found.load is not None
     assert found.load.compute_servers > 1
@@ -140,12 +142,12 @@ def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
     "load",
     [
         measured(0, seconds=30),
-        measured(10, meter(LEAST_DELIVERIES - 1, MS, MS)),
-        Load(10_000, 0, S // 2, 0, 0, [], {1: meter(10_000, MS, MS)}),
+        measured(10, meter(MIN_DELIVERIES - 1, MS, MS)),
+        MeasuredLoad(10_000, 0, S // 2, 0, 0, [], {1: meter(10_000, MS, MS)}),
     ],
     ids=["nothing", "few deliveries", "a short time"],
 )
-def test_too_little_data_is_said_and_no_number_is_given(load: Load) -> None:
+def test_too_little_data_is_said_and_no_number_is_given(load: MeasuredLoad) -> None:
     """With what there is and what it takes."""
     found = advice(load)
     assert (found.recommended, found.load, found.table) == (None, None, ())
@@ -229,9 +231,9 @@ def compute(_: Any) -> None:
         pass
 
 
-def test_a_bus_tells_waiting_handlers_from_computing_ones(bench: Bench) -> None:
+def test_a_bus_tells_waiting_handlers_from_computing_ones(factory: BusFactory) -> None:
     """By the wall and the CPU time of each subscription."""
-    bus = bench.bus(workers=3, queue_size=100, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(workers=3, queue_size=100, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("wait", lambda _: pause(0.005))
     bus.subscribe("compute", compute)
     publish_for(bus, 1.5, 0.004, "wait", "compute")
@@ -247,9 +249,9 @@ def test_a_bus_tells_waiting_handlers_from_computing_ones(bench: Bench) -> None:
     assert found.workers == 3
 
 
-def test_each_subscription_of_one_event_has_its_own_times(bench: Bench) -> None:
+def test_each_subscription_of_one_event_has_its_own_times(factory: BusFactory) -> None:
     """Deliveries of one event are told apart, whatever the order in which they are handled."""
-    bus = bench.bus(workers=2, queue_size=100, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(workers=2, queue_size=100, policy=BackpressurePolicy.BLOCK)
     for _ in range(3):
         bus.subscribe("a", lambda _: None)
     bus.subscribe("a", lambda _: pause(0.003))
@@ -261,9 +263,9 @@ def test_each_subscription_of_one_event_has_its_own_times(bench: Bench) -> None:
     assert all(time < 0.002 for time in times[1:])
 
 
-def test_what_ended_subscriptions_took_is_kept_under_one_name(bench: Bench) -> None:
+def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactory) -> None:
     """Handlers subscribed time and again leave one row, and later ones are still told apart."""
-    bus, seen = bench.bus(queue_size=10, policy=BackpressurePolicy.BLOCK), Recorder()
+    bus, seen = factory.bus(queue_size=10, policy=BackpressurePolicy.BLOCK), Recorder()
     for _ in range(6000):
         with bus.subscribe("a", seen):
             assert bus.publish(Event("a"))
@@ -276,30 +278,30 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(bench: Bench) -> N
     assert took == {"(other)": 6000, "late -> compute": 1}
 
 
-def test_a_bus_without_monitoring_has_no_data(bench: Bench) -> None:
+def test_a_bus_without_monitoring_has_no_data(factory: BusFactory) -> None:
     """It says so."""
-    bus = bench.bus(monitoring=False)
+    bus = factory.bus(monitoring=False)
     bus.subscribe("a", lambda _: None)
     bus.publish_many([Event("a")] * 5)
     assert "with monitoring on" in bus.advise().reason
 
 
-def test_advice_of_a_stopped_bus_is_still_to_be_had(bench: Bench) -> None:
+def test_advice_of_a_stopped_bus_is_still_to_be_had(factory: BusFactory) -> None:
     """For a report at the end."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.stop()
     assert bus.advise().recommended is None
 
 
 @pytest.mark.parametrize("target", [-1, float("nan")])
-def test_a_target_out_of_range_is_refused(bench: Bench, target: float) -> None:
+def test_a_target_out_of_range_is_refused(factory: BusFactory, target: float) -> None:
     """Named, with its value."""
     with pytest.raises(ValueError, match="target_wait must be a number of seconds, at least 0"):
-        bench.bus().advise(target)
+        factory.bus().advise(target)
 
 
 @pytest.mark.parametrize("target", ["1", None, True])
-def test_a_target_that_is_no_number_is_refused(bench: Bench, target: Any) -> None:
+def test_a_target_that_is_no_number_is_refused(factory: BusFactory, target: Any) -> None:
     """A bool is none."""
     with pytest.raises(TypeError, match="target_wait must be a number of seconds, at least 0"):
-        bench.bus().advise(target)
+        factory.bus().advise(target)

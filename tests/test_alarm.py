@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from conftest import Bench
+from conftest import BusFactory
 from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 EVENTS = 1_000_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100_000
-FEWEST_ALARMS = 300
+MIN_ALARMS = 300
 PERIOD = 0.001
 
 
@@ -94,11 +94,11 @@ def publish_and_look(bus: EventBus, ledger: Ledger) -> None:
     ids=lambda policy: policy.value,
 )
 def test_each_event_is_accounted_for_when_alarms_publish_too(
-    bench: Bench, policy: BackpressurePolicy, call: Callable[[EventBus, Ledger], None]
+    factory: BusFactory, policy: BackpressurePolicy, call: Callable[[EventBus, Ledger], None]
 ) -> None:
     """Whatever the alarm interrupts: another publish, a wait for room, a look at the figures."""
     ledger = Ledger()
-    bus = bench.bus(
+    bus = factory.bus(
         workers=2,
         queue_size=60,
         policy=policy,
@@ -116,7 +116,7 @@ def test_each_event_is_accounted_for_when_alarms_publish_too(
     signal.setitimer(signal.ITIMER_REAL, PERIOD, PERIOD)
     try:
         rounds = 0
-        while rounds < EVENTS / 1000 or ledger.alarms < FEWEST_ALARMS:
+        while rounds < EVENTS / 1000 or ledger.alarms < MIN_ALARMS:
             call(bus, ledger)
             rounds += 1
     finally:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Drops, Logged, Recorder, assert_balance
+from conftest import HANG, BusFactory, Drops, Logged, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus
 
@@ -34,10 +34,10 @@ def fail_with(failure: type[BaseException]) -> Any:
     return handler
 
 
-def brim(bench: Bench, *handlers: Any, **more: Any) -> EventBus:
+def brim(factory: BusFactory, *handlers: Any, **more: Any) -> EventBus:
     """Return a bus whose worker is held and whose queue is full, with handlers of `a`."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS, **more)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS, **more)
+    factory.hold(bus)
     bus.subscribe("filler", lambda _: None)
     assert bus.publish(Event("filler"))
     for handler in handlers:
@@ -47,11 +47,11 @@ def brim(bench: Bench, *handlers: Any, **more: Any) -> EventBus:
 
 @pytest.mark.parametrize("failure", REPORTED)
 def test_exception_is_reported_and_does_not_reach_the_publisher(
-    bench: Bench, failure: type[Exception]
+    factory: BusFactory, failure: type[Exception]
 ) -> None:
     """Publish returns True, and the event's other handlers run."""
     errors, recorder = Errors(), Recorder()
-    bus = brim(bench, fail_with(failure), recorder, on_error=errors)
+    bus = brim(factory, fail_with(failure), recorder, on_error=errors)
     assert bus.publish(Event("a", 1)) is True
     assert recorder.data == [1]
     assert [type(error) for error in errors] == [failure]
@@ -62,12 +62,12 @@ def test_exception_is_reported_and_does_not_reach_the_publisher(
 
 @pytest.mark.parametrize("failure", GOING_ON)
 def test_what_is_no_exception_goes_on_to_the_publisher_counted(
-    bench: Bench, failure: type[BaseException]
+    factory: BusFactory, failure: type[BaseException]
 ) -> None:
     """A Ctrl-C is the publisher's; the deliveries that are not made then are dropped, and told."""
     errors, drops, before, after = Errors(), Drops(), Recorder(), Recorder()
     handlers = (before, fail_with(failure), after, after)
-    bus = brim(bench, *handlers, on_error=errors, on_drop=drops)
+    bus = brim(factory, *handlers, on_error=errors, on_drop=drops)
     with pytest.raises(failure):
         bus.publish(Event("a", 1))
     assert (before.data, after.data) == ([1], [])
@@ -81,10 +81,10 @@ def test_what_is_no_exception_goes_on_to_the_publisher_counted(
 
 @pytest.mark.parametrize("failure", GOING_ON)
 def test_what_is_no_exception_in_the_last_handler_loses_nothing(
-    bench: Bench, failure: type[BaseException]
+    factory: BusFactory, failure: type[BaseException]
 ) -> None:
     """All deliveries were made."""
-    bus = brim(bench, lambda _: None, fail_with(failure))
+    bus = brim(factory, lambda _: None, fail_with(failure))
     with pytest.raises(failure):
         bus.publish(Event("a"))
     stats = bus.stats()
@@ -94,14 +94,14 @@ def test_what_is_no_exception_in_the_last_handler_loses_nothing(
 
 @pytest.mark.parametrize("failure", [*REPORTED, *GOING_ON])
 def test_on_error_that_fails_in_a_publishing_thread(
-    bench: Bench, logged: Logged, failure: type[BaseException]
+    factory: BusFactory, logged: Logged, failure: type[BaseException]
 ) -> None:
     """An `Exception` is logged, anything else goes on to the publisher."""
 
     def on_error(*_: object) -> None:
         raise failure
 
-    bus = brim(bench, fail_with(KeyError), on_error=on_error)
+    bus = brim(factory, fail_with(KeyError), on_error=on_error)
     if failure in GOING_ON:
         with pytest.raises(failure):
             bus.publish(Event("a"))
@@ -115,11 +115,11 @@ def test_on_error_that_fails_in_a_publishing_thread(
 
 @pytest.mark.parametrize("failure", [*REPORTED, *GOING_ON])
 def test_failure_inside_a_handler_that_publishes(
-    bench: Bench, failure: type[BaseException]
+    factory: BusFactory, failure: type[BaseException]
 ) -> None:
     """The handler is a publisher: an `Exception` is not its own, anything else is."""
     errors, recorder = Errors(), Recorder()
-    bus = bench.bus(
+    bus = factory.bus(
         queue_size=1,
         handler_reserve=0,
         policy=BackpressurePolicy.CALLER_RUNS,

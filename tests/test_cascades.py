@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, poll, run_together
+from conftest import HANG, BusFactory, Recorder, poll, run_together
 from nesting import Nesting, tree
 from support import assert_at_rest, inside
 
@@ -12,13 +12,13 @@ from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFul
 
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
-MOST_NESTED = 33
+MAX_NESTED = 33
 """Handlers that a thread may have open inside each other: its own, and 32 run in place."""
 
 
-def bus_of(bench: Bench, policy: BackpressurePolicy, reserve: int, **more: Any) -> EventBus:
+def bus_of(factory: BusFactory, policy: BackpressurePolicy, reserve: int, **more: Any) -> EventBus:
     """Make a bus with a policy and a reserve."""
-    return bench.bus(policy=policy, handler_reserve=reserve, **more)
+    return factory.bus(policy=policy, handler_reserve=reserve, **more)
 
 
 # ---- trees -----------------------------------------------------------------------------------
@@ -28,10 +28,10 @@ def bus_of(bench: Bench, policy: BackpressurePolicy, reserve: int, **more: Any) 
 @pytest.mark.parametrize(("children", "height"), [(2, 12), (6, 4), (40, 2), (1, 2000)])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_tree_of_events_is_handled_to_the_last_leaf(
-    bench: Bench, policy: BackpressurePolicy, workers: int, children: int, height: int
+    factory: BusFactory, policy: BackpressurePolicy, workers: int, children: int, height: int
 ) -> None:
     """However small the queue, as long as the reserve lasts; and nothing is nested."""
-    bus, nesting = bus_of(bench, policy, 8192, workers=workers, queue_size=3), Nesting()
+    bus, nesting = bus_of(factory, policy, 8192, workers=workers, queue_size=3), Nesting()
     tree(bus, height, nesting, children)
     assert bus.publish(Event("node", 0))
     assert_at_rest(bus)
@@ -44,10 +44,10 @@ def test_tree_of_events_is_handled_to_the_last_leaf(
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("height", [10, 13])
 def test_caller_runs_handles_a_tree_in_place_without_a_reserve(
-    bench: Bench, workers: int, height: int
+    factory: BusFactory, workers: int, height: int
 ) -> None:
     """Nested as deep as the tree is high, and no deeper."""
-    bus, nesting = bus_of(bench, CALLER_RUNS, 0, workers=workers, queue_size=1), Nesting()
+    bus, nesting = bus_of(factory, CALLER_RUNS, 0, workers=workers, queue_size=1), Nesting()
     tree(bus, height, nesting)
     assert bus.publish(Event("node", 0))
     assert_at_rest(bus)
@@ -59,24 +59,24 @@ def test_caller_runs_handles_a_tree_in_place_without_a_reserve(
 @pytest.mark.parametrize("policy", [BLOCK, CALLER_RUNS])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_handlers_and_publishers_share_a_full_queue(
-    bench: Bench, policy: BackpressurePolicy, workers: int
+    factory: BusFactory, policy: BackpressurePolicy, workers: int
 ) -> None:
     """Those outside wait or run theirs, those inside use the reserve; all is handled."""
-    bus, nesting = bus_of(bench, policy, 4096, workers=workers, queue_size=2), Nesting()
+    bus, nesting = bus_of(factory, policy, 4096, workers=workers, queue_size=2), Nesting()
     tree(bus, 3, nesting)
     run_together(4, lambda _: [bus.publish(Event("node", 0)) for _ in range(50)])
     assert_at_rest(bus)
     assert nesting.calls == 4 * 50 * 15
-    assert nesting.deepest <= (MOST_NESTED if policy is CALLER_RUNS else 1)
+    assert nesting.deepest <= (MAX_NESTED if policy is CALLER_RUNS else 1)
     assert bus.stats().dropped == 0
 
 
 # ---- CALLER_RUNS -----------------------------------------------------------------------------
 
 
-def test_caller_runs_refuses_what_would_be_nested_too_deep(bench: Bench) -> None:
+def test_caller_runs_refuses_what_would_be_nested_too_deep(factory: BusFactory) -> None:
     """A handler that publishes itself must not overflow the stack: there is no room."""
-    bus, nesting = bus_of(bench, CALLER_RUNS, 0, queue_size=1), Nesting()
+    bus, nesting = bus_of(factory, CALLER_RUNS, 0, queue_size=1), Nesting()
     refused: list[QueueFull] = []
     bus.subscribe("filler", Recorder())
 
@@ -101,10 +101,10 @@ def test_caller_runs_refuses_what_would_be_nested_too_deep(bench: Bench) -> None
     assert stats.dropped_by[DropReason.REFUSED][2] == stats.dropped == 1
 
 
-def test_caller_runs_may_nest_again_after_it_was_refused(bench: Bench) -> None:
+def test_caller_runs_may_nest_again_after_it_was_refused(factory: BusFactory) -> None:
     """The count goes down with the stack, also from outside and when handlers raise."""
-    bus = bus_of(bench, CALLER_RUNS, 0, queue_size=1, on_error=lambda *_: None)
-    bench.hold(bus)
+    bus = bus_of(factory, CALLER_RUNS, 0, queue_size=1, on_error=lambda *_: None)
+    factory.hold(bus)
     bus.subscribe("filler", Recorder())
     assert bus.publish(Event("filler"))
     depths: list[int] = []
@@ -128,11 +128,11 @@ def test_caller_runs_may_nest_again_after_it_was_refused(bench: Bench) -> None:
 @pytest.mark.parametrize("children", [1, 2])
 @pytest.mark.parametrize("reserve", [0, 20])
 def test_endless_chain_stays_bounded_and_stops(
-    bench: Bench, policy: BackpressurePolicy, timeout: float, children: int, reserve: int
+    factory: BusFactory, policy: BackpressurePolicy, timeout: float, children: int, reserve: int
 ) -> None:
     """Handlers that publish themselves use a bounded stack and queue, and stop ends them."""
     bus = bus_of(
-        bench, policy, reserve, queue_size=2, publish_timeout=timeout, on_error=lambda *_: None
+        factory, policy, reserve, queue_size=2, publish_timeout=timeout, on_error=lambda *_: None
     )
     nesting, enough = Nesting(), threading.Event()
     depths: list[int] = []
@@ -152,7 +152,7 @@ def test_endless_chain_stays_bounded_and_stops(
     bus.stop(timeout=0.05)
     poll(lambda: bus.stats().running == 0)
     assert_at_rest(bus)
-    assert nesting.deepest <= (MOST_NESTED if policy is CALLER_RUNS else 1)
+    assert nesting.deepest <= (MAX_NESTED if policy is CALLER_RUNS else 1)
     assert max(depths) <= 2 + reserve
 
 
@@ -165,7 +165,7 @@ def test_endless_chain_stays_bounded_and_stops(
 @pytest.mark.parametrize("publish_timeout", [0, HANG])
 @pytest.mark.parametrize("count", [2, 3])
 def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
-    bench: Bench,
+    factory: BusFactory,
     policy: BackpressurePolicy,
     reserve: int,
     workers: int,
@@ -175,7 +175,7 @@ def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
     """In a ring, each handler publishes more into the next bus than fits; all come to an end."""
     settings = {"workers": workers, "queue_size": 2, "publish_timeout": publish_timeout}
     ring = [
-        bus_of(bench, policy, reserve, **settings, on_error=lambda *_: None) for _ in range(count)
+        bus_of(factory, policy, reserve, **settings, on_error=lambda *_: None) for _ in range(count)
     ]
 
     def pass_on(event: Event, to: EventBus) -> None:
@@ -207,10 +207,12 @@ def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("queue_size", [1, 2, 8])
 def test_every_event_that_handlers_publish_is_accounted_for(
-    bench: Bench, policy: BackpressurePolicy, workers: int, queue_size: int, reserve: int
+    factory: BusFactory, policy: BackpressurePolicy, workers: int, queue_size: int, reserve: int
 ) -> None:
     """Each of 20 events publishes more than the queue holds; nothing hangs, nothing is unknown."""
-    bus = bench.bus(workers=workers, queue_size=queue_size, policy=policy, handler_reserve=reserve)
+    bus = factory.bus(
+        workers=workers, queue_size=queue_size, policy=policy, handler_reserve=reserve
+    )
     accepted, refused, leaves = [], [], Recorder()
 
     def branch(event: Event) -> None:

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummerbus import config as config_module
-from brummerbus import sizing
-from brummerbus.backpressure import BackpressurePolicy
-from brummerbus.config import DEFAULT_PRIORITIES, EventBusConfig
-from brummerbus.events import EventType
+from brummerbus import _config as config_module
+from brummerbus._config import DEFAULT_PRIORITIES, EventBusConfig
+from brummerbus._events import EventType
+from brummerbus._policies import BackpressurePolicy
+from brummerbus.sizing import _formulas
 
 
 class Job:
@@ -38,7 +38,7 @@ class TestDefaults:
 
     def test_the_size_follows_the_formula(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Workers by cores, queue by workers; None stands for both."""
-        monkeypatch.setattr(sizing, "available_cores", lambda: 6)
+        monkeypatch.setattr(_formulas, "available_cores", lambda: 6)
         for made in (
             EventBusConfig(),
             EventBusConfig.default(),
@@ -87,7 +87,7 @@ class TestForEnvironment:
         high: bool = False,
     ) -> tuple[int, int]:
         """Return workers and queue size for a place."""
-        for module in (config_module, sizing):
+        for module in (config_module, _formulas):
             monkeypatch.setattr(module, "available_cores", lambda: cores)
         monkeypatch.setattr(config_module, "is_ci", lambda: ci)
         monkeypatch.setattr(config_module, "is_low_memory", lambda: low)

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench
+from conftest import HANG, BusFactory
 
 from brummerbus import Event, EventBusConfig
 
@@ -66,13 +66,13 @@ def test_a_stack_size_out_of_range_is_refused(value: Any) -> None:
 
 
 def test_the_stack_size_is_that_of_the_workers_and_of_nobody_else(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process's setting is what it was before."""
     set_to: list[int] = []
     real = threading.stack_size
     monkeypatch.setattr(threading, "stack_size", lambda size: set_to.append(size) or real(size))
-    bus = bench.bus(workers=2, thread_stack_size=262_144)
+    bus = factory.bus(workers=2, thread_stack_size=262_144)
     assert set_to == [262_144, 0] * 2
     done = threading.Event()
     bus.subscribe("a", lambda _: done.set())

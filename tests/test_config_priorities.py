@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from brummerbus.config import DEFAULT_PRIORITIES, EventBusConfig
-from brummerbus.events import EventType, Priority
+from brummerbus._config import DEFAULT_PRIORITIES, EventBusConfig
+from brummerbus._events import EventType, Priority
 
 
 class Job:

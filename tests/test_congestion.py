@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread, Recorder, run_together
+from conftest import HANG, BusFactory, Gate, InThread, Recorder, run_together
 from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
@@ -16,10 +16,10 @@ WAIT = 0.3
 """A publish_timeout that can be told from no wait at all."""
 
 
-def brim(bench: Bench, **settings: Any) -> tuple[EventBus, Gate]:
+def brim(factory: BusFactory, **settings: Any) -> tuple[EventBus, Gate]:
     """Return a bus whose workers are held and whose queue is full of events of the type `a`."""
-    bus = bench.bus(**{"queue_size": 2, "policy": BackpressurePolicy.REJECT, **settings})
-    gate = bench.hold(bus)
+    bus = factory.bus(**{"queue_size": 2, "policy": BackpressurePolicy.REJECT, **settings})
+    gate = factory.hold(bus)
     bus.subscribe("a", gate)
     for _ in range(bus.config.queue_size):
         assert bus.publish(Event("a"))
@@ -34,9 +34,9 @@ def took(call: Callable[[], object]) -> float:
     return monotonic() - began
 
 
-def test_publish_that_finds_room_does_not_wait(bench: Bench) -> None:
+def test_publish_that_finds_room_does_not_wait(factory: BusFactory) -> None:
     """However long the timeout."""
-    bus = bench.bus(publish_timeout=HANG)
+    bus = factory.bus(publish_timeout=HANG)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     assert bus.publish(Event("a"), timeout=HANG)
@@ -44,9 +44,11 @@ def test_publish_that_finds_room_does_not_wait(bench: Bench) -> None:
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("explicit", [True, False], ids=["explicit", "configured"])
-def test_publish_waits_for_room(bench: Bench, policy: BackpressurePolicy, explicit: Any) -> None:
+def test_publish_waits_for_room(
+    factory: BusFactory, policy: BackpressurePolicy, explicit: Any
+) -> None:
     """It sleeps until a worker frees a place, and then nothing gives way."""
-    bus, gate = brim(bench, policy=policy, publish_timeout=0 if explicit else HANG)
+    bus, gate = brim(factory, policy=policy, publish_timeout=0 if explicit else HANG)
     options = {"timeout": HANG} if explicit else {}
     call = InThread(lambda: bus.publish(Event("a"), **options))
     call.wait_in_line(bus)
@@ -56,9 +58,9 @@ def test_publish_waits_for_room(bench: Bench, policy: BackpressurePolicy, explic
     assert (stats.queued, stats.dropped) == (2, 0)
 
 
-def test_publish_many_waits_for_room(bench: Bench) -> None:
+def test_publish_many_waits_for_room(factory: BusFactory) -> None:
     """Each event of the batch has its turn."""
-    bus, gate = brim(bench, publish_timeout=HANG)
+    bus, gate = brim(factory, publish_timeout=HANG)
     call = InThread(lambda: bus.publish_many(Event("a") for _ in range(20)))
     call.wait_in_line(bus)
     gate.open()
@@ -67,9 +69,9 @@ def test_publish_many_waits_for_room(bench: Bench) -> None:
     assert bus.stats().processed == 23
 
 
-def test_publisher_with_many_deliveries_gets_all_its_room(bench: Bench) -> None:
+def test_publisher_with_many_deliveries_gets_all_its_room(factory: BusFactory) -> None:
     """Those behind it in the line do not take it away piece by piece."""
-    bus, gate = brim(bench, queue_size=3, publish_timeout=HANG)
+    bus, gate = brim(factory, queue_size=3, publish_timeout=HANG)
     recorder = Recorder()
     for _ in range(3):
         bus.subscribe("wide", recorder)
@@ -89,9 +91,9 @@ def test_publisher_with_many_deliveries_gets_all_its_room(bench: Bench) -> None:
     assert len(recorder.events) == 3
 
 
-def test_line_is_first_come_first_served(bench: Bench) -> None:
+def test_line_is_first_come_first_served(factory: BusFactory) -> None:
     """Publishers get room in the order in which they began to wait."""
-    bus, gate = brim(bench, queue_size=1, publish_timeout=HANG)
+    bus, gate = brim(factory, queue_size=1, publish_timeout=HANG)
     recorder = Recorder()
     bus.subscribe("b", recorder)
     calls = []
@@ -107,10 +109,10 @@ def test_line_is_first_come_first_served(bench: Bench) -> None:
 @pytest.mark.parametrize("policy", REFUSING)
 @pytest.mark.parametrize("explicit", [True, False], ids=["explicit", "configured"])
 def test_publish_without_room_waits_its_timeout(
-    bench: Bench, policy: BackpressurePolicy, explicit: Any
+    factory: BusFactory, policy: BackpressurePolicy, explicit: Any
 ) -> None:
     """Not less; then the policy applies."""
-    bus, _ = brim(bench, policy=policy, publish_timeout=HANG if explicit else WAIT)
+    bus, _ = brim(factory, policy=policy, publish_timeout=HANG if explicit else WAIT)
     options = {"timeout": WAIT} if explicit else {}
     assert took(lambda: bus.publish(Event("a"), **options)) >= WAIT * 0.99
     assert bus.stats().dropped == 1
@@ -118,10 +120,10 @@ def test_publish_without_room_waits_its_timeout(
 
 @pytest.mark.parametrize("policy", REFUSING)
 def test_stuck_handlers_cost_one_wait_and_not_one_an_event(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """After a wait in vain further publishes apply the policy at once, whoever makes them."""
-    bus, _ = brim(bench, policy=policy, publish_timeout=WAIT)
+    bus, _ = brim(factory, policy=policy, publish_timeout=WAIT)
     took(lambda: bus.publish(Event("a")))
     assert sum(took(lambda: bus.publish(Event("a"))) for _ in range(200)) < 200 * WAIT / 10
     began = monotonic()
@@ -130,19 +132,19 @@ def test_stuck_handlers_cost_one_wait_and_not_one_an_event(
     assert bus.stats().dropped == 401
 
 
-def test_publish_many_into_a_stuck_bus_costs_one_wait(bench: Bench) -> None:
+def test_publish_many_into_a_stuck_bus_costs_one_wait(factory: BusFactory) -> None:
     """Not one for each of its events."""
-    bus, _ = brim(bench, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=WAIT)
+    bus, _ = brim(factory, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=WAIT)
     elapsed = took(lambda: bus.publish_many(Event("a") for _ in range(200)))
     assert WAIT * 0.99 <= elapsed < 200 * WAIT / 10
 
 
 @pytest.mark.parametrize("policy", [BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_LOWEST])
 def test_room_made_by_eviction_does_not_end_a_congestion(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Only a worker that frees a place shows that waiting is of use again."""
-    bus, _ = brim(bench, policy=policy, publish_timeout=WAIT, queue_size=100)
+    bus, _ = brim(factory, policy=policy, publish_timeout=WAIT, queue_size=100)
     bus.subscribe("urgent", Recorder())
     began = monotonic()
     for _ in range(50):
@@ -151,9 +153,9 @@ def test_room_made_by_eviction_does_not_end_a_congestion(
     assert bus.stats().dropped == 50
 
 
-def test_wait_is_paid_again_after_a_worker_has_freed_a_place(bench: Bench) -> None:
+def test_wait_is_paid_again_after_a_worker_has_freed_a_place(factory: BusFactory) -> None:
     """Each congestion costs its own wait."""
-    bus, gate = brim(bench, publish_timeout=WAIT)
+    bus, gate = brim(factory, publish_timeout=WAIT)
     for _ in range(2):
         assert took(lambda: bus.publish(Event("a"))) >= WAIT * 0.99
         gate.let_through()
@@ -161,9 +163,9 @@ def test_wait_is_paid_again_after_a_worker_has_freed_a_place(bench: Bench) -> No
         assert bus.publish(Event("a"))
 
 
-def test_wait_that_was_rewarded_starts_no_congestion(bench: Bench) -> None:
+def test_wait_that_was_rewarded_starts_no_congestion(factory: BusFactory) -> None:
     """The next publish waits as well."""
-    bus, gate = brim(bench, publish_timeout=HANG)
+    bus, gate = brim(factory, publish_timeout=HANG)
     for _ in range(3):
         call = InThread(lambda: bus.publish(Event("a")))
         call.wait_in_line(bus)
@@ -171,9 +173,9 @@ def test_wait_that_was_rewarded_starts_no_congestion(bench: Bench) -> None:
         assert call.result() is True
 
 
-def test_timeout_of_0_starts_no_congestion(bench: Bench) -> None:
+def test_timeout_of_0_starts_no_congestion(factory: BusFactory) -> None:
     """Who did not wait does not take the wait away from others."""
-    bus, gate = brim(bench, publish_timeout=HANG)
+    bus, gate = brim(factory, publish_timeout=HANG)
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0)
     call = InThread(lambda: bus.publish(Event("a")))
@@ -182,9 +184,9 @@ def test_timeout_of_0_starts_no_congestion(bench: Bench) -> None:
     assert call.result() is True
 
 
-def test_explicit_timeout_is_waited_also_in_a_congestion(bench: Bench) -> None:
+def test_explicit_timeout_is_waited_also_in_a_congestion(factory: BusFactory) -> None:
     """It is a plain upper bound: no wait in vain of others makes it shorter."""
-    bus, gate = brim(bench, publish_timeout=WAIT / 10)
+    bus, gate = brim(factory, publish_timeout=WAIT / 10)
     took(lambda: bus.publish(Event("a")))
     for _ in range(2):
         assert took(lambda: bus.publish(Event("a"), timeout=WAIT)) >= WAIT * 0.99
@@ -194,9 +196,9 @@ def test_explicit_timeout_is_waited_also_in_a_congestion(bench: Bench) -> None:
     assert call.result() is True
 
 
-def test_explicit_timeout_in_vain_starts_no_congestion(bench: Bench) -> None:
+def test_explicit_timeout_in_vain_starts_no_congestion(factory: BusFactory) -> None:
     """How long one publisher would wait says nothing about whether workers take."""
-    bus, gate = brim(bench, publish_timeout=HANG)
+    bus, gate = brim(factory, publish_timeout=HANG)
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0.01)
     call = InThread(lambda: bus.publish(Event("a")))
@@ -205,9 +207,9 @@ def test_explicit_timeout_in_vain_starts_no_congestion(bench: Bench) -> None:
     assert call.result() is True
 
 
-def test_explicit_timeout_longer_than_the_standstill_outlasts_it(bench: Bench) -> None:
+def test_explicit_timeout_longer_than_the_standstill_outlasts_it(factory: BusFactory) -> None:
     """`publish_timeout` ends only waits without a limit of their own."""
-    bus, gate = brim(bench, publish_timeout=0.01)
+    bus, gate = brim(factory, publish_timeout=0.01)
     patient = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
     patient.wait_in_line(bus)
     with pytest.raises(QueueFull):
@@ -217,10 +219,10 @@ def test_explicit_timeout_longer_than_the_standstill_outlasts_it(bench: Bench) -
 
 
 @pytest.mark.parametrize("policy", [*REFUSING, BackpressurePolicy.DROP_OLDEST])
-def test_publish_timeout_of_0_never_waits(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_publish_timeout_of_0_never_waits(factory: BusFactory, policy: BackpressurePolicy) -> None:
     """A thousand publishes into a stuck bus return; so do those with a timeout of 0."""
-    bus, _ = brim(bench, policy=policy, publish_timeout=0)
-    patient, _ = brim(bench, policy=policy, publish_timeout=HANG)
+    bus, _ = brim(factory, policy=policy, publish_timeout=0)
+    patient, _ = brim(factory, policy=policy, publish_timeout=HANG)
     began = monotonic()
     for _ in range(1000):
         took(lambda: bus.publish(Event("a")) and policy is not BackpressurePolicy.DROP_OLDEST)
@@ -235,9 +237,9 @@ def test_publish_timeout_of_0_never_waits(bench: Bench, policy: BackpressurePoli
 
 
 @pytest.mark.parametrize("publishers", [1, 5])
-def test_slow_handlers_pace_the_publisher(bench: Bench, publishers: int) -> None:
+def test_slow_handlers_pace_the_publisher(factory: BusFactory, publishers: int) -> None:
     """Handlers slower than publishers, but faster than the timeout, lose nothing by default."""
-    bus = bench.bus(publish_timeout=HANG / 3, policy=BackpressurePolicy.DROP_OLDEST, queue_size=4)
+    bus = factory.bus(publish_timeout=HANG / 3, policy=BackpressurePolicy.DROP_OLDEST, queue_size=4)
     recorder = Recorder()
 
     def slow(event: Event) -> None:
@@ -251,9 +253,9 @@ def test_slow_handlers_pace_the_publisher(bench: Bench, publishers: int) -> None
     assert len(set(recorder.data)) == len(recorder.data) == publishers * 100
 
 
-def test_publisher_in_line_is_told_that_the_bus_closes(bench: Bench) -> None:
+def test_publisher_in_line_is_told_that_the_bus_closes(factory: BusFactory) -> None:
     """It was never published: `BusClosed`, not counted, not kept."""
-    bus, gate = brim(bench, policy=BackpressurePolicy.BLOCK)
+    bus, gate = brim(factory, policy=BackpressurePolicy.BLOCK)
     calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
     for call in calls:
         call.wait_in_line(bus)

@@ -7,14 +7,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread, Logged, Recorder, poll
+from conftest import HANG, BusFactory, Drops, InThread, Logged, Recorder, poll
 from support import pause
 
 from brummerbus import BackpressurePolicy, BusError, DropReason, Event, EventBus, EventBusConfig
 from brummerbus._core import engine
 
 
-def test_bus_shows_what_it_was_made_with(bench: Bench) -> None:
+def test_bus_shows_what_it_was_made_with(factory: BusFactory) -> None:
     """Its name, its settings, and how many workers it has."""
     config = EventBusConfig(workers=3, queue_size=7, policy=BackpressurePolicy.REJECT)
     with EventBus(config, name="mine") as bus:
@@ -25,10 +25,10 @@ def test_bus_shows_what_it_was_made_with(bench: Bench) -> None:
         assert (bus.name, bus.workers, bus.config.queue_size) == ("bus", 1, 7)
 
 
-def test_depth_is_what_is_queued(bench: Bench) -> None:
+def test_depth_is_what_is_queued(factory: BusFactory) -> None:
     """Deliveries, without those that run."""
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     bus.subscribe("a", print)
     bus.subscribe("*", lambda event: None)
     assert bus.depth == 0
@@ -41,20 +41,20 @@ def test_depth_is_what_is_queued(bench: Bench) -> None:
     assert bus.depth == 0
 
 
-def test_closed_says_whether_stop_was_called(bench: Bench) -> None:
+def test_closed_says_whether_stop_was_called(factory: BusFactory) -> None:
     """From the first call on, also while it drains."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.closed is False
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     assert bus.stop(timeout=0) is False
     assert bus.closed is True
     gate.open()
 
 
-def test_context_manager_stops_with_draining(bench: Bench) -> None:
+def test_context_manager_stops_with_draining(factory: BusFactory) -> None:
     """And gives itself to the block."""
     before, recorder = threading.active_count(), Recorder()
-    made = bench.bus()
+    made = factory.bus()
     with made as bus:
         assert bus is made
         bus.subscribe("a", recorder)
@@ -65,10 +65,10 @@ def test_context_manager_stops_with_draining(bench: Bench) -> None:
     assert threading.active_count() == before
 
 
-def test_context_manager_passes_exceptions_on(bench: Bench) -> None:
+def test_context_manager_passes_exceptions_on(factory: BusFactory) -> None:
     """After the bus was stopped."""
     recorder = Recorder()
-    with pytest.raises(LookupError), bench.bus() as bus:
+    with pytest.raises(LookupError), factory.bus() as bus:
         bus.subscribe("a", recorder)
         bus.publish(Event("a", 1))
         raise LookupError
@@ -76,10 +76,10 @@ def test_context_manager_passes_exceptions_on(bench: Bench) -> None:
     assert bus.closed
 
 
-def test_context_manager_left_normally_drains_without_a_limit(bench: Bench) -> None:
+def test_context_manager_left_normally_drains_without_a_limit(factory: BusFactory) -> None:
     """However long that takes: `shutdown_timeout` is not for it."""
-    bus, recorder = bench.bus(shutdown_timeout=0.01), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(shutdown_timeout=0.01), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     for number in range(5):
         assert bus.publish(Event("a", number))
@@ -97,11 +97,11 @@ def leave_by_an_exception(bus: EventBus) -> None:
         raise LookupError
 
 
-def test_context_manager_left_by_an_exception_gives_up_a_standstill(bench: Bench) -> None:
+def test_context_manager_left_by_an_exception_gives_up_a_standstill(factory: BusFactory) -> None:
     """A stuck handler does not keep the block from being left; what is queued is dropped."""
     drops = Drops()
-    bus = bench.bus(shutdown_timeout=0.02, on_drop=drops)
-    gate = bench.hold(bus)
+    bus = factory.bus(shutdown_timeout=0.02, on_drop=drops)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a", 1))
     leave_by_an_exception(bus)
@@ -111,10 +111,10 @@ def test_context_manager_left_by_an_exception_gives_up_a_standstill(bench: Bench
 
 
 def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
-    bench: Bench,
+    factory: BusFactory,
 ) -> None:
     """In all far longer than the `shutdown_timeout`, which none of them comes near."""
-    bus, recorder = bench.bus(shutdown_timeout=0.4, queue_size=40), Recorder()
+    bus, recorder = factory.bus(shutdown_timeout=0.4, queue_size=40), Recorder()
     bus.subscribe("a", lambda event: (pause(0.02), recorder(event)))
     for number in range(40):
         assert bus.publish(Event("a", number))
@@ -124,11 +124,11 @@ def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
 
 
 def test_context_manager_without_a_shutdown_timeout_waits_after_an_exception_too(
-    bench: Bench,
+    factory: BusFactory,
 ) -> None:
     """None is no limit."""
-    bus, recorder = bench.bus(shutdown_timeout=None), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(shutdown_timeout=None), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     assert bus.publish(Event("a", 1))
     leaving = InThread(lambda: leave_by_an_exception(bus))
@@ -139,12 +139,12 @@ def test_context_manager_without_a_shutdown_timeout_waits_after_an_exception_too
 
 
 def test_drain_without_a_limit_names_the_handlers_that_stand_still(
-    bench: Bench, logged: Logged, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once, as a warning: whoever waits can see for what."""
     monkeypatch.setattr(engine, "STILL_AFTER", 0.01)
-    with bench.bus(name="night") as bus:
-        gate = bench.hold(bus)
+    with factory.bus(name="night") as bus:
+        gate = factory.hold(bus)
         opener = InThread(lambda: (poll(lambda: bool(logged.records)), pause(0.1), gate.open()))
     opener.result()
     [record] = logged.records
@@ -156,11 +156,11 @@ def test_drain_without_a_limit_names_the_handlers_that_stand_still(
 seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
-def test_workers_run_in_an_empty_context(bench: Bench) -> None:
+def test_workers_run_in_an_empty_context(factory: BusFactory) -> None:
     """Not for ever in that of whoever happened to make the bus."""
     token = seen.set("of the maker")
     try:
-        bus, values = bench.bus(workers=2), Recorder()
+        bus, values = factory.bus(workers=2), Recorder()
         bus.subscribe("a", lambda _: values(Event("value", seen.get())))
         assert bus.publish_many([Event("a")] * 4) == 4
         bus.resize(3)
@@ -191,13 +191,13 @@ def test_bus_without_real_threads_says_so_at_once(monkeypatch: pytest.MonkeyPatc
         EventBus(workers=1)
 
 
-def test_repr_says_what_it_is(bench: Bench) -> None:
+def test_repr_says_what_it_is(factory: BusFactory) -> None:
     """Name, workers, and queue or end."""
-    bus = bench.bus(name="mine")
+    bus = factory.bus(name="mine")
     assert repr(bus) == "<EventBus 'mine', 1 worker, 0 queued>"
     bus.stop()
     assert repr(bus) == "<EventBus 'mine', 1 worker, closed>"
-    assert "2 workers" in repr(bench.bus(workers=2))
+    assert "2 workers" in repr(factory.bus(workers=2))
 
 
 class FailingStart:

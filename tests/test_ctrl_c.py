@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import Bench
+from conftest import BusFactory
 from support import Turnstile, assert_at_rest, ended, start_python
 
 from brummerbus import BackpressurePolicy, Event
@@ -16,10 +16,10 @@ from brummerbus import BackpressurePolicy, Event
 
 @pytest.mark.parametrize("whose", ["handler", "signal"])
 def test_what_is_no_exception_reaches_the_publisher_that_runs_the_handler(
-    bench: Bench, whose: str
+    factory: BusFactory, whose: str
 ) -> None:
     """A KeyboardInterrupt is meant for this thread, whoever raised it; it is counted first."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS)
 
     def handler(event: Any) -> None:
         if whose == "handler":
@@ -28,7 +28,7 @@ def test_what_is_no_exception_reaches_the_publisher_that_runs_the_handler(
 
     bus.subscribe("fill", lambda event: None)
     bus.subscribe("a", handler)
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     turnstile.hold(1)
     assert threading.current_thread() is threading.main_thread()
     with pytest.raises(KeyboardInterrupt):
@@ -38,12 +38,12 @@ def test_what_is_no_exception_reaches_the_publisher_that_runs_the_handler(
     assert bus.stats().failed == 1
 
 
-def test_ctrl_c_by_a_handler_of_the_program_reaches_the_publisher_too(bench: Bench) -> None:
+def test_ctrl_c_by_a_handler_of_the_program_reaches_the_publisher_too(factory: BusFactory) -> None:
     """A program may raise KeyboardInterrupt in its own handler of the signal."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS)
     bus.subscribe("fill", lambda event: None)
     bus.subscribe("a", lambda event: signal.raise_signal(signal.SIGINT))
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     turnstile.hold(1)
 
     def own(number: int, frame: Any) -> None:

@@ -3,15 +3,15 @@
 import contextlib
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread, Logged, Recorder, assert_balance
+from conftest import HANG, BusFactory, Drops, InThread, Logged, Recorder, assert_balance
 from scene import BLOCK, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBus, QueueFull
 
 
-def test_what_is_left_at_shutdown_is_told(bench: Bench) -> None:
+def test_what_is_left_at_shutdown_is_told(factory: BusFactory) -> None:
     """By delivery, with the reason SHUTDOWN, at its level."""
-    scene = Scene(bench, BLOCK, 5)
+    scene = Scene(factory, BLOCK, 5)
     second = scene.bus.subscribe("a", Recorder())
     scene.publish("3a", "1b")
     stop = InThread(lambda: scene.bus.stop(drain=False, timeout=HANG))
@@ -26,27 +26,27 @@ def test_what_is_left_at_shutdown_is_told(bench: Bench) -> None:
     assert scene.recorder.data == []
 
 
-def test_first_drop_of_a_streak_is_logged_and_no_other(bench: Bench, logged: Logged) -> None:
+def test_first_drop_of_a_streak_is_logged_and_no_other(factory: BusFactory, logged: Logged) -> None:
     """A streak ends when the queue was half empty again; then the next is logged too."""
-    scene = Scene(bench, OLDEST, 4)
+    scene = Scene(factory, OLDEST, 4)
     for streak in (1, 2):
         scene.publish(*["2a"] * 54)
         assert len(logged.records) == streak
         assert logged.records[-1].levelname == "WARNING"
         scene.gate.let_through()
         assert scene.bus.flush(HANG)
-        scene.gate = bench.hold(scene.bus)
+        scene.gate = factory.hold(scene.bus)
     assert len(scene.drops) == 100
     assert "2a" in logged.text
 
 
-def test_hooks_are_told_outside_the_ring(bench: Bench) -> None:
+def test_hooks_are_told_outside_the_ring(factory: BusFactory) -> None:
     """What `on_drop` asks the bus is answered with the loss already counted."""
     seen: list[int] = []
-    bus = bench.bus(
+    bus = factory.bus(
         policy=NEWEST, queue_size=1, on_drop=lambda *_: seen.append(bus.stats().dropped)
     )
-    bench.hold(bus)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert [bus.publish(Event("a")) for _ in range(3)] == [True, False, False]
     assert seen == [1, 2]
@@ -62,10 +62,10 @@ class Job:
 @pytest.mark.parametrize("policy", [REJECT, BLOCK])
 @pytest.mark.parametrize(("thing", "name"), [(Event("log.line"), "log.line"), (Job(), "Job")])
 def test_queue_full_names_type_deliveries_policy_and_wait(
-    bench: Bench, policy: BackpressurePolicy, thing: object, name: str
+    factory: BusFactory, policy: BackpressurePolicy, thing: object, name: str
 ) -> None:
     """Whoever reads it in a log knows what was lost, and why."""
-    scene = Scene(bench, policy, 3, name="night")
+    scene = Scene(factory, policy, 3, name="night")
     scene.publish("2a", "2b")
     for _ in range(2):
         scene.bus.subscribe(Job if isinstance(thing, Job) else "log.line", Recorder())
@@ -77,9 +77,9 @@ def test_queue_full_names_type_deliveries_policy_and_wait(
     assert 0.05 <= float(text.rpartition("after a wait of ")[2].removesuffix(" s")) < HANG
 
 
-def test_queue_full_without_a_wait_says_so(bench: Bench) -> None:
+def test_queue_full_without_a_wait_says_so(factory: BusFactory) -> None:
     """And counts one place as one."""
-    scene = Scene(bench, REJECT, 1)
+    scene = Scene(factory, REJECT, 1)
     scene.publish("2a")
     with pytest.raises(QueueFull, match=r"1 place\).*'a' with 1 delivery .* REJECT .* of \S+ s$"):
         scene.publish("2b")
@@ -101,7 +101,7 @@ def lose_four(bus: EventBus) -> None:
 
 @pytest.mark.parametrize("policy", [OLDEST, NEWEST, REJECT])
 def test_all_losses_are_told_although_the_hook_raises(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Each of the four deliveries."""
     told = []
@@ -110,8 +110,8 @@ def test_all_losses_are_told_although_the_hook_raises(
         told.append(event.data)
         raise ValueError
 
-    bus = bench.bus(policy=policy, queue_size=4, on_drop=on_drop)
-    bench.hold(bus)
+    bus = factory.bus(policy=policy, queue_size=4, on_drop=on_drop)
+    factory.hold(bus)
     for _ in range(4):
         bus.subscribe("four", Recorder())
     lose_four(bus)
@@ -120,7 +120,7 @@ def test_all_losses_are_told_although_the_hook_raises(
 
 
 def test_what_is_no_exception_goes_on_to_the_publisher_after_all_losses_were_told(
-    bench: Bench,
+    factory: BusFactory,
 ) -> None:
     """A Ctrl-C in a hook must not be swallowed, nor hide what was lost."""
     told = []
@@ -130,8 +130,8 @@ def test_what_is_no_exception_goes_on_to_the_publisher_after_all_losses_were_tol
             told.append(event.data)
             raise Odd
 
-    bus = bench.bus(policy=NEWEST, queue_size=4, on_drop=on_drop)
-    bench.hold(bus)
+    bus = factory.bus(policy=NEWEST, queue_size=4, on_drop=on_drop)
+    factory.hold(bus)
     for _ in range(4):
         bus.subscribe("four", Recorder())
     with pytest.raises(Odd):
@@ -140,7 +140,7 @@ def test_what_is_no_exception_goes_on_to_the_publisher_after_all_losses_were_tol
     assert bus.stats().dropped == 4
 
 
-def test_all_losses_are_told_although_the_hook_publishes(bench: Bench) -> None:
+def test_all_losses_are_told_although_the_hook_publishes(factory: BusFactory) -> None:
     """Those of the hook's own events too, as far as the chain of hooks is followed."""
     drops = Drops()
 
@@ -149,8 +149,8 @@ def test_all_losses_are_told_although_the_hook_publishes(bench: Bench) -> None:
         if event.type == "four":
             bus.publish(Event("note", event.data), priority=1)
 
-    bus = bench.bus(policy=LOWEST, queue_size=4, on_drop=on_drop)
-    bench.hold(bus)
+    bus = factory.bus(policy=LOWEST, queue_size=4, on_drop=on_drop)
+    factory.hold(bus)
     for _ in range(4):
         bus.subscribe("four", Recorder())
     bus.subscribe("note", Recorder())
@@ -160,7 +160,7 @@ def test_all_losses_are_told_although_the_hook_publishes(bench: Bench) -> None:
     assert_balance(bus.stats())
 
 
-def test_all_losses_are_told_although_the_hook_stops_the_bus(bench: Bench) -> None:
+def test_all_losses_are_told_although_the_hook_stops_the_bus(factory: BusFactory) -> None:
     """What the stop drops is told in its midst."""
     drops = Drops()
 
@@ -168,8 +168,8 @@ def test_all_losses_are_told_although_the_hook_stops_the_bus(bench: Bench) -> No
         drops.append((event, subscription, reason))
         bus.stop(drain=False, timeout=0)
 
-    bus = bench.bus(policy=NEWEST, queue_size=4, on_drop=on_drop)
-    gate = bench.hold(bus)
+    bus = factory.bus(policy=NEWEST, queue_size=4, on_drop=on_drop)
+    gate = factory.hold(bus)
     for _ in range(4):
         bus.subscribe("four", Recorder())
     lose_four(bus)

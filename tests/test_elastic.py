@@ -4,14 +4,21 @@ import threading
 from time import monotonic
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance, poll
+from conftest import HANG, BusFactory, Recorder, assert_balance, poll
 from elastic_simulation import Handler, Pool
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brummerbus import BackpressurePolicy, Event
-from brummerbus._core.monitor import Growth
-from brummerbus.elastic import GROW_PAUSE, LONG_WAIT, LONGEST_PAUSE, SHRINK_PAUSE, Reading, Sizer
+from brummerbus._core.autoscaler import Autoscaler
+from brummerbus.sizing._autoscale import (
+    GROW_PAUSE,
+    LONG_WAIT,
+    MAX_SHRINK_PAUSE,
+    SHRINK_PAUSE,
+    AutoscalePolicy,
+    LoadSample,
+)
 
 WAITING = Handler(wait=0.010)
 MIXED = Handler(wait=0.007, compute=0.0003)
@@ -20,12 +27,12 @@ COMPUTING = Handler(wait=0.0, compute=0.002)
 
 def pool(handler: Handler = WAITING, workers: int = 4, most: int = 32, **more: float) -> Pool:
     """Return an elastic pool at rest, with 4 workers at least."""
-    return Pool(Sizer(4, most), workers, handler, **more)  # type: ignore[arg-type]
+    return Pool(AutoscalePolicy(4, most), workers, handler, **more)  # type: ignore[arg-type]
 
 
-def reading(time: float, queued: int = 0, running: int = 0, workers: int = 4) -> Reading:
+def sample(time: float, queued: int = 0, running: int = 0, workers: int = 4) -> LoadSample:
     """Return what handlers that wait look like on an idle machine."""
-    return Reading(time, queued, 100, running, workers, 0.001, 1.5, 0.1, 1, 0.9)
+    return LoadSample(time, queued, 100, running, workers, 0.001, 1.5, 0.1, 1, 0.9)
 
 
 # ---- the rule --------------------------------------------------------------------------------
@@ -33,19 +40,19 @@ def reading(time: float, queued: int = 0, running: int = 0, workers: int = 4) ->
 
 def test_a_queue_over_half_full_grows_by_one_and_says_why() -> None:
     """With handlers that wait."""
-    decision = Sizer(4, 8).decide(reading(0, queued=51, running=4))
+    decision = AutoscalePolicy(4, 8).decide(sample(0, queued=51, running=4))
     assert decision == (5, "the queue is 51% full, and handlers wait for 90% of their time")
 
 
 def test_a_queue_just_half_full_does_not_grow() -> None:
     """Over 50 %, the rule says."""
-    assert Sizer(4, 8).decide(reading(0, queued=50, running=4)) is None
+    assert AutoscalePolicy(4, 8).decide(sample(0, queued=50, running=4)) is None
 
 
 def test_a_delivery_that_has_waited_long_grows_a_pool_whose_workers_are_busy() -> None:
     """However short the queue is by its share."""
-    waited = reading(0, queued=1, running=4)._replace(oldest_wait=0.06)
-    decision = Sizer(4, 8).decide(waited)
+    waited = sample(0, queued=1, running=4)._replace(oldest_wait=0.06)
+    decision = AutoscalePolicy(4, 8).decide(waited)
     assert decision == (
         5,
         "a delivery has waited for 0.06 s, and handlers wait for 90% of their time",
@@ -65,60 +72,61 @@ def test_a_delivery_that_has_waited_long_grows_a_pool_whose_workers_are_busy() -
 )
 def test_a_long_wait_alone_is_no_reason_to_grow(change: dict[str, float]) -> None:
     """What keeps the pool from growing by its queue keeps it from growing by waits, too."""
-    waited = reading(0, queued=1, running=4)._replace(oldest_wait=1.0)
-    assert Sizer(4, 8).decide(waited) is not None
-    assert Sizer(4, 8).decide(waited._replace(**change)) is None  # type: ignore[arg-type]
+    waited = sample(0, queued=1, running=4)._replace(oldest_wait=1.0)
+    assert AutoscalePolicy(4, 8).decide(waited) is not None
+    assert AutoscalePolicy(4, 8).decide(waited._replace(**change)) is None  # type: ignore[arg-type]
 
 
 def test_idle_workers_and_an_empty_queue_shrink_by_one_and_say_why() -> None:
     """After a while, not at once."""
-    sizer = Sizer(4, 8)
-    assert sizer.decide(reading(0, queued=9, running=3, workers=6)) is None
-    assert sizer.decide(reading(SHRINK_PAUSE - 0.01, running=3, workers=6)) is None
-    decision = sizer.decide(reading(SHRINK_PAUSE, running=3, workers=6))
+    policy = AutoscalePolicy(4, 8)
+    assert policy.decide(sample(0, queued=9, running=3, workers=6)) is None
+    assert policy.decide(sample(SHRINK_PAUSE - 0.01, running=3, workers=6)) is None
+    decision = policy.decide(sample(SHRINK_PAUSE, running=3, workers=6))
     assert decision == (5, "the queue is 0% full, 3 of 6 workers are idle, some for 2.0 s")
 
 
-@pytest.mark.parametrize(
-    "busy", [reading(1, queued=10, workers=6), reading(1, running=6, workers=6)]
-)
-def test_one_busy_moment_begins_the_wait_for_shrinking_anew(busy: Reading) -> None:
+@pytest.mark.parametrize("busy", [sample(1, queued=10, workers=6), sample(1, running=6, workers=6)])
+def test_one_busy_moment_begins_the_wait_for_shrinking_anew(busy: LoadSample) -> None:
     """A queue of 10 %, or no idle worker."""
-    sizer = Sizer(4, 8)
-    assert sizer.decide(reading(0, workers=6)) is None
-    assert sizer.decide(busy) is None
-    assert sizer.decide(reading(SHRINK_PAUSE + 0.5, workers=6)) is None
-    assert sizer.decide(reading(2 * SHRINK_PAUSE + 0.5, workers=6)) is not None
+    policy = AutoscalePolicy(4, 8)
+    assert policy.decide(sample(0, workers=6)) is None
+    assert policy.decide(busy) is None
+    assert policy.decide(sample(SHRINK_PAUSE + 0.5, workers=6)) is None
+    assert policy.decide(sample(2 * SHRINK_PAUSE + 0.5, workers=6)) is not None
 
 
 def test_slow_handlers_make_shrinking_wait_longer() -> None:
     """An idle worker means little while each delivery takes seconds."""
-    sizer = Sizer(4, 8)
-    slow = reading(0, workers=6)._replace(processing_time=1.0)
-    assert sizer.decide(slow) is None
-    assert sizer.decide(slow._replace(time=19.9)) is None
-    assert sizer.decide(slow._replace(time=20.0)) is not None
+    policy = AutoscalePolicy(4, 8)
+    slow = sample(0, workers=6)._replace(processing_time=1.0)
+    assert policy.decide(slow) is None
+    assert policy.decide(slow._replace(time=19.9)) is None
+    assert policy.decide(slow._replace(time=20.0)) is not None
 
 
 def test_no_core_and_no_waiting_is_no_reason_to_grow() -> None:
     """A worker more would only take turns with the others."""
-    full = reading(0, queued=100, running=4)
+    full = sample(0, queued=100, running=4)
     busy_machine = full._replace(cpu_free=0.1, wait_share=0.4)
-    assert Sizer(4, 8).decide(busy_machine) is None
-    assert Sizer(4, 8).decide(busy_machine._replace(cpu_free=0.3)) is not None
-    assert Sizer(4, 8).decide(busy_machine._replace(wait_share=0.6)) is not None
+    assert AutoscalePolicy(4, 8).decide(busy_machine) is None
+    assert AutoscalePolicy(4, 8).decide(busy_machine._replace(cpu_free=0.3)) is not None
+    assert AutoscalePolicy(4, 8).decide(busy_machine._replace(wait_share=0.6)) is not None
 
 
 def test_a_busy_gil_is_a_reason_not_to_grow_whatever_else_there_is() -> None:
     """Waiting for the GIL looks like waiting; cores that are free do not help."""
-    assert Sizer(4, 8).decide(reading(0, queued=100, running=4)._replace(cpu_used=0.95)) is None
+    assert (
+        AutoscalePolicy(4, 8).decide(sample(0, queued=100, running=4)._replace(cpu_used=0.95))
+        is None
+    )
 
 
 @pytest.mark.parametrize(("fewest", "most"), [(0, 4), (5, 4), (-1, -1)])
 def test_bounds_that_are_none_are_refused(fewest: int, most: int) -> None:
     """Named, with value and range."""
-    with pytest.raises(ValueError, match=r"(fewest|most) must be an int of at least"):
-        Sizer(fewest, most)
+    with pytest.raises(ValueError, match=r"(min_workers|max_workers) must be an int of at least"):
+        AutoscalePolicy(fewest, most)
 
 
 looks = st.lists(
@@ -132,12 +140,12 @@ def test_steps_stay_within_the_bounds_and_apart_whatever_is_seen(
     seen: list[tuple[float, int, float, float]], fewest: int, more: int
 ) -> None:
     """By one, up at most every 0.2 s, down at most every 2 s and never sooner after a step up."""
-    sizer, workers, time = Sizer(fewest, fewest + more), fewest, 0.0
+    policy, workers, time = AutoscalePolicy(fewest, fewest + more), fewest, 0.0
     last = float("-inf")
     for pause, queued, busy, used in seen:
         time += pause
-        look = reading(time, queued, round(busy * workers), workers)._replace(cpu_used=used)
-        decision = sizer.decide(look)
+        look = sample(time, queued, round(busy * workers), workers)._replace(cpu_used=used)
+        decision = policy.decide(look)
         if decision is None:
             continue
         assert abs(decision[0] - workers) == 1
@@ -193,7 +201,7 @@ def test_an_idle_pool_does_nothing_and_looks_once_a_second() -> None:
 def test_a_load_between_two_sizes_does_not_make_the_pool_flap() -> None:
     """450/s at 10 ms: 4 workers are too few and 5 are sometimes idle."""
     between = pool().run(lambda _: 450, 600)
-    assert len(between.sizes) <= 2 + 2 * 600 / LONGEST_PAUSE + 10
+    assert len(between.sizes) <= 2 + 2 * 600 / MAX_SHRINK_PAUSE + 10
     assert {size for _, size in between.sizes} <= {4, 5, 6}
 
 
@@ -216,13 +224,13 @@ def test_a_machine_busy_with_other_things_still_lets_waiting_handlers_grow() -> 
 # ---- for real ------------------------------------------------------------------------------------
 
 
-def test_a_real_pool_grows_under_load_and_shrinks_again(bench: Bench) -> None:
+def test_a_real_pool_grows_under_load_and_shrinks_again(factory: BusFactory) -> None:
     """Handlers held at a gate fill the queue; opened, all is handled and the workers go."""
-    bus = bench.bus(
+    bus = factory.bus(
         workers=(1, 3), queue_size=10, policy=BackpressurePolicy.DROP_NEWEST, name="elastic"
     )
     assert (bus.workers, bus.config.min_workers, bus.config.max_workers) == (1, 1, 3)
-    gate, seen = bench.gate(), Recorder()
+    gate, seen = factory.gate(), Recorder()
     bus.subscribe("held", gate)
     bus.subscribe("a", seen)
     assert bus.publish(Event("held"))
@@ -241,9 +249,9 @@ def test_a_real_pool_grows_under_load_and_shrinks_again(bench: Bench) -> None:
     assert_balance(bus.stats())
 
 
-def test_a_real_pool_grows_for_one_delivery_that_waits(bench: Bench) -> None:
+def test_a_real_pool_grows_for_one_delivery_that_waits(factory: BusFactory) -> None:
     """A queue of a thousand places, one of them taken, and the only worker in a long handler."""
-    bus, gate = bench.bus(workers=(1, 2), queue_size=1000), bench.gate()
+    bus, gate = factory.bus(workers=(1, 2), queue_size=1000), factory.gate()
     bus.subscribe("held", gate)
     for _ in range(2):
         assert bus.publish(Event("held"))
@@ -256,12 +264,12 @@ def test_a_real_pool_grows_for_one_delivery_that_waits(bench: Bench) -> None:
 
 @pytest.mark.parametrize("monitoring", [True, False])
 def test_the_oldest_wait_is_that_of_the_delivery_that_waits_longest(
-    bench: Bench, monitoring: bool
+    factory: BusFactory, monitoring: bool
 ) -> None:
     """Whatever its level; 0 for an empty queue, and where nothing is timed."""
-    bus = bench.bus(workers=(1, 2), monitoring=monitoring)
-    gate = bench.hold(bus)
-    growth = Growth(bus.config, bus._engine.queue, bus._engine)
+    bus = factory.bus(workers=(1, 2), monitoring=monitoring)
+    gate = factory.hold(bus)
+    growth = Autoscaler(bus.config, bus._engine.queue, bus._engine)
     bus.subscribe("a", Recorder())
     assert growth._read().oldest_wait == 0
     before = monotonic()
@@ -278,12 +286,12 @@ def test_the_oldest_wait_is_that_of_the_delivery_that_waits_longest(
     assert growth._read().oldest_wait == 0
 
 
-def test_a_pool_of_equal_bounds_is_static(bench: Bench) -> None:
+def test_a_pool_of_equal_bounds_is_static(factory: BusFactory) -> None:
     """No monitor."""
-    bench.bus(workers=(2, 2), name="equal")
+    factory.bus(workers=(2, 2), name="equal")
     assert not any(thread.name == "equal-monitor" for thread in threading.enumerate())
 
 
-def test_an_elastic_pool_has_a_queue_for_its_most_workers(bench: Bench) -> None:
+def test_an_elastic_pool_has_a_queue_for_its_most_workers(factory: BusFactory) -> None:
     """Ten places each."""
-    assert bench.bus(workers=(2, 6), queue_size=None).config.queue_size == 60
+    assert factory.bus(workers=(2, 6), queue_size=None).config.queue_size == 60

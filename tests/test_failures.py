@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Logged, Recorder, assert_balance
+from conftest import HANG, BusFactory, Logged, Recorder, assert_balance
 
 from brummerbus import Event, Subscription
 
@@ -37,11 +37,11 @@ def fail_with(failure: BaseException | type[BaseException]) -> Any:
 
 @pytest.mark.parametrize("failure", [*FAILURES, Odd])
 def test_failure_ends_no_worker_and_touches_no_other_delivery(
-    bench: Bench, failure: type[BaseException]
+    factory: BusFactory, failure: type[BaseException]
 ) -> None:
     """The same thread goes on with the next delivery, of the same event or another."""
     errors, recorder = Errors(), Recorder()
-    bus = bench.bus(on_error=errors)
+    bus = factory.bus(on_error=errors)
     threads: list[threading.Thread] = []
     bus.subscribe("a", lambda _: threads.append(threading.current_thread()))
     bus.subscribe("a", fail_with(failure))
@@ -58,10 +58,10 @@ def test_failure_ends_no_worker_and_touches_no_other_delivery(
     assert_balance(stats)
 
 
-def test_on_error_is_called_with_event_subscription_and_exception(bench: Bench) -> None:
+def test_on_error_is_called_with_event_subscription_and_exception(factory: BusFactory) -> None:
     """All three are the objects themselves; the exception has its traceback."""
     errors, failure = Errors(), ValueError("why")
-    bus = bench.bus(on_error=errors)
+    bus = factory.bus(on_error=errors)
     event = Event("a")
     subscription = bus.subscribe("a", fail_with(failure))
     assert bus.publish(event)
@@ -73,9 +73,11 @@ def test_on_error_is_called_with_event_subscription_and_exception(bench: Bench) 
     assert got_error.__traceback__ is not None
 
 
-def test_failure_is_logged_with_its_traceback_by_default(bench: Bench, logged: Logged) -> None:
+def test_failure_is_logged_with_its_traceback_by_default(
+    factory: BusFactory, logged: Logged
+) -> None:
     """On the logger `brummerbus`, as an error that names bus, subscription and event."""
-    bus = bench.bus(name="night")
+    bus = factory.bus(name="night")
 
     def careless(_: Event) -> None:
         raise ValueError("the reason")
@@ -89,9 +91,9 @@ def test_failure_is_logged_with_its_traceback_by_default(bench: Bench, logged: L
         assert part in logged.text
 
 
-def test_failure_is_not_logged_if_there_is_a_hook(bench: Bench, logged: Logged) -> None:
+def test_failure_is_not_logged_if_there_is_a_hook(factory: BusFactory, logged: Logged) -> None:
     """The hook takes the place of the log."""
-    bus = bench.bus(on_error=Errors())
+    bus = factory.bus(on_error=Errors())
     bus.subscribe("a", fail_with(ValueError))
     assert bus.publish(Event("a"))
     assert bus.flush(HANG)
@@ -106,7 +108,7 @@ def nested(value: object) -> list[Any]:
 @pytest.mark.parametrize("place", range(6))
 @pytest.mark.parametrize("drop", [False, True], ids=["failed", "dropped"])
 def test_log_runs_no_code_of_the_payload(
-    bench: Bench, logged: Logged, place: int, drop: object
+    factory: BusFactory, logged: Logged, place: int, drop: object
 ) -> None:
     """A repr may raise, publish, take long, or take a lock: it is not called."""
     called = []
@@ -121,9 +123,9 @@ def test_log_runs_no_code_of_the_payload(
         def __format__(self, spec: str) -> str:
             return repr(self)
 
-    bus = bench.bus(queue_size=1)
+    bus = factory.bus(queue_size=1)
     bus.subscribe("a", fail_with(KeyError))
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     for _ in range(2 if drop else 1):
         assert bus.publish(Event("a", nested(Loud())[place]))
     gate.open()
@@ -147,12 +149,12 @@ LARGE: list[Any] = [
 @pytest.mark.parametrize("data", LARGE, ids=range(len(LARGE)))
 @pytest.mark.parametrize("kind", ["a", "a" * 10_000], ids=["short_type", "long_type"])
 def test_log_shows_an_event_shortened(
-    bench: Bench, logged: Logged, data: object, kind: str
+    factory: BusFactory, logged: Logged, data: object, kind: str
 ) -> None:
     """Type, id and the beginning of the payload: 200 characters of the event at most."""
-    bus = bench.bus(on_drop=lambda *_: None, queue_size=1)
+    bus = factory.bus(on_drop=lambda *_: None, queue_size=1)
     with bus.subscribe("*", fail_with(KeyError)):
-        gate = bench.hold(bus)
+        gate = factory.hold(bus)
         events = [Event(kind, data), Event(kind, data)]
         for event in events:
             assert bus.publish(event)
@@ -170,14 +172,14 @@ def test_log_shows_an_event_shortened(
 
 @pytest.mark.parametrize("failure", [ValueError, SystemExit, KeyboardInterrupt, Odd])
 def test_on_error_that_raises_is_logged(
-    bench: Bench, logged: Logged, failure: type[BaseException]
+    factory: BusFactory, logged: Logged, failure: type[BaseException]
 ) -> None:
     """The worker goes on."""
 
     def on_error(*_: object) -> None:
         raise failure("from the hook")
 
-    bus, recorder = bench.bus(on_error=on_error), Recorder()
+    bus, recorder = factory.bus(on_error=on_error), Recorder()
     bus.subscribe("a", fail_with(KeyError))
     bus.subscribe("a", recorder)
     for data in (1, 2):
@@ -188,14 +190,14 @@ def test_on_error_that_raises_is_logged(
     assert "from the hook" in logged.text
 
 
-def test_on_drop_that_raises_is_logged(bench: Bench, logged: Logged) -> None:
+def test_on_drop_that_raises_is_logged(factory: BusFactory, logged: Logged) -> None:
     """Publish answers as if it had not."""
 
     def on_drop(*_: object) -> None:
         raise ValueError("from the hook")
 
-    bus = bench.bus(queue_size=1, on_drop=on_drop)
-    gate, recorder = bench.hold(bus), Recorder()
+    bus = factory.bus(queue_size=1, on_drop=on_drop)
+    gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
     assert [bus.publish(Event("a", data)) for data in range(3)] == [True] * 3
     gate.open()
@@ -228,10 +230,10 @@ async def async_generator() -> Any:
 
 @pytest.mark.parametrize("make", [coroutine, generator, async_generator, Awaitable])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_handler_that_returns_undone_work_has_failed(bench: Bench, make: Any) -> None:
+def test_handler_that_returns_undone_work_has_failed(factory: BusFactory, make: Any) -> None:
     """A lambda hides a coroutine function from the check when it is subscribed."""
     errors = Errors()
-    bus = bench.bus(on_error=errors)
+    bus = factory.bus(on_error=errors)
     bus.subscribe("a", lambda _: make())
     assert bus.publish(Event("a"))
     assert bus.flush(HANG)
@@ -243,9 +245,9 @@ def test_handler_that_returns_undone_work_has_failed(bench: Bench, make: Any) ->
 
 
 @pytest.mark.parametrize("result", [1, "text", [], iter([]), object(), NotImplemented])
-def test_any_other_result_is_ignored(bench: Bench, result: object) -> None:
+def test_any_other_result_is_ignored(factory: BusFactory, result: object) -> None:
     """Handlers are functions that are used for something else as well."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", lambda _: result)
     assert bus.publish(Event("a"))
     assert bus.flush(HANG)

@@ -6,24 +6,24 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread, run_together
+from conftest import HANG, BusFactory, Gate, InThread, run_together
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
 
 
-def full(bench: Bench, size: int, policy: BackpressurePolicy) -> tuple[EventBus, Gate]:
+def full(factory: BusFactory, size: int, policy: BackpressurePolicy) -> tuple[EventBus, Gate]:
     """Return a bus whose worker is held and whose queue is full."""
-    bus = bench.bus(queue_size=size, policy=policy)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=size, policy=policy)
+    gate = factory.hold(bus)
     bus.subscribe("a", gate)
     for _ in range(size):
         assert bus.publish(Event("a"))
     return bus, gate
 
 
-def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(bench: Bench) -> None:
+def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(factory: BusFactory) -> None:
     """An event with many deliveries would never get its room together."""
-    bus, gate = full(bench, 3, BackpressurePolicy.BLOCK)
+    bus, gate = full(factory, 3, BackpressurePolicy.BLOCK)
     for _ in range(3):
         bus.subscribe("wide", lambda event: None)
     wide = InThread(lambda: bus.publish(Event("wide")))
@@ -39,10 +39,10 @@ def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(bench: Benc
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """What may be lost for an event is as much as the event has deliveries."""
-    bus, _gate = full(bench, 50_000, policy)
+    bus, _gate = full(factory, 50_000, policy)
     bus.subscribe("b", lambda event: None)
     event = Event("b")
 
@@ -60,9 +60,11 @@ def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
         tracemalloc.stop()
 
 
-def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(bench: Bench) -> None:
+def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(
+    factory: BusFactory,
+) -> None:
     """The number of workers is the queue's to say, and a resize to it changes nothing."""
-    bus = bench.bus(workers=1, name="resized")
+    bus = factory.bus(workers=1, name="resized")
     for _ in range(20):
         run_together(3, lambda n: [bus.resize(m) for m in ((2, 5), (6, 3), (4, 1))[n]])
         shown = bus.workers
@@ -79,9 +81,9 @@ def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(bench:
         assert alive() == shown
 
 
-def test_classes_that_come_and_go_are_not_kept_without_end(bench: Bench) -> None:
+def test_classes_that_come_and_go_are_not_kept_without_end(factory: BusFactory) -> None:
     """Nor are subclasses of Event, whose routes are kept by class and type."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("*", lambda event: None)
     before = len(Event.__subclasses__())
     for _ in range(6_000):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, poll
+from conftest import HANG, BusFactory, poll
 from support import run_python
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus
@@ -32,14 +32,14 @@ def handler_that_ends(bus: EventBus, finalizer: Callable[[], Any], outcome: list
 
 @pytest.mark.parametrize("reserve", [0, 8])
 def test_a_handlers_finalizer_that_publishes_into_its_full_queue_does_not_wait_for_itself(
-    bench: Bench, reserve: int
+    factory: BusFactory, reserve: int
 ) -> None:
     """It counts as inside a handler: it uses the reserve, or is refused; `BLOCK` would wait."""
-    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.BLOCK, handler_reserve=reserve)
+    bus = factory.bus(queue_size=2, policy=BackpressurePolicy.BLOCK, handler_reserve=reserve)
     outcome: list[Any] = []
     handled: list[Any] = []
     bus.subscribe("a", lambda event: handled.append(event.data))
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     handler_that_ends(bus, lambda: bus.publish(Event("a", "finalizer")), outcome)
     bus.publish(Event("last"), priority=3)
     bus.publish(Event("a", 1))
@@ -53,11 +53,13 @@ def test_a_handlers_finalizer_that_publishes_into_its_full_queue_does_not_wait_f
 
 
 @pytest.mark.parametrize("call", ["flush", "stop"])
-def test_a_handlers_finalizer_that_waits_for_the_bus_does_not_hang(bench: Bench, call: str) -> None:
+def test_a_handlers_finalizer_that_waits_for_the_bus_does_not_hang(
+    factory: BusFactory, call: str
+) -> None:
     """As from a handler: `flush` is refused, `stop` only begins."""
-    bus = bench.bus()
+    bus = factory.bus()
     outcome: list[Any] = []
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     handler_that_ends(bus, getattr(bus, call), outcome)
     bus.subscribe("a", lambda event: None)
     bus.publish(Event("last"))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import (
     HANG,
-    Bench,
+    BusFactory,
     Drops,
     InThread,
     Logged,
@@ -34,18 +34,18 @@ SHORT = 0.02
 # ---- flush ---------------------------------------------------------------------------------
 
 
-def test_flush_returns_true_at_once_if_there_is_nothing(bench: Bench) -> None:
+def test_flush_returns_true_at_once_if_there_is_nothing(factory: BusFactory) -> None:
     """Also with no time to wait, and again and again."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.flush() is True
     assert bus.flush(0) is True
     assert bus.flush(timeout=0.0) is True
 
 
-def test_flush_waits_for_what_is_queued_and_what_runs(bench: Bench) -> None:
+def test_flush_waits_for_what_is_queued_and_what_runs(factory: BusFactory) -> None:
     """It returns only when the last handler has returned."""
-    bus, recorder = bench.bus(workers=2, queue_size=100), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(workers=2, queue_size=100), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     fill(bus, 100)
     flush = InThread(bus.flush)
@@ -59,10 +59,10 @@ def test_flush_waits_for_what_is_queued_and_what_runs(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, SHORT])
-def test_flush_returns_false_when_its_time_is_over(bench: Bench, timeout: float) -> None:
+def test_flush_returns_false_when_its_time_is_over(factory: BusFactory, timeout: float) -> None:
     """Not before, and the bus goes on."""
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     began = monotonic()
     assert bus.flush(timeout) is False
     assert timeout <= monotonic() - began < HANG
@@ -70,9 +70,9 @@ def test_flush_returns_false_when_its_time_is_over(bench: Bench, timeout: float)
     assert bus.flush(HANG) is True
 
 
-def test_flush_waits_for_what_handlers_publish(bench: Bench) -> None:
+def test_flush_waits_for_what_handlers_publish(factory: BusFactory) -> None:
     """A chain of a hundred events is one piece of work."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     def pass_on(event: Event) -> None:
         recorder(event)
@@ -85,18 +85,18 @@ def test_flush_waits_for_what_handlers_publish(bench: Bench) -> None:
     assert len(recorder.events) == 100
 
 
-def test_flush_in_a_handler_raises_bus_error(bench: Bench) -> None:
+def test_flush_in_a_handler_raises_bus_error(factory: BusFactory) -> None:
     """It would wait for itself; on another bus it may."""
-    bus, other = bench.bus(), bench.bus()
+    bus, other = factory.bus(), factory.bus()
     for timeout in (None, 0, 1):
         with pytest.raises(BusError):
             inside(bus, lambda timeout=timeout: bus.flush(timeout))
     assert inside(bus, other.flush) is True
 
 
-def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(bench: Bench) -> None:
+def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(factory: BusFactory) -> None:
     """With CALLER_RUNS the main thread is a handler, and afterwards it is none any more."""
-    bus = bench.bus(policy=BackpressurePolicy.CALLER_RUNS, queue_size=1)
+    bus = factory.bus(policy=BackpressurePolicy.CALLER_RUNS, queue_size=1)
     errors: list[Exception] = []
 
     def handler(event: Event) -> None:
@@ -105,7 +105,7 @@ def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(bench: Bench) 
         except BusError as error:
             errors.append(error)
 
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     bus.subscribe("a", handler)
     fill(bus, 2)
     assert len(errors) == 1
@@ -114,26 +114,26 @@ def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(bench: Bench) 
     assert bus.flush(HANG) is True
 
 
-def test_flush_after_stop_returns_true(bench: Bench) -> None:
+def test_flush_after_stop_returns_true(factory: BusFactory) -> None:
     """There is nothing, and nothing will come."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.stop()
     assert bus.flush() is True
 
 
-def test_several_flushes_end_together(bench: Bench) -> None:
+def test_several_flushes_end_together(factory: BusFactory) -> None:
     """All of them are woken."""
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     flushes = [InThread(bus.flush) for _ in range(5)]
     gate.open()
     assert [flush.result() for flush in flushes] == [True] * 5
 
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), -0.001])
-def test_negative_and_undefined_timeouts_are_refused(bench: Bench, timeout: float) -> None:
+def test_negative_and_undefined_timeouts_are_refused(factory: BusFactory, timeout: float) -> None:
     """With the argument's name, before anything changed."""
-    bus = bench.bus()
+    bus = factory.bus()
     for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
         with pytest.raises(ValueError, match=r"timeout must be .* at least 0"):
             call(timeout)
@@ -141,9 +141,9 @@ def test_negative_and_undefined_timeouts_are_refused(bench: Bench, timeout: floa
 
 
 @pytest.mark.parametrize("timeout", ["1", True, [], object()])
-def test_timeouts_that_are_no_numbers_are_refused(bench: Bench, timeout: Any) -> None:
+def test_timeouts_that_are_no_numbers_are_refused(factory: BusFactory, timeout: Any) -> None:
     """With the argument's name, before anything changed."""
-    bus = bench.bus()
+    bus = factory.bus()
     for call in (bus.flush, lambda timeout: bus.stop(timeout=timeout)):
         with pytest.raises(TypeError, match="timeout must be a number"):
             call(timeout)
@@ -153,9 +153,9 @@ def test_timeouts_that_are_no_numbers_are_refused(bench: Bench, timeout: Any) ->
 
 
 @pytest.mark.parametrize("timeout", [10**400, float("inf"), None])
-def test_endless_timeouts_mean_no_limit(bench: Bench, timeout: Any) -> None:
+def test_endless_timeouts_mean_no_limit(factory: BusFactory, timeout: Any) -> None:
     """However they are written."""
-    bus, seen = bench.bus(), Recorder()
+    bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
     bus.publish(Event("a"))
     assert bus.flush(timeout)
@@ -166,10 +166,10 @@ def test_endless_timeouts_mean_no_limit(bench: Bench, timeout: Any) -> None:
 # ---- stop ----------------------------------------------------------------------------------
 
 
-def test_stop_finishes_what_is_queued_and_ends_the_threads(bench: Bench) -> None:
+def test_stop_finishes_what_is_queued_and_ends_the_threads(factory: BusFactory) -> None:
     """True: nothing was left."""
     before = threading.active_count()
-    bus, recorder = bench.bus(workers=3, queue_size=50), Recorder()
+    bus, recorder = factory.bus(workers=3, queue_size=50), Recorder()
     assert threading.active_count() == before + 3
     bus.subscribe("a", recorder)
     fill(bus, 50)
@@ -179,9 +179,9 @@ def test_stop_finishes_what_is_queued_and_ends_the_threads(bench: Bench) -> None
     assert bus.stats().dropped == 0
 
 
-def test_stop_is_idempotent(bench: Bench) -> None:
+def test_stop_is_idempotent(factory: BusFactory) -> None:
     """Whatever its arguments, on a bus that had nothing left."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.stop() is True
     assert bus.stop() is True
     assert bus.stop(drain=False) is True
@@ -189,11 +189,11 @@ def test_stop_is_idempotent(bench: Bench) -> None:
     assert bus.stop(timeout=None) is True
 
 
-def test_stop_without_draining_drops_what_is_queued(bench: Bench) -> None:
+def test_stop_without_draining_drops_what_is_queued(factory: BusFactory) -> None:
     """It is counted by reason and level, handed to on_drop, and False is returned."""
     drops = Drops()
-    bus = bench.bus(on_drop=drops, priorities={"a": 3, "b": 1})
-    gate = bench.hold(bus)
+    bus = factory.bus(on_drop=drops, priorities={"a": 3, "b": 1})
+    gate = factory.hold(bus)
     high, low = [bus.subscribe("a", print)], [bus.subscribe("b", print)]
     fill(bus, 3)
     fill(bus, 2, "b")
@@ -211,10 +211,10 @@ def test_stop_without_draining_drops_what_is_queued(bench: Bench) -> None:
     assert stats.dropped_by[DropReason.SHUTDOWN] == {1: 2, 2: 0, 3: 3}
 
 
-def test_stop_without_draining_lets_a_running_handler_finish(bench: Bench) -> None:
+def test_stop_without_draining_lets_a_running_handler_finish(factory: BusFactory) -> None:
     """With nothing queued nothing is lost: True."""
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     stop = InThread(lambda: bus.stop(drain=False))
     poll(lambda: bus.closed)
     gate.open()
@@ -222,11 +222,11 @@ def test_stop_without_draining_lets_a_running_handler_finish(bench: Bench) -> No
     assert bus.stats().processed == 1
 
 
-def test_stop_drops_what_is_left_when_its_time_is_over(bench: Bench, logged: Logged) -> None:
+def test_stop_drops_what_is_left_when_its_time_is_over(factory: BusFactory, logged: Logged) -> None:
     """A stuck handler: False, the rest is dropped, and a line in the log says how much."""
     drops = Drops()
-    bus = bench.bus(on_drop=drops, name="mine")
-    gate = bench.hold(bus)
+    bus = factory.bus(on_drop=drops, name="mine")
+    gate = factory.hold(bus)
     bus.subscribe("a", print)
     fill(bus, 4)
     began = monotonic()
@@ -240,10 +240,10 @@ def test_stop_drops_what_is_left_when_its_time_is_over(bench: Bench, logged: Log
     gate.open()
 
 
-def test_stop_without_a_timeout_has_no_limit(bench: Bench) -> None:
+def test_stop_without_a_timeout_has_no_limit(factory: BusFactory) -> None:
     """`shutdown_timeout` is for the interpreter's exit."""
-    bus = bench.bus(shutdown_timeout=SHORT, publish_timeout=SHORT)
-    gate, seen = bench.hold(bus), Recorder()
+    bus = factory.bus(shutdown_timeout=SHORT, publish_timeout=SHORT)
+    gate, seen = factory.hold(bus), Recorder()
     bus.subscribe("a", seen)
     fill(bus, 3)
     stop = InThread(bus.stop)
@@ -255,11 +255,11 @@ def test_stop_without_a_timeout_has_no_limit(bench: Bench) -> None:
     assert seen.data == [0, 1, 2]
 
 
-def test_stop_says_false_as_long_as_a_handler_runs(bench: Bench) -> None:
+def test_stop_says_false_as_long_as_a_handler_runs(factory: BusFactory) -> None:
     """And True when it has come back, for nothing was lost."""
     before = threading.active_count()
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     assert bus.stop(timeout=0) is False
     assert bus.stop(timeout=SHORT) is False
     assert threading.active_count() == before + 1
@@ -268,9 +268,9 @@ def test_stop_says_false_as_long_as_a_handler_runs(bench: Bench) -> None:
     assert threading.active_count() == before
 
 
-def test_stopped_bus_refuses_at_once(bench: Bench) -> None:
+def test_stopped_bus_refuses_at_once(factory: BusFactory) -> None:
     """Events of any kind, with and without subscriptions; nothing of it is counted."""
-    bus = bench.bus(publish_timeout=HANG)
+    bus = factory.bus(publish_timeout=HANG)
     bus.subscribe("a", print)
     bus.subscribe("a*", print)
     bus.stop()
@@ -280,11 +280,11 @@ def test_stopped_bus_refuses_at_once(bench: Bench) -> None:
     assert monotonic() - began < HANG / 2
 
 
-def test_draining_bus_refuses_from_outside(bench: Bench) -> None:
+def test_draining_bus_refuses_from_outside(factory: BusFactory) -> None:
     """While its handlers are still at work."""
-    bus = bench.bus(publish_timeout=HANG)
+    bus = factory.bus(publish_timeout=HANG)
     bus.subscribe("a", print)
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     stop = InThread(bus.stop)
     poll(lambda: bus.closed and not accepts(bus))
     assert_closed(bus)
@@ -308,11 +308,13 @@ def strike(bus: EventBus) -> None:
 
 
 @pytest.mark.parametrize("how", ["stop", "with"])
-def test_ctrl_c_in_a_drain_drops_what_is_left(bench: Bench, logged: Logged, how: str) -> None:
+def test_ctrl_c_in_a_drain_drops_what_is_left(
+    factory: BusFactory, logged: Logged, how: str
+) -> None:
     """It goes on to the caller; the rest is counted, handed to on_drop, and said to be lost."""
     drops = Drops()
-    bus = bench.bus(on_drop=drops, name="mine")
-    gate = bench.hold(bus)
+    bus = factory.bus(on_drop=drops, name="mine")
+    gate = factory.hold(bus)
     bus.subscribe("a", print)
     fill(bus, 4)
     striker = InThread(lambda: strike(bus))

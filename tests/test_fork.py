@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, assert_balance
+from conftest import HANG, BusFactory, InThread, Recorder, assert_balance
 from support import in_child, run_file, run_python
 
 from brummerbus import BackpressurePolicy, BusClosed, Event
@@ -19,9 +19,9 @@ pytestmark = [
 ]
 
 
-def test_the_child_has_the_subscriptions_and_workers_of_its_own(bench: Bench) -> None:
+def test_the_child_has_the_subscriptions_and_workers_of_its_own(factory: BusFactory) -> None:
     """They are started at its first publish."""
-    bus, seen = bench.bus(workers=2), Recorder()
+    bus, seen = factory.bus(workers=2), Recorder()
     bus.subscribe("a", seen)
     bus.publish(Event("a", "before"))
     assert bus.flush(HANG)
@@ -40,11 +40,11 @@ def test_the_child_has_the_subscriptions_and_workers_of_its_own(bench: Bench) ->
     assert seen.data == ["before"]
 
 
-def test_what_was_queued_stays_the_parents(bench: Bench) -> None:
+def test_what_was_queued_stays_the_parents(factory: BusFactory) -> None:
     """It is handled once, there, and the child's queue is empty."""
-    bus, seen = bench.bus(), Recorder()
+    bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     for number in range(5):
         bus.publish(Event("a", number))
 
@@ -63,12 +63,12 @@ def test_what_was_queued_stays_the_parents(bench: Bench) -> None:
     assert seen.data == [0, 1, 2, 3, 4]
 
 
-def test_a_full_queue_of_the_parent_is_no_matter_to_the_child(bench: Bench) -> None:
+def test_a_full_queue_of_the_parent_is_no_matter_to_the_child(factory: BusFactory) -> None:
     """Nor is a publisher that waits in it."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
     seen = Recorder()
     bus.subscribe("a", seen)
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     bus.publish(Event("a"))
     waiting = InThread(lambda: bus.publish(Event("a")))
     waiting.wait_in_line(bus)
@@ -86,9 +86,9 @@ def test_a_full_queue_of_the_parent_is_no_matter_to_the_child(bench: Bench) -> N
     assert len(seen.events) == 2
 
 
-def test_a_closed_bus_is_closed_in_the_child(bench: Bench) -> None:
+def test_a_closed_bus_is_closed_in_the_child(factory: BusFactory) -> None:
     """It does not come back to life."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", Recorder())
     bus.stop()
 
@@ -101,9 +101,9 @@ def test_a_closed_bus_is_closed_in_the_child(bench: Bench) -> None:
     assert in_child(child) == 0
 
 
-def test_a_handler_may_fork(bench: Bench) -> None:
+def test_a_handler_may_fork(factory: BusFactory) -> None:
     """The child can use the bus; the parent's handler goes on."""
-    bus, seen = bench.bus(), Recorder()
+    bus, seen = factory.bus(), Recorder()
     codes: list[int] = []
 
     def child() -> None:
@@ -120,10 +120,10 @@ def test_a_handler_may_fork(bench: Bench) -> None:
 
 
 def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_again(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bus is whole afterwards."""
-    bus, seen = bench.bus(), Recorder()
+    bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
 
     def child() -> None:
@@ -141,9 +141,11 @@ def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_agai
     assert in_child(child) == 0
 
 
-def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(bench: Bench) -> None:
+def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(
+    factory: BusFactory,
+) -> None:
     """A hundred of them, wherever they strike."""
-    bus, seen = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK), Recorder()
+    bus, seen = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK), Recorder()
     bus.subscribe("a", seen)
     enough = threading.Event()
 
@@ -253,9 +255,9 @@ if __name__ == "__main__":
     assert (end.code, end.err, end.lines) == (0, "", ["handled"] * 100 + ["0"])
 
 
-def test_a_closed_bus_starts_no_workers_in_the_child(bench: Bench) -> None:
+def test_a_closed_bus_starts_no_workers_in_the_child(factory: BusFactory) -> None:
     """Not even when somebody tries to publish."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", print)
     bus.stop()
 
@@ -267,9 +269,9 @@ def test_a_closed_bus_starts_no_workers_in_the_child(bench: Bench) -> None:
     assert in_child(child) == 0
 
 
-def test_children_may_fork_in_turn(bench: Bench) -> None:
+def test_children_may_fork_in_turn(factory: BusFactory) -> None:
     """Three generations, each with a queue of its own."""
-    bus, seen = bench.bus(), Recorder()
+    bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
 
     def generation(left: int) -> None:

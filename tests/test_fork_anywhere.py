@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 from support import At, assert_at_rest, in_child, wait_for_child
 
 from brummerbus import Event, EventBus
@@ -28,18 +28,20 @@ PUBLISHING: dict[str, Callable[[EventBus], object]] = {
 }
 
 
-def subscribed(bench: Bench) -> tuple[EventBus, Recorder]:
+def subscribed(factory: BusFactory) -> tuple[EventBus, Recorder]:
     """Make a bus and a recorder of all that is published in `PUBLISHING`."""
-    bus, seen = bench.bus(queue_size=100), Recorder()
+    bus, seen = factory.bus(queue_size=100), Recorder()
     for event_type in ("a", "two", "two", int):
         bus.subscribe(event_type, seen)
     return bus, seen
 
 
 @pytest.mark.parametrize("how", PUBLISHING)
-def test_the_first_publish_starts_the_workers_however_it_is_made(bench: Bench, how: str) -> None:
+def test_the_first_publish_starts_the_workers_however_it_is_made(
+    factory: BusFactory, how: str
+) -> None:
     """Also if its route was known in the parent."""
-    bus, seen = subscribed(bench)
+    bus, seen = subscribed(factory)
     PUBLISHING[how](bus)
     assert bus.flush(HANG)
     expected = len(seen.events)
@@ -58,10 +60,10 @@ def test_the_first_publish_starts_the_workers_however_it_is_made(bench: Bench, h
     [("event", True), ("event to two", True), ("many", True), ("object", False), ("event", False)],
 )
 def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
-    bench: Bench, how: str, known: bool
+    factory: BusFactory, how: str, known: bool
 ) -> None:
     """As by a signal handler: both go on, and the event is handled once by who accepted it."""
-    bus, seen = subscribed(bench)
+    bus, seen = subscribed(factory)
     PUBLISHING[how](bus)
     assert bus.flush(HANG)
     expected = len(seen.events)

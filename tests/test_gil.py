@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread, poll
+from conftest import HANG, BusFactory, Gate, InThread, poll
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
 from brummerbus._core._ext import lib
@@ -86,10 +86,10 @@ def counter() -> Iterator[Counter]:
 
 
 @pytest.fixture
-def full(bench: Bench) -> tuple[EventBus, Gate]:
+def full(factory: BusFactory) -> tuple[EventBus, Gate]:
     """A bus whose one worker is held, with one place, which is taken."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.REJECT)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.REJECT)
+    gate = factory.hold(bus)
     bus.subscribe("a", deque(maxlen=0).append)
     assert bus.publish(Event("a"))
     return bus, gate
@@ -125,12 +125,12 @@ def test_each_short_call_keeps_the_gil(
 
 
 def test_publishing_and_refusing_keep_the_gil(
-    counter: Counter, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    counter: Counter, factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of events in a row, accepted by the queue or refused at once; not the log."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
-    bus = bench.bus(queue_size=3000, policy=BackpressurePolicy.DROP_NEWEST)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=3000, policy=BackpressurePolicy.DROP_NEWEST)
+    factory.hold(bus)
     bus.subscribe("a", deque(maxlen=0).append)
     events = [Event("a") for _ in range(3000)]
 
@@ -142,10 +142,10 @@ def test_publishing_and_refusing_keep_the_gil(
     assert bus.stats().dropped == 1000
 
 
-def test_closing_and_discarding_keep_the_gil(counter: Counter, bench: Bench) -> None:
+def test_closing_and_discarding_keep_the_gil(counter: Counter, factory: BusFactory) -> None:
     """What is dropped at the end is dropped in one go."""
-    bus = bench.bus(queue_size=1000)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1000)
+    gate = factory.hold(bus)
     bus.subscribe("a", deque(maxlen=0).append)
     assert bus.publish_many([Event("a")] * 1000) == 1000
 
@@ -186,9 +186,9 @@ def test_waiting_for_room_releases_the_gil(counter: Counter, full: tuple[EventBu
     assert bus.stats().dropped == 1
 
 
-def test_waiting_for_work_releases_the_gil(counter: Counter, bench: Bench) -> None:
+def test_waiting_for_work_releases_the_gil(counter: Counter, factory: BusFactory) -> None:
     """`bb_take` of an empty queue sleeps until another thread, which must run for it, publishes."""
-    bus, gate = bench.bus(), bench.gate()
+    bus, gate = factory.bus(), factory.gate()
     bus.subscribe("a", gate)
 
     def publish_later() -> None:
@@ -202,10 +202,10 @@ def test_waiting_for_work_releases_the_gil(counter: Counter, bench: Bench) -> No
 
 
 @pytest.mark.usefixtures("frequent_switches")
-def test_handlers_in_c_let_other_threads_run(bench: Bench) -> None:
+def test_handlers_in_c_let_other_threads_run(factory: BusFactory) -> None:
     """They do not pass the interpreter's own switch of threads, and the queue is never empty."""
-    bus = bench.bus(queue_size=2000)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=2000)
+    gate = factory.hold(bus)
     bus.subscribe(list, sum)
     numbers = [1] * 100_000  # a millisecond or so
     assert bus.publish_many([numbers] * 2000) == 2000

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance
+from conftest import HANG, BusFactory, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, Event, QueueFull
 
@@ -28,7 +28,9 @@ class Publishing(logging.Handler):
 
 
 @pytest.mark.parametrize("policy", [p for p in BackpressurePolicy if p not in KEEPING])
-def test_on_drop_that_publishes_comes_to_an_end(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_on_drop_that_publishes_comes_to_an_end(
+    factory: BusFactory, policy: BackpressurePolicy
+) -> None:
     """Its own event is dropped too, which it is told of, but not for ever."""
     calls = []
 
@@ -37,8 +39,8 @@ def test_on_drop_that_publishes_comes_to_an_end(bench: Bench, policy: Backpressu
         for _ in range(2):
             bus.publish(Event("a"), priority=3)
 
-    bus = bench.bus(queue_size=1, policy=policy, on_drop=on_drop)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=policy, on_drop=on_drop)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     for _ in range(5):
         try:
@@ -51,7 +53,7 @@ def test_on_drop_that_publishes_comes_to_an_end(bench: Bench, policy: Backpressu
 
 @pytest.mark.parametrize("failure", [ValueError, SystemExit])
 def test_on_error_that_publishes_comes_to_an_end(
-    bench: Bench, failure: type[BaseException]
+    factory: BusFactory, failure: type[BaseException]
 ) -> None:
     """Its event's handler fails too, and so on, but not for ever."""
     calls = []
@@ -64,7 +66,7 @@ def test_on_error_that_publishes_comes_to_an_end(
     def fail(_: Any) -> None:
         raise failure
 
-    bus = bench.bus(queue_size=100, on_error=on_error)
+    bus = factory.bus(queue_size=100, on_error=on_error)
     bus.subscribe("*", fail)
     bus.publish(Event("a"))
     assert bus.flush(HANG)
@@ -74,7 +76,7 @@ def test_on_error_that_publishes_comes_to_an_end(
 
 @pytest.mark.parametrize("raised", [None, ValueError, SystemExit])
 def test_logging_handler_that_publishes_comes_to_an_end(
-    bench: Bench, raised: type[BaseException] | None
+    factory: BusFactory, raised: type[BaseException] | None
 ) -> None:
     """Also if the event's handler fails, and if `on_error` itself raises, which is logged."""
 
@@ -85,7 +87,7 @@ def test_logging_handler_that_publishes_comes_to_an_end(
         assert raised is not None
         raise raised
 
-    bus = bench.bus(queue_size=100, on_error=on_error if raised else None)
+    bus = factory.bus(queue_size=100, on_error=on_error if raised else None)
     bus.subscribe("*", fail)
     handler = Publishing(lambda: bus.publish(Event("log")))
     logger = logging.getLogger("brummerbus")
@@ -98,10 +100,10 @@ def test_logging_handler_that_publishes_comes_to_an_end(
     assert 1 <= handler.calls < 200
 
 
-def test_logging_handler_that_publishes_drops_comes_to_an_end(bench: Bench) -> None:
+def test_logging_handler_that_publishes_drops_comes_to_an_end(factory: BusFactory) -> None:
     """The warning of a drop, published into the full queue, is dropped itself."""
-    bus = bench.bus(queue_size=1, on_drop=lambda *_: 1 / 0)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, on_drop=lambda *_: 1 / 0)
+    factory.hold(bus)
     bus.subscribe("*", Recorder())
     handler = Publishing(lambda: bus.publish(Event("log")))
     logger = logging.getLogger("brummerbus")

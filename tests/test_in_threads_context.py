@@ -7,7 +7,7 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 from support import Turnstile, in_child
 
 from brummerbus import BackpressurePolicy, Event
@@ -23,18 +23,18 @@ def span_of_the_maker() -> Iterator[None]:
     span.reset(token)
 
 
-def test_a_worker_begins_in_an_empty_context(bench: Bench) -> None:
+def test_a_worker_begins_in_an_empty_context(factory: BusFactory) -> None:
     """It has no variable at all, not only none of the maker's."""
-    bus, found = bench.bus(workers=3, queue_size=100), Recorder()
+    bus, found = factory.bus(workers=3, queue_size=100), Recorder()
     bus.subscribe("a", lambda _: found(Event("found", list(copy_context().items()))))
     assert bus.publish_many([Event("a")] * 30) == 30
     assert bus.flush(HANG)
     assert found.data == [[]] * 30
 
 
-def test_publishing_takes_no_context_along(bench: Bench) -> None:
+def test_publishing_takes_no_context_along(factory: BusFactory) -> None:
     """Whoever publishes: a handler runs in its worker's."""
-    bus, found = bench.bus(), Recorder()
+    bus, found = factory.bus(), Recorder()
     bus.subscribe("a", lambda _: found(Event("found", span.get())))
 
     def publish() -> None:
@@ -48,10 +48,10 @@ def test_publishing_takes_no_context_along(bench: Bench) -> None:
 
 @pytest.mark.parametrize("how", ["resize", "elastic"])
 def test_workers_that_are_started_later_begin_in_an_empty_context_too(
-    bench: Bench, how: str
+    factory: BusFactory, how: str
 ) -> None:
     """Whether a call or the pool itself has started them."""
-    bus, found, gate = bench.bus(workers=(1, 2), queue_size=4), Recorder(), bench.gate()
+    bus, found, gate = factory.bus(workers=(1, 2), queue_size=4), Recorder(), factory.gate()
 
     def handle(event: Any) -> None:
         found(Event("found", list(copy_context().items())))
@@ -67,9 +67,9 @@ def test_workers_that_are_started_later_begin_in_an_empty_context_too(
     assert found.data == [[]] * 4
 
 
-def test_each_worker_has_a_context_of_its_own(bench: Bench) -> None:
+def test_each_worker_has_a_context_of_its_own(factory: BusFactory) -> None:
     """What a handler sets in one is not seen in another."""
-    bus, both, found = bench.bus(workers=2), threading.Barrier(2), Recorder()
+    bus, both, found = factory.bus(workers=2), threading.Barrier(2), Recorder()
 
     def handle(event: Any) -> None:
         both.wait(HANG)  # one in each worker
@@ -85,7 +85,7 @@ def test_each_worker_has_a_context_of_its_own(bench: Bench) -> None:
     assert found.data == [("none", True)] * 2
 
 
-def test_a_hook_runs_in_the_context_of_the_worker_whose_handler_failed(bench: Bench) -> None:
+def test_a_hook_runs_in_the_context_of_the_worker_whose_handler_failed(factory: BusFactory) -> None:
     """It sees what the handler has set."""
     found = Recorder()
 
@@ -93,16 +93,16 @@ def test_a_hook_runs_in_the_context_of_the_worker_whose_handler_failed(bench: Be
         span.set("of the handler")
         raise LookupError
 
-    bus = bench.bus(on_error=lambda *_: found(Event("found", span.get())))
+    bus = factory.bus(on_error=lambda *_: found(Event("found", span.get())))
     bus.subscribe("a", fail)
     assert bus.publish(Event("a"))
     assert bus.flush(HANG)
     assert found.data == ["of the handler"]
 
 
-def test_what_the_publisher_runs_itself_runs_in_its_context(bench: Bench) -> None:
+def test_what_the_publisher_runs_itself_runs_in_its_context(factory: BusFactory) -> None:
     """CALLER_RUNS: an ordinary call, which sees and changes the caller's variables."""
-    bus, found = bench.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS), Recorder()
+    bus, found = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS), Recorder()
 
     def handle(event: Any) -> None:
         found(Event("found", span.get()))
@@ -110,7 +110,7 @@ def test_what_the_publisher_runs_itself_runs_in_its_context(bench: Bench) -> Non
 
     bus.subscribe("fill", lambda event: None)
     bus.subscribe("a", handle)
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     turnstile.hold(1)
 
     def publish() -> str:
@@ -124,9 +124,9 @@ def test_what_the_publisher_runs_itself_runs_in_its_context(bench: Bench) -> Non
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_workers_of_a_forked_child_begin_in_an_empty_context(bench: Bench) -> None:
+def test_workers_of_a_forked_child_begin_in_an_empty_context(factory: BusFactory) -> None:
     """The first publish starts them, in whatever context that is."""
-    bus, found = bench.bus(workers=2), Recorder()
+    bus, found = factory.bus(workers=2), Recorder()
     bus.subscribe("a", lambda _: found(Event("found", list(copy_context().items()))))
 
     def child() -> None:

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Gate, Recorder, assert_balance
+from conftest import HANG, BusFactory, Gate, Recorder, assert_balance
 from support import At, Turnstile, assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
@@ -75,9 +75,9 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
 
 
-def bus_with_handlers(bench: Bench, policy: BackpressurePolicy, **settings: Any) -> EventBus:
+def bus_with_handlers(factory: BusFactory, policy: BackpressurePolicy, **settings: Any) -> EventBus:
     """Make a bus with a subscription to "one" and "fill" and three to "three"."""
-    bus = bench.bus(**{**SETTINGS, "policy": policy, **settings})
+    bus = factory.bus(**{**SETTINGS, "policy": policy, **settings})
     for event_type in ("fill", "one", "three", "three", "three"):
         bus.subscribe(event_type, lambda event: None)
     return bus
@@ -97,11 +97,11 @@ def bus_with_handlers(bench: Bench, policy: BackpressurePolicy, **settings: Any)
 )
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.value)
 def test_publish_interrupted_anywhere_leaves_the_bus_whole(
-    bench: Bench, policy: BackpressurePolicy, filled: int, event_type: str, wait: float
+    factory: BusFactory, policy: BackpressurePolicy, filled: int, event_type: str, wait: float
 ) -> None:
     """Whatever the policy, the room and the number of deliveries."""
-    bus = bus_with_handlers(bench, policy, publish_timeout=wait)
-    turnstile = Turnstile(bus, bench.gate())
+    bus = bus_with_handlers(factory, policy, publish_timeout=wait)
+    turnstile = Turnstile(bus, factory.gate())
     timeout = wait if policy is BackpressurePolicy.BLOCK else None
     opcodes = strike_everywhere(
         lambda: turnstile.hold(filled),
@@ -114,11 +114,11 @@ def test_publish_interrupted_anywhere_leaves_the_bus_whole(
 @pytest.mark.parametrize("filled", [0, 5])
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.value)
 def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
-    bench: Bench, policy: BackpressurePolicy, filled: int
+    factory: BusFactory, policy: BackpressurePolicy, filled: int
 ) -> None:
     """With events of one, three and no deliveries, and too many for the queue."""
-    bus = bus_with_handlers(bench, policy)
-    turnstile = Turnstile(bus, bench.gate())
+    bus = bus_with_handlers(factory, policy)
+    turnstile = Turnstile(bus, factory.gate())
     events = [Event(event_type) for event_type in ("one", "nobody", "three", "three")]
     opcodes = strike_everywhere(
         lambda: turnstile.hold(filled),
@@ -128,11 +128,13 @@ def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
     assert opcodes > 100
 
 
-def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(bench: Bench) -> None:
+def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(
+    factory: BusFactory,
+) -> None:
     """While its route is made: for an event, a class, and an explicit priority."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
     bus.subscribe(int, lambda number: None)
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     names = count()
 
     def prepare() -> None:
@@ -148,10 +150,12 @@ def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(bench
         assert strike_everywhere(prepare, call, turnstile.assert_whole) > 100
 
 
-def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: Bench) -> None:
+def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(
+    factory: BusFactory,
+) -> None:
     """CALLER_RUNS with handlers that fail, and with handlers that publish in turn."""
     bus = bus_with_handlers(
-        bench, BackpressurePolicy.CALLER_RUNS, handler_reserve=0, on_error=lambda *_: None
+        factory, BackpressurePolicy.CALLER_RUNS, handler_reserve=0, on_error=lambda *_: None
     )
 
     def fail(event: Event) -> None:
@@ -159,7 +163,7 @@ def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: B
 
     bus.subscribe("many", fail)
     bus.subscribe("many", lambda event: bus.publish(Event("one")))
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     opcodes = strike_everywhere(
         lambda: turnstile.hold(5), lambda: bus.publish(Event("many")), turnstile.assert_whole
     )
@@ -167,10 +171,10 @@ def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(bench: B
 
 
 @pytest.mark.parametrize("filled", [0, 5])
-def test_flush_interrupted_anywhere_leaves_the_bus_whole(bench: Bench, filled: int) -> None:
+def test_flush_interrupted_anywhere_leaves_the_bus_whole(factory: BusFactory, filled: int) -> None:
     """While it waits in vain."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
-    turnstile = Turnstile(bus, bench.gate())
+    bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
+    turnstile = Turnstile(bus, factory.gate())
     opcodes = strike_everywhere(
         lambda: turnstile.hold(filled), lambda: bus.flush(WAIT), turnstile.assert_whole
     )
@@ -178,20 +182,20 @@ def test_flush_interrupted_anywhere_leaves_the_bus_whole(bench: Bench, filled: i
 
 
 @pytest.mark.parametrize("filled", [0, 5])
-def test_stats_interrupted_anywhere_leave_the_bus_whole(bench: Bench, filled: int) -> None:
+def test_stats_interrupted_anywhere_leave_the_bus_whole(factory: BusFactory, filled: int) -> None:
     """They only look; with one level, to be brief."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT, priority_levels=1)
-    turnstile = Turnstile(bus, bench.gate())
+    bus = bus_with_handlers(factory, BackpressurePolicy.REJECT, priority_levels=1)
+    turnstile = Turnstile(bus, factory.gate())
     opcodes = strike_everywhere(lambda: turnstile.hold(filled), bus.stats, turnstile.assert_whole)
     assert opcodes > 100
 
 
 @pytest.mark.parametrize("event_type", ["*", "one", Event])
 def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(
-    bench: Bench, event_type: str | type
+    factory: BusFactory, event_type: str | type
 ) -> None:
     """No event type receives what another does not, and the rest of the bus goes on."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT, queue_size=10)
+    bus = bus_with_handlers(factory, BackpressurePolicy.REJECT, queue_size=10)
     old, new = Event("one"), [Event("one"), Event("three")]
     matching = new[:1] if event_type == "one" else new
     recorders: list[Recorder] = []
@@ -213,9 +217,9 @@ def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(
     assert strike_everywhere(prepare, lambda: bus.subscribe(event_type, recorders[-1]), check) > 100
 
 
-def test_cancel_interrupted_anywhere_can_be_made_again(bench: Bench) -> None:
+def test_cancel_interrupted_anywhere_can_be_made_again(factory: BusFactory) -> None:
     """Interrupted, it may have been done or not; then it is."""
-    bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+    bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
     recorder = Recorder()
     subscriptions = []
 
@@ -236,12 +240,14 @@ def test_cancel_interrupted_anywhere_can_be_made_again(bench: Bench) -> None:
 
 @pytest.mark.parametrize("drain", [True, False], ids=["draining", "dropping"])
 @pytest.mark.parametrize("state", ["idle", "held", "held_and_full"])
-def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, drain: bool) -> None:
+def test_stop_interrupted_anywhere_can_be_made_again(
+    factory: BusFactory, state: str, drain: bool
+) -> None:
     """Then it ends all threads, and everything accepted is handled or counted as dropped."""
     made: list[tuple[EventBus, Turnstile]] = []
 
     def prepare() -> None:
-        bus = bus_with_handlers(bench, BackpressurePolicy.REJECT)
+        bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
         made.append((bus, Turnstile(bus, Gate())))
         if state != "idle":
             made[-1][1].hold(5 if state == "held_and_full" else 0)
@@ -262,12 +268,12 @@ def test_stop_interrupted_anywhere_can_be_made_again(bench: Bench, state: str, d
     assert opcodes > 50
 
 
-def test_resize_interrupted_anywhere_leaves_the_bus_with_workers(bench: Bench) -> None:
+def test_resize_interrupted_anywhere_leaves_the_bus_with_workers(factory: BusFactory) -> None:
     """Some of those asked for may be missing, but it handles what is published, and can resize."""
     buses: list[EventBus] = []
 
     def prepare() -> None:
-        buses.append(bench.bus(workers=2))
+        buses.append(factory.bus(workers=2))
         buses[-1].subscribe("one", lambda event: None)
 
     def check() -> None:

@@ -2,15 +2,17 @@
 
 import weakref
 
-from conftest import HANG, Bench, poll
+from conftest import HANG, BusFactory, poll
 
 from brummerbus import Event
 
 
-def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(bench: Bench) -> None:
+def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(
+    factory: BusFactory,
+) -> None:
     """The queue writes into its account when the delivery is finished."""
-    bus = bench.bus()
-    gate = bench.gate()
+    bus = factory.bus()
+    gate = factory.gate()
     running: list[int] = []
     subscription = bus.subscribe("a", gate)
     weakref.finalize(subscription, lambda: running.append(bus.stats().running))
@@ -26,9 +28,9 @@ def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(bench
     assert running == [0]
 
 
-def test_an_idle_worker_keeps_nothing_of_its_last_delivery(bench: Bench) -> None:
+def test_an_idle_worker_keeps_nothing_of_its_last_delivery(factory: BusFactory) -> None:
     """Neither the event, whose finalizer runs inside the delivery, nor the subscription."""
-    bus = bench.bus()
+    bus = factory.bus()
 
     class Payload:
         pass

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance
+from conftest import HANG, BusFactory, Recorder, assert_balance
 from support import Turnstile, assert_at_rest, run_python
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
@@ -119,11 +119,11 @@ def strike_everywhere(
     raise AssertionError
 
 
-def bus_with_handlers(bench: Bench, policy: str = "reject", **settings: Any) -> EventBus:
+def bus_with_handlers(factory: BusFactory, policy: str = "reject", **settings: Any) -> EventBus:
     """Make a quiet bus with subscriptions to one, to three and to objects."""
     logging.getLogger("brummerbus").disabled = True
     usual = {"queue_size": ROOM, "priorities": {"fill": 1}}
-    bus = bench.bus(policy=BackpressurePolicy(policy), **{**usual, **settings})
+    bus = factory.bus(policy=BackpressurePolicy(policy), **{**usual, **settings})
     for event_type in ("fill", "one", "new.*", "three", "three", "three", int):
         bus.subscribe(event_type, lambda event: None)
     return bus
@@ -148,9 +148,9 @@ def publish_everywhere(policy: str, kinds: str) -> int:
     failed = 0
     for kind in kinds.split(","):
         for filled in (0, 3, ROOM):
-            bench = Bench()
-            bus = bus_with_handlers(bench, policy, on_drop=lambda *_: None)
-            turnstile = Turnstile(bus, bench.gate())
+            factory = BusFactory()
+            bus = bus_with_handlers(factory, policy, on_drop=lambda *_: None)
+            turnstile = Turnstile(bus, factory.gate())
             publish = publishing(bus, kind)
 
             def check(bus: EventBus = bus, turnstile: Turnstile = turnstile) -> None:
@@ -160,14 +160,14 @@ def publish_everywhere(policy: str, kinds: str) -> int:
             failed += strike_everywhere(
                 lambda turnstile=turnstile, filled=filled: turnstile.hold(filled), publish, check
             )
-            bench.end()
+            factory.end()
     return failed
 
 
 def strike_subscribe() -> int:
     """It is made, or nobody receives anything; made again, it works."""
-    bench, made = Bench(), [None]
-    bus, seen = bus_with_handlers(bench), Recorder()
+    factory, made = BusFactory(), [None]
+    bus, seen = bus_with_handlers(factory), Recorder()
 
     def subscribe() -> None:
         made[0] = bus.subscribe("t[ae]n", seen)
@@ -184,14 +184,14 @@ def strike_subscribe() -> int:
         made[0] = None
 
     failed = strike_everywhere(lambda: None, subscribe, check)
-    bench.end()
+    factory.end()
     return failed
 
 
 def strike_cancel() -> int:
     """It can be made again."""
-    bench, made = Bench(), [None]
-    bus, seen = bus_with_handlers(bench), Recorder()
+    factory, made = BusFactory(), [None]
+    bus, seen = bus_with_handlers(factory), Recorder()
 
     def prepare() -> None:
         made[0] = bus.subscribe("ten", seen)
@@ -206,26 +206,26 @@ def strike_cancel() -> int:
         assert seen.events == []
 
     failed = strike_everywhere(prepare, lambda: made[0].cancel(), check)
-    bench.end()
+    factory.end()
     return failed
 
 
 def strike_stats() -> int:
     """What it returns balances."""
-    bench = Bench()
-    bus = bus_with_handlers(bench)
+    factory = BusFactory()
+    bus = bus_with_handlers(factory)
     bus.publish(Event("three"))
     failed = strike_everywhere(
         lambda: None, lambda: assert_balance(bus.stats()), lambda: assert_at_rest(bus)
     )
-    bench.end()
+    factory.end()
     return failed
 
 
 def strike_flush() -> int:
     """With something to wait for: the gate opens while the call is made."""
-    bench = Bench()
-    bus, gate = bus_with_handlers(bench), bench.gate()
+    factory = BusFactory()
+    bus, gate = bus_with_handlers(factory), factory.gate()
     bus.subscribe("gate", gate)
 
     def prepare() -> None:
@@ -237,29 +237,29 @@ def strike_flush() -> int:
         assert_at_rest(bus)
 
     failed = strike_everywhere(prepare, lambda: bus.flush(0.001), check)
-    bench.end()
+    factory.end()
     return failed
 
 
 def strike_stop() -> int:
     """Made again, it ends all threads; a drain that had to be given up has dropped the rest."""
-    made: list[tuple[Bench, EventBus]] = []
+    made: list[tuple[BusFactory, EventBus]] = []
     sys.unraisablehook = lambda _: None  # the end of a thread needs memory, too
 
     def prepare() -> None:
-        bench = Bench()
-        made.append((bench, bus_with_handlers(bench)))
+        factory = BusFactory()
+        made.append((factory, bus_with_handlers(factory)))
         assert made[-1][1].publish(Event("three"))
 
     def check() -> None:
-        bench, bus = made.pop()
+        factory, bus = made.pop()
         bus.stop(timeout=HANG)
         stats = bus.stats()
         assert_balance(stats)
         assert stats.processed + stats.dropped == 3
         assert (stats.queued, stats.running) == (0, 0)
         assert not any(thread.is_alive() for thread in bus._engine.threads._threads)
-        bench.end()
+        factory.end()
 
     return strike_everywhere(prepare, lambda: made[-1][1].stop(timeout=HANG), check)
 

@@ -11,7 +11,7 @@ from dataclasses import asdict
 import pytest
 from support import Ended, run_python
 
-from brummerbus.memory import MeasuredMemory, measure_memory
+from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux refuses address space beyond RLIMIT_AS"
@@ -23,7 +23,7 @@ STACK = 32 * 1024 * 1024
 PREPARE = """
 import json, resource
 import psutil
-from brummerbus.memory import MeasuredMemory, workers_within
+from brummerbus._cli.measure_memory import MeasuredMemory, workers_within
 
 STACK, FITTING, TOO_MANY = 32 * 2**20, 12, 256
 measured = MeasuredMemory(**json.loads({figures!r}))

@@ -5,7 +5,7 @@ import json
 from typing import Any, Protocol
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 
 from brummerbus import BusClosed, Event, EventBus, EventType
 
@@ -27,10 +27,10 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("wrong", "message"), PUBLISHED)
 def test_published_string_class_or_module_is_refused(
-    bench: Bench, wrong: Any, message: str
+    factory: BusFactory, wrong: Any, message: str
 ) -> None:
     """Also by `publish_many`, each time, and although somebody receives all objects."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe(object, Recorder())
     for _ in range(2):
         with pytest.raises(TypeError, match=message):
@@ -41,21 +41,21 @@ def test_published_string_class_or_module_is_refused(
     assert (stats.published, stats.unrouted, stats.queued) == (0, 0, 0)
 
 
-def test_long_string_is_shown_shortened(bench: Bench) -> None:
+def test_long_string_is_shown_shortened(factory: BusFactory) -> None:
     """The message is for people."""
     with pytest.raises(TypeError) as caught:
-        bench.bus().publish("x" * 100_000)
+        factory.bus().publish("x" * 100_000)
     assert len(str(caught.value)) < 1000
 
 
-def test_event_whose_constructor_was_forgotten_is_refused(bench: Bench) -> None:
+def test_event_whose_constructor_was_forgotten_is_refused(factory: BusFactory) -> None:
     """It has no type by which it could be routed."""
 
     class Forgetful(Event):
         def __init__(self) -> None:
             pass
 
-    bus = bench.bus()
+    bus = factory.bus()
     for _ in range(2):
         with pytest.raises(TypeError, match=r"Forgetful .*must call Event\.__init__"):
             bus.publish(Forgetful())
@@ -64,10 +64,12 @@ def test_event_whose_constructor_was_forgotten_is_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["abc", Event("a"), 5, None])
-def test_publish_many_of_what_is_no_iterable_of_events_is_refused(bench: Bench, wrong: Any) -> None:
+def test_publish_many_of_what_is_no_iterable_of_events_is_refused(
+    factory: BusFactory, wrong: Any
+) -> None:
     """One event is not many, and the characters of a string are no events."""
     with pytest.raises(TypeError, match="events must be an iterable"):
-        bench.bus().publish_many(wrong)
+        factory.bus().publish_many(wrong)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +77,10 @@ def test_publish_many_of_what_is_no_iterable_of_events_is_refused(bench: Bench, 
     [((), {}), ((Event("a"), 3), {}), ((Event("a"),), {"prio": 3}), ((Event("a"),), {"event": 1})],
 )
 def test_publish_with_wrong_arguments_is_refused(
-    bench: Bench, args: tuple[Any, ...], options: dict[str, Any]
+    factory: BusFactory, args: tuple[Any, ...], options: dict[str, Any]
 ) -> None:
     """As a `TypeError`, before anything changed."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", Recorder())
     for call in (bus.publish, bus.publish_many):
         with pytest.raises(TypeError):
@@ -90,9 +92,9 @@ def test_publish_with_wrong_arguments_is_refused(
 
 
 @pytest.mark.parametrize("wrong", [None, 1, b"a", ["a"], ("a", "b"), 1.5, Event("a")])
-def test_event_type_must_be_a_string_or_a_class(bench: Bench, wrong: Any) -> None:
+def test_event_type_must_be_a_string_or_a_class(factory: BusFactory, wrong: Any) -> None:
     """Anything else is a `TypeError` that shows it; nothing was subscribed."""
-    bus = bench.bus()
+    bus = factory.bus()
     with pytest.raises(TypeError, match="event_type must be a string, a glob or a class, got"):
         bus.subscribe(wrong, print)
     with pytest.raises(TypeError, match="event_type must be"):
@@ -101,17 +103,17 @@ def test_event_type_must_be_a_string_or_a_class(bench: Bench, wrong: Any) -> Non
     assert bus.stats().unrouted == 1
 
 
-def test_event_type_must_not_be_empty(bench: Bench) -> None:
+def test_event_type_must_not_be_empty(factory: BusFactory) -> None:
     """An empty string matches no event."""
     with pytest.raises(ValueError, match="event_type"):
-        bench.bus().subscribe("", print)
+        factory.bus().subscribe("", print)
     with pytest.raises(ValueError, match="event_type"):
-        bench.bus().on("")
+        factory.bus().on("")
 
 
-def test_on_without_a_type_is_refused(bench: Bench) -> None:
+def test_on_without_a_type_is_refused(factory: BusFactory) -> None:
     """`@bus.on()` and `@bus.on` are told at once, and arguments in the wrong order too."""
-    bus = bench.bus()
+    bus = factory.bus()
     with pytest.raises(TypeError, match="at least one event type"):
         bus.on()
     with pytest.raises(TypeError, match=r"did you mean bus\.on\('event.type'\) above it"):
@@ -130,9 +132,11 @@ class _Data(Protocol):
 
 
 @pytest.mark.parametrize("odd", [_NoSubclasses("odd", (), {}), _Data])
-def test_class_that_cannot_be_asked_for_subclasses_is_refused(bench: Bench, odd: type) -> None:
+def test_class_that_cannot_be_asked_for_subclasses_is_refused(
+    factory: BusFactory, odd: type
+) -> None:
     """It would receive nothing, and every other publish would ask it in vain."""
-    bus = bench.bus()
+    bus = factory.bus()
     with pytest.raises(TypeError, match="cannot be asked for subclasses"):
         bus.subscribe(odd, print)
     assert bus.publish(Event("a"))
@@ -142,12 +146,12 @@ def test_class_that_cannot_be_asked_for_subclasses_is_refused(bench: Bench, odd:
 
 
 @pytest.mark.parametrize("wrong", [None, 1, "print", []])
-def test_handler_must_be_callable(bench: Bench, wrong: Any) -> None:
+def test_handler_must_be_callable(factory: BusFactory, wrong: Any) -> None:
     """Anything else is a `TypeError` that shows it."""
     with pytest.raises(TypeError, match="handler must be callable, got"):
-        bench.bus().subscribe("a", wrong)
+        factory.bus().subscribe("a", wrong)
     with pytest.raises(TypeError, match="handler must be callable, got"):
-        bench.bus().on("a", "b")(wrong)
+        factory.bus().on("a", "b")(wrong)
 
 
 async def _coroutine(event: Any) -> None:
@@ -231,9 +235,11 @@ WRAPPERS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("wrap", WRAPPERS)
-def test_handler_that_would_not_do_its_work_is_refused(bench: Bench, wrap: Any, kind: str) -> None:
+def test_handler_that_would_not_do_its_work_is_refused(
+    factory: BusFactory, wrap: Any, kind: str
+) -> None:
     """Calling it would only make an object that nobody awaits, silently."""
-    bus = bench.bus()
+    bus = factory.bus()
     with pytest.raises(TypeError, match=rf"calling a {kind} only makes an object"):
         bus.subscribe("a", wrap(KINDS[kind]))
     assert list(bus._subscriptions) == []
@@ -241,10 +247,10 @@ def test_handler_that_would_not_do_its_work_is_refused(bench: Bench, wrap: Any, 
 
 @pytest.mark.parametrize("wrap", [w for w in WRAPPERS if w is not as_bound])
 def test_handler_that_does_its_work_is_accepted_however_it_is_wrapped(
-    bench: Bench, wrap: Any
+    factory: BusFactory, wrap: Any
 ) -> None:
     """The check sees through wrappers, and minds none of them."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     def work(event: Any) -> None:
         recorder(event)
@@ -255,9 +261,9 @@ def test_handler_that_does_its_work_is_accepted_however_it_is_wrapped(
     assert recorder.events == [7]
 
 
-def test_decorator_may_give_the_handler_more_than_the_event(bench: Bench) -> None:
+def test_decorator_may_give_the_handler_more_than_the_event(factory: BusFactory) -> None:
     """What it wraps need not be callable with the event alone."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     def with_session(function: Any) -> Any:
         return functools.wraps(function)(lambda event: function("session", event))
@@ -290,19 +296,19 @@ class Service:
     ],
 )
 def test_handler_that_cannot_take_the_event_is_refused(
-    bench: Bench, wrong: Any, signature: str
+    factory: BusFactory, wrong: Any, signature: str
 ) -> None:
     """With its signature, which says what is missing or too much."""
     with pytest.raises(
         TypeError, match=rf"handler must take one argument, the event, got .*{signature}"
     ):
-        bench.bus().subscribe("a", wrong)
+        factory.bus().subscribe("a", wrong)
 
 
-def test_method_without_its_object_is_refused_with_what_was_meant(bench: Bench) -> None:
+def test_method_without_its_object_is_refused_with_what_was_meant(factory: BusFactory) -> None:
     """The usual mistake of `@bus.on` inside a class."""
     with pytest.raises(TypeError, match=r"a method is subscribed .*object\.method"):
-        bench.bus().subscribe("a", Service.handle)
+        factory.bus().subscribe("a", Service.handle)
 
 
 @pytest.mark.parametrize(
@@ -319,14 +325,14 @@ def test_method_without_its_object_is_refused_with_what_was_meant(bench: Bench) 
         Recorder(),
     ],
 )
-def test_handler_that_can_take_the_event_is_accepted(bench: Bench, handler: Any) -> None:
+def test_handler_that_can_take_the_event_is_accepted(factory: BusFactory, handler: Any) -> None:
     """Builtins, whose signature nobody knows, among them."""
-    assert bench.bus().subscribe("a", handler).handler == handler
+    assert factory.bus().subscribe("a", handler).handler == handler
 
 
-def test_subscribing_to_a_stopped_bus_is_refused(bench: Bench) -> None:
+def test_subscribing_to_a_stopped_bus_is_refused(factory: BusFactory) -> None:
     """It would never receive anything."""
-    bus: EventBus = bench.bus(name="night")
+    bus: EventBus = factory.bus(name="night")
     decorate = bus.on("a")
     bus.stop()
     with pytest.raises(BusClosed, match="night"):

@@ -5,14 +5,14 @@ import threading
 from itertools import chain
 
 import pytest
-from conftest import HANG, Bench, Recorder, run_together
+from conftest import HANG, BusFactory, Recorder, run_together
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 
 
-def handled(bench: Bench, bus: EventBus, levels: list[int]) -> list[tuple[int, int]]:
+def handled(factory: BusFactory, bus: EventBus, levels: list[int]) -> list[tuple[int, int]]:
     """Publish events at the levels to a held bus; how they were handled: (level, number)."""
-    recorder, gate = Recorder(), bench.hold(bus)
+    recorder, gate = Recorder(), factory.hold(bus)
     with bus.subscribe("a", recorder):
         for number, level in enumerate(levels):
             assert bus.publish(Event("a", (level, number)), priority=level)
@@ -26,25 +26,27 @@ def urgent_first(levels: list[int]) -> list[tuple[int, int]]:
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 8])
-def test_most_urgent_first_and_within_a_level_first_in_first_out(bench: Bench, levels: int) -> None:
+def test_most_urgent_first_and_within_a_level_first_in_first_out(
+    factory: BusFactory, levels: int
+) -> None:
     """Over all levels, for any mixture of them."""
     mixture = random.Random(levels).choices(range(1, levels + 1), k=300)
-    bus = bench.bus(queue_size=300, priority_levels=levels)
-    assert handled(bench, bus, mixture) == urgent_first(mixture)
+    bus = factory.bus(queue_size=300, priority_levels=levels)
+    assert handled(factory, bus, mixture) == urgent_first(mixture)
 
 
-def test_order_is_kept_while_slots_are_used_again(bench: Bench) -> None:
+def test_order_is_kept_while_slots_are_used_again(factory: BusFactory) -> None:
     """A queue that ran full and empty many times is no less a queue."""
-    bus = bench.bus(queue_size=7)
+    bus = factory.bus(queue_size=7)
     for seed in range(30):
         mixture = random.Random(seed).choices((1, 2, 3), k=7)
-        assert handled(bench, bus, mixture) == urgent_first(mixture)
+        assert handled(factory, bus, mixture) == urgent_first(mixture)
         assert bus.stats().processed == bus.stats().published
 
 
-def test_urgent_event_overtakes_what_is_queued(bench: Bench) -> None:
+def test_urgent_event_overtakes_what_is_queued(factory: BusFactory) -> None:
     """It is handled next, by whichever worker is free first."""
-    bus, gate, recorder = bench.bus(queue_size=100), bench.gate(), Recorder()
+    bus, gate, recorder = factory.bus(queue_size=100), factory.gate(), Recorder()
     bus.subscribe("low", gate)
     bus.subscribe("high", recorder)
     for _ in range(50):
@@ -57,9 +59,9 @@ def test_urgent_event_overtakes_what_is_queued(bench: Bench) -> None:
     assert bus.depth == 48
 
 
-def test_subscriptions_of_one_event_are_served_in_their_order(bench: Bench) -> None:
+def test_subscriptions_of_one_event_are_served_in_their_order(factory: BusFactory) -> None:
     """With one worker, the first that subscribed is the first that is called."""
-    bus, recorder = bench.bus(queue_size=20), Recorder()
+    bus, recorder = factory.bus(queue_size=20), Recorder()
     for number in range(5):
         bus.subscribe("a", lambda event, n=number: recorder(Event("x", (event.data, n))))
     for data in range(3):
@@ -71,10 +73,10 @@ def test_subscriptions_of_one_event_are_served_in_their_order(bench: Bench) -> N
 @pytest.mark.parametrize("queue_size", [1, 2, 7, 1000])
 @pytest.mark.parametrize("policy", [BackpressurePolicy.BLOCK, BackpressurePolicy.DROP_OLDEST])
 def test_events_of_one_publisher_keep_their_order(
-    bench: Bench, policy: BackpressurePolicy, queue_size: int, frequent_switches: None
+    factory: BusFactory, policy: BackpressurePolicy, queue_size: int, frequent_switches: None
 ) -> None:
     """With one worker, also when all publishers wait for room again and again."""
-    bus = bench.bus(queue_size=queue_size, policy=policy, publish_timeout=HANG)
+    bus = factory.bus(queue_size=queue_size, policy=policy, publish_timeout=HANG)
     recorder = Recorder()
     bus.subscribe("a", recorder)
     run_together(5, lambda n: [bus.publish(Event("a", (n, i))) for i in range(200)])
@@ -84,9 +86,9 @@ def test_events_of_one_publisher_keep_their_order(
 
 
 @pytest.mark.parametrize("queue_size", [1, 7, 100, 1000])
-def test_publish_many_and_publish_keep_a_common_order(bench: Bench, queue_size: int) -> None:
+def test_publish_many_and_publish_keep_a_common_order(factory: BusFactory, queue_size: int) -> None:
     """One publisher may use both, several publishers at once."""
-    bus = bench.bus(queue_size=queue_size, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(queue_size=queue_size, policy=BackpressurePolicy.BLOCK)
     recorder = Recorder()
     bus.subscribe("a", recorder)
 
@@ -105,10 +107,10 @@ def test_publish_many_and_publish_keep_a_common_order(bench: Bench, queue_size: 
         assert [i for n, i in recorder.data if n == publisher] == list(range(400))
 
 
-def test_two_workers_take_in_order(bench: Bench) -> None:
+def test_two_workers_take_in_order(factory: BusFactory) -> None:
     """Handlers run at the same time, but deliveries are begun in the order of the queue."""
-    bus, gate = bench.bus(workers=2, queue_size=20), bench.gate()
-    hold = bench.hold(bus)
+    bus, gate = factory.bus(workers=2, queue_size=20), factory.gate()
+    hold = factory.hold(bus)
     bus.subscribe("a", gate)
     for _ in range(4):
         bus.publish(Event("a"), priority=3)
@@ -125,28 +127,30 @@ def test_two_workers_take_in_order(bench: Bench) -> None:
 
 @pytest.mark.parametrize("monitoring", [True, False])
 def test_starving_delivery_is_served_next_whatever_its_level(
-    bench: Bench, monitoring: object
+    factory: BusFactory, monitoring: object
 ) -> None:
     """With the shortest limit all starve at once, and the queue is first in, first out."""
     mixture = random.Random(1).choices((1, 2, 3), k=200)
-    bus = bench.bus(queue_size=200, starvation_after=1e-9, monitoring=monitoring)
+    bus = factory.bus(queue_size=200, starvation_after=1e-9, monitoring=monitoring)
     expected = [(level, number) for number, level in enumerate(mixture)]
-    assert handled(bench, bus, mixture) == expected
+    assert handled(factory, bus, mixture) == expected
 
 
 @pytest.mark.parametrize("limit", [None, 1000, 1e9])
-def test_delivery_that_does_not_starve_waits_its_turn(bench: Bench, limit: float | None) -> None:
+def test_delivery_that_does_not_starve_waits_its_turn(
+    factory: BusFactory, limit: float | None
+) -> None:
     """Below the limit, and without one, priority is strict."""
     mixture = random.Random(2).choices((1, 2, 3), k=200)
-    bus = bench.bus(queue_size=200, starvation_after=limit)
-    assert handled(bench, bus, mixture) == urgent_first(mixture)
+    bus = factory.bus(queue_size=200, starvation_after=limit)
+    assert handled(factory, bus, mixture) == urgent_first(mixture)
 
 
-def test_only_what_waited_longer_than_the_limit_is_preferred(bench: Bench) -> None:
+def test_only_what_waited_longer_than_the_limit_is_preferred(factory: BusFactory) -> None:
     """Old ones in the order of their age, then the others by priority."""
     limit = 1.0
-    bus, recorder = bench.bus(queue_size=20, starvation_after=limit), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(queue_size=20, starvation_after=limit), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     for data, level in (("old low", 1), ("old high", 3), ("old medium", 2)):
         assert bus.publish(Event("a", data), priority=level)
@@ -159,10 +163,10 @@ def test_only_what_waited_longer_than_the_limit_is_preferred(bench: Bench) -> No
     assert recorder.data == [*old, "new high", "new medium", "new low"]
 
 
-def test_starving_level_does_not_starve_the_others(bench: Bench) -> None:
+def test_starving_level_does_not_starve_the_others(factory: BusFactory) -> None:
     """Whatever is published, everything is handled once."""
     mixture = list(chain.from_iterable((1, 3, 3) for _ in range(100)))
-    bus = bench.bus(queue_size=5, starvation_after=1e-4, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(queue_size=5, starvation_after=1e-4, policy=BackpressurePolicy.BLOCK)
     recorder = Recorder()
     bus.subscribe("a", recorder)
     for number, level in enumerate(mixture):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Drops, Recorder
+from conftest import HANG, BusFactory, Drops, Recorder
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
 
@@ -30,14 +30,14 @@ def fail(_: Any) -> None:
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
-def test_payloads_are_never_touched(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_payloads_are_never_touched(factory: BusFactory, policy: BackpressurePolicy) -> None:
     """Not on the way through, not when they overtake, give way, fail or are left over."""
     drops: Drops = Drops()
     errors: list[BaseException] = []
-    bus = bench.bus(
+    bus = factory.bus(
         queue_size=3, policy=policy, on_drop=drops, on_error=lambda *args: errors.append(args[2])
     )
-    gate, seen = bench.hold(bus), Recorder()
+    gate, seen = factory.hold(bus), Recorder()
     bus.subscribe(Untouchable, seen)
     bus.subscribe("a", seen)
     bus.subscribe("a", fail)
@@ -75,10 +75,10 @@ def publish_heavy(bus: EventBus, references: "list[weakref.ref[Heavy]]") -> None
 @pytest.mark.parametrize("deliveries", [1, 3])
 @pytest.mark.parametrize("monitoring", [False, True])
 def test_event_is_released_at_once_after_handling(
-    bench: Bench, fails: Any, deliveries: int, monitoring: Any
+    factory: BusFactory, fails: Any, deliveries: int, monitoring: Any
 ) -> None:
     """When the worker is idle again, not when the slot or the worker is used again."""
-    bus = bench.bus(on_error=lambda *_: None, monitoring=monitoring)
+    bus = factory.bus(on_error=lambda *_: None, monitoring=monitoring)
     for _ in range(deliveries):
         bus.subscribe("heavy", fail if fails else lambda _: None)
     references: list[weakref.ref[Heavy]] = []
@@ -87,9 +87,9 @@ def test_event_is_released_at_once_after_handling(
     assert references[0]() is None
 
 
-def test_event_is_released_before_the_delivery_is_finished(bench: Bench) -> None:
+def test_event_is_released_before_the_delivery_is_finished(factory: BusFactory) -> None:
     """Its finalizer may publish, and flush waits for what it publishes."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     class Last:
         def __del__(self) -> None:
@@ -103,10 +103,10 @@ def test_event_is_released_before_the_delivery_is_finished(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("policy", list(BackpressurePolicy)[:4])
-def test_dropped_event_is_released_at_once(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_dropped_event_is_released_at_once(factory: BusFactory, policy: BackpressurePolicy) -> None:
     """The bus keeps nothing of what gave way, or was refused."""
-    bus = bench.bus(queue_size=1, policy=policy)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=policy)
+    factory.hold(bus)
     bus.subscribe("*", Recorder())
     references = []
     for _ in range(4):  # the first drop is logged, and logging keeps what it likes
@@ -119,10 +119,10 @@ def test_dropped_event_is_released_at_once(bench: Bench, policy: BackpressurePol
     assert [reference() for reference in references[1:]] == [None] * 3
 
 
-def test_event_left_over_at_shutdown_is_released(bench: Bench) -> None:
+def test_event_left_over_at_shutdown_is_released(factory: BusFactory) -> None:
     """Once stop has returned."""
-    bus = bench.bus()
-    gate = bench.hold(bus)
+    bus = factory.bus()
+    gate = factory.hold(bus)
     bus.subscribe("heavy", lambda _: None)
     references: list[weakref.ref[Heavy]] = []
     publish_heavy(bus, references)
@@ -132,9 +132,9 @@ def test_event_left_over_at_shutdown_is_released(bench: Bench) -> None:
     gate.open()
 
 
-def test_publish_many_keeps_no_event_while_its_source_is_asked(bench: Bench) -> None:
+def test_publish_many_keeps_no_event_while_its_source_is_asked(factory: BusFactory) -> None:
     """What was handled is released even if the next event takes long to come."""
-    bus = bench.bus(queue_size=300)
+    bus = factory.bus(queue_size=300)
     bus.subscribe("heavy", lambda _: None)
     references: list[weakref.ref[Heavy]] = []
 

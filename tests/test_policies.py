@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, run_together
+from conftest import HANG, BusFactory, InThread, Recorder, run_together
 from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
@@ -24,10 +24,10 @@ from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
     ],
 )
 def test_drop_oldest_evicts_the_oldest_of_those_no_more_urgent(
-    bench: Bench, queued: str, new: str, evicted: str, handled: str
+    factory: BusFactory, queued: str, new: str, evicted: str, handled: str
 ) -> None:
     """Whatever their level, in the order in which they were accepted."""
-    scene = Scene(bench, OLDEST, len(queued.split()))
+    scene = Scene(factory, OLDEST, len(queued.split()))
     scene.publish(*queued.split())
     assert all(scene.publish(*new.split()))
     assert scene.drops.data == evicted.split()
@@ -45,10 +45,10 @@ def test_drop_oldest_evicts_the_oldest_of_those_no_more_urgent(
     ],
 )
 def test_drop_lowest_evicts_the_least_urgent(
-    bench: Bench, queued: str, new: str, evicted: str, handled: str
+    factory: BusFactory, queued: str, new: str, evicted: str, handled: str
 ) -> None:
     """Lowest level first, oldest first within it."""
-    scene = Scene(bench, LOWEST, len(queued.split()))
+    scene = Scene(factory, LOWEST, len(queued.split()))
     scene.publish(*queued.split())
     assert all(scene.publish(*new.split()))
     assert scene.drops.data == evicted.split()
@@ -68,10 +68,10 @@ def test_drop_lowest_evicts_the_least_urgent(
     ],
 )
 def test_new_event_gives_way_if_no_other_must(
-    bench: Bench, policy: BackpressurePolicy, queued: str, new: str
+    factory: BusFactory, policy: BackpressurePolicy, queued: str, new: str
 ) -> None:
     """False, or `QueueFull` with REJECT; what was queued stays."""
-    scene = Scene(bench, policy, 2)
+    scene = Scene(factory, policy, 2)
     scene.publish(*queued.split())
     if policy is REJECT:
         with pytest.raises(QueueFull) as caught:
@@ -88,10 +88,10 @@ def test_new_event_gives_way_if_no_other_must(
 
 @pytest.mark.parametrize(("policy", "queued"), [(OLDEST, "2a 3b 3c"), (LOWEST, "1a 2b 2c")])
 def test_nothing_is_evicted_for_an_event_that_is_then_refused(
-    bench: Bench, policy: BackpressurePolicy, queued: str
+    factory: BusFactory, policy: BackpressurePolicy, queued: str
 ) -> None:
     """An event of two deliveries needs two places, and only one can be made."""
-    scene = Scene(bench, policy, 3)
+    scene = Scene(factory, policy, 3)
     scene.publish(*queued.split())
     for _ in range(2):
         scene.bus.subscribe("pair", scene.recorder)
@@ -102,10 +102,10 @@ def test_nothing_is_evicted_for_an_event_that_is_then_refused(
 
 @pytest.mark.parametrize("policy", [OLDEST, LOWEST])
 def test_event_with_several_deliveries_evicts_as_many_as_it_needs(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Not more: what is free is used first."""
-    scene = Scene(bench, policy, 4)
+    scene = Scene(factory, policy, 4)
     scene.publish("1a", "1b", "1c")
     for _ in range(3):
         scene.bus.subscribe("wide", scene.recorder)
@@ -115,9 +115,9 @@ def test_event_with_several_deliveries_evicts_as_many_as_it_needs(
     assert scene.finish() == ["w", "w", "w", "1c"]
 
 
-def test_event_can_lose_some_of_its_deliveries(bench: Bench) -> None:
+def test_event_can_lose_some_of_its_deliveries(factory: BusFactory) -> None:
     """Eviction is by delivery: the first subscription's goes first, the others stay."""
-    scene = Scene(bench, OLDEST, 3)
+    scene = Scene(factory, OLDEST, 3)
     second, third = Recorder(), Recorder()
     subscriptions = [scene.subscription, scene.bus.subscribe("a", second)]
     scene.bus.subscribe("a", third)
@@ -133,9 +133,9 @@ def test_event_can_lose_some_of_its_deliveries(bench: Bench) -> None:
 # ---- BLOCK and CALLER_RUNS -------------------------------------------------------------------
 
 
-def test_block_waits_without_limit(bench: Bench) -> None:
+def test_block_waits_without_limit(factory: BusFactory) -> None:
     """`publish_timeout` does not apply to it."""
-    scene = Scene(bench, BLOCK, 1, publish_timeout=0)
+    scene = Scene(factory, BLOCK, 1, publish_timeout=0)
     scene.publish("2a")
     calls = [InThread(lambda: scene.publish("2b")) for _ in range(3)]
     threading.Event().wait(0.5)  # there is a limit if this is too long
@@ -148,9 +148,11 @@ def test_block_waits_without_limit(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_block_raises_queue_full_at_an_explicit_timeout(bench: Bench, timeout: float) -> None:
+def test_block_raises_queue_full_at_an_explicit_timeout(
+    factory: BusFactory, timeout: float
+) -> None:
     """Each time; it counts as refused."""
-    scene = Scene(bench, BLOCK, 1)
+    scene = Scene(factory, BLOCK, 1)
     scene.publish("1a")
     for _ in range(2):
         with pytest.raises(QueueFull, match="full"):
@@ -159,9 +161,9 @@ def test_block_raises_queue_full_at_an_explicit_timeout(bench: Bench, timeout: f
     assert scene.finish() == ["1a"]
 
 
-def test_caller_runs_runs_the_handlers_in_the_publishing_thread(bench: Bench) -> None:
+def test_caller_runs_runs_the_handlers_in_the_publishing_thread(factory: BusFactory) -> None:
     """All of the event's, at once, ahead of the queue, and counted like any others."""
-    scene = Scene(bench, CALLER_RUNS, 1)
+    scene = Scene(factory, CALLER_RUNS, 1)
     scene.publish("2a")
     threads: list[threading.Thread] = []
     for _ in range(3):
@@ -173,9 +175,9 @@ def test_caller_runs_runs_the_handlers_in_the_publishing_thread(bench: Bench) ->
     assert scene.finish() == ["2a"]
 
 
-def test_caller_runs_only_without_room(bench: Bench) -> None:
+def test_caller_runs_only_without_room(factory: BusFactory) -> None:
     """As long as there is room the workers run the handlers."""
-    bus = bench.bus(policy=CALLER_RUNS)
+    bus = factory.bus(policy=CALLER_RUNS)
     threads: list[threading.Thread] = []
     bus.subscribe("a", lambda _: threads.append(threading.current_thread()))
     for _ in range(10):
@@ -190,10 +192,10 @@ def test_caller_runs_only_without_room(bench: Bench) -> None:
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("wide", [1, 3])
 def test_counts_are_exact_with_several_publishers_at_the_brim(
-    bench: Bench, policy: BackpressurePolicy, wide: int, frequent_switches: None
+    factory: BusFactory, policy: BackpressurePolicy, wide: int, frequent_switches: None
 ) -> None:
     """Each delivery is handled or told as dropped, once; never both, never neither."""
-    scene = Scene(bench, policy, 9)
+    scene = Scene(factory, policy, 9)
     for _ in range(wide - 1):
         scene.bus.subscribe("a", scene.recorder)
     answers: list[list[bool]] = [[] for _ in range(6)]

@@ -4,7 +4,7 @@ import queue
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 from support import assert_at_rest
 
 from brummerbus import (
@@ -60,10 +60,10 @@ def level_of(bus: EventBus, event: Any, **options: Any) -> int:
     return level
 
 
-def held(bench: Bench, **settings: Any) -> EventBus:
+def held(factory: BusFactory, **settings: Any) -> EventBus:
     """Return a bus whose worker is held and whose events all have one subscription."""
-    bus = bench.bus(**settings)
-    bench.hold(bus)
+    bus = factory.bus(**settings)
+    factory.hold(bus)
     bus.subscribe(object, Recorder())
     return bus
 
@@ -72,9 +72,9 @@ def held(bench: Bench, **settings: Any) -> EventBus:
 
 
 @pytest.mark.parametrize("thing", [Plain(), 5, b"log.line", None, [1], {}, print, 1.5, ()])
-def test_any_object_can_be_published(bench: Bench, thing: Any) -> None:
+def test_any_object_can_be_published(factory: BusFactory, thing: Any) -> None:
     """It is routed by its class, and the handler receives the object itself."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     bus.subscribe(type(thing), recorder)
     assert bus.publish(thing) is True
     assert bus.flush(HANG)
@@ -82,9 +82,9 @@ def test_any_object_can_be_published(bench: Bench, thing: Any) -> None:
     assert bus.stats().by_type[type(thing).__qualname__].processed == 1
 
 
-def test_event_without_subscription_is_accepted_and_counted(bench: Bench) -> None:
+def test_event_without_subscription_is_accepted_and_counted(factory: BusFactory) -> None:
     """It makes no delivery; `unrouted` counts the events."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.publish(Event("a")) is True
     assert bus.publish(Plain()) is True
     assert bus.publish_many([Event("a"), Event("b")]) == 2
@@ -96,14 +96,14 @@ def test_event_without_subscription_is_accepted_and_counted(bench: Bench) -> Non
 
 
 @pytest.mark.parametrize(("name", "level"), TABLE)
-def test_priorities_of_the_table(bench: Bench, name: str, level: int) -> None:
+def test_priorities_of_the_table(factory: BusFactory, name: str, level: int) -> None:
     """Each of the ten has the study's priority, whatever is unknown is medium."""
-    assert level_of(held(bench), Event(name)) == level
+    assert level_of(held(factory), Event(name)) == level
 
 
-def test_argument_outranks_class_outranks_table_outranks_medium(bench: Bench) -> None:
+def test_argument_outranks_class_outranks_table_outranks_medium(factory: BusFactory) -> None:
     """The first of the four that says something is taken."""
-    bus = held(bench, priorities={"log.line": 1, "a": 3})
+    bus = held(factory, priorities={"log.line": 1, "a": 3})
     assert level_of(bus, Urgent("log.line"), priority=2) == 2
     assert level_of(bus, Urgent("log.line")) == 3
     assert level_of(bus, UrgentPlain()) == 3
@@ -113,29 +113,29 @@ def test_argument_outranks_class_outranks_table_outranks_medium(bench: Bench) ->
     assert level_of(bus, Plain()) == 2
 
 
-def test_priority_of_an_event_is_not_that_of_another_of_its_type(bench: Bench) -> None:
+def test_priority_of_an_event_is_not_that_of_another_of_its_type(factory: BusFactory) -> None:
     """An explicit priority holds for one publish."""
-    bus = held(bench)
+    bus = held(factory)
     assert level_of(bus, Event("a"), priority=1) == 1
     assert level_of(bus, Event("a"), priority=Priority.HIGH) == 3
     assert level_of(bus, Event("a")) == 2
 
 
-def test_priority_of_an_instance_does_not_count(bench: Bench) -> None:
+def test_priority_of_an_instance_does_not_count(factory: BusFactory) -> None:
     """The class has it or has it not; a property is no priority."""
-    bus = held(bench)
+    bus = held(factory)
     assert level_of(bus, WithProperty("a")) == 2
 
 
 @pytest.mark.parametrize("value", [0, 9, -1, 2**70, "high", None, True, 2.0, [1]])
 @pytest.mark.parametrize("base", [Event, object], ids=["event", "object"])
 def test_class_attribute_that_is_no_priority_is_none(
-    bench: Bench, base: type, value: object
+    factory: BusFactory, base: type, value: object
 ) -> None:
     """It belongs to the program, such as a dataclass's default of 0: no error, and medium."""
     cls = type("Job", (base,), {"priority": value})
     event = cls("a") if base is Event else cls()
-    bus = held(bench, priorities={"a": 1})
+    bus = held(factory, priorities={"a": 1})
     assert level_of(bus, event) == (1 if base is Event else 2)
     assert level_of(bus, event, priority=3) == 3
 
@@ -149,27 +149,27 @@ class _OddMeta(type):
         raise RuntimeError("unhashable")
 
 
-def test_class_with_code_of_its_own_costs_no_publish(bench: Bench) -> None:
+def test_class_with_code_of_its_own_costs_no_publish(factory: BusFactory) -> None:
     """Neither a metaclass's `priority` nor its hash can make publishing fail."""
-    bus = held(bench, priorities={int: 3})
+    bus = held(factory, priorities={int: 3})
     assert level_of(bus, _OddMeta("Odd", (), {})()) == 2
     assert level_of(bus, _OddMeta("OddEvent", (Event,), {})("a")) == 2
     assert level_of(bus, 5) == 3
 
 
 @pytest.mark.parametrize("levels", [1, 2, 3, 8])
-def test_table_entries_above_the_levels_count_as_the_top(bench: Bench, levels: int) -> None:
+def test_table_entries_above_the_levels_count_as_the_top(factory: BusFactory, levels: int) -> None:
     """With one level priorities are off."""
-    bus = held(bench, priority_levels=levels)
+    bus = held(factory, priority_levels=levels)
     assert level_of(bus, Event("process.started")) == min(3, levels)
     assert level_of(bus, Event("unknown")) == min(2, levels)
     assert level_of(bus, Urgent("a")) == min(3, levels)
     assert level_of(bus, Event("log.line")) == 1
 
 
-def test_eight_levels_can_all_be_used(bench: Bench) -> None:
+def test_eight_levels_can_all_be_used(factory: BusFactory) -> None:
     """Each is a queue of its own, and the table reaches the eighth."""
-    bus = held(bench, priority_levels=8, priorities={"top": 8, "over": 8})
+    bus = held(factory, priority_levels=8, priorities={"top": 8, "over": 8})
     for level in range(1, 9):
         assert level_of(bus, Event("a"), priority=level) == level
     assert level_of(bus, Event("top")) == 8
@@ -177,34 +177,34 @@ def test_eight_levels_can_all_be_used(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 4, 8, 2**70])
-def test_explicit_priority_out_of_range_is_refused(bench: Bench, wrong: int) -> None:
+def test_explicit_priority_out_of_range_is_refused(factory: BusFactory, wrong: int) -> None:
     """A `ValueError` with value and range, before anything changed."""
-    bus = held(bench)
+    bus = held(factory)
     with pytest.raises(ValueError, match=rf"1 to 3.*{wrong}"):
         bus.publish(Event("a"), priority=wrong)
     with pytest.raises(ValueError, match="1 to 3"):
         bus.publish_many([Event("a")], priority=wrong)
     assert bus.depth == 0
     with pytest.raises(ValueError, match="1 to 1"):
-        bench.bus(priority_levels=1).publish(Event("a"), priority=2)
+        factory.bus(priority_levels=1).publish(Event("a"), priority=2)
 
 
 @pytest.mark.parametrize("wrong", ["1", 1.0, True, [1]])
-def test_explicit_priority_must_be_an_int(bench: Bench, wrong: Any) -> None:
+def test_explicit_priority_must_be_an_int(factory: BusFactory, wrong: Any) -> None:
     """Anything else is a `TypeError`."""
     with pytest.raises(TypeError, match="priority"):
-        bench.bus().publish(Event("a"), priority=wrong)
+        factory.bus().publish(Event("a"), priority=wrong)
     with pytest.raises(TypeError, match="priority"):
-        bench.bus().publish_many([], priority=wrong)
+        factory.bus().publish_many([], priority=wrong)
 
 
 # ---- all or none -----------------------------------------------------------------------------
 
 
-def test_all_deliveries_of_an_event_are_accepted_or_none(bench: Bench) -> None:
+def test_all_deliveries_of_an_event_are_accepted_or_none(factory: BusFactory) -> None:
     """An event with two deliveries does not take the last single place."""
-    bus = bench.bus(queue_size=3, policy=BackpressurePolicy.DROP_NEWEST)
-    gate, recorder = bench.hold(bus), Recorder()
+    bus = factory.bus(queue_size=3, policy=BackpressurePolicy.DROP_NEWEST)
+    gate, recorder = factory.hold(bus), Recorder()
     for _ in range(2):
         bus.subscribe("a", recorder)
     bus.subscribe("b", recorder)
@@ -223,9 +223,9 @@ def test_all_deliveries_of_an_event_are_accepted_or_none(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, -0.001, float("nan"), float("-inf")])
-def test_timeout_out_of_range_is_refused(bench: Bench, wrong: float) -> None:
+def test_timeout_out_of_range_is_refused(factory: BusFactory, wrong: float) -> None:
     """A `ValueError`; nothing was published."""
-    bus = held(bench)
+    bus = held(factory)
     for call in (bus.publish, lambda event, **o: bus.publish_many([event], **o)):
         with pytest.raises(ValueError, match="timeout"):
             call(Event("a"), timeout=wrong)
@@ -233,26 +233,26 @@ def test_timeout_out_of_range_is_refused(bench: Bench, wrong: float) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["1", True, [1]])
-def test_timeout_must_be_a_number(bench: Bench, wrong: Any) -> None:
+def test_timeout_must_be_a_number(factory: BusFactory, wrong: Any) -> None:
     """Anything else is a `TypeError`."""
     with pytest.raises(TypeError, match="timeout"):
-        bench.bus().publish(Event("a"), timeout=wrong)
+        factory.bus().publish(Event("a"), timeout=wrong)
     with pytest.raises(TypeError, match="timeout"):
-        bench.bus().publish_many([], timeout=wrong)
+        factory.bus().publish_many([], timeout=wrong)
 
 
 @pytest.mark.parametrize("timeout", [2**1000, float("inf"), 1e300, 0, 0.0])
-def test_any_timeout_from_nothing_to_infinity_is_taken(bench: Bench, timeout: float) -> None:
+def test_any_timeout_from_nothing_to_infinity_is_taken(factory: BusFactory, timeout: float) -> None:
     """Also those that no clock can count."""
-    bus = held(bench)
+    bus = held(factory)
     assert bus.publish(Event("a"), timeout=timeout)
     assert bus.publish_many([Event("a")], timeout=timeout) == 1
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
-def test_closed_bus_refuses(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_closed_bus_refuses(factory: BusFactory, policy: BackpressurePolicy) -> None:
     """With `BusClosed`, also what nobody subscribed to; nothing is counted or kept."""
-    bus = bench.bus(policy=policy)
+    bus = factory.bus(policy=policy)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     assert bus.stop()

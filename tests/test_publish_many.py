@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import HANG, Bench, Recorder
+from conftest import HANG, BusFactory, Recorder
 from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, Event, QueueFull
@@ -19,9 +19,11 @@ def numbered(count: int, name: str = "a") -> Iterator[Event]:
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 2000])
 @pytest.mark.parametrize("subscriptions", [1, 3])
-def test_publish_many_takes_all_in_order(bench: Bench, count: int, subscriptions: int) -> None:
+def test_publish_many_takes_all_in_order(
+    factory: BusFactory, count: int, subscriptions: int
+) -> None:
     """From a generator, through a small queue, to each subscription in the same order."""
-    bus = bench.bus(policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(policy=BackpressurePolicy.BLOCK)
     recorders = [Recorder() for _ in range(subscriptions)]
     for recorder in recorders:
         bus.subscribe("a", recorder)
@@ -30,10 +32,10 @@ def test_publish_many_takes_all_in_order(bench: Bench, count: int, subscriptions
     assert all(recorder.data == list(range(count)) for recorder in recorders)
 
 
-def test_publish_many_counts_what_was_accepted(bench: Bench) -> None:
+def test_publish_many_counts_what_was_accepted(factory: BusFactory) -> None:
     """What the policy drops is not counted, what nobody subscribed to is."""
-    bus = bench.bus(policy=BackpressurePolicy.DROP_NEWEST)
-    gate, recorder = bench.hold(bus), Recorder()
+    bus = factory.bus(policy=BackpressurePolicy.DROP_NEWEST)
+    gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
     assert bus.publish_many([*numbered(20), Event("nobody")]) == 11
     gate.open()
@@ -43,10 +45,10 @@ def test_publish_many_counts_what_was_accepted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("count", [25, 300, 1000])
-def test_publish_many_says_how_many_came_before_queue_full(bench: Bench, count: int) -> None:
+def test_publish_many_says_how_many_came_before_queue_full(factory: BusFactory, count: int) -> None:
     """They stay accepted; those after are not tried, not counted and not kept."""
-    bus = bench.bus(queue_size=count - 5, policy=BackpressurePolicy.REJECT)
-    gate, recorder = bench.hold(bus), Recorder()
+    bus = factory.bus(queue_size=count - 5, policy=BackpressurePolicy.REJECT)
+    gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
     assert bus.publish(Event("a", "first"))
     with pytest.raises(QueueFull) as caught:
@@ -59,10 +61,10 @@ def test_publish_many_says_how_many_came_before_queue_full(bench: Bench, count: 
     assert_at_rest(bus)
 
 
-def test_publish_many_mixes_types_priorities_and_objects(bench: Bench) -> None:
+def test_publish_many_mixes_types_priorities_and_objects(factory: BusFactory) -> None:
     """Each event takes its own route; a priority argument holds for all."""
-    bus, recorder = bench.bus(), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe(object, recorder)
     bus.subscribe("log.*", recorder)
     low, high, thing = Event("log.line"), Event("process.started"), Plain()
@@ -74,9 +76,9 @@ def test_publish_many_mixes_types_priorities_and_objects(bench: Bench) -> None:
     assert recorder.events == [high, low, low, thing, high, thing, low, low]
 
 
-def test_publish_many_passes_on_what_the_iterable_raises(bench: Bench) -> None:
+def test_publish_many_passes_on_what_the_iterable_raises(factory: BusFactory) -> None:
     """The events before the failure are published, as in a loop of `publish`."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     bus.subscribe("a", recorder)
 
     def broken() -> Iterator[Event]:
@@ -89,15 +91,15 @@ def test_publish_many_passes_on_what_the_iterable_raises(bench: Bench) -> None:
     assert recorder.data == [0, 1, 2]
 
 
-def test_publish_many_refuses_what_is_not_iterable(bench: Bench) -> None:
+def test_publish_many_refuses_what_is_not_iterable(factory: BusFactory) -> None:
     """One event is not many."""
     with pytest.raises(TypeError):
-        bench.bus().publish_many(Event("a"))  # type: ignore[arg-type]
+        factory.bus().publish_many(Event("a"))  # type: ignore[arg-type]
 
 
-def test_publish_many_takes_the_events_before_one_that_is_refused(bench: Bench) -> None:
+def test_publish_many_takes_the_events_before_one_that_is_refused(factory: BusFactory) -> None:
     """As a loop of `publish` would; those after it are not tried."""
-    bus, recorder = bench.bus(queue_size=20), Recorder()
+    bus, recorder = factory.bus(queue_size=20), Recorder()
     bus.subscribe("a", recorder)
     for some in ([*numbered(3), "a", *numbered(3)], (*numbered(3), "a"), iter([*numbered(3), "a"])):
         with pytest.raises(TypeError, match=r"did you mean Event\('a'\)"):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from brummerbus.queueing import (
+from brummerbus.sizing._queueing_model import (
     Load,
     binding,
     blocked_time,

@@ -13,7 +13,7 @@ from queueing_simulation import (
     simulate,
 )
 
-from brummerbus.queueing import Load, blocked_time, predict
+from brummerbus.sizing._queueing_model import Load, blocked_time, predict
 
 MS = 1e-3
 NOTHING = constant(0.0)

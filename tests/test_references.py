@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread
+from conftest import HANG, BusFactory, Gate, InThread
 from support import assert_at_rest, in_child, inside, offer
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull, Subscription
@@ -50,12 +50,12 @@ class Handler:
 class Scene:
     """A bus with one or three subscriptions to "a", and the counts of all that takes part."""
 
-    def __init__(self, bench: Bench, subscribers: int, **settings: Any) -> None:
-        self.bench = bench
+    def __init__(self, factory: BusFactory, subscribers: int, **settings: Any) -> None:
+        self.factory = factory
         self.dropped = 0
         self.failed = 0
         settings = {"queue_size": ROOM, "policy": REJECT, "priorities": {"a": 2}, **settings}
-        self.bus = bench.bus(on_drop=self._on_drop, on_error=self._on_error, **settings)
+        self.bus = factory.bus(on_drop=self._on_drop, on_error=self._on_error, **settings)
         self.handlers = [Handler() for _ in range(subscribers)]
         self.subscriptions = [self.bus.subscribe("a", handler) for handler in self.handlers]
         self.parcel = Parcel()
@@ -83,7 +83,7 @@ class Scene:
 
     def hold(self) -> None:
         """Stop the workers, so that the queue stays as it is."""
-        self.gate = self.bench.hold(self.bus)
+        self.gate = self.factory.hold(self.bus)
 
     def let_go(self) -> None:
         """Let the workers go on."""
@@ -126,9 +126,11 @@ def subscribers(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["returns", "raises"])
-def test_an_accepted_event_is_kept_by_nobody(bench: Bench, subscribers: int, fails: bool) -> None:
+def test_an_accepted_event_is_kept_by_nobody(
+    factory: BusFactory, subscribers: int, fails: bool
+) -> None:
     """Published plainly, with each keyword and many at once; the handlers return, or raise."""
-    scene = Scene(bench, subscribers, queue_size=100)
+    scene = Scene(factory, subscribers, queue_size=100)
     if fails:
         scene.fail()
     for _ in range(TIMES):
@@ -144,9 +146,9 @@ def test_an_accepted_event_is_kept_by_nobody(bench: Bench, subscribers: int, fai
     scene.settle()
 
 
-def test_a_result_that_nobody_awaits_is_kept_by_nobody(bench: Bench) -> None:
+def test_a_result_that_nobody_awaits_is_kept_by_nobody(factory: BusFactory) -> None:
     """A generator that holds the event."""
-    scene = Scene(bench, 1)
+    scene = Scene(factory, 1)
     scene.bus.subscribe("a", lambda event: (event for _ in range(1)))
     for _ in range(TIMES):
         assert scene.bus.publish(scene.event)
@@ -158,10 +160,10 @@ def test_a_result_that_nobody_awaits_is_kept_by_nobody(bench: Bench) -> None:
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
 @pytest.mark.parametrize("timeout", [0.0, 0.001])
 def test_an_event_without_room_is_kept_by_nobody(
-    bench: Bench, subscribers: int, policy: BackpressurePolicy, timeout: float
+    factory: BusFactory, subscribers: int, policy: BackpressurePolicy, timeout: float
 ) -> None:
     """Whatever the policy makes of it, at once or after a wait; more and less urgent ones, too."""
-    scene = Scene(bench, subscribers, policy=policy)
+    scene = Scene(factory, subscribers, policy=policy)
     scene.fill()
     for _ in range(TIMES):
         for priority in (1, 2, 3):
@@ -178,10 +180,10 @@ def test_an_event_without_room_is_kept_by_nobody(
 
 @pytest.mark.parametrize("raised", [Failure, KeyboardInterrupt])
 def test_handlers_that_raise_in_the_caller_keep_nothing(
-    bench: Bench, subscribers: int, raised: type[BaseException]
+    factory: BusFactory, subscribers: int, raised: type[BaseException]
 ) -> None:
     """What is no `Exception` goes on to the publisher, and the rest of the deliveries are lost."""
-    scene = Scene(bench, subscribers, policy=BackpressurePolicy.CALLER_RUNS)
+    scene = Scene(factory, subscribers, policy=BackpressurePolicy.CALLER_RUNS)
     publisher = threading.get_ident()
 
     def fail(event: Any) -> None:
@@ -197,9 +199,9 @@ def test_handlers_that_raise_in_the_caller_keep_nothing(
     scene.settle()
 
 
-def test_an_event_of_more_deliveries_than_places_is_kept_by_nobody(bench: Bench) -> None:
+def test_an_event_of_more_deliveries_than_places_is_kept_by_nobody(factory: BusFactory) -> None:
     """Accepted whole by an empty queue, refused by another."""
-    scene = Scene(bench, 3, queue_size=2)
+    scene = Scene(factory, 3, queue_size=2)
     scene.hold()
     assert scene.bus.publish(scene.event)
     for _ in range(TIMES):
@@ -210,10 +212,10 @@ def test_an_event_of_more_deliveries_than_places_is_kept_by_nobody(bench: Bench)
 
 
 def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
-    bench: Bench, subscribers: int
+    factory: BusFactory, subscribers: int
 ) -> None:
     """Into the reserve, until that is full, too."""
-    scene = Scene(bench, subscribers, handler_reserve=6, workers=1)
+    scene = Scene(factory, subscribers, handler_reserve=6, workers=1)
 
     def publish() -> int:
         accepted = 0
@@ -234,10 +236,10 @@ def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
 
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
 def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
-    bench: Bench, subscribers: int, policy: BackpressurePolicy
+    factory: BusFactory, subscribers: int, policy: BackpressurePolicy
 ) -> None:
     """The worker that makes room accepts it."""
-    scene = Scene(bench, subscribers, policy=policy)
+    scene = Scene(factory, subscribers, policy=policy)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
     waiting.wait_in_line(scene.bus)
@@ -248,9 +250,11 @@ def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
 
 
 @pytest.mark.parametrize("drain", [True, False], ids=["draining", "dropping"])
-def test_what_a_stop_finds_is_kept_by_nobody(bench: Bench, subscribers: int, drain: bool) -> None:
+def test_what_a_stop_finds_is_kept_by_nobody(
+    factory: BusFactory, subscribers: int, drain: bool
+) -> None:
     """What is queued is dropped, what waits in line is refused, and what comes later, too."""
-    scene = Scene(bench, subscribers)
+    scene = Scene(factory, subscribers)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
     waiting.wait_in_line(scene.bus)
@@ -268,10 +272,10 @@ def test_what_a_stop_finds_is_kept_by_nobody(bench: Bench, subscribers: int, dra
 
 
 def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
-    bench: Bench, subscribers: int
+    factory: BusFactory, subscribers: int
 ) -> None:
     """Not before: what is queued still comes to its handler."""
-    scene = Scene(bench, subscribers)
+    scene = Scene(factory, subscribers)
     scene.fill()
     kept = [weakref.ref(one) for one in (*scene.handlers, *scene.subscriptions)]
     while scene.subscriptions:
@@ -292,9 +296,11 @@ def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_forked_child_keeps_nothing_of_its_own_events(bench: Bench, subscribers: int) -> None:
+def test_a_forked_child_keeps_nothing_of_its_own_events(
+    factory: BusFactory, subscribers: int
+) -> None:
     """What was queued in the parent is the parent's: the child never touches it."""
-    scene = Scene(bench, subscribers, queue_size=100)
+    scene = Scene(factory, subscribers, queue_size=100)
     queued = 3
     scene.hold()
     for _ in range(queued):

@@ -5,7 +5,7 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance, poll
+from conftest import HANG, BusFactory, Recorder, assert_balance, poll
 from support import in_child
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
@@ -16,9 +16,9 @@ def workers_alive(bus: EventBus) -> int:
     return sum(f"{bus.name}-worker-" in thread.name for thread in threading.enumerate())
 
 
-def test_more_workers_run_more_handlers_at_once(bench: Bench) -> None:
+def test_more_workers_run_more_handlers_at_once(factory: BusFactory) -> None:
     """As many as there are workers now."""
-    bus, gate = bench.bus(name="up"), bench.gate()
+    bus, gate = factory.bus(name="up"), factory.gate()
     bus.subscribe("a", gate)
     for number in range(5):
         assert bus.publish(Event("a", number))
@@ -29,18 +29,18 @@ def test_more_workers_run_more_handlers_at_once(bench: Bench) -> None:
     assert len(bus.stats().worker_utilization) == 4
 
 
-def test_fewer_workers_end_at_once_when_idle(bench: Bench) -> None:
+def test_fewer_workers_end_at_once_when_idle(factory: BusFactory) -> None:
     """They need no delivery to notice."""
-    bus = bench.bus(workers=8, name="idle")
+    bus = factory.bus(workers=8, name="idle")
     bus.resize(3)
     poll(lambda: workers_alive(bus) == 3)
     assert bus.workers == 3
     assert len(bus.stats().worker_utilization) == 3
 
 
-def test_fewer_workers_interrupt_no_handler_and_lose_no_delivery(bench: Bench) -> None:
+def test_fewer_workers_interrupt_no_handler_and_lose_no_delivery(factory: BusFactory) -> None:
     """Those that run finish first; what is queued is handled by those that stay."""
-    bus, gate, seen = bench.bus(workers=4, name="down"), bench.gate(), Recorder()
+    bus, gate, seen = factory.bus(workers=4, name="down"), factory.gate(), Recorder()
     bus.subscribe("held", gate)
     bus.subscribe("a", seen)
     for _ in range(4):
@@ -58,9 +58,9 @@ def test_fewer_workers_interrupt_no_handler_and_lose_no_delivery(bench: Bench) -
     assert_balance(bus.stats())
 
 
-def test_a_surplus_that_is_called_back_does_not_end(bench: Bench) -> None:
+def test_a_surplus_that_is_called_back_does_not_end(factory: BusFactory) -> None:
     """Down and up again while all are in handlers starts no thread."""
-    bus, gate = bench.bus(workers=4, name="back"), bench.gate()
+    bus, gate = factory.bus(workers=4, name="back"), factory.gate()
     bus.subscribe("held", gate)
     for _ in range(4):
         assert bus.publish(Event("held"))
@@ -75,9 +75,11 @@ def test_a_surplus_that_is_called_back_does_not_end(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("policy", [BackpressurePolicy.BLOCK, BackpressurePolicy.CALLER_RUNS])
-def test_resizing_all_the_time_loses_nothing(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_resizing_all_the_time_loses_nothing(
+    factory: BusFactory, policy: BackpressurePolicy
+) -> None:
     """Publishers go on meanwhile; each delivery is handled once."""
-    bus, seen = bench.bus(workers=2, queue_size=50, policy=policy, name="often"), Recorder()
+    bus, seen = factory.bus(workers=2, queue_size=50, policy=policy, name="often"), Recorder()
     bus.subscribe("a", seen)
     over = threading.Event()
 
@@ -106,9 +108,9 @@ def test_resizing_all_the_time_loses_nothing(bench: Bench, policy: BackpressureP
     assert workers_alive(bus) == 0
 
 
-def test_a_handler_may_resize_its_own_bus(bench: Bench) -> None:
+def test_a_handler_may_resize_its_own_bus(factory: BusFactory) -> None:
     """Also away with the worker that it runs in."""
-    bus = bench.bus(workers=3, name="own")
+    bus = factory.bus(workers=3, name="own")
     bus.subscribe("down", lambda _: bus.resize(1))
     bus.subscribe("up", lambda _: bus.resize(5))
     assert bus.publish(Event("down"))
@@ -119,9 +121,9 @@ def test_a_handler_may_resize_its_own_bus(bench: Bench) -> None:
     assert workers_alive(bus) == 5
 
 
-def test_each_step_is_kept_with_its_reason(bench: Bench) -> None:
+def test_each_step_is_kept_with_its_reason(factory: BusFactory) -> None:
     """The same number is no step."""
-    bus = bench.bus(workers=2, name="steps")
+    bus = factory.bus(workers=2, name="steps")
     bus.resize(3)
     bus.resize(3)
     bus.resize(1)
@@ -132,42 +134,44 @@ def test_each_step_is_kept_with_its_reason(bench: Bench) -> None:
     assert bus.stats().as_dict()["sizing"][1]["after"] == 1
 
 
-def test_the_log_has_each_step_at_info(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_each_step_at_info(
+    factory: BusFactory, caplog: pytest.LogCaptureFixture
+) -> None:
     """With the bus, both numbers and the reason."""
     caplog.set_level("INFO", "brummerbus")
-    bench.bus(workers=2, name="told").resize(3)
+    factory.bus(workers=2, name="told").resize(3)
     assert caplog.messages == ["told: 3 workers instead of 2: resize() was called"]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1025, 2**63])
-def test_a_size_out_of_range_is_refused(bench: Bench, workers: int) -> None:
+def test_a_size_out_of_range_is_refused(factory: BusFactory, workers: int) -> None:
     """And nothing has changed."""
-    bus = bench.bus(workers=2)
+    bus = factory.bus(workers=2)
     with pytest.raises(ValueError, match="workers must be an int from 1 to 1024, got"):
         bus.resize(workers)
     assert bus.workers == 2
 
 
 @pytest.mark.parametrize("workers", [True, 2.0, "2", None, (1, 2)])
-def test_a_size_that_is_no_int_is_refused(bench: Bench, workers: Any) -> None:
+def test_a_size_that_is_no_int_is_refused(factory: BusFactory, workers: Any) -> None:
     """A bool is none."""
     with pytest.raises(TypeError, match="workers must be an int from 1 to 1024, got"):
-        bench.bus().resize(workers)
+        factory.bus().resize(workers)
 
 
-def test_a_stopped_bus_is_not_resized(bench: Bench) -> None:
+def test_a_stopped_bus_is_not_resized(factory: BusFactory) -> None:
     """It has no workers any more."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert bus.stop()
     with pytest.raises(BusClosed):
         bus.resize(2)
 
 
 def test_a_thread_that_cannot_be_started_changes_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that could end again; the bus goes on with what it had."""
-    bus, seen = bench.bus(workers=2, name="short"), Recorder()
+    bus, seen = factory.bus(workers=2, name="short"), Recorder()
     bus.subscribe("a", seen)
     left = [None, None]
     start = threading.Thread.start
@@ -192,9 +196,9 @@ def test_a_thread_that_cannot_be_started_changes_nothing(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_resized_bus_has_its_configured_size_after_a_fork(bench: Bench) -> None:
+def test_a_resized_bus_has_its_configured_size_after_a_fork(factory: BusFactory) -> None:
     """The child begins anew."""
-    bus, seen = bench.bus(workers=2, name="forked"), Recorder()
+    bus, seen = factory.bus(workers=2, name="forked"), Recorder()
     bus.subscribe("a", seen)
     bus.resize(4)
 

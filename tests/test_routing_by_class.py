@@ -5,7 +5,7 @@ from collections.abc import Sized
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Logged, Recorder
+from conftest import HANG, BusFactory, Logged, Recorder
 
 from brummerbus import Event, EventBus
 
@@ -32,10 +32,10 @@ def received(bus: EventBus, recorder: Recorder, event: Any) -> bool:
 
 @pytest.mark.parametrize("other_first", [True, False])
 def test_class_that_an_abc_adopts_later_is_received_from_then_on(
-    bench: Bench, other_first: object
+    factory: BusFactory, other_first: object
 ) -> None:
     """Although it was published before, and its route was known."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     if other_first:
         bus.subscribe(Job, Recorder())
     bus.subscribe(Shape, recorder)
@@ -53,9 +53,9 @@ def test_class_that_an_abc_adopts_later_is_received_from_then_on(
     assert len(recorder.events) == 5
 
 
-def test_event_class_that_an_abc_adopts_later_is_received_too(bench: Bench) -> None:
+def test_event_class_that_an_abc_adopts_later_is_received_too(factory: BusFactory) -> None:
     """Its type does not matter for that."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     bus.subscribe(Shape, recorder)
 
     class Drawn(Event):
@@ -66,9 +66,9 @@ def test_event_class_that_an_abc_adopts_later_is_received_too(bench: Bench) -> N
     assert received(bus, recorder, Drawn("a"))
 
 
-def test_protocol_of_one_method_receives_what_has_it(bench: Bench) -> None:
+def test_protocol_of_one_method_receives_what_has_it(factory: BusFactory) -> None:
     """As `issubclass` says."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     bus.subscribe(Sized, recorder)
     assert received(bus, recorder, [])
     assert not received(bus, recorder, 5)
@@ -91,10 +91,10 @@ failure: BaseException = Odd("cannot tell")
 
 
 def test_class_that_cannot_tell_fails_its_own_subscription_and_no_publish(
-    bench: Bench, logged: Logged
+    factory: BusFactory, logged: Logged
 ) -> None:
     """With one line in the log, that says which, and why."""
-    bus, recorder, other = bench.bus(), Recorder(), Recorder()
+    bus, recorder, other = factory.bus(), Recorder(), Recorder()
     bus.subscribe(Picky("Choice", (), {}), other)
     bus.subscribe(Job, recorder)
     for _ in range(3):
@@ -118,9 +118,9 @@ class Unhashable(type):
         raise AssertionError("a class was compared")
 
 
-def test_classes_are_neither_hashed_nor_compared(bench: Bench) -> None:
+def test_classes_are_neither_hashed_nor_compared(factory: BusFactory) -> None:
     """Neither as event types nor as those of what is published."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     cls = Unhashable("Stubborn", (), {})
     own = Unhashable("StubbornEvent", (Event,), {})
     bus.subscribe(cls, recorder)
@@ -140,9 +140,9 @@ class CountingMeta(ABCMeta):
         return super().__subclasscheck__(subclass)
 
 
-def test_class_is_asked_once_for_each_class_that_is_published(bench: Bench) -> None:
+def test_class_is_asked_once_for_each_class_that_is_published(factory: BusFactory) -> None:
     """And not at every publish."""
-    bus = bench.bus(queue_size=1000)
+    bus = factory.bus(queue_size=1000)
     bus.subscribe(CountingMeta("Counted", (), {}), print)
     CountingMeta.asked = 0
     for _ in range(500):

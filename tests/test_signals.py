@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance
+from conftest import HANG, BusFactory, Recorder, assert_balance
 from support import Turnstile, assert_at_rest, ended, start_python
 
 from brummerbus import BackpressurePolicy, DropReason, Event
@@ -78,11 +78,11 @@ def test_ctrl_c_in_a_drain_drops_the_rest_and_says_how_much() -> None:
     assert others == ["bus: stopped with 2 deliveries dropped and 0 handlers still running"]
 
 
-def test_the_queue_has_all_its_places_after_an_interrupted_wait(bench: Bench) -> None:
+def test_the_queue_has_all_its_places_after_an_interrupted_wait(factory: BusFactory) -> None:
     """The publisher gave up its place in line."""
-    bus = bench.bus(queue_size=3, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(queue_size=3, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("fill", lambda event: None)
-    turnstile = Turnstile(bus, bench.gate())
+    turnstile = Turnstile(bus, factory.gate())
     turnstile.hold(3)
     previous = signal.getsignal(signal.SIGALRM)
 
@@ -103,10 +103,10 @@ def test_the_queue_has_all_its_places_after_an_interrupted_wait(bench: Bench) ->
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
 @pytest.mark.parametrize("policy", list(BackpressurePolicy), ids=lambda policy: policy.value)
 def test_a_signal_handler_may_publish_whatever_it_interrupts(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Every millisecond, during many publishes."""
-    bus, seen = bench.bus(queue_size=50, policy=policy, publish_timeout=0.1), Recorder()
+    bus, seen = factory.bus(queue_size=50, policy=policy, publish_timeout=0.1), Recorder()
     counted: list[int] = []
     bus.subscribe("a", counted.append)
     bus.subscribe("alarm", seen)
@@ -141,9 +141,11 @@ class Ghost:
         self.bus.publish(Event("ghost"))
 
 
-def test_finalizers_and_weakref_callbacks_may_publish_during_collection(bench: Bench) -> None:
+def test_finalizers_and_weakref_callbacks_may_publish_during_collection(
+    factory: BusFactory,
+) -> None:
     """At any allocation, also of the bus itself."""
-    bus, seen = bench.bus(queue_size=100, policy=BackpressurePolicy.BLOCK), Recorder()
+    bus, seen = factory.bus(queue_size=100, policy=BackpressurePolicy.BLOCK), Recorder()
     bus.subscribe("ghost", seen)
     bus.subscribe("a", lambda event: None)
     called: list[int] = []
@@ -168,14 +170,14 @@ def test_finalizers_and_weakref_callbacks_may_publish_during_collection(bench: B
     assert len(seen.events) == 300 + len(called)
 
 
-def test_a_logging_handler_that_publishes_every_record_ends_no_loop(bench: Bench) -> None:
+def test_a_logging_handler_that_publishes_every_record_ends_no_loop(factory: BusFactory) -> None:
     """The bus's own records included: of failures, and of drops."""
 
     class Publishing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             bus.publish(Event("record", record))
 
-    bus = bench.bus(queue_size=4, publish_timeout=0)
+    bus = factory.bus(queue_size=4, publish_timeout=0)
     failures: list[Any] = []
 
     def fail(event: Any) -> None:
@@ -189,7 +191,7 @@ def test_a_logging_handler_that_publishes_every_record_ends_no_loop(bench: Bench
     try:
         logging.getLogger("elsewhere").warning("one")
         assert bus.flush(HANG)
-        with bus.subscribe("gate", bench.gate()) as subscription:
+        with bus.subscribe("gate", factory.gate()) as subscription:
             bus.publish(Event("gate"))
             subscription.handler.wait_entered()
             for _ in range(20):
@@ -202,7 +204,7 @@ def test_a_logging_handler_that_publishes_every_record_ends_no_loop(bench: Bench
     assert 1 <= len(failures) < 200
 
 
-def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
+def test_a_logging_handler_that_raises_ends_no_worker(factory: BusFactory) -> None:
     """Nor does it reach who publishes or stops: there is nobody left to tell."""
 
     class Raising(logging.Handler):
@@ -212,7 +214,7 @@ def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
     def fail(event: Any) -> None:
         raise ValueError
 
-    bus = bench.bus(queue_size=1)
+    bus = factory.bus(queue_size=1)
     bus.subscribe("a", fail)
     handler = Raising()
     logging.getLogger("brummerbus").addHandler(handler)
@@ -220,7 +222,7 @@ def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
         for _ in range(3):
             assert bus.publish(Event("a"), timeout=HANG)
             assert bus.flush(HANG)
-        gate = bench.hold(bus)
+        gate = factory.hold(bus)
         assert [bus.publish(Event("a")) for _ in range(3)] == [True] * 3  # two are dropped
         assert bus.stop(timeout=0) is False
     finally:
@@ -232,7 +234,7 @@ def test_a_logging_handler_that_raises_ends_no_worker(bench: Bench) -> None:
 @pytest.mark.parametrize("error", [SystemExit, ValueError])
 @pytest.mark.parametrize("hook", ["on_error", "on_drop"])
 def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
-    bench: Bench, hook: str, error: type[BaseException]
+    factory: BusFactory, hook: str, error: type[BaseException]
 ) -> None:
     """What is reported makes the hook raise, that is logged, and the record is published."""
 
@@ -249,12 +251,14 @@ def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
         calls.append(arguments)
         raise error
 
-    bus = bench.bus(queue_size=1, **{hook: leave})
+    bus = factory.bus(queue_size=1, **{hook: leave})
     bus.subscribe("record", fail)
     handler = Publishing()
     logging.getLogger().addHandler(handler)
     try:
-        assert drop_or_fail(bench, bus, hook, error) == (hook == "on_error" or error is ValueError)
+        assert drop_or_fail(factory, bus, hook, error) == (
+            hook == "on_error" or error is ValueError
+        )
         assert bus.flush(HANG)
     finally:
         logging.getLogger().removeHandler(handler)
@@ -262,12 +266,12 @@ def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
     assert 1 <= len(calls) < 50
 
 
-def drop_or_fail(bench: Bench, bus: Any, hook: str, error: type[BaseException]) -> bool:
+def drop_or_fail(factory: BusFactory, bus: Any, hook: str, error: type[BaseException]) -> bool:
     """Have a handler fail, or an event dropped here; whether what the hook raised stayed in it."""
     if hook == "on_error":
         logging.getLogger("elsewhere").warning("one")
         return True
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     try:
         for _ in range(2):
             logging.getLogger("elsewhere").warning("one")

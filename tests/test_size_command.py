@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from brummerbus import machine, size_command
-from brummerbus.memory import MeasuredMemory
-from brummerbus.queueing import Load, fewest_workers, predict
+from brummerbus._cli import size
+from brummerbus._cli.measure_memory import MeasuredMemory
+from brummerbus.sizing import _host
+from brummerbus.sizing._queueing_model import Load, fewest_workers, predict
 
 MB = 1024 * 1024
 
@@ -17,8 +18,8 @@ MB = 1024 * 1024
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Run the command as the command line does and return what it prints."""
     parser = argparse.ArgumentParser()
-    size_command.add_arguments(parser)
-    assert size_command.run(parser.parse_args(arguments)) == 0
+    size.add_arguments(parser)
+    assert size.run(parser.parse_args(arguments)) == 0
     out, err = capsys.readouterr()
     assert err == ""
     return out
@@ -36,12 +37,12 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Any:
         container: int | None = None,
         ci: bool = False,
     ) -> None:
-        monkeypatch.setattr(machine, "host_cores", lambda: 64)
-        monkeypatch.setattr(machine, "affinity_cores", lambda: affinity)
-        monkeypatch.setattr(machine, "quota_cores", lambda: quota)
-        monkeypatch.setattr(machine, "machine_memory", lambda: memory)
-        monkeypatch.setattr(machine, "container_memory", lambda: container)
-        for name in machine.CI_VARIABLES:
+        monkeypatch.setattr(_host, "host_cores", lambda: 64)
+        monkeypatch.setattr(_host, "affinity_cores", lambda: affinity)
+        monkeypatch.setattr(_host, "quota_cores", lambda: quota)
+        monkeypatch.setattr(_host, "machine_memory", lambda: memory)
+        monkeypatch.setattr(_host, "container_memory", lambda: container)
+        for name in _host.CI_VARIABLES:
             monkeypatch.delenv(name, raising=False)
         if ci:
             monkeypatch.setenv("CI", "true")
@@ -152,7 +153,7 @@ def test_works_on_the_machine_that_runs_the_tests(capsys: pytest.CaptureFixture[
 )
 def test_sizes_are_shown_in_the_unit_that_suits(count: int, text: str) -> None:
     """1 KB is 1,024 bytes."""
-    assert size_command._size(count) == text
+    assert size._size(count) == text
 
 
 @pytest.fixture
@@ -346,8 +347,8 @@ MEASURED = MeasuredMemory(
 
 @pytest.fixture(autouse=True)
 def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring takes seconds, and is tested in test_memory.py."""
-    monkeypatch.setattr(size_command, "measure_memory", lambda: MEASURED)
+    """Measuring takes seconds, and is tested in test_measure_memory.py."""
+    monkeypatch.setattr(size, "measure_memory", lambda: MEASURED)
 
 
 def test_measured_memory_stands_beside_the_model(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummerbus import sizing
+from brummerbus.sizing import _formulas
 
 KB, MB = 1024, 1024 * 1024
 WORKLOADS = ["brummer", "io", "mixed", "cpu"]
@@ -50,7 +51,7 @@ class TestWorkers:
 
     def test_cores_default_to_those_available(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """To this process, and not to the host."""
-        monkeypatch.setattr(sizing, "available_cores", lambda: 6)
+        monkeypatch.setattr(_formulas, "available_cores", lambda: 6)
         assert sizing.calculate_optimal_workers() == 15
         assert sizing.calculate_optimal_workers(workload="io") == 18
 
@@ -89,8 +90,8 @@ class TestMemoryConstrained:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """To this process."""
-        monkeypatch.setattr(sizing, "available_memory", lambda: 3 * 256 * KB)
-        monkeypatch.setattr(sizing, "available_cores", lambda: 2)
+        monkeypatch.setattr(_formulas, "available_memory", lambda: 3 * 256 * KB)
+        monkeypatch.setattr(_formulas, "available_cores", lambda: 2)
         assert sizing.memory_constrained_workers() == 3
         assert sizing.memory_constrained_workers(2**40) == 5
 
@@ -290,8 +291,8 @@ class TestArguments:
         def never() -> int:
             raise AssertionError("asked")
 
-        monkeypatch.setattr(sizing, "available_cores", never)
-        monkeypatch.setattr(sizing, "available_memory", never)
+        monkeypatch.setattr(_formulas, "available_cores", never)
+        monkeypatch.setattr(_formulas, "available_memory", never)
         with pytest.raises(ValueError, match="workload"):
             sizing.calculate_optimal_workers(workload="gpu")
         with pytest.raises(ValueError, match="workload"):

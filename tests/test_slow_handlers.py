@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread, Logged, poll
+from conftest import HANG, BusFactory, Gate, InThread, Logged, poll
 from support import PACKAGE
 
 from brummerbus import BackpressurePolicy, Event, EventBus
@@ -30,10 +30,13 @@ def told(logged: Logged) -> list[str]:
 
 @pytest.mark.parametrize("monitoring", [True, False])
 def test_a_slow_handler_is_logged_once_with_all_that_helps(
-    bench: Bench, logged: Logged, monitoring: bool
+    factory: BusFactory, logged: Logged, monitoring: bool
 ) -> None:
     """Subscription, event, thread, how long, and where the handler is."""
-    bus, gate = bench.bus(slow_handler_after=0.05, monitoring=monitoring, name="s"), bench.gate()
+    bus, gate = (
+        factory.bus(slow_handler_after=0.05, monitoring=monitoring, name="s"),
+        factory.gate(),
+    )
 
     def handle(event: Any) -> None:
         slow(gate, event)
@@ -57,9 +60,9 @@ def test_a_slow_handler_is_logged_once_with_all_that_helps(
     assert len(told(logged)) == 1
 
 
-def test_each_slow_delivery_has_a_line_of_its_own(bench: Bench, logged: Logged) -> None:
+def test_each_slow_delivery_has_a_line_of_its_own(factory: BusFactory, logged: Logged) -> None:
     """Two at once, then another in the same worker."""
-    bus, gate = bench.bus(workers=2, slow_handler_after=0.05), bench.gate()
+    bus, gate = factory.bus(workers=2, slow_handler_after=0.05), factory.gate()
     bus.subscribe("a", gate)
     for data in ("first", "second"):
         assert bus.publish(Event("a", data))
@@ -74,10 +77,12 @@ def test_each_slow_delivery_has_a_line_of_its_own(bench: Bench, logged: Logged) 
     assert "third" in told(logged)[2]
 
 
-def test_a_handler_in_the_publishing_thread_is_seen_too(bench: Bench, logged: Logged) -> None:
+def test_a_handler_in_the_publishing_thread_is_seen_too(
+    factory: BusFactory, logged: Logged
+) -> None:
     """CALLER_RUNS runs it there."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS, slow_handler_after=0.05)
-    held, gate = bench.hold(bus), bench.gate()
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS, slow_handler_after=0.05)
+    held, gate = factory.hold(bus), factory.gate()
     bus.subscribe("a", gate)
     assert bus.publish(Event("a", "queued"))
     publisher = InThread(lambda: bus.publish(Event("a", "run here")))
@@ -88,22 +93,22 @@ def test_a_handler_in_the_publishing_thread_is_seen_too(bench: Bench, logged: Lo
     assert publisher.result()
 
 
-def test_handlers_that_are_quick_are_never_logged(bench: Bench, logged: Logged) -> None:
+def test_handlers_that_are_quick_are_never_logged(factory: BusFactory, logged: Logged) -> None:
     """Many of them one after the other in one worker are not one slow one."""
-    bus = bench.bus(slow_handler_after=5.0, queue_size=2000)
+    bus = factory.bus(slow_handler_after=5.0, queue_size=2000)
     bus.subscribe("a", lambda _: None)
     bus.publish_many([Event("a")] * 2000)
     assert bus.flush(HANG)
     assert told(logged) == []
 
 
-def test_looking_at_a_slow_handler_keeps_nothing_alive(bench: Bench, logged: Logged) -> None:
+def test_looking_at_a_slow_handler_keeps_nothing_alive(factory: BusFactory, logged: Logged) -> None:
     """The event goes when the handler returns, while the worker waits for the next."""
 
     class Payload:
         pass
 
-    bus, gate = bench.bus(slow_handler_after=0.05), bench.gate()
+    bus, gate = factory.bus(slow_handler_after=0.05), factory.gate()
     bus.subscribe("a", gate)
     event = Event("a", Payload())
     alive = weakref.ref(event.data)
@@ -118,16 +123,16 @@ def test_looking_at_a_slow_handler_keeps_nothing_alive(bench: Bench, logged: Log
     assert alive() is None
 
 
-def test_nobody_looks_on_unless_asked(bench: Bench) -> None:
+def test_nobody_looks_on_unless_asked(factory: BusFactory) -> None:
     """A static bus without `slow_handler_after` has no thread for it."""
-    bench.bus(name="plain")
+    factory.bus(name="plain")
     assert monitors() == []
-    bench.bus(name="watched", slow_handler_after=1.0)
+    factory.bus(name="watched", slow_handler_after=1.0)
     assert monitors() == ["watched-monitor"]
 
 
 @pytest.mark.parametrize("how", ["stop", "without draining", "forgotten"])
-def test_the_monitor_ends_with_its_bus(bench: Bench, how: str) -> None:
+def test_the_monitor_ends_with_its_bus(factory: BusFactory, how: str) -> None:
     """At once, not at its next look."""
     bus = EventBus(workers=1, name="short", slow_handler_after=60.0)
     assert monitors() == ["short-monitor"]
@@ -138,9 +143,9 @@ def test_the_monitor_ends_with_its_bus(bench: Bench, how: str) -> None:
     poll(lambda: monitors() == [])
 
 
-def test_a_stop_that_gives_up_names_what_still_runs(bench: Bench, logged: Logged) -> None:
+def test_a_stop_that_gives_up_names_what_still_runs(factory: BusFactory, logged: Logged) -> None:
     """And how many deliveries were dropped."""
-    bus, gate = bench.bus(workers=2, name="stuck"), bench.gate()
+    bus, gate = factory.bus(workers=2, name="stuck"), factory.gate()
     bus.subscribe("a", gate)
     for data in ("one", "two", "three", "four", "five"):
         assert bus.publish(Event("a", data))
@@ -156,9 +161,9 @@ def test_a_stop_that_gives_up_names_what_still_runs(bench: Bench, logged: Logged
         assert part in message
 
 
-def test_a_stop_that_finishes_says_nothing(bench: Bench, logged: Logged) -> None:
+def test_a_stop_that_finishes_says_nothing(factory: BusFactory, logged: Logged) -> None:
     """There is nothing to say."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", lambda _: None)
     assert bus.publish(Event("a"))
     assert bus.stop(timeout=HANG)

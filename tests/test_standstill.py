@@ -7,7 +7,7 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, run_together
+from conftest import HANG, BusFactory, InThread, Recorder, run_together
 from support import ended, pause, start_python
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
@@ -45,10 +45,10 @@ def test_slow_handlers_pace_fifty_publishers_and_lose_nothing(policy: Backpressu
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_publisher_may_wait_far_longer_than_the_timeout(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """As long as the line moves: the last of it waits for all the others."""
-    bus, recorder = bench.bus(queue_size=1, policy=policy, publish_timeout=0.4), Recorder()
+    bus, recorder = factory.bus(queue_size=1, policy=policy, publish_timeout=0.4), Recorder()
     bus.subscribe("a", slow_into(recorder, 0.05))
     began = monotonic()
     assert bus.publish(Event("a"))
@@ -141,11 +141,11 @@ def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None
     "policy", [p for p in BackpressurePolicy if p is not BackpressurePolicy.BLOCK]
 )
 def test_stuck_handlers_cost_fifty_publishers_one_timeout(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Not one for each event, nor one for each publisher."""
-    bus = bench.bus(queue_size=10, policy=policy, publish_timeout=0.5)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=10, policy=policy, publish_timeout=0.5)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     slowest: list[float] = []
 
@@ -165,10 +165,10 @@ def test_stuck_handlers_cost_fifty_publishers_one_timeout(
     assert max(slowest) < 5 * 0.5
 
 
-def test_timeout_begins_with_the_last_take(bench: Bench) -> None:
+def test_timeout_begins_with_the_last_take(factory: BusFactory) -> None:
     """Not with the wait: a publisher in line for long still has all of it."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.REJECT, publish_timeout=0.4)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.REJECT, publish_timeout=0.4)
+    gate = factory.hold(bus)
     bus.subscribe("a", gate)
     assert bus.publish(Event("a"))
     first = InThread(lambda: bus.publish(Event("a")))
@@ -184,10 +184,10 @@ def test_timeout_begins_with_the_last_take(bench: Bench) -> None:
     assert monotonic() - taken >= 0.4 * 0.99
 
 
-def test_wait_in_vain_of_one_ends_those_of_the_others(bench: Bench) -> None:
+def test_wait_in_vain_of_one_ends_those_of_the_others(factory: BusFactory) -> None:
     """Nothing moves for any of them: who came later does not wait any longer."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=1.0)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=1.0)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     first = InThread(lambda: bus.publish(Event("a")))
@@ -199,10 +199,10 @@ def test_wait_in_vain_of_one_ends_those_of_the_others(bench: Bench) -> None:
     assert first.result() is False
 
 
-def test_block_is_not_ended_by_the_rule(bench: Bench) -> None:
+def test_block_is_not_ended_by_the_rule(factory: BusFactory) -> None:
     """It was asked to wait without a limit."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK, publish_timeout=0.01)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK, publish_timeout=0.01)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     call = InThread(lambda: bus.publish(Event("a")))
@@ -217,11 +217,11 @@ def test_block_is_not_ended_by_the_rule(bench: Bench) -> None:
 
 
 def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a_level(
-    bench: Bench,
+    factory: BusFactory,
 ) -> None:
     """The queue has one place, so that its own order does not show."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
-    gate, recorder = bench.hold(bus), Recorder()
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
     assert bus.publish(Event("a", "queued"))
     calls = []
@@ -239,10 +239,10 @@ def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a
     ]
 
 
-def test_urgent_publisher_does_not_wait_behind_a_hundred_others(bench: Bench) -> None:
+def test_urgent_publisher_does_not_wait_behind_a_hundred_others(factory: BusFactory) -> None:
     """It is the next that is let in, whatever the policy would do."""
-    bus, recorder = bench.bus(queue_size=1, publish_timeout=HANG), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(queue_size=1, publish_timeout=HANG), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     assert bus.publish(Event("a", "queued"))
     low = [InThread(lambda: bus.publish(Event("a", "low"), priority=1)) for _ in range(100)]
@@ -258,11 +258,11 @@ def test_urgent_publisher_does_not_wait_behind_a_hundred_others(bench: Bench) ->
 
 @pytest.mark.parametrize(("level", "enters"), [(3, True), (2, False), (1, False)])
 def test_room_that_others_wait_for_is_for_the_more_urgent_only(
-    bench: Bench, level: int, enters: object
+    factory: BusFactory, level: int, enters: object
 ) -> None:
     """One place is free, and a publisher at level 2 waits for two."""
-    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=HANG)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=HANG)
+    gate = factory.hold(bus)
     bus.subscribe("a", gate)
     assert bus.publish(Event("a"))
     for _ in range(2):
@@ -282,10 +282,10 @@ def test_room_that_others_wait_for_is_for_the_more_urgent_only(
     assert late.result() is True
 
 
-def test_waiting_publishers_are_in_the_stats(bench: Bench) -> None:
+def test_waiting_publishers_are_in_the_stats(factory: BusFactory) -> None:
     """From when they join the line until they leave it."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     assert bus.stats().waiting == 0

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Gate, assert_balance, poll
+from conftest import HANG, BusFactory, Gate, assert_balance, poll
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 
@@ -27,9 +27,9 @@ def let_starve(since: float) -> None:
     poll(lambda: monotonic() > since + LIMIT)
 
 
-def held(bench: Bench, bus: EventBus) -> Gate:
+def held(factory: BusFactory, bus: EventBus) -> Gate:
     """Hold all workers of a bus with the first of a gate's events, "pass"."""
-    gate = bench.gate()
+    gate = factory.gate()
     bus.subscribe("pass", gate)
     for _ in range(bus.workers):
         assert bus.publish(Event("pass"), timeout=HANG)
@@ -40,11 +40,11 @@ def held(bench: Bench, bus: EventBus) -> Gate:
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("older", [0, 1, 7])
 def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
-    bench: Bench, older: int, workers: int
+    factory: BusFactory, older: int, workers: int
 ) -> None:
     """It is the (k + 1)-th, with a queue full of more urgent ones that came later."""
-    bus = bench.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
-    gate, taken = held(bench, bus), []
+    bus = factory.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
+    gate, taken = held(factory, bus), []
     levels = random.Random(older).choices((1, 2, 3), k=older)
     for number, level in enumerate(levels):
         bus.subscribe(f"older.{number}", lambda event: taken.append(event.type))
@@ -65,12 +65,12 @@ def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_starving_delivery_begins_within_as_many_rounds_as_the_bound_says(
-    bench: Bench, workers: int
+    factory: BusFactory, workers: int
 ) -> None:
     """A round is what the bound calls H: every worker ends one handler and takes the next."""
     older = 5
-    bus = bench.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
-    gate, begun = held(bench, bus), threading.Event()
+    bus = factory.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
+    gate, begun = held(factory, bus), threading.Event()
 
     def begin(event: Any) -> None:
         begun.set()
@@ -109,9 +109,9 @@ class Flood:
             pass
 
 
-def test_no_flood_of_urgent_events_delays_a_starving_delivery(bench: Bench) -> None:
+def test_no_flood_of_urgent_events_delays_a_starving_delivery(factory: BusFactory) -> None:
     """Once it starves, not one of them is taken before it."""
-    bus = bench.bus(queue_size=50, starvation_after=LIMIT, policy=BackpressurePolicy.DROP_NEWEST)
+    bus = factory.bus(queue_size=50, starvation_after=LIMIT, policy=BackpressurePolicy.DROP_NEWEST)
     flood, got_through = Flood(bus), threading.Event()
 
     def get_through(event: Any) -> None:
@@ -119,7 +119,7 @@ def test_no_flood_of_urgent_events_delays_a_starving_delivery(bench: Bench) -> N
         got_through.set()
 
     late: list[int] = []
-    gate = held(bench, bus)
+    gate = held(factory, bus)
     bus.subscribe("it", get_through)
     assert bus.publish(Event("it"), priority=1)
     accepted = monotonic()
@@ -134,11 +134,13 @@ def test_no_flood_of_urgent_events_delays_a_starving_delivery(bench: Bench) -> N
     assert_balance(bus.stats())
 
 
-def test_without_a_limit_a_flood_delays_the_less_urgent_until_it_is_over(bench: Bench) -> None:
+def test_without_a_limit_a_flood_delays_the_less_urgent_until_it_is_over(
+    factory: BusFactory,
+) -> None:
     """That is what strict priority means, and what the test above would look like without."""
-    bus = bench.bus(queue_size=50, policy=BackpressurePolicy.DROP_NEWEST)
+    bus = factory.bus(queue_size=50, policy=BackpressurePolicy.DROP_NEWEST)
     flood, got_through = Flood(bus), threading.Event()
-    gate = held(bench, bus)
+    gate = held(factory, bus)
     bus.subscribe("it", lambda event: got_through.set())
     assert bus.publish(Event("it"), priority=1)
     assert bus.publish(Event("urgent"), priority=3)

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, assert_balance, poll, run_together
+from conftest import HANG, BusFactory, InThread, Recorder, assert_balance, poll, run_together
 from support import pause
 
 from brummerbus import BackpressurePolicy, BusStats, DropReason, Event, EventBus, QueueFull
@@ -51,17 +51,17 @@ def handle(bus: EventBus, count: int = 1, **options: Any) -> None:
 # ---- the snapshot ----------------------------------------------------------------------------
 
 
-def test_snapshot_has_the_fields_of_the_contract(bench: Bench) -> None:
+def test_snapshot_has_the_fields_of_the_contract(factory: BusFactory) -> None:
     """At least those; it is frozen."""
-    stats = bench.bus().stats()
+    stats = factory.bus().stats()
     assert {field.name for field in dataclasses.fields(stats)} >= FIELDS
     with pytest.raises(dataclasses.FrozenInstanceError):
         stats.published = 1  # type: ignore[misc]
 
 
-def test_new_bus_has_done_nothing(bench: Bench) -> None:
+def test_new_bus_has_done_nothing(factory: BusFactory) -> None:
     """All counts are 0, all mappings are there."""
-    stats = bench.bus(workers=3, priority_levels=4).stats()
+    stats = factory.bus(workers=3, priority_levels=4).stats()
     for field in ("published", "processed", "dropped", "queued", "running", "failed", "unrouted"):
         assert getattr(stats, field) == 0, field
     assert stats.dropped_by == {reason: dict.fromkeys(range(1, 5), 0) for reason in DropReason}
@@ -71,9 +71,9 @@ def test_new_bus_has_done_nothing(bench: Bench) -> None:
     assert stats.avg_processing_time == stats.queue_wait.max == stats.processing_time.p50 == 0
 
 
-def test_snapshot_does_not_change_afterwards(bench: Bench) -> None:
+def test_snapshot_does_not_change_afterwards(factory: BusFactory) -> None:
     """It is of its moment."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", Recorder())
     before = bus.stats()
     handle(bus, 3)
@@ -82,9 +82,9 @@ def test_snapshot_does_not_change_afterwards(bench: Bench) -> None:
     assert bus.stats().published == 3
 
 
-def test_counts_follow_a_delivery_through_its_life(bench: Bench) -> None:
+def test_counts_follow_a_delivery_through_its_life(factory: BusFactory) -> None:
     """Queued, running, processed or failed, dropped: in total, by level and by type."""
-    bus, gate = bench.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST), bench.gate()
+    bus, gate = factory.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST), factory.gate()
     bus.subscribe("a", gate)
     bus.subscribe("bad", lambda _: 1 // 0)
     assert bus.publish(Event("a"), priority=3)
@@ -108,10 +108,10 @@ def test_counts_follow_a_delivery_through_its_life(bench: Bench) -> None:
     assert_balance(stats)
 
 
-def test_drops_are_counted_by_reason_and_level(bench: Bench) -> None:
+def test_drops_are_counted_by_reason_and_level(factory: BusFactory) -> None:
     """Each of the three reasons has its own counts."""
-    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.DROP_LOWEST)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=2, policy=BackpressurePolicy.DROP_LOWEST)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     for level in (1, 2, 3, 1, 1):
         bus.publish(Event("a"), priority=level)
@@ -138,10 +138,10 @@ def watch_books(bus: EventBus, until: threading.Event) -> None:
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_books_balance_in_every_snapshot_under_load(
-    bench: Bench, policy: BackpressurePolicy, frequent_switches: None
+    factory: BusFactory, policy: BackpressurePolicy, frequent_switches: None
 ) -> None:
     """While things are published, handled, dropped and fail, and new types come up."""
-    bus = bench.bus(
+    bus = factory.bus(
         workers=3, queue_size=8, policy=policy, on_error=lambda *_: None, publish_timeout=0.001
     )
     for pattern in ("[abc]*", "b*"):
@@ -169,9 +169,9 @@ def test_books_balance_in_every_snapshot_under_load(
 # ---- times -----------------------------------------------------------------------------------
 
 
-def test_times_are_those_of_the_handler_and_the_queue(bench: Bench) -> None:
+def test_times_are_those_of_the_handler_and_the_queue(factory: BusFactory) -> None:
     """Seconds; quantiles at most 3.2 % off, and never above the exact maximum."""
-    bus, gate = bench.bus(queue_size=20), bench.gate()
+    bus, gate = factory.bus(queue_size=20), factory.gate()
     bus.subscribe("a", gate)
     began = monotonic()
     for _ in range(2):
@@ -192,9 +192,9 @@ def test_times_are_those_of_the_handler_and_the_queue(bench: Bench) -> None:
     assert stats.queue_wait.p99 >= 0.2 * 0.96
 
 
-def test_percentiles_leave_outliers_to_the_maximum(bench: Bench) -> None:
+def test_percentiles_leave_outliers_to_the_maximum(factory: BusFactory) -> None:
     """Of 200 deliveries one takes long: p99 does not know it, max does."""
-    bus = bench.bus(queue_size=300)
+    bus = factory.bus(queue_size=300)
     bus.subscribe("a", lambda event: pause(0.3) if event.data == 100 else None)
     assert bus.publish_many(Event("a", i) for i in range(200)) == 200
     assert bus.flush(HANG)
@@ -203,10 +203,10 @@ def test_percentiles_leave_outliers_to_the_maximum(bench: Bench) -> None:
 
 
 def test_times_are_sane_under_load_from_several_threads(
-    bench: Bench, frequent_switches: None
+    factory: BusFactory, frequent_switches: None
 ) -> None:
     """No wait can be longer than the bus has lived; one that is was computed backwards."""
-    bus = bench.bus(workers=3, queue_size=3, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(workers=3, queue_size=3, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("a", lambda _: None)
     run_together(6, lambda _: [bus.publish(Event("a")) for _ in range(2000)])
     assert bus.flush(HANG)
@@ -216,9 +216,9 @@ def test_times_are_sane_under_load_from_several_threads(
     assert 0 < stats.avg_processing_time < stats.age
 
 
-def test_average_is_an_exponential_moving_average(bench: Bench) -> None:
+def test_average_is_an_exponential_moving_average(factory: BusFactory) -> None:
     """Seeded by the first delivery; each later one counts a tenth."""
-    bus, seconds = bench.bus(), iter([0.2, 0.0, 0.0, 0.3])
+    bus, seconds = factory.bus(), iter([0.2, 0.0, 0.0, 0.3])
     bus.subscribe("a", lambda _: pause(next(seconds)))
     handle(bus)
     first = bus.stats()
@@ -236,10 +236,10 @@ def test_average_is_an_exponential_moving_average(bench: Bench) -> None:
 # ---- depth and workers -----------------------------------------------------------------------
 
 
-def test_depth_history_is_that_of_the_queue(bench: Bench) -> None:
+def test_depth_history_is_that_of_the_queue(factory: BusFactory) -> None:
     """Samples at least 10 ms apart, oldest first, bounded in number and by the queue's size."""
-    bus = bench.bus(queue_size=5, policy=BackpressurePolicy.DROP_NEWEST)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=5, policy=BackpressurePolicy.DROP_NEWEST)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     before = len(bus.stats().queue_depth_history)
     began = monotonic()
@@ -254,9 +254,9 @@ def test_depth_history_is_that_of_the_queue(bench: Bench) -> None:
     assert history[-1] == 5
 
 
-def test_utilization_is_the_share_of_time_in_handlers(bench: Bench) -> None:
+def test_utilization_is_the_share_of_time_in_handlers(factory: BusFactory) -> None:
     """One figure a worker, between 0 and 1; a handler that still runs counts as well."""
-    bus, gate = bench.bus(workers=2), bench.gate()
+    bus, gate = factory.bus(workers=2), factory.gate()
     bus.subscribe("a", gate)
     assert bus.publish(Event("a"))
     gate.wait_entered()
@@ -270,10 +270,10 @@ def test_utilization_is_the_share_of_time_in_handlers(bench: Bench) -> None:
     assert all(0 <= share <= 1 for share in bus.stats().worker_utilization)
 
 
-def test_handlers_run_in_place_do_not_make_a_worker_busier_than_time(bench: Bench) -> None:
+def test_handlers_run_in_place_do_not_make_a_worker_busier_than_time(factory: BusFactory) -> None:
     """CALLER_RUNS in a handler: the worker is busy once."""
     policy = BackpressurePolicy.CALLER_RUNS
-    bus = bench.bus(queue_size=1, policy=policy, handler_reserve=0)
+    bus = factory.bus(queue_size=1, policy=policy, handler_reserve=0)
     bus.subscribe("leaf", lambda _: pause(0.02))
     bus.subscribe("root", lambda _: [bus.publish(Event("leaf")) for _ in range(10)])
     assert bus.publish(Event("root"))
@@ -287,9 +287,9 @@ def test_handlers_run_in_place_do_not_make_a_worker_busier_than_time(bench: Benc
 # ---- the rest --------------------------------------------------------------------------------
 
 
-def test_as_dict_is_ready_for_json(bench: Bench) -> None:
+def test_as_dict_is_ready_for_json(factory: BusFactory) -> None:
     """Nothing is lost on the way, and keys are strings."""
-    bus = bench.bus(queue_size=1)
+    bus = factory.bus(queue_size=1)
     bus.subscribe(object, lambda _: None)
     handle(bus, 3, priority=3)
     bus.publish(5)
@@ -304,10 +304,10 @@ def test_as_dict_is_ready_for_json(bench: Bench) -> None:
     assert plain["queue_wait"]["max"] == stats.queue_wait.max
 
 
-def test_without_monitoring_there_are_counts_but_no_times(bench: Bench) -> None:
+def test_without_monitoring_there_are_counts_but_no_times(factory: BusFactory) -> None:
     """Times, utilisation and history are 0 or empty; the books balance as ever."""
-    bus = bench.bus(queue_size=2, monitoring=False, policy=BackpressurePolicy.DROP_NEWEST)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=2, monitoring=False, policy=BackpressurePolicy.DROP_NEWEST)
+    gate = factory.hold(bus)
     bus.subscribe("a", lambda _: pause(0.01))
     for _ in range(4):
         bus.publish(Event("a"))
@@ -321,9 +321,9 @@ def test_without_monitoring_there_are_counts_but_no_times(bench: Bench) -> None:
     assert list(stats.worker_utilization) == [0]
 
 
-def test_types_beyond_the_cap_are_counted_together(bench: Bench) -> None:
+def test_types_beyond_the_cap_are_counted_together(factory: BusFactory) -> None:
     """The first 1,023 have counts of their own, the others share those of `(other)`."""
-    bus = bench.bus(queue_size=3000)
+    bus = factory.bus(queue_size=3000)
     bus.subscribe("*", lambda _: None)
     bus.publish_many(Event(f"type.{n}", n) for n in range(1500))
     assert bus.flush(HANG)
@@ -339,10 +339,10 @@ def test_types_beyond_the_cap_are_counted_together(bench: Bench) -> None:
     assert bus.stats().by_type["type.5"].processed == 2
 
 
-def test_depth_is_what_is_queued(bench: Bench) -> None:
+def test_depth_is_what_is_queued(factory: BusFactory) -> None:
     """Over all levels; what runs does not count."""
-    bus = bench.bus()
-    bench.hold(bus)
+    bus = factory.bus()
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     for count in range(5):
         assert bus.depth == bus.stats().queued == count

@@ -3,18 +3,18 @@
 import threading
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread, Recorder, assert_balance, poll, run_together
+from conftest import HANG, BusFactory, Drops, InThread, Recorder, assert_balance, poll, run_together
 from support import accepts, assert_closed, fill, inside
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
 
 
 @pytest.mark.parametrize("drain", [True, False])
-def test_stop_sends_waiting_publishers_home(bench: Bench, drain: bool) -> None:
+def test_stop_sends_waiting_publishers_home(factory: BusFactory, drain: bool) -> None:
     """Those that stand in line for room, with whatever time-out, get BusClosed at once."""
-    bus = bench.bus(policy=BackpressurePolicy.BLOCK, queue_size=2)
+    bus = factory.bus(policy=BackpressurePolicy.BLOCK, queue_size=2)
     bus.subscribe("a", lambda event: None)
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     fill(bus, 2)
     event = Event("a")
     waiting = [
@@ -33,9 +33,9 @@ def test_stop_sends_waiting_publishers_home(bench: Bench, drain: bool) -> None:
     assert stop.result() is drain
 
 
-def test_handlers_may_publish_while_draining(bench: Bench) -> None:
+def test_handlers_may_publish_while_draining(factory: BusFactory) -> None:
     """All that follows from what was accepted is handled; also more than the queue has room for."""
-    bus, recorder = bench.bus(queue_size=5, workers=2, publish_timeout=HANG), Recorder()
+    bus, recorder = factory.bus(queue_size=5, workers=2, publish_timeout=HANG), Recorder()
 
     def branch(event: Event) -> None:
         recorder(event)
@@ -44,7 +44,7 @@ def test_handlers_may_publish_while_draining(bench: Bench) -> None:
             assert bus.publish_many([Event("a", event.data - 1)]) == 1
 
     bus.subscribe("a", branch)
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     bus.publish(Event("a", 7))
     stop = InThread(bus.stop)
     poll(lambda: bus.closed and not accepts(bus))
@@ -54,9 +54,9 @@ def test_handlers_may_publish_while_draining(bench: Bench) -> None:
     assert bus.stats().dropped == 0
 
 
-def test_handlers_may_not_publish_when_it_does_not_drain(bench: Bench) -> None:
+def test_handlers_may_not_publish_when_it_does_not_drain(factory: BusFactory) -> None:
     """There would be nobody to handle it."""
-    bus = bench.bus()
+    bus = factory.bus()
 
     def stop_and_publish() -> None:
         bus.stop(drain=False)
@@ -68,10 +68,10 @@ def test_handlers_may_not_publish_when_it_does_not_drain(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("drain", [True, False])
-def test_stop_in_a_handler_begins_it_and_returns(bench: Bench, drain: bool) -> None:
+def test_stop_in_a_handler_begins_it_and_returns(factory: BusFactory, drain: bool) -> None:
     """Without waiting for itself; another thread can wait, and the threads end by themselves."""
     before = threading.active_count()
-    bus, recorder = bench.bus(workers=2), Recorder()
+    bus, recorder = factory.bus(workers=2), Recorder()
     bus.subscribe("a", recorder)
     assert inside(bus, lambda: bus.stop(drain=drain, timeout=None)) is False
     assert bus.closed
@@ -80,10 +80,10 @@ def test_stop_in_a_handler_begins_it_and_returns(bench: Bench, drain: bool) -> N
     assert bus.stop() is True
 
 
-def test_stop_in_a_handler_still_drains(bench: Bench) -> None:
+def test_stop_in_a_handler_still_drains(factory: BusFactory) -> None:
     """What was queued when the handler called it is handled."""
-    bus, recorder = bench.bus(), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("stop", lambda event: bus.stop())
     bus.subscribe("a", recorder)
     bus.publish(Event("stop"), priority=3)
@@ -93,12 +93,12 @@ def test_stop_in_a_handler_still_drains(bench: Bench) -> None:
     assert bus.stop() is True
 
 
-def test_stop_in_a_handler_keeps_to_its_time(bench: Bench) -> None:
+def test_stop_in_a_handler_keeps_to_its_time(factory: BusFactory) -> None:
     """What is queued when it is over is dropped, although nobody waits outside."""
     drops = Drops()
-    bus = bench.bus(on_drop=drops)
+    bus = factory.bus(on_drop=drops)
     bus.subscribe("stop", lambda event: bus.stop(timeout=0))
-    gate = bench.hold(bus)
+    gate = factory.hold(bus)
     bus.subscribe("a", print)
     bus.publish(Event("stop"), priority=3)
     fill(bus, 8)
@@ -107,10 +107,10 @@ def test_stop_in_a_handler_keeps_to_its_time(bench: Bench) -> None:
     assert_balance(bus.stats())
 
 
-def test_stop_from_several_threads_stops_once(bench: Bench) -> None:
+def test_stop_from_several_threads_stops_once(factory: BusFactory) -> None:
     """All of them wait for the end, and all are told how it was."""
-    bus, recorder = bench.bus(queue_size=20), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(queue_size=20), Recorder()
+    gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     fill(bus, 20)
     stops = [InThread(bus.stop) for _ in range(4)]
@@ -120,10 +120,10 @@ def test_stop_from_several_threads_stops_once(bench: Bench) -> None:
     assert len(recorder.events) == 20
 
 
-def test_stop_amid_publishers_loses_nothing(bench: Bench, frequent_switches: None) -> None:
+def test_stop_amid_publishers_loses_nothing(factory: BusFactory, frequent_switches: None) -> None:
     """What publish accepted is handled, what it refused is not."""
     for _ in range(20):
-        bus, recorder = bench.bus(workers=2, queue_size=1000), Recorder()
+        bus, recorder = factory.bus(workers=2, queue_size=1000), Recorder()
         bus.subscribe("a", recorder)
         accepted: list[int] = []
 

@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, run_together
+from conftest import HANG, BusFactory, Recorder, run_together
 from support import At
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventType, Subscription
@@ -49,50 +49,50 @@ def types(*names: str) -> list[Event]:
     ],
 )
 def test_string_receives_what_it_matches(
-    bench: Bench, pattern: str, matching: list[str], others: list[str]
+    factory: BusFactory, pattern: str, matching: list[str], others: list[str]
 ) -> None:
     """A string is matched exactly, a glob as a whole, and case counts."""
     events = types(*matching, *others)
-    assert received(bench.bus(), pattern, *events) == events[: len(matching)]
+    assert received(factory.bus(), pattern, *events) == events[: len(matching)]
 
 
-def test_event_type_is_as_good_as_its_string(bench: Bench) -> None:
+def test_event_type_is_as_good_as_its_string(factory: BusFactory) -> None:
     """Subscribed by one and published by the other, either way round."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert len(received(bus, EventType.LOG_LINE, Event("log.line"))) == 1
     assert len(received(bus, "log.line", Event(EventType.LOG_LINE))) == 1
 
 
-def test_string_receives_subclasses_of_event_by_their_type(bench: Bench) -> None:
+def test_string_receives_subclasses_of_event_by_their_type(factory: BusFactory) -> None:
     """The class of an event does not matter to who subscribed to its type."""
     events = [Base(), Derived(), Event("base")]
-    assert received(bench.bus(), "base", *events) == events
+    assert received(factory.bus(), "base", *events) == events
 
 
-def test_class_receives_its_subclasses(bench: Bench) -> None:
+def test_class_receives_its_subclasses(factory: BusFactory) -> None:
     """A base class receives all that derives from it, and nothing else."""
     base, derived, other = Base(), Derived(), Event("base")
-    assert received(bench.bus(), Base, base, derived, other) == [base, derived]
-    assert received(bench.bus(), Derived, base, derived, other) == [derived]
-    assert received(bench.bus(), Event, base, derived, other) == [base, derived, other]
+    assert received(factory.bus(), Base, base, derived, other) == [base, derived]
+    assert received(factory.bus(), Derived, base, derived, other) == [derived]
+    assert received(factory.bus(), Event, base, derived, other) == [base, derived, other]
 
 
-def test_object_receives_everything(bench: Bench) -> None:
+def test_object_receives_everything(factory: BusFactory) -> None:
     """All classes derive from it."""
     things = [Event("a"), 1, b"text", None, [], print]
-    assert received(bench.bus(), object, *things) == things
+    assert received(factory.bus(), object, *things) == things
 
 
-def test_strings_match_events_only(bench: Bench) -> None:
+def test_strings_match_events_only(factory: BusFactory) -> None:
     """Other objects have no type, whatever they are called."""
     event = Event("a")
-    assert received(bench.bus(), "*", b"a", 5, event) == [event]
-    assert received(bench.bus(), "int", 5) == []
+    assert received(factory.bus(), "*", b"a", 5, event) == [event]
+    assert received(factory.bus(), "int", 5) == []
 
 
-def test_each_matching_subscription_is_one_delivery(bench: Bench) -> None:
+def test_each_matching_subscription_is_one_delivery(factory: BusFactory) -> None:
     """The same handler subscribed in three ways receives an event three times."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     for event_type in ("base", "b*", Base):
         bus.subscribe(event_type, recorder)
     bus.publish(Base())
@@ -101,9 +101,9 @@ def test_each_matching_subscription_is_one_delivery(bench: Bench) -> None:
     assert bus.stats().published == 3
 
 
-def test_on_subscribes_and_returns_the_function_unchanged(bench: Bench) -> None:
+def test_on_subscribes_and_returns_the_function_unchanged(factory: BusFactory) -> None:
     """The decorated function is the function, also under several types."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     def handler(event: Any) -> None:
         recorder(event)
@@ -115,19 +115,19 @@ def test_on_subscribes_and_returns_the_function_unchanged(bench: Bench) -> None:
     assert recorder.events == [events[0], events[1], events[2], events[2]]
 
 
-def test_subscription_says_what_it_is(bench: Bench) -> None:
+def test_subscription_says_what_it_is(factory: BusFactory) -> None:
     """It names its type and its handler, and shows them."""
     recorder = Recorder()
-    subscription = bench.bus().subscribe("process.*", recorder)
+    subscription = factory.bus().subscribe("process.*", recorder)
     assert isinstance(subscription, Subscription)
     assert subscription.event_type == "process.*"
     assert subscription.handler is recorder
     assert "process.*" in repr(subscription)
 
 
-def test_cancelled_subscription_receives_nothing_more(bench: Bench) -> None:
+def test_cancelled_subscription_receives_nothing_more(factory: BusFactory) -> None:
     """Cancelling ends one subscription, not the handler's others, and may be repeated."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     first = bus.subscribe("a", recorder)
     bus.subscribe("a", recorder)
     bus.publish(Event("a", 1))
@@ -138,9 +138,9 @@ def test_cancelled_subscription_receives_nothing_more(bench: Bench) -> None:
     assert sorted(recorder.data) == [1, 1, 2]
 
 
-def test_subscription_ends_with_its_block(bench: Bench) -> None:
+def test_subscription_ends_with_its_block(factory: BusFactory) -> None:
     """As a context manager it is itself, and cancelled at the end, also by an exception."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
     subscription = bus.subscribe("a", recorder)
     with pytest.raises(KeyError), subscription as same:
         assert same is subscription
@@ -152,10 +152,10 @@ def test_subscription_ends_with_its_block(bench: Bench) -> None:
     assert bus.stats().unrouted == 1
 
 
-def test_queued_deliveries_outlive_the_subscription(bench: Bench) -> None:
+def test_queued_deliveries_outlive_the_subscription(factory: BusFactory) -> None:
     """What was published before cancel is delivered after it."""
-    bus, recorder = bench.bus(), Recorder()
-    gate = bench.hold(bus)
+    bus, recorder = factory.bus(), Recorder()
+    gate = factory.hold(bus)
     with bus.subscribe("a", recorder):
         bus.publish(Event("a", 1))
     bus.publish(Event("a", 2))
@@ -164,9 +164,9 @@ def test_queued_deliveries_outlive_the_subscription(bench: Bench) -> None:
     assert recorder.data == [1]
 
 
-def test_handler_may_cancel_itself(bench: Bench) -> None:
+def test_handler_may_cancel_itself(factory: BusFactory) -> None:
     """Once it has, it is not called again."""
-    bus, recorder = bench.bus(), Recorder()
+    bus, recorder = factory.bus(), Recorder()
 
     def once(event: Event) -> None:
         recorder(event)
@@ -189,9 +189,9 @@ class Phase:
         self.used = threading.Event()
 
 
-def test_publish_after_subscribe_is_received(bench: Bench, frequent_switches: None) -> None:
+def test_publish_after_subscribe_is_received(factory: BusFactory, frequent_switches: None) -> None:
     """Threads publish while subscriptions come and go; who saw that one came, is received."""
-    bus = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK)
     phases = [Phase(-1, subscribed=False)]
     owed: set[tuple[int, int]] = set()
     got: set[tuple[int, int]] = set()
@@ -222,10 +222,12 @@ def test_publish_after_subscribe_is_received(bench: Bench, frequent_switches: No
 
 
 @pytest.mark.parametrize("outer", ["subscribe", "cancel", "publish"])
-def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, outer: str) -> None:
+def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
+    factory: BusFactory, outer: str
+) -> None:
     """A publish in the midst of subscribe or cancel, or either in the midst of a publish."""
     for step in itertools.count():
-        bus, one, other = bench.bus(policy=BackpressurePolicy.BLOCK), Recorder(), Recorder()
+        bus, one, other = factory.bus(policy=BackpressurePolicy.BLOCK), Recorder(), Recorder()
         cancelled = bus.subscribe("a", one)
         bus.publish(Event("a", "before"))
 
@@ -254,9 +256,9 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(bench: Bench, 
     assert step > 10
 
 
-def test_publish_after_cancel_is_not_received(bench: Bench, frequent_switches: None) -> None:
+def test_publish_after_cancel_is_not_received(factory: BusFactory, frequent_switches: None) -> None:
     """With cancels only: who sees that cancel returned is never received."""
-    bus = bench.bus(workers=2, policy=BackpressurePolicy.BLOCK)
+    bus = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK)
     for _ in range(100):
         cancelled = threading.Event()
         recorder = Recorder()
@@ -274,9 +276,9 @@ def test_publish_after_cancel_is_not_received(bench: Bench, frequent_switches: N
         assert True not in recorder.data
 
 
-def test_subscription_to_another_type_costs_the_next_publish_nothing(bench: Bench) -> None:
+def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: BusFactory) -> None:
     """However many there are: the route of the type is still the one that was found before."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     route = bus._cached_route(Event("a"), 0)
@@ -289,9 +291,9 @@ def test_subscription_to_another_type_costs_the_next_publish_nothing(bench: Benc
     assert bus._cached_route(Event("a"), 0) is None
 
 
-def test_subscriptions_that_come_and_go_leave_nothing(bench: Bench) -> None:
+def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
     """More than a process could once have routes; each is used, and its handler is released."""
-    bus, taken, event = bench.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")
+    bus, taken, event = factory.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")
     for _ in range(140_000):
         subscription = bus.subscribe("a", lambda _: taken.append(1))
         bus.publish(event)
@@ -306,9 +308,9 @@ def test_subscriptions_that_come_and_go_leave_nothing(bench: Bench) -> None:
     assert bus.stats().unrouted == 1
 
 
-def test_types_that_come_and_go_leave_nothing(bench: Bench) -> None:
+def test_types_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
     """Neither in the table of subscriptions."""
-    bus = bench.bus()
+    bus = factory.bus()
     for number in range(1000):
         for event_type in (f"type.{number}", f"glob.{number}.*", type("Own", (), {})):
             bus.subscribe(event_type, print).cancel()
@@ -316,9 +318,11 @@ def test_types_that_come_and_go_leave_nothing(bench: Bench) -> None:
     assert not bus._subscriptions._exact
 
 
-def test_subscribing_from_many_threads_loses_none(bench: Bench, frequent_switches: None) -> None:
+def test_subscribing_from_many_threads_loses_none(
+    factory: BusFactory, frequent_switches: None
+) -> None:
     """All subscriptions made at the same time receive the next event."""
-    bus, recorder = bench.bus(queue_size=400), Recorder()
+    bus, recorder = factory.bus(queue_size=400), Recorder()
 
     def work(_: int) -> None:
         for _ in range(50):

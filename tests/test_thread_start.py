@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance, poll
+from conftest import HANG, BusFactory, Recorder, assert_balance, poll
 from support import in_child, run_python
 
 from brummerbus import Event, EventBus
@@ -69,10 +69,10 @@ def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseE
 @pytest.mark.parametrize("how", ["publish", "publish_many", "to_nobody"])
 @pytest.mark.parametrize("k", range(WORKERS))
 def test_publish_in_a_child_whose_kth_thread_fails_can_be_made_again(
-    bench: Bench, k: int, how: str
+    factory: BusFactory, k: int, how: str
 ) -> None:
     """The error reaches the publisher, time and again, and its event is not published."""
-    bus, seen = bench.bus(workers=WORKERS), Recorder()
+    bus, seen = factory.bus(workers=WORKERS), Recorder()
     bus.subscribe("a", seen)
     publish: Callable[[str], object] = {
         "publish": lambda data: bus.publish(Event("a", data)),
@@ -147,12 +147,12 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
 
 
 def test_a_thread_that_threading_does_not_know_leaves_no_trace(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`current_thread()` would make a dummy that stays; so runs a finalizer at a thread's end."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)  # logging makes one
-    bus = bench.bus(queue_size=1)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     threads = set(threading.enumerate())
     outcomes: list[object] = []

@@ -1,7 +1,7 @@
 """Events with more deliveries than the queue has places."""
 
 import pytest
-from conftest import HANG, Bench, InThread, Recorder, assert_balance
+from conftest import HANG, BusFactory, InThread, Recorder, assert_balance
 from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
@@ -9,9 +9,11 @@ from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
 PLACES, WIDE = 2, 5
 
 
-def scene_of(bench: Bench, policy: BackpressurePolicy, **more: object) -> tuple[Scene, Recorder]:
+def scene_of(
+    factory: BusFactory, policy: BackpressurePolicy, **more: object
+) -> tuple[Scene, Recorder]:
     """Return a scene and the recorder that receives each wide event five times."""
-    scene, recorder = Scene(bench, policy, PLACES, **more), Recorder()
+    scene, recorder = Scene(factory, policy, PLACES, **more), Recorder()
     for _ in range(WIDE):
         scene.bus.subscribe("wide", recorder)
     return scene, recorder
@@ -20,10 +22,10 @@ def scene_of(bench: Bench, policy: BackpressurePolicy, **more: object) -> tuple[
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("timeout", [None, 0, HANG])
 def test_it_is_accepted_whole_when_the_queue_is_empty(
-    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+    factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
     """Otherwise it could never be delivered, whatever gave way."""
-    scene, recorder = scene_of(bench, policy)
+    scene, recorder = scene_of(factory, policy)
     assert scene.bus.publish(Event("wide"), timeout=timeout) is True
     assert scene.bus.depth == WIDE
     assert recorder.events == []
@@ -35,10 +37,10 @@ def test_it_is_accepted_whole_when_the_queue_is_empty(
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("queued", [("2a",), ("2a", "2b")], ids=["one_queued", "full"])
 def test_it_waits_until_the_queue_is_empty(
-    bench: Bench, policy: BackpressurePolicy, queued: tuple[str, ...]
+    factory: BusFactory, policy: BackpressurePolicy, queued: tuple[str, ...]
 ) -> None:
     """And not only for a place or two."""
-    scene, recorder = scene_of(bench, policy, publish_timeout=HANG)
+    scene, recorder = scene_of(factory, policy, publish_timeout=HANG)
     scene.publish(*queued)
     call = InThread(lambda: scene.bus.publish(Event("wide")))
     call.wait_in_line(scene.bus)
@@ -60,10 +62,10 @@ def test_it_waits_until_the_queue_is_empty(
     ],
 )
 def test_all_that_is_queued_gives_way_or_nothing(
-    bench: Bench, policy: BackpressurePolicy, queued: str, accepted: object
+    factory: BusFactory, policy: BackpressurePolicy, queued: str, accepted: object
 ) -> None:
     """As the policy says: if one delivery may not be evicted, the event is refused."""
-    scene, recorder = scene_of(bench, policy)
+    scene, recorder = scene_of(factory, policy)
     scene.publish(*queued.split())
     assert scene.bus.publish(Event("wide", "wide"), priority=2) is accepted
     lost = {(event.data, reason) for event, _, reason in scene.drops}
@@ -78,10 +80,10 @@ def test_all_that_is_queued_gives_way_or_nothing(
 
 @pytest.mark.parametrize(("policy", "timeout"), [(REJECT, None), (BLOCK, 0.01)])
 def test_it_is_refused_by_an_exception(
-    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+    factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
     """That names how many deliveries it was, and how many places there are."""
-    scene, _ = scene_of(bench, policy)
+    scene, _ = scene_of(factory, policy)
     scene.publish("1a")
     with pytest.raises(QueueFull, match=r"2 places.*'wide' with 5 deliveries"):
         scene.bus.publish(Event("wide"), timeout=timeout)
@@ -89,18 +91,18 @@ def test_it_is_refused_by_an_exception(
     assert scene.finish() == ["1a"]
 
 
-def test_the_caller_runs_all_of_it(bench: Bench) -> None:
+def test_the_caller_runs_all_of_it(factory: BusFactory) -> None:
     """Nothing that is queued gives way."""
-    scene, recorder = scene_of(bench, CALLER_RUNS)
+    scene, recorder = scene_of(factory, CALLER_RUNS)
     scene.publish("1a")
     assert scene.bus.publish(Event("wide")) is True
     assert len(recorder.events) == WIDE
     assert scene.finish() == ["1a"]
 
 
-def test_what_comes_after_it_waits_until_it_fits_again(bench: Bench) -> None:
+def test_what_comes_after_it_waits_until_it_fits_again(factory: BusFactory) -> None:
     """The whole must be below `queue_size` first."""
-    scene, _ = scene_of(bench, REJECT)
+    scene, _ = scene_of(factory, REJECT)
     assert scene.bus.publish(Event("wide"))
     for _ in range(2):
         with pytest.raises(QueueFull):
@@ -110,9 +112,9 @@ def test_what_comes_after_it_waits_until_it_fits_again(bench: Bench) -> None:
     assert scene.publish("3b") == [True]
 
 
-def test_many_wide_events_from_a_batch_are_all_delivered(bench: Bench) -> None:
+def test_many_wide_events_from_a_batch_are_all_delivered(factory: BusFactory) -> None:
     """Each when the queue is empty."""
-    bus, recorder = bench.bus(queue_size=PLACES, policy=BLOCK), Recorder()
+    bus, recorder = factory.bus(queue_size=PLACES, policy=BLOCK), Recorder()
     for _ in range(WIDE):
         bus.subscribe("wide", recorder)
     assert bus.publish_many([Event("wide", number) for number in range(100)]) == 100

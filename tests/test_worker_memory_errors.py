@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench
+from conftest import HANG, BusFactory
 from support import assert_at_rest
 from test_memory_errors import beyond, bus_with_handlers, in_own_process
 
@@ -70,11 +70,11 @@ class Worker:
 
 def strike_worker(what: str) -> int:
     """Strike a worker between two handlers, with a failing one or one that publishes."""
-    bench = Bench()
+    factory = BusFactory()
     seen: deque[Event] = deque()  # the first 30 of them cost no memory
     hook = (lambda *_: None) if what == "hook" else None
     reserve = 0 if what == "wait" else 4096  # without one, the handler would wait for itself
-    bus = bus_with_handlers(bench, "block", queue_size=6, handler_reserve=reserve, on_error=hook)
+    bus = bus_with_handlers(factory, "block", queue_size=6, handler_reserve=reserve, on_error=hook)
     # The logging module is to be passed through, and nothing to be written.
     logger = logging.getLogger("brummerbus")
     logger.disabled, logger.propagate = False, False
@@ -98,5 +98,5 @@ def strike_worker(what: str) -> int:
         assert sum(event.data == "queued" for event in seen) == 3, f"allocation {failed} failed"
         assert all(thread.is_alive() for thread in bus._engine.threads._threads)
         seen.clear()
-    bench.end()
+    factory.end()
     return failed - 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
-from conftest import HANG, Bench, Gate, InThread, Recorder, poll
+from conftest import HANG, BusFactory, Gate, InThread, Recorder, poll
 from nesting import Nesting
 from support import assert_at_rest
 
@@ -16,12 +16,14 @@ CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
 OTHERS = [policy for policy in BackpressurePolicy if policy is not CALLER_RUNS]
 
 
-def held_inside(bench: Bench, bus: EventBus, work: Callable[[], object]) -> tuple[Gate, Recorder]:
+def held_inside(
+    factory: BusFactory, bus: EventBus, work: Callable[[], object]
+) -> tuple[Gate, Recorder]:
     """Have one worker do the work in a handler, after which it is held there.
 
     Returns the gate, entered once the work is done, and what the work returned or raised.
     """
-    gate, outcome = bench.gate(), Recorder()
+    gate, outcome = factory.gate(), Recorder()
 
     def root(event: Event) -> None:
         try:
@@ -41,13 +43,13 @@ def held_inside(bench: Bench, bus: EventBus, work: Callable[[], object]) -> tupl
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("timeout", [None, 0, HANG])
 def test_handler_that_finds_the_queue_full_uses_the_reserve_at_once(
-    bench: Bench, policy: BackpressurePolicy, timeout: float | None
+    factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
     """It neither waits nor runs anything, and nothing gives way; the stats show the use."""
-    bus, leaves = bench.bus(queue_size=3, policy=policy, publish_timeout=HANG), Recorder()
+    bus, leaves = factory.bus(queue_size=3, policy=policy, publish_timeout=HANG), Recorder()
     bus.subscribe("leaf", leaves)
     publish = [lambda n=n: bus.publish(Event("leaf", n), timeout=timeout) for n in range(10)]
-    gate, outcome = held_inside(bench, bus, lambda: [call() for call in publish])
+    gate, outcome = held_inside(factory, bus, lambda: [call() for call in publish])
     gate.wait_entered()
     assert outcome.events == [[True] * 10]
     stats = bus.stats()
@@ -58,13 +60,13 @@ def test_handler_that_finds_the_queue_full_uses_the_reserve_at_once(
     assert leaves.data == list(range(10))
 
 
-def test_reserve_of_a_bus_is_for_handlers_of_any_other(bench: Bench) -> None:
+def test_reserve_of_a_bus_is_for_handlers_of_any_other(factory: BusFactory) -> None:
     """A worker of one bus that waits for another could be what the other waits for."""
-    one, other = bench.bus(), bench.bus(queue_size=1, policy=BLOCK)
-    gate = bench.hold(other)
+    one, other = factory.bus(), factory.bus(queue_size=1, policy=BLOCK)
+    gate = factory.hold(other)
     other.subscribe("leaf", Recorder())
     held, outcome = held_inside(
-        bench, one, lambda: [other.publish(Event("leaf")) for _ in range(5)]
+        factory, one, lambda: [other.publish(Event("leaf")) for _ in range(5)]
     )
     held.wait_entered()
     assert outcome.events == [[True] * 5]
@@ -75,13 +77,13 @@ def test_reserve_of_a_bus_is_for_handlers_of_any_other(bench: Bench) -> None:
 
 
 def test_publishers_from_outside_get_in_when_the_whole_is_below_the_queue_size(
-    bench: Bench,
+    factory: BusFactory,
 ) -> None:
     """The reserve is not for them, nor is the room that it borrowed."""
-    bus = bench.bus(queue_size=2, policy=BackpressurePolicy.REJECT)
-    gate = bench.gate()
+    bus = factory.bus(queue_size=2, policy=BackpressurePolicy.REJECT)
+    gate = factory.gate()
     bus.subscribe("leaf", gate)
-    held, _ = held_inside(bench, bus, lambda: [bus.publish(Event("leaf")) for _ in range(5)])
+    held, _ = held_inside(factory, bus, lambda: [bus.publish(Event("leaf")) for _ in range(5)])
     held.wait_entered()
     held.open()
     for queued in (4, 3, 2):
@@ -97,17 +99,17 @@ def test_publishers_from_outside_get_in_when_the_whole_is_below_the_queue_size(
 
 @pytest.mark.parametrize("policy", OTHERS)
 def test_reserve_has_as_many_places_as_were_configured(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Once it is full, the policy applies, and at once: all workers wait in publish."""
-    bus = bench.bus(queue_size=2, handler_reserve=3, policy=policy, publish_timeout=HANG)
+    bus = factory.bus(queue_size=2, handler_reserve=3, policy=policy, publish_timeout=HANG)
     bus.subscribe("leaf", Recorder())
     accepted: list[int] = []
 
     def work() -> None:
         accepted.extend(n for n in range(6) if bus.publish(Event("leaf", n)))
 
-    held, outcome = held_inside(bench, bus, work)
+    held, outcome = held_inside(factory, bus, work)
     held.wait_entered()
     stats = bus.stats()
     assert (stats.queued, stats.reserve_used, stats.dropped) == (5, 3, 1)
@@ -122,9 +124,9 @@ def test_reserve_has_as_many_places_as_were_configured(
 
 
 @pytest.mark.parametrize("policy", OTHERS)
-def test_no_handler_runs_inside_another(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_no_handler_runs_inside_another(factory: BusFactory, policy: BackpressurePolicy) -> None:
     """It could need a lock that the outer one holds, as here: a lock that cannot be taken twice."""
-    bus, nesting, lock = bench.bus(queue_size=1, policy=policy), Nesting(), threading.Lock()
+    bus, nesting, lock = factory.bus(queue_size=1, policy=policy), Nesting(), threading.Lock()
 
     def leaf(_: Event) -> None:
         with nesting:
@@ -147,18 +149,18 @@ def test_no_handler_runs_inside_another(bench: Bench, policy: BackpressurePolicy
 # ---- the wait --------------------------------------------------------------------------------
 
 
-def test_handler_waits_ahead_of_publishers_from_outside(bench: Bench) -> None:
+def test_handler_waits_ahead_of_publishers_from_outside(factory: BusFactory) -> None:
     """It holds a worker, and it came later."""
-    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
+    bus = factory.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
     recorder, go = Recorder(), threading.Event()
     for name in ("filler", "inner", "outer"):
         bus.subscribe(name, lambda event: recorder(Event(event.type, event.type)))
-    other = bench.gate()
+    other = factory.gate()
     bus.subscribe("gate", other)
     assert bus.publish(Event("gate"))
     other.wait_entered()
     held, _ = held_inside(
-        bench, bus, lambda: (go.wait(HANG), bus.publish(Event("inner"), priority=1))
+        factory, bus, lambda: (go.wait(HANG), bus.publish(Event("inner"), priority=1))
     )
     assert bus.publish(Event("filler"), timeout=HANG)
     outer = InThread(lambda: bus.publish(Event("outer"), priority=3))
@@ -176,11 +178,11 @@ def test_handler_waits_ahead_of_publishers_from_outside(bench: Bench) -> None:
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("many", [False, True], ids=["publish", "publish_many"])
 def test_handler_that_publishes_a_hundred_thousand_events_is_paced(
-    bench: Bench, policy: BackpressurePolicy, many: object
+    factory: BusFactory, policy: BackpressurePolicy, many: object
 ) -> None:
     """It waits for the other worker, and loses nothing; the queue stays bounded."""
     count = 100_000
-    bus = bench.bus(workers=2, policy=policy, publish_timeout=HANG)
+    bus = factory.bus(workers=2, policy=policy, publish_timeout=HANG)
     numbers: list[int] = []
     depths: list[int] = []
 
@@ -209,15 +211,21 @@ def test_handler_that_publishes_a_hundred_thousand_events_is_paced(
 
 
 @pytest.mark.parametrize("policy", [p for p in OTHERS if p is not BackpressurePolicy.DROP_OLDEST])
-def test_wait_of_a_handler_ends_at_a_standstill(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_wait_of_a_handler_ends_at_a_standstill(
+    factory: BusFactory, policy: BackpressurePolicy
+) -> None:
     """If the other worker takes nothing; also under BLOCK, which never waits for good inside."""
-    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=policy, publish_timeout=0.05)
-    gate = bench.gate()
+    bus = factory.bus(
+        workers=2, queue_size=1, handler_reserve=0, policy=policy, publish_timeout=0.05
+    )
+    gate = factory.gate()
     bus.subscribe("gate", gate)
     assert bus.publish(Event("gate"))
     gate.wait_entered()
     bus.subscribe("leaf", Recorder())
-    held, outcome = held_inside(bench, bus, lambda: [bus.publish(Event("leaf")) for _ in range(2)])
+    held, outcome = held_inside(
+        factory, bus, lambda: [bus.publish(Event("leaf")) for _ in range(2)]
+    )
     held.wait_entered()
     [result] = outcome.events
     if policy in (BLOCK, BackpressurePolicy.REJECT):
@@ -227,11 +235,13 @@ def test_wait_of_a_handler_ends_at_a_standstill(bench: Bench, policy: Backpressu
 
 
 @pytest.mark.parametrize("timeout", [0, 0.05])
-def test_explicit_timeout_of_a_handler_is_an_upper_bound(bench: Bench, timeout: float) -> None:
+def test_explicit_timeout_of_a_handler_is_an_upper_bound(
+    factory: BusFactory, timeout: float
+) -> None:
     """It is not longer inside than outside, and ends earlier only if all workers wait."""
-    bus = bench.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
+    bus = factory.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
     bus.subscribe("leaf", Recorder())
-    gate = bench.gate()
+    gate = factory.gate()
     bus.subscribe("gate", gate)
     assert bus.publish(Event("gate"))
     gate.wait_entered()
@@ -243,15 +253,17 @@ def test_explicit_timeout_of_a_handler_is_an_upper_bound(bench: Bench, timeout: 
             bus.publish(Event("leaf"), timeout=timeout)
         return monotonic() - began
 
-    held, outcome = held_inside(bench, bus, work)
+    held, outcome = held_inside(factory, bus, work)
     held.wait_entered()
     assert timeout * 0.99 <= outcome.events[0] < timeout + HANG / 30
 
 
 @pytest.mark.parametrize("policy", [BLOCK, BackpressurePolicy.DROP_NEWEST])
-def test_handler_does_not_wait_if_all_workers_do(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_handler_does_not_wait_if_all_workers_do(
+    factory: BusFactory, policy: BackpressurePolicy
+) -> None:
     """However long its explicit timeout: nobody is left who could make room."""
-    bus = bench.bus(queue_size=1, handler_reserve=0, policy=policy, publish_timeout=HANG)
+    bus = factory.bus(queue_size=1, handler_reserve=0, policy=policy, publish_timeout=HANG)
     bus.subscribe("leaf", Recorder())
 
     def work() -> float:
@@ -263,15 +275,15 @@ def test_handler_does_not_wait_if_all_workers_do(bench: Bench, policy: Backpress
             assert policy is BLOCK
         return monotonic() - began
 
-    held, outcome = held_inside(bench, bus, work)
+    held, outcome = held_inside(factory, bus, work)
     held.wait_entered()
     assert outcome.events[0] < HANG / 3
 
 
-def test_handler_that_waits_for_another_bus_is_told_that_it_closes(bench: Bench) -> None:
+def test_handler_that_waits_for_another_bus_is_told_that_it_closes(factory: BusFactory) -> None:
     """Draining lets the handlers of its own bus publish, and no others."""
-    one, other = bench.bus(), bench.bus(queue_size=1, policy=BLOCK, handler_reserve=0)
-    gate, closed = bench.hold(other), Recorder()
+    one, other = factory.bus(), factory.bus(queue_size=1, policy=BLOCK, handler_reserve=0)
+    gate, closed = factory.hold(other), Recorder()
     other.subscribe("leaf", Recorder())
     assert other.publish(Event("leaf"))
 
@@ -281,7 +293,7 @@ def test_handler_that_waits_for_another_bus_is_told_that_it_closes(bench: Bench)
         except BusClosed as error:
             closed(error)
 
-    held, _ = held_inside(bench, one, work)
+    held, _ = held_inside(factory, one, work)
     poll(lambda: other.stats().waiting == 1)
     stop = InThread(lambda: other.stop(timeout=HANG))
     held.wait_entered()
@@ -291,16 +303,18 @@ def test_handler_that_waits_for_another_bus_is_told_that_it_closes(bench: Bench)
     assert (other.stats().published, other.stats().dropped) == (2, 0)
 
 
-def test_handler_that_waits_while_its_own_bus_drains_is_let_in(bench: Bench) -> None:
+def test_handler_that_waits_while_its_own_bus_drains_is_let_in(factory: BusFactory) -> None:
     """What it publishes is part of the drain."""
-    bus = bench.bus(workers=2, queue_size=1, policy=BLOCK, handler_reserve=0, publish_timeout=HANG)
-    leaves, other = Recorder(), bench.gate()
+    bus = factory.bus(
+        workers=2, queue_size=1, policy=BLOCK, handler_reserve=0, publish_timeout=HANG
+    )
+    leaves, other = Recorder(), factory.gate()
     bus.subscribe("gate", other)
     bus.subscribe("leaf", leaves)
     assert bus.publish(Event("gate"))
     other.wait_entered()
     held, outcome = held_inside(
-        bench, bus, lambda: [bus.publish(Event("leaf", n)) for n in range(5)]
+        factory, bus, lambda: [bus.publish(Event("leaf", n)) for n in range(5)]
     )
     poll(lambda: bus.stats().waiting == 1)
     stop = InThread(lambda: bus.stop(timeout=HANG))

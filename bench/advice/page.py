@@ -6,7 +6,7 @@ from typing import Any
 from comparison import FACTOR, FLOOR, Comparison, Row
 from measure import PUNCTUAL
 
-from brummerbus.advice import duration
+from brummerbus.sizing._advice import duration
 
 COMMAND = ".venv/bin/python bench/advice/run.py --page docs/advice.md"
 

@@ -17,7 +17,7 @@ from measure import Waits, run
 from page import page, summary, text
 from workloads import WORKLOADS, Workload
 
-from brummerbus.queueing import Load, predict
+from brummerbus.sizing._queueing_model import Load, predict
 
 PROBE = 2
 """Times as long as the other runs: a bus that is asked has usually run for a while."""

@@ -24,7 +24,7 @@ HERE = Path(__file__).resolve().parent
 STREAMS = ("stdout", "stderr")
 NAMES = ("flood", "test", "fail")
 FAILING_TESTS = 3
-LEAST_FLOOD = 500
+MIN_FLOOD = 500
 """Lines that the standard library gives at the very least; else nothing was shown."""
 
 
@@ -99,7 +99,7 @@ def check(build: Path, report: dict[str, Any], code: int) -> list[str]:
         "the watcher's own verdict": (balance["adds_up"], True),
         "failing tests found": (report["tests"]["failed"], FAILING_TESTS),
         "errors found in fail.py's chained traceback": (errors, 1),
-        "a flood": (balance["lines_read"] >= LEAST_FLOOD, True),
+        "a flood": (balance["lines_read"] >= MIN_FLOOD, True),
         "an exit code of one that failed": (code in failures(report), True),
     }
     for what, (found, expected) in expectations.items():

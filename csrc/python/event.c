@@ -1,7 +1,7 @@
 /* event.c: the event, an immutable object.
  *
  * Written in C because making one costs as much as publishing it. What is not called for every
- * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in events.py.
+ * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in _events.py.
  *
  * A chain of events, each the data of the next, is freed without recursion: a Python class has the
  * interpreter's trashcan for that, the limited API does not.

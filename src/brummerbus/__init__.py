@@ -13,15 +13,21 @@ Any thread publishes an event and goes on; a static pool of OS threads runs the 
         bus.publish(Event("log.line", "hello"))
 """
 
+from typing import TYPE_CHECKING, Any
+
 from brummerbus import sizing
+from brummerbus._bus import EventBus
+from brummerbus._config import EventBusConfig
 from brummerbus._core.subscriptions import Subscription
-from brummerbus.advice import Advice
-from brummerbus.backpressure import BackpressurePolicy, DropReason
-from brummerbus.bus import EventBus
-from brummerbus.config import EventBusConfig
-from brummerbus.errors import BusClosed, BusError, QueueFull
-from brummerbus.events import Event, EventType, Priority
-from brummerbus.metrics import BusStats
+from brummerbus._errors import BusClosed, BusError, QueueFull
+from brummerbus._events import Event, EventType, Priority
+from brummerbus._policies import BackpressurePolicy, DropReason
+
+if TYPE_CHECKING:
+    from brummerbus._stats import BusStats
+    from brummerbus.sizing._advice import Advice
+
+    __version__: str
 
 __all__ = [
     "Advice",
@@ -39,3 +45,44 @@ __all__ = [
     "Subscription",
     "sizing",
 ]
+
+# What users see of a class (its repr, tracebacks, pickles, `help`) names the public place.
+for _public in (
+    BackpressurePolicy,
+    BusClosed,
+    BusError,
+    DropReason,
+    EventBus,
+    EventBusConfig,
+    EventType,
+    Priority,
+    QueueFull,
+    Subscription,
+):
+    _public.__module__ = __name__
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes milliseconds, and what few programs name, only when it is asked for."""
+    value: Any
+    if name == "Advice":
+        from brummerbus.sizing import _advice  # noqa: PLC0415
+
+        value = _advice.Advice
+    elif name == "BusStats":
+        from brummerbus import _stats  # noqa: PLC0415
+
+        value = _stats.BusStats
+    elif name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415
+
+        value = version("brummerbus")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names only."""
+    return [*__all__, "__version__"]

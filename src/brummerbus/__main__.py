@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from brummerbus import log_command, size_command
+from brummerbus._cli import size
 from brummerbus.watch import command as watch_command
+from brummerbus.watch import log_command
 
-_COMMANDS = (watch_command, log_command, size_command)
+_COMMANDS = (watch_command, log_command, size)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Recorder, assert_balance
+from conftest import HANG, BusFactory, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, QueueFull, sizing
 
@@ -116,9 +116,9 @@ FIELDS = {
 
 
 @pytest.fixture
-def sound(bench: Bench) -> Iterator[EventBus]:
+def sound(factory: BusFactory) -> Iterator[EventBus]:
     """Return a bus, and check afterwards that it works as if nothing had been tried on it."""
-    bus = bench.bus(workers=2, queue_size=100)
+    bus = factory.bus(workers=2, queue_size=100)
     yield bus
     assert bus.flush(HANG)
     recorder = Recorder()
@@ -221,10 +221,10 @@ def test_an_option_of_publish_is_named_or_works(
     assert one == many >= 4
 
 
-def test_a_timeout_of_publish_works_where_there_is_no_room(bench: Bench) -> None:
+def test_a_timeout_of_publish_works_where_there_is_no_room(factory: BusFactory) -> None:
     """Those that would take long are left out; nothing makes room here."""
-    bus = bench.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
-    bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
+    factory.hold(bus)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     short = [v for v in values() if not (isinstance(v, (int, float)) and v > 0.1) and v is not None]
@@ -242,16 +242,16 @@ def test_what_is_published_at_once_is_named_or_works(sound: EventBus) -> None:
     assert fuzz("event", sound.publish_many) >= 5
 
 
-def test_flush_and_stop_name_their_arguments_or_work(bench: Bench) -> None:
+def test_flush_and_stop_name_their_arguments_or_work(factory: BusFactory) -> None:
     """There is nothing to wait for, so the longest time is as good as none."""
-    bus = bench.bus()
+    bus = factory.bus()
     assert fuzz("timeout", lambda value: bus.flush(value)) >= 10
     assert not bus.closed
     refused = [value for value in values() if not isinstance(value, bool)]
     assert fuzz("drain", lambda value: bus.stop(drain=value), refused) == 0
     assert not bus.closed
-    assert fuzz("timeout", lambda value: bench.bus().stop(timeout=value)) >= 10
-    assert fuzz("drain", lambda value: bench.bus().stop(drain=value)) == 2
+    assert fuzz("timeout", lambda value: factory.bus().stop(timeout=value)) >= 10
+    assert fuzz("drain", lambda value: factory.bus().stop(drain=value)) == 2
 
 
 def test_what_is_subscribed_to_is_named_or_works(sound: EventBus) -> None:

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread
+from conftest import HANG, BusFactory, Drops, InThread
 from leaks import assert_keeps_nothing
 
 from brummerbus import BackpressurePolicy, BusClosed, BusError, Event, EventBus, QueueFull
@@ -80,9 +80,9 @@ def test_a_bus_that_could_not_be_made_is_gone(monkeypatch: pytest.MonkeyPatch) -
     assert_keeps_nothing(fail, times=30)
 
 
-def test_a_cancelled_subscription_is_gone(bench: Bench) -> None:
+def test_a_cancelled_subscription_is_gone(factory: BusFactory) -> None:
     """And the routes that knew it."""
-    bus = bench.bus(queue_size=100)
+    bus = factory.bus(queue_size=100)
 
     def come_and_go() -> None:
         parcel = Parcel()
@@ -97,7 +97,7 @@ def test_a_cancelled_subscription_is_gone(bench: Bench) -> None:
     assert_keeps_nothing(come_and_go, times=200)
 
 
-def test_what_was_handled_is_gone(bench: Bench) -> None:
+def test_what_was_handled_is_gone(factory: BusFactory) -> None:
     """Whether the handler returned or raised, and whatever the hook did then."""
 
     def hook(event: Any, subscription: Any, error: BaseException) -> None:
@@ -109,7 +109,7 @@ def test_what_was_handled_is_gone(bench: Bench) -> None:
     def fail(event: Any) -> None:
         raise KeyboardInterrupt("on purpose")
 
-    bus = bench.bus(queue_size=1000, on_error=hook)
+    bus = factory.bus(queue_size=1000, on_error=hook)
     types = ("a", "fails", "hook fails", "hook publishes")
     bus.subscribe("a", ignore)
     for event_type in types[1:]:
@@ -125,11 +125,13 @@ def test_what_was_handled_is_gone(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
-def test_what_was_dropped_or_refused_is_gone(bench: Bench, policy: BackpressurePolicy) -> None:
+def test_what_was_dropped_or_refused_is_gone(
+    factory: BusFactory, policy: BackpressurePolicy
+) -> None:
     """The queue stays full, so that every publish finds no room."""
     drops = Drops()
-    bus = bench.bus(policy=policy, on_drop=drops)
-    bench.hold(bus)
+    bus = factory.bus(policy=policy, on_drop=drops)
+    factory.hold(bus)
     bus.subscribe("a", ignore)
     for _ in range(bus.config.queue_size):
         assert bus.publish(Event("a"))
@@ -145,9 +147,9 @@ def test_what_was_dropped_or_refused_is_gone(bench: Bench, policy: BackpressureP
     assert_keeps_nothing(publish, times=200)
 
 
-def test_what_was_wrong_or_came_too_late_is_gone(bench: Bench) -> None:
+def test_what_was_wrong_or_came_too_late_is_gone(factory: BusFactory) -> None:
     """Nothing of it was published."""
-    bus, closed = bench.bus(), bench.bus()
+    bus, closed = factory.bus(), factory.bus()
     for one in (bus, closed):
         one.subscribe("a", ignore)
     assert closed.stop()
@@ -172,9 +174,9 @@ def test_what_was_wrong_or_came_too_late_is_gone(bench: Bench) -> None:
     assert_keeps_nothing(publish, times=200)
 
 
-def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(bench: Bench) -> None:
+def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(factory: BusFactory) -> None:
     """Into the reserve and beyond, and asks for what it must not."""
-    bus = bench.bus(queue_size=3, handler_reserve=20)
+    bus = factory.bus(queue_size=3, handler_reserve=20)
 
     def branch(event: Any) -> None:
         if event.data:
@@ -192,7 +194,7 @@ def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(bench: Bench) -> 
     assert_keeps_nothing(publish, times=30)
 
 
-def test_a_wait_that_a_stop_ended_keeps_nothing(bench: Bench) -> None:
+def test_a_wait_that_a_stop_ended_keeps_nothing(factory: BusFactory) -> None:
     """What stood in line is refused, what was queued is dropped."""
     end = threading.Event()
 
@@ -211,9 +213,9 @@ def test_a_wait_that_a_stop_ended_keeps_nothing(bench: Bench) -> None:
     assert_keeps_nothing(live, times=20)
 
 
-def test_looking_keeps_nothing(bench: Bench) -> None:
+def test_looking_keeps_nothing(factory: BusFactory) -> None:
     """However often the figures are asked for."""
-    bus = bench.bus()
+    bus = factory.bus()
     bus.subscribe("a", ignore)
     bus.publish(Event("a"))
     assert bus.flush(HANG)

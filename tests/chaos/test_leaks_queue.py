@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from conftest import HANG, Bench, Gate, poll
+from conftest import HANG, BusFactory, Gate, poll
 from leaks import assert_keeps_nothing
 
 from brummerbus import BackpressurePolicy, Event, EventBus
@@ -143,9 +143,9 @@ def test_an_entry_point_keeps_no_memory(work: Callable[[], None]) -> None:
     assert_keeps_nothing(work, times=200)
 
 
-def test_workers_that_come_and_go_keep_no_memory(bench: Bench) -> None:
+def test_workers_that_come_and_go_keep_no_memory(factory: BusFactory) -> None:
     """Nor do their threads."""
-    bus = bench.bus(workers=1)
+    bus = factory.bus(workers=1)
 
     def come_and_go() -> None:
         bus.resize(3)
@@ -155,10 +155,10 @@ def test_workers_that_come_and_go_keep_no_memory(bench: Bench) -> None:
     assert_keeps_nothing(come_and_go, times=20)
 
 
-def test_looking_at_what_runs_keeps_no_memory(bench: Bench) -> None:
+def test_looking_at_what_runs_keeps_no_memory(factory: BusFactory) -> None:
     """Event and subscription are only borrowed."""
-    bus = bench.bus(workers=2)
-    bench.hold(bus)
+    bus = factory.bus(workers=2)
+    factory.hold(bus)
     queue = bus._engine.queue
     assert_keeps_nothing(lambda: running(queue), times=200)
     assert len(running(queue)) == 2

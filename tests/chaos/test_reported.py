@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from conftest import HANG, Bench, Drops, InThread, Recorder, poll
+from conftest import HANG, BusFactory, Drops, InThread, Recorder, poll
 from support import assert_at_rest, fill
 
 from brummerbus import (
@@ -20,12 +20,12 @@ from brummerbus._core import engine
 
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
 def test_on_drop_is_not_told_of_what_was_never_published(
-    bench: Bench, policy: BackpressurePolicy
+    factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """A stop begins while the event waits for room, before the policy decides on it."""
     drops = Drops()
-    bus = bench.bus(queue_size=1, policy=policy, on_drop=drops)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=1, policy=policy, on_drop=drops)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     fill(bus, 1)
     waiting = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
@@ -40,12 +40,12 @@ def test_on_drop_is_not_told_of_what_was_never_published(
 
 
 def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`publish_many` is refused when the stop has the accepted events, and has not told of them."""
     drops = Drops()
-    bus = bench.bus(queue_size=10, policy=BackpressurePolicy.BLOCK, on_drop=drops)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=10, policy=BackpressurePolicy.BLOCK, on_drop=drops)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     refused = threading.Event()
     discard = engine.discard
@@ -70,7 +70,7 @@ def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
 
 @pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt])
 def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
-    bench: Bench, raised: type[BaseException]
+    factory: BusFactory, raised: type[BaseException]
 ) -> None:
     """More than goes in one step; nothing is left, and what is no `Exception` goes on."""
     told = Drops()
@@ -79,8 +79,8 @@ def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
         told(event, subscription, reason)
         raise raised
 
-    bus = bench.bus(queue_size=100, on_drop=hook)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=100, on_drop=hook)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     fill(bus, 100)
     if raised is ValueError:
@@ -96,12 +96,12 @@ def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
 
 
 def test_a_stop_drops_what_another_had_no_memory_to_drop(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither that stop nor the workers could; a later one must not wait for it for ever."""
     drops = Drops()
-    bus = bench.bus(queue_size=10, on_drop=drops)
-    gate = bench.hold(bus)
+    bus = factory.bus(queue_size=10, on_drop=drops)
+    gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     fill(bus, 5)
 
@@ -123,7 +123,7 @@ def test_a_stop_drops_what_another_had_no_memory_to_drop(
 
 @pytest.mark.parametrize("reserve", [0, 10])
 def test_a_hook_of_a_worker_is_inside_the_handler_that_it_reports(
-    bench: Bench, reserve: int
+    factory: BusFactory, reserve: int
 ) -> None:
     """It has the reserve, is let pass while the bus drains, and never waits for its own worker."""
     outcomes: list[object] = []
@@ -138,7 +138,7 @@ def test_a_hook_of_a_worker_is_inside_the_handler_that_it_reports(
             except BusError as raised:
                 outcomes.append(type(raised))
 
-    bus = bench.bus(
+    bus = factory.bus(
         queue_size=1, policy=BackpressurePolicy.BLOCK, handler_reserve=reserve, on_error=hook
     )
     seen = Recorder()

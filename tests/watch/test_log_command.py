@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from brummerbus import Event, log_command
+from brummerbus import Event
+from brummerbus.watch import log_command
 from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessStarted
 from brummerbus.watch.store import LogStore
 

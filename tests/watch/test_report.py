@@ -12,6 +12,7 @@ import pytest
 
 from brummerbus import BackpressurePolicy, BusStats, Event, EventBus
 from brummerbus.watch import live, page
+from brummerbus.watch.counters import Counters
 from brummerbus.watch.payloads import (
     BuildEvent,
     ErrorFound,
@@ -21,7 +22,6 @@ from brummerbus.watch.payloads import (
     TestResult,
 )
 from brummerbus.watch.report import Balance, Run, as_text, collect, sparkline
-from brummerbus.watch.tally import Tally
 
 EVENTS = [
     Event("process.started", ProcessStarted("api", 7, "serve", 100.0)),
@@ -37,24 +37,24 @@ GOOD = Balance(5, 5, {"store": 5, "find": 5}, 10, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[Tally, BusStats]]:
-    """A tally that has heard all events over a bus, and the bus's figures."""
-    tally = Tally(["api", "web"])
+def told() -> Iterator[tuple[Counters, BusStats]]:
+    """A counters that has heard all events over a bus, and the bus's figures."""
+    counters = Counters(["api", "web"])
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
-        bus.subscribe("*", tally)
+        bus.subscribe("*", counters)
         bus.publish_many(EVENTS)
         assert bus.flush(30)
-        yield tally, bus.stats()
+        yield counters, bus.stats()
 
 
 @pytest.fixture
-def report(told: tuple[Tally, BusStats]) -> dict[str, Any]:
-    tally, stats = told
+def report(told: tuple[Counters, BusStats]) -> dict[str, Any]:
+    counters, stats = told
     depth = [(0.1 * moment, moment % 7) for moment in range(1, 50)]
     with EventBus(workers=1) as bus:
         advice = bus.advise()
     run = Run("Proc<file>", "log.db", 100.0, 4.9, 1, 64, [], depth, GOOD, [], advice)
-    return collect(run, stats, tally)
+    return collect(run, stats, counters)
 
 
 def test_the_report_ends_with_advice(report: dict[str, Any]) -> None:
@@ -188,24 +188,24 @@ class TestPage:
     ["api", "failed 1", "web", "waiting", "log.line", "line 4 [b]&", "KeyError: '<x>' at a.py:3"],
 )
 def test_the_live_view_shows_processes_events_and_errors(
-    part: str, told: tuple[Tally, BusStats]
+    part: str, told: tuple[Counters, BusStats]
 ) -> None:
     """As text: what a process prints is no markup."""
     console = pytest.importorskip("rich.console")
-    tally, stats = told
+    counters, stats = told
     out = StringIO()
     terminal = console.Console(file=out, force_terminal=True, width=120, color_system=None)
-    view = live.draw(tally, stats, 64, [(0.1, 3), (0.2, 5)])
+    view = live.draw(counters, stats, 64, [(0.1, 3), (0.2, 5)])
     terminal.print(view)
     assert part in out.getvalue()
 
 
-def test_the_live_view_is_drawn_and_taken_away(told: tuple[Tally, BusStats]) -> None:
+def test_the_live_view_is_drawn_and_taken_away(told: tuple[Counters, BusStats]) -> None:
     console = pytest.importorskip("rich.console")
-    tally, stats = told
+    counters, stats = told
     out = StringIO()
     terminal = console.Console(file=out, force_terminal=True, width=120, height=50)
-    with live.LiveView(tally, terminal) as view:
+    with live.LiveView(counters, terminal) as view:
         view.update(stats, 64, [], 0.0)
         first = out.getvalue()
         view.update(stats, 64, [], 0.01)  # too soon to draw again
@@ -214,8 +214,8 @@ def test_the_live_view_is_drawn_and_taken_away(told: tuple[Tally, BusStats]) -> 
 
 
 def test_the_tally_gives_out_copies(make_lines: Callable) -> None:
-    tally = Tally(["api"])
-    before = tally.snapshot()
-    tally(Event("log.line", make_lines("one")[0]))
+    counters = Counters(["api"])
+    before = counters.snapshot()
+    counters(Event("log.line", make_lines("one")[0]))
     assert before.processes["api"].lines == 0
-    assert tally.snapshot().processes["api"].lines == 1
+    assert counters.snapshot().processes["api"].lines == 1

@@ -7,15 +7,15 @@ results; here they become True, False or an exception.
 from threading import get_ident, main_thread
 from typing import Any
 
+from brummerbus._config import EventBusConfig
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
 from brummerbus._core.log import counted
 from brummerbus._core.queue import Queue
-from brummerbus.backpressure import BackpressurePolicy, DropReason
-from brummerbus.config import EventBusConfig
-from brummerbus.errors import BusClosed, QueueFull
+from brummerbus._errors import BusClosed, QueueFull
+from brummerbus._policies import BackpressurePolicy, DropReason
 
 _MODES = {
     BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,

@@ -10,22 +10,25 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
+from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import discard
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.log import counted, log
 from brummerbus._core.monitor import Monitor
-from brummerbus._core.queue import MAX_WORKERS, SHUT, Load, Queue, Timer, clock, ns
+from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, Queue, clock, ns
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.threads import PoolThread, Threads
-from brummerbus.backpressure import BackpressurePolicy, DropReason
-from brummerbus.config import EventBusConfig
-from brummerbus.elastic import SizingStep
-from brummerbus.errors import BusClosed
-from brummerbus.metrics import BusStats, bus_stats
+from brummerbus._errors import BusClosed
+from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
+from brummerbus._policies import BackpressurePolicy, DropReason
+
+if TYPE_CHECKING:
+    from brummerbus._stats import BusStats
 
 KEPT_STEPS = 256
 """Changes of the number of workers that are remembered, the newest."""
@@ -257,18 +260,20 @@ class Engine:
 
     # ---- figures -----------------------------------------------------------------------------
 
-    def stats(self) -> BusStats:
+    def stats(self) -> "BusStats":
         """Return all figures of one moment."""
+        from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
+
         while True:  # until no type came up meanwhile that the snapshot counts but does not show
             known = max(self.routes.types.copy().values()) + 1
             recipients = self.recipients()
-            snapshot = self.queue.snapshot(known, MAX_WORKERS, recipients, durations=True)
+            snapshot = self.queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
             types = self.routes.types.copy()
             if max(types.values()) < known:
                 labels = [one.label for one in recipients]
                 return bus_stats(snapshot, types, labels, self.sizing, OTHER)
 
-    def load(self) -> tuple[Load, dict[int, str]]:
+    def load(self) -> tuple[MeasuredLoad, dict[int, str]]:
         """Return how deliveries arrived, what they took by subscription, and the labels of those.
 
         What ended subscriptions took is under `OTHER`.
@@ -280,7 +285,7 @@ class Engine:
         labels = {0: OTHER} | dict(enumerate((one.label for one in recipients), start=1))
         by_number = dict(enumerate((other, *timers)))
         measured = {number: t for number, t in by_number.items() if t.deliveries > 0}
-        return Load(*arrivals, meters=measured), labels
+        return MeasuredLoad(*arrivals, meters=measured), labels
 
     def recipients(self) -> list[Subscription]:
         """Return the subscriptions, counted from the beginning of this process."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from brummerbus.arguments import shown
+from brummerbus._arguments import shown
 
 _KINDS = (
     (inspect.iscoroutinefunction, "coroutine function"),

@@ -15,7 +15,7 @@ from typing import Any
 from brummerbus._core._ext import call_hook, hooks_here
 from brummerbus._core.log import log, shown_event
 from brummerbus._core.subscriptions import Subscription
-from brummerbus.backpressure import DropReason
+from brummerbus._policies import DropReason
 
 OnError = Callable[[Any, Subscription, BaseException], object]
 OnDrop = Callable[[Any, Subscription, DropReason], object]

@@ -4,11 +4,11 @@ import logging
 import reprlib
 from typing import Any
 
-from brummerbus.events import Event
+from brummerbus._events import Event
 
 logger = logging.getLogger("brummerbus")
 
-LONGEST = 200
+MAX_SHOWN = 200
 """Characters of an event in a log line."""
 
 _PLAIN = (int, float, complex, bool, type(None))
@@ -100,4 +100,4 @@ def shown_event(event: object) -> str:
             text = f"<{type(event).__module__}.{type(event).__qualname__} object>"
     except Exception:
         text = f"<{type(event).__qualname__}>"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]}...>"
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 4]}...>"

@@ -6,18 +6,17 @@ second at most while nothing is queued or running.
 """
 
 import logging
-import sys
 from collections.abc import Callable
-from time import process_time
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from brummerbus._config import EventBusConfig
 from brummerbus._core.in_flight import Running, running, stack_of
 from brummerbus._core.log import log
 from brummerbus._core.queue import Queue, clock
-from brummerbus.config import EventBusConfig
-from brummerbus.elastic import Reading, Sizer
-from brummerbus.errors import BusClosed
-from brummerbus.machine import available_cores, compute_servers, idle_and_total
+from brummerbus._errors import BusClosed
+
+if TYPE_CHECKING:
+    from brummerbus._core.autoscaler import Resizable
 
 IDLE = 1.0
 """Seconds between two samples while nothing is queued or running."""
@@ -25,32 +24,24 @@ IDLE = 1.0
 SAMPLES = 4
 """How often a handler is sampled in the time after which it counts as slow."""
 
-SHORTEST = 0.02
+MIN_PAUSE = 0.02
 """Seconds between two samples, at least."""
-
-
-class Resizable(Protocol):
-    """What an elastic pool is resized through."""
-
-    @property
-    def workers(self) -> int:
-        """The number of workers asked for."""
-
-    def resize(self, workers: int, reason: str) -> object:
-        """Set the number of workers."""
 
 
 class Monitor:
     """Runs the periodic checks of one pool."""
 
-    def __init__(self, name: str, config: EventBusConfig, queue: Queue, pool: Resizable) -> None:
+    def __init__(self, name: str, config: EventBusConfig, queue: Queue, pool: "Resizable") -> None:
         self._name = name
         self._queue = queue
         self._checks: list[Callable[[], float]] = []
         if config.slow_handler_after is not None:
             self._checks.append(SlowHandlers(name, queue, config.slow_handler_after))
         if config.min_workers < config.max_workers:
-            self._checks.append(Growth(config, queue, pool))
+            # Imported only for an elastic pool, and with it the policy and psutil.
+            from brummerbus._core.autoscaler import Autoscaler  # noqa: PLC0415
+
+            self._checks.append(Autoscaler(config, queue, pool))
 
     @property
     def needed(self) -> bool:
@@ -61,7 +52,7 @@ class Monitor:
         """Check until the queue is shut."""
         pause = 0.0
         while not self._queue.wait_shut(pause):
-            pause = max(SHORTEST, min(map(self._pause_after, self._checks)))
+            pause = max(MIN_PAUSE, min(map(self._pause_after, self._checks)))
 
     def _pause_after(self, check: Callable[[], float]) -> float:
         try:
@@ -115,60 +106,3 @@ class SlowHandlers:
         if any(r.number == one.number and r.thread == one.thread for r in running(self._queue)):
             message = "%s: a handler is slow: %s, for %.1f s by now; it is at\n%s"
             log(logging.WARNING, message, self._name, one.what, seconds, stack)
-
-
-class Growth:
-    """Feeds the `Sizer` with what the queue and the machine say, and does as it decides."""
-
-    def __init__(self, config: EventBusConfig, queue: Queue, pool: Resizable) -> None:
-        self._queue = queue
-        self._pool = pool
-        self._sizer = Sizer(config.min_workers, config.max_workers)
-        self._cores = available_cores()
-        self._handling = self._compute = 0
-        self._sampled = clock()
-        self._process_time = process_time()
-        self._idle_and_total = idle_and_total()
-
-    def __call__(self) -> float:
-        """Sample; returns the seconds until the next sample."""
-        if sys.is_finalizing():
-            return IDLE
-        reading = self._read()
-        decision = self._sizer.decide(reading)
-        if decision is not None:
-            self._pool.resize(*decision)
-        return self._sizer.interval(reading)
-
-    def _read(self) -> Reading:
-        snapshot = self._queue.snapshot()
-        now, used = clock(), process_time()
-        seconds, computed = (now - self._sampled) * 1e-9, used - self._process_time
-        self._sampled, self._process_time = now, used
-        return Reading(
-            time=now * 1e-9,
-            queued=snapshot.total.queued,
-            capacity=self._queue.capacity,
-            running=snapshot.total.running,
-            workers=self._pool.workers,
-            processing_time=snapshot.processing_average * 1e-9,
-            cpu_free=self._cores * self._idle_share(),
-            cpu_used=computed / seconds if seconds > 0 else 0.0,
-            compute_servers=compute_servers(),
-            wait_share=self._wait_share(snapshot.timer.wall, snapshot.timer.cpu),
-            oldest_wait=snapshot.oldest * 1e-9,
-        )
-
-    def _idle_share(self) -> float:
-        """Return how much of the machine was idle since the last sample."""
-        idle, total = idle_and_total()
-        idle_before, total_before = self._idle_and_total
-        self._idle_and_total = idle, total
-        passed = total - total_before
-        return min(1.0, max(0.0, (idle - idle_before) / passed)) if passed > 0 else 1.0
-
-    def _wait_share(self, handling: int, compute: int) -> float:
-        """Return how much of the handling time since the last sample was not CPU time."""
-        spent, computed = handling - self._handling, compute - self._compute
-        self._handling, self._compute = handling, compute
-        return 1 - computed / spent if spent > 0 else 1.0  # no handler came to an end

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
+from brummerbus._arguments import check_timeout, shown
+from brummerbus._config import EventBusConfig
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
@@ -16,9 +18,7 @@ from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.subscriptions import Subscriptions
-from brummerbus.arguments import check_timeout, shown
-from brummerbus.config import EventBusConfig
-from brummerbus.errors import QueueFull
+from brummerbus._errors import QueueFull
 
 BATCH = 256
 """Events that `publish_many` takes from an iterable at a time."""
@@ -31,6 +31,10 @@ class ProcessPublisher(Publisher):
     _name: str
 
     def _begin(self, name: str, config: EventBusConfig, hooks: Hooks) -> None:
+        # Imported with the first bus, not with the package, for it takes milliseconds; and not by
+        # `stats`, which may be called in a signal handler, in the midst of any other import.
+        from brummerbus import _stats  # noqa: F401, PLC0415
+
         self._name = name
         self._config = config
         self._hooks = hooks

@@ -5,10 +5,11 @@ not here: publishing is a method of `EventBus`, taking is what a worker's thread
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from brummerbus._core import _ext
 from brummerbus._core._ext import Owner, Recipient, ffi, lib
+from brummerbus._measurements import Arrivals, Counts, Durations, Snapshot, Timer, Windows
 
 # cffi realises a function's type when it is first looked up, and a struct when it is first used,
 # and threads have been reported to race there: do it now, before there is a second thread.
@@ -33,7 +34,8 @@ SHUT: Final = lib.BB_SHUT
 
 MAX_TYPES: Final = lib.BB_MAX_TYPES
 BUCKETS: Final = lib.BB_BUCKETS
-MAX_WORKERS: Final = lib.BB_MAX_WORKERS
+MAX_PRESENT_WORKERS: Final = lib.BB_MAX_WORKERS
+"""Workers of one queue at a time, those included that are about to leave."""
 
 FOREVER_NS: Final = 2**60
 """36 years."""
@@ -43,98 +45,6 @@ clock = lib.bb_clock
 
 fork_count = lib.bb_fork_count
 """How many forks this process is away from the one that loaded the library."""
-
-
-class Counts(NamedTuple):
-    """Deliveries; published = processed + dropped + queued + running."""
-
-    published: int
-    processed: int
-    failed: int
-    dropped: int
-    queued: int
-    running: int
-
-
-class Durations(NamedTuple):
-    """How a duration is distributed, in nanoseconds; `buckets` has the counts that are not 0."""
-
-    p50: int
-    p95: int
-    p99: int
-    max: int
-    n: int
-    sum: float
-    buckets: list[tuple[int, int]]
-
-
-class Timer(NamedTuple):
-    """What finished deliveries took, in nanoseconds."""
-
-    deliveries: int
-    wall: int
-    cpu: int
-    wall_squared: float
-    cpu_squared: float
-
-
-class Snapshot(NamedTuple):
-    """One moment of a queue, in its own terms: nanoseconds, types by number, levels from 0.
-
-    `recipients` are in the order in which they were asked for; `workers` has the busy time and the
-    age of each; the four durations are queue wait and processing, of the whole life and recently.
-    """
-
-    total: Counts
-    levels: list[Counts]
-    types: list[Counts]
-    recipients: list[Counts]
-    dropped_by: list[list[int]]
-    unrouted: int
-    processing_average: float
-    timer: Timer
-    durations: tuple[Durations, Durations, Durations, Durations] | None
-    history: list[int]
-    workers: list[tuple[int, int]]
-    waiting: int
-    reserve_used: int
-    oldest: int
-    age: int
-
-
-class Windows(NamedTuple):
-    """Arrivals, counted in windows of one length: the sum of the counts and of their squares."""
-
-    windows: int
-    counted: float
-    counted_squared: float
-
-
-class Arrivals(NamedTuple):
-    """How deliveries arrived, in nanoseconds since the queue was made.
-
-    `process_cpu` is what the whole process used from `first` to `cpu_read`. The windows are of
-    10 ms, 100 ms and 1 s.
-    """
-
-    deliveries: int
-    first: int
-    last: int
-    process_cpu: int
-    cpu_read: int
-    windows: list[Windows]
-
-
-class Load(NamedTuple):
-    """`Arrivals`, with what the deliveries of each subscription took."""
-
-    deliveries: int
-    first: int
-    last: int
-    process_cpu: int
-    cpu_read: int
-    windows: list[Windows]
-    meters: dict[int, Timer]
 
 
 class Queue:
@@ -314,11 +224,3 @@ def _durations(d: Any) -> Durations:
     counts = enumerate(ffi.unpack(d.bucket, BUCKETS)) if d.count else ()
     buckets = [(bucket, count) for bucket, count in counts if count]
     return Durations(d.p50, d.p95, d.p99, d.max, d.count, d.sum, buckets)
-
-
-def bucket_edge(bucket: int) -> int:
-    """Return the upper edge of a bucket in nanoseconds: the first value that is not in it."""
-    if bucket < 16:
-        return bucket + 1
-    shift = bucket // 16 - 1
-    return (16 + bucket % 16 + 1) << shift

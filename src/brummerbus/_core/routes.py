@@ -3,12 +3,12 @@
 import itertools
 from typing import Any
 
+from brummerbus._config import MAX_LEVELS, EventBusConfig
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
 from brummerbus._core.queue import MAX_TYPES, Queue
 from brummerbus._core.subscriptions import Subscriptions
-from brummerbus.config import MAX_LEVELS, EventBusConfig
-from brummerbus.events import Priority
+from brummerbus._events import Priority
 
 OTHER = "(other)"
 """Where event types are counted that came after the first `MAX_TYPES` - 1."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from brummerbus._core._ext import Worker
 from brummerbus._core.queue import Queue
-from brummerbus.errors import BusError
+from brummerbus._errors import BusError
 
 JOIN_GRACE = 1.0
 """Seconds that idle workers may take to end; they need microseconds, and a loaded machine."""

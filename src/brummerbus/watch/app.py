@@ -16,14 +16,14 @@ from typing import Any
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, EventType
 from brummerbus.watch import report
-from brummerbus.watch.finder import Finder
+from brummerbus.watch.counters import Counters
+from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.interrupts import KILL, Interrupts
+from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.live import LiveView
-from brummerbus.watch.plain import PlainPrinter
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import LogStore
-from brummerbus.watch.tally import Tally
 
 QUEUE_SIZE = 2048
 """Deliveries that can wait: a full pipe's worth of lines for each handler. Sized for speed only,
@@ -111,9 +111,9 @@ class Watch:
             queue_size=QUEUE_SIZE,
         )
         self._bus = EventBus(config, name="watch", on_error=self._on_error)
-        self._tally = Tally([command.name for command in commands])
-        self._finder = Finder(self._bus)
-        self._printer = None if live else PlainPrinter(out)
+        self._counters = Counters([command.name for command in commands])
+        self._detector_handler = DetectorHandler(self._bus)
+        self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
         self._processes = [
             WatchedProcess(
@@ -132,7 +132,7 @@ class Watch:
         with ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
             stack.enter_context(self._bus)
-            view = stack.enter_context(LiveView(self._tally)) if self._live else None
+            view = stack.enter_context(LiveView(self._counters)) if self._live else None
             failed_start = self._start(interrupts)
             self._follow(interrupts, view, begun)
             self._drain(view, begun)
@@ -162,14 +162,14 @@ class Watch:
             handler_errors=self._handler_errors,
             advice=advice,
         )
-        return Outcome(exit_code, report.collect(run, stats, self._tally))
+        return Outcome(exit_code, report.collect(run, stats, self._counters))
 
     def _subscribe(self) -> dict[str, Counted]:
         """Subscribe all handlers; return those of `log.line`, which must all see every line."""
         handlers = {
             "store": Counted("store", self._store.on_line),
-            "find": Counted("find", self._finder),
-            "count": Counted("count", self._tally),
+            "find": Counted("find", self._detector_handler),
+            "count": Counted("count", self._counters),
         }
         if self._printer is not None:
             handlers["print"] = Counted("print", self._printer.on_line)
@@ -177,7 +177,7 @@ class Watch:
             self._bus.subscribe(EventType.LOG_LINE, handler)
         for type in EventType:
             if type is not EventType.LOG_LINE:
-                self._bus.subscribe(type, self._tally)
+                self._bus.subscribe(type, self._counters)
         self._bus.subscribe("process.*", self._store.on_process)
         self._bus.subscribe(EventType.ERROR_DETECTED, self._store.on_error)
         if self._printer is not None:
@@ -218,7 +218,7 @@ class Watch:
         """Wait until all is handled, then for what the detectors still had to say."""
         while not self._bus.flush(_TICK):
             self._tick(view, begun)
-        self._finder.finish()
+        self._detector_handler.finish()
         while not self._bus.flush(_TICK):
             self._tick(view, begun)
         if self._printer is not None:
@@ -228,7 +228,7 @@ class Watch:
     def _tick(self, view: LiveView | None, begun: float) -> None:
         now = time.monotonic() - begun
         self._depth.note(now, self._bus.depth)
-        self._finder.tick(lambda name, stream: self._by_name[name].lines_read[stream])
+        self._detector_handler.tick(lambda name, stream: self._by_name[name].lines_read[stream])
         try:
             self._store.write()
         except Exception as error:
@@ -255,7 +255,7 @@ class Watch:
         return min(failed, key=lambda process: process.ended).exit_code or 0 if failed else 0
 
     def _wait_for_room(self, process: str, stream: str) -> None:
-        self._finder.wait_for_room(process, stream)
+        self._detector_handler.wait_for_room(process, stream)
         if self._printer is not None:
             self._printer.wait_for_room(process, stream)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-LONGEST = 64 * 1024 * 1024
+MAX_LENGTH = 64 * 1024 * 1024
 """Bytes after which a line without an end is given out in pieces (with no `ending`), so that
 a process that never prints a newline cannot take all memory. Lines below it stay whole."""
 
@@ -22,7 +22,7 @@ class LineSplitter:
     Not thread-safe: each stream has one reader.
     """
 
-    def __init__(self, longest: int = LONGEST) -> None:
+    def __init__(self, longest: int = MAX_LENGTH) -> None:
         self._longest = longest
         # A list, joined once: adding chunk to chunk would make a long line quadratic.
         self._open: list[bytes] = []

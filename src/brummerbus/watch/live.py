@@ -4,9 +4,9 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from brummerbus import BusStats
-from brummerbus.watch.plain import clock
+from brummerbus.watch.counters import Counters, Counts, ProcessState
+from brummerbus.watch.line_printer import clock
 from brummerbus.watch.report import milliseconds, sparkline
-from brummerbus.watch.tally import Counts, ProcessState, Tally
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -25,13 +25,13 @@ def available() -> bool:
 class LiveView:
     """Redraws processes, events, the bus, the last errors and the last lines.
 
-    A context manager. All is called in the main thread; handlers only feed the tally.
+    A context manager. All is called in the main thread; handlers only feed the counters.
     """
 
-    def __init__(self, tally: Tally, console: "Console | None" = None) -> None:
+    def __init__(self, counters: Counters, console: "Console | None" = None) -> None:
         from rich.live import Live  # noqa: PLC0415 - an extra, loaded only where it is used
 
-        self._tally = tally
+        self._counters = counters
         self._drawn = -_FRAMES
         self._live = Live(console=console, auto_refresh=False, transient=True)
 
@@ -56,21 +56,21 @@ class LiveView:
         if now - self._drawn < _FRAMES:
             return
         self._drawn = now
-        self._live.update(draw(self._tally, stats, queue_size, depth), refresh=True)
+        self._live.update(draw(self._counters, stats, queue_size, depth), refresh=True)
 
 
 def draw(
-    tally: Tally, stats: BusStats, queue_size: int, depth: list[tuple[float, int]]
+    counters: Counters, stats: BusStats, queue_size: int, depth: list[tuple[float, int]]
 ) -> "RenderableType":
     """Return the picture."""
     from rich.columns import Columns  # noqa: PLC0415
     from rich.console import Group  # noqa: PLC0415
 
-    counts = tally.snapshot()
+    counts = counters.snapshot()
     return Group(
         _processes(counts),
         Columns([_events(counts, stats), _bus(stats, queue_size, depth)], padding=(0, 4)),
-        *_recent(tally),
+        *_recent(counters),
     )
 
 
@@ -125,11 +125,11 @@ def _bus(stats: BusStats, queue_size: int, depth: list[tuple[float, int]]) -> "T
     return table
 
 
-def _recent(tally: Tally) -> list["Text"]:
+def _recent(counters: Counters) -> list["Text"]:
     """Return the last errors and lines; as text, for a line may look like markup."""
     from rich.text import Text  # noqa: PLC0415
 
-    lines, errors = tally.recent()
+    lines, errors = counters.recent()
     rows = [Text()]
     for found in errors[-4:]:
         where = f" at {found.location}" if found.location else ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from brummerbus.watch.plain import clock
+from brummerbus.watch.line_printer import clock
 from brummerbus.watch.report import milliseconds
 
 if TYPE_CHECKING:

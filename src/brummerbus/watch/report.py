@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from brummerbus import Advice, BusStats, Priority
-from brummerbus.watch.plain import clock
+from brummerbus.watch.counters import Counters
+from brummerbus.watch.line_printer import clock
 from brummerbus.watch.process import WatchedProcess
-from brummerbus.watch.tally import Tally
 
 _COUNTS = ("published", "processed", "failed", "dropped")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -66,9 +66,9 @@ class Run:
     advice: Advice
 
 
-def collect(run: Run, stats: BusStats, tally: Tally) -> dict[str, Any]:
+def collect(run: Run, stats: BusStats, counters: Counters) -> dict[str, Any]:
     """Return the report; times in seconds."""
-    counts = tally.snapshot()
+    counts = counters.snapshot()
     return {
         "target": run.target,
         "database": run.database,
@@ -90,12 +90,12 @@ def collect(run: Run, stats: BusStats, tally: Tally) -> dict[str, Any]:
         "depth": [list(sample) for sample in run.depth],
         "errors": {
             "count": counts.errors,
-            "found": [asdict(found) for found in tally.errors()],
+            "found": [asdict(found) for found in counters.errors()],
         },
         "tests": {
             "passed": counts.tests["passed"],
             "failed": counts.tests["failed"],
-            "failures": [asdict(result) for result in tally.failed_tests()],
+            "failures": [asdict(result) for result in counters.failed_tests()],
         },
         "builds": dict(counts.builds),
         "handler_errors": list(run.handler_errors),

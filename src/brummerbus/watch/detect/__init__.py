@@ -16,7 +16,7 @@ from brummerbus.watch.detect.errors import ErrorDetector
 from brummerbus.watch.detect.results import ResultDetector
 from brummerbus.watch.payloads import Found, LogLine
 
-LONGEST = 2000
+MAX_LENGTH = 2000
 """Characters of a line that are looked at; patterns on a line of megabytes cost seconds."""
 
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
@@ -34,7 +34,7 @@ class StreamDetector:
     def feed(self, line: LogLine) -> list[Found]:
         """Return what this line completes."""
         self.last_time = line.time
-        text = line.text if len(line.text) <= LONGEST else line.text[:LONGEST]
+        text = line.text if len(line.text) <= MAX_LENGTH else line.text[:MAX_LENGTH]
         if "\x1b" in text:
             text = _COLOUR.sub("", text)
         results, claimed = self._results.feed(line, text)

@@ -3,8 +3,13 @@
 import re
 from collections.abc import Iterator
 
-from brummerbus.watch.detect import compilers, python, traces
 from brummerbus.watch.detect.blocks import Block, Verdict
+from brummerbus.watch.detect.compilers import PlainError
+from brummerbus.watch.detect.compilers import start as start_compiler_error
+from brummerbus.watch.detect.python import Traceback
+from brummerbus.watch.detect.python import start as start_traceback
+from brummerbus.watch.detect.traces import HEADER, Candidate
+from brummerbus.watch.detect.traces import start as start_trace
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
 _HINTS = (
@@ -116,7 +121,7 @@ def _follower(block: Block, line: LogLine, text: str) -> Block | None:
     if not isinstance(block, LogError):
         return None
     following = _start(line, text)
-    if not isinstance(following, python.Traceback | traces.Candidate):
+    if not isinstance(following, Traceback | Candidate):
         return None
     following.lead(block)
     return following
@@ -129,15 +134,17 @@ def _start(line: LogLine, text: str) -> Block | None:
             break
     else:
         return None
-    block = python.start(line, text) or compilers.start(line, text) or traces.start(line, text)
+    block = (
+        start_traceback(line, text) or start_compiler_error(line, text) or start_trace(line, text)
+    )
     if block is not None:
         return block
-    if match := traces.HEADER.match(text):
-        return traces.Candidate(line, text, match["message"])
+    if match := HEADER.match(text):
+        return Candidate(line, text, match["message"])
     if match := _PLAIN.match(text):
         if _SUMMARY.match(text):
             return None
-        return compilers.PlainError(line, text, match["message"].strip())
+        return PlainError(line, text, match["message"].strip())
     if _is_logged_error(text):
         return LogError(line, text, text.strip())
     return None

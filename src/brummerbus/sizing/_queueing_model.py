@@ -17,7 +17,7 @@ Other distributions come in by two moments, after Allen and Cunneen: who waits a
 (Ca2 + Cs2) / 2 times as long, exponentially distributed (Allen: Probability, Statistics, and
 Queueing Theory, 2nd ed. 1990). tests/test_queueing.py compares all of it with a simulation.
 
-A worker that is free has to get the GIL before it takes: `brummerbus.turns` adds that wait.
+A worker that is free has to get the GIL before it takes: `_gil_wait` adds that wait.
 
 Not in the model: what else handlers share (a lock, a disk, a connection), priorities (one level
 overtakes another, all together wait as long), and drops: the queue has no end.
@@ -29,8 +29,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import count, islice
 from typing import Literal
 
-from brummerbus.arguments import check_int, shown
-from brummerbus.turns import Turns
+from brummerbus._arguments import MAX_WORKERS, check_int, shown
+from brummerbus.sizing._gil_wait import GilWait
 
 __all__ = [
     "Load",
@@ -45,9 +45,6 @@ __all__ = [
 
 SATURATED = 0.95
 """Share of what the compute servers can complete from which on they, not the workers, bind."""
-
-MOST_WORKERS = 1024
-"""As many as a pool may have."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def predict(load: Load, workers: int) -> Prediction:
     return next(islice(_predictions(load), workers - 1, None))
 
 
-def fewest_workers(load: Load, target_wait: float, most: int = MOST_WORKERS) -> int | None:
+def fewest_workers(load: Load, target_wait: float, most: int = MAX_WORKERS) -> int | None:
     """Return the fewest workers with which p99 of the wait in the queue is at most a target.
 
     None if none up to `most` does, and if `computing_p99` exceeds the target: more workers would
@@ -188,7 +185,7 @@ def blocked_time(
     """
     _check("wall", wall)
     _check("compute", compute)
-    _check("running", running, most=MOST_WORKERS)
+    _check("running", running, most=MAX_WORKERS)
     _check("utilization_of_others", utilization_of_others, most=1)
     low, high = 0.0, max(wall - compute, 0.0)
     if not (running and compute) or high < 1e-9:
@@ -245,14 +242,14 @@ def _predictions(load: Load) -> Iterator[Prediction]:
         waits = min(1.0, waiting / (total + beyond))
         # One worker is free; without a GIL, or if computing has several servers, nobody is ahead.
         ahead = workers - 1 if load.compute_servers == 1 else 0
-        turns = Turns(load.turn, used, residue, ahead)
-        wait = _wait(load, waits, completed, computing, turns)
+        gil = GilWait(load.turn, used, residue, ahead)
+        wait = _wait(load, waits, completed, computing, gil)
         utilization = min(1.0, (busy / workers + beyond) / (total + beyond))
         yield Prediction(workers, utilization, used, *wait, completed)
 
 
 def _wait(
-    load: Load, waits: float, completed: float, computing: float, turns: Turns
+    load: Load, waits: float, completed: float, computing: float, gil: GilWait
 ) -> tuple[float, float, float]:
     """Return mean, p50 and p99 of the wait, if a share `waits` of the deliveries waits.
 
@@ -268,20 +265,20 @@ def _wait(
         idle = completed / load.rate - 1
         waits *= math.exp(-2 / 3 * idle * (1 - load.arrival_variability) ** 2 / both)
     scale = both / 2 / (completed - load.rate)
-    p50, p99 = (_quantile(waits, scale, turns, share) for share in (0.5, 0.01))
-    return waits * scale + (1 - waits) * turns.mean, p50, p99
+    p50, p99 = (_quantile(waits, scale, gil, share) for share in (0.5, 0.01))
+    return waits * scale + (1 - waits) * gil.mean, p50, p99
 
 
-def _quantile(waits: float, scale: float, turns: Turns, share: float) -> float:
+def _quantile(waits: float, scale: float, gil: GilWait, share: float) -> float:
     """Return the wait that a share of the deliveries exceeds, for a worker or for the GIL."""
     low = scale * math.log(max(1.0, waits / share))
-    if not turns.beyond(low):
+    if not gil.beyond(low):
         return low
-    high = low + turns.ahead * turns.turn
+    high = low + gil.ahead * gil.turn
     while high - low > 1e-3 * high:
         wait = (low + high) / 2
         queued = waits * math.exp(-wait / scale) if scale else 0.0
-        enough = queued + (1 - waits) * turns.beyond(wait) <= share
+        enough = queued + (1 - waits) * gil.beyond(wait) <= share
         low, high = (low, wait) if enough else (wait, high)
         if high < 1e-7:
             return 0.0

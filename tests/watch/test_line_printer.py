@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from brummerbus import Event
+from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.payloads import ProcessExited, ProcessStarted
-from brummerbus.watch.plain import PlainPrinter
 
 NOON = time.mktime((2024, 5, 17, 12, 0, 7, 0, 0, -1))
 
 
 def test_a_line_has_a_time_a_name_and_its_text() -> None:
     out = io.StringIO()
-    printer = PlainPrinter(out)
+    printer = LinePrinter(out)
     printer.on_process(Event("process.started", ProcessStarted("api", 7, "serve", NOON)))
     printer.on_process(Event("process.exited", ProcessExited("api", 7, 3, 1.26, NOON + 1)))
     printer.flush()
@@ -30,7 +30,7 @@ def test_lines_are_printed_in_their_order_though_handled_in_another(
     make_lines: Callable,
 ) -> None:
     out = io.StringIO()
-    printer = PlainPrinter(out)
+    printer = LinePrinter(out)
     for line in reversed(make_lines("one\ntwo | 2\n\nfour\n")):
         printer.on_line(Event("log.line", line))
     printer.finish()
@@ -45,7 +45,7 @@ def test_lines_are_printed_in_their_order_though_handled_in_another(
 def test_many_lines_are_printed_before_they_are_flushed(make_lines: Callable) -> None:
     """What has gathered has a bound."""
     out = io.StringIO()
-    printer = PlainPrinter(out)
+    printer = LinePrinter(out)
     for line in make_lines("x" * 99 + "\n" + "y" * 40_000 + "\n"):
         printer.on_line(Event("log.line", line))
     assert len(out.getvalue()) > 40_000
@@ -66,7 +66,7 @@ def test_a_reader_that_leaves_fails_no_handler(
     flushed: bool,
     make_lines: Callable,
 ) -> None:
-    printer = PlainPrinter(Closed())
+    printer = LinePrinter(Closed())
     for line in make_lines("one\ntwo\n"):
         if flushed:
             printer.flush()

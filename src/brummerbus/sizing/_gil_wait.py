@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Turns:
+class GilWait:
     """The GIL, as a free worker finds it."""
 
     turn: float

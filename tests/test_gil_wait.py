@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 
-from brummerbus.queueing import Load, predict
-from brummerbus.turns import Turns
+from brummerbus.sizing._gil_wait import GilWait
+from brummerbus.sizing._queueing_model import Load, predict
 
 MS = 1e-3
-TURNS = Turns(turn=5 * MS, used=0.4, residue=4 * MS, ahead=3)
+TURNS = GilWait(turn=5 * MS, used=0.4, residue=4 * MS, ahead=3)
 
 
 def test_longer_waits_are_less_probable_and_none_exceeds_the_turns_of_all() -> None:
@@ -35,13 +35,13 @@ def test_mean_is_the_area_under_the_probabilities() -> None:
 @pytest.mark.parametrize(
     "nobody",
     [
-        Turns(0.0, 0.4, 4 * MS, 3),
-        Turns(5 * MS, 0.0, 4 * MS, 3),
-        Turns(5 * MS, 0.4, 0.0, 3),
-        Turns(5 * MS, 0.4, 4 * MS, 0),
+        GilWait(0.0, 0.4, 4 * MS, 3),
+        GilWait(5 * MS, 0.0, 4 * MS, 3),
+        GilWait(5 * MS, 0.4, 0.0, 3),
+        GilWait(5 * MS, 0.4, 4 * MS, 0),
     ],
 )
-def test_nobody_waits_without_a_gil_or_where_nobody_computes(nobody: Turns) -> None:
+def test_nobody_waits_without_a_gil_or_where_nobody_computes(nobody: GilWait) -> None:
     assert nobody.beyond(0.0) == 0
     assert nobody.mean == 0
 
@@ -74,4 +74,4 @@ def test_one_worker_is_never_free_while_another_computes() -> None:
 def test_turns_too_short_to_count_in_are_as_good_as_none() -> None:
     load = {"rate": 60.0, "compute": 6 * MS, "wait": 14 * MS}
     assert predict(Load(**load, turn=1e-320), 2).p99_wait == predict(Load(**load), 2).p99_wait
-    assert Turns(1e-320, 0.4, 4 * MS, 3).beyond(1.0) == 0
+    assert GilWait(1e-320, 0.4, 4 * MS, 3).beyond(1.0) == 0

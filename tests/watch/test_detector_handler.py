@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from brummerbus import BackpressurePolicy, Event, EventBus
-from brummerbus.watch import finder as finder_module
-from brummerbus.watch.finder import Finder
+from brummerbus.watch import detector_handler as detector_handler_module
+from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
 from .samples import errors as samples
@@ -50,11 +50,11 @@ def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(
     random.Random(seed).shuffle(lines)
     with EventBus(workers=4, queue_size=16, policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
-        finder = Finder(bus)
-        bus.subscribe("log.line", finder)
+        detector_handler = DetectorHandler(bus)
+        bus.subscribe("log.line", detector_handler)
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(30)
-        finder.finish()
+        detector_handler.finish()
         assert bus.flush(30)
     expected = {
         (f"p{number}", stream, message)
@@ -70,10 +70,10 @@ def test_findings_are_published_under_their_types(make_lines: Callable) -> None:
     text = "ERROR bad\n--- PASS: A (0.0s)\n--- FAIL: B (0.0s)\nmake: *** [all] Error 1\n"
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
-        finder = Finder(bus)
+        detector_handler = DetectorHandler(bus)
         for line in make_lines(text):
-            finder(event(line))
-        finder.finish()
+            detector_handler(event(line))
+        detector_handler.finish()
         assert bus.flush(30)
     assert sorted((found.type, found.source) for found in heard.events) == [
         ("build.event", "api"),
@@ -99,16 +99,16 @@ def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And at the end in any case, but once."""
-    monkeypatch.setattr(finder_module, "SETTLE", silence)
+    monkeypatch.setattr(detector_handler_module, "SETTLE", silence)
     lines = make_lines(samples.LOGGED)
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
-        heard, finder = Heard(bus), Finder(bus)
+        heard, detector_handler = Heard(bus), DetectorHandler(bus)
         for line in lines:
-            finder(event(line))
-        finder.tick(lambda process, stream: len(lines) + on_its_way)
+            detector_handler(event(line))
+        detector_handler.tick(lambda process, stream: len(lines) + on_its_way)
         assert bus.flush(30)
         assert [error.message for error in heard.errors] == expected
-        finder.finish()
+        detector_handler.finish()
         assert bus.flush(30)
         assert [error.message for error in heard.errors] == ["KeyError: 'user'"]
 
@@ -120,12 +120,12 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang(
     lines = make_lines("ERROR bad\n" * 2000)
     seen = threading.Semaphore(0)
     with EventBus(workers=2, queue_size=2, policy=BackpressurePolicy.BLOCK) as bus:
-        finder = Finder(bus)
-        bus.subscribe("log.line", finder)
+        detector_handler = DetectorHandler(bus)
+        bus.subscribe("log.line", detector_handler)
         bus.subscribe("error.detected", lambda _: seen.release())
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(60)
-        finder.finish()
+        detector_handler.finish()
         assert bus.flush(60)
         stats = bus.stats()
     assert stats.by_type["error.detected"].processed == 2000

@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from brummerbus.watch.plain import clock
+from brummerbus.watch.line_printer import clock
 from brummerbus.watch.store import DEFAULT_PATH, Row, processes, read
 
 NAME = "log"

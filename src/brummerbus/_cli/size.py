@@ -1,7 +1,7 @@
 """`python -m brummerbus size`: what this machine gets, and how each number came about.
 
-Unless `--no-measure`: what the memory of a bus really is here (memory.py).
-With `--cpu`, `--wait` and `--rate`: how many workers that load needs (size_advice.py).
+Unless `--no-measure`: what the memory of a bus really is here (measure_memory.py).
+With `--cpu`, `--wait` and `--rate`: how many workers that load needs (size_load.py).
 """
 
 import argparse
@@ -10,8 +10,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from brummerbus import machine, size_advice, sizing
-from brummerbus.memory import MeasuredMemory, measure_memory, workers_within
+from brummerbus import sizing
+from brummerbus._cli import size_load
+from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory, workers_within
+from brummerbus.sizing import _formulas, _host
 
 NAME = "size"
 HELP = "show how many workers and how long a queue this machine gets, and why"
@@ -26,17 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="measure",
         help="do not measure memory, which takes some three seconds",
     )
-    size_advice.add_arguments(parser)
-    parser.set_defaults(load_from=partial(size_advice.load_from, parser=parser))
+    size_load.add_arguments(parser)
+    parser.set_defaults(load_from=partial(size_load.load_from, parser=parser))
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the figures, or the advice, on standard output and return the exit code, 0."""
     load = args.load_from(args)
-    figures = collect() if load is None else size_advice.collect(load, args.target)
+    figures = collect() if load is None else size_load.collect(load, args.target)
     if load is None and args.measure:
         figures["measured"] = _measured(figures)
-    lines = describe if load is None else size_advice.describe
+    lines = describe if load is None else size_load.describe
     print(json.dumps(figures, indent=2) if args.json else lines(figures))
     return 0
 
@@ -54,14 +56,14 @@ def collect() -> dict[str, Any]:
     return {
         "cores": {
             "available": cores,
-            "host": machine.host_cores(),
-            "affinity": machine.affinity_cores(),
-            "quota": machine.quota_cores(),
+            "host": _host.host_cores(),
+            "affinity": _host.affinity_cores(),
+            "quota": _host.quota_cores(),
         },
         "memory": {
             "available": memory,
-            "machine": machine.machine_memory(),
-            "container": machine.container_memory(),
+            "machine": _host.machine_memory(),
+            "container": _host.container_memory(),
         },
         "environment": {"preset": chosen.name, **environment},
         "default": _preset(sizing.choose_preset(cores), cores),
@@ -108,7 +110,7 @@ def describe(figures: dict[str, Any]) -> str:
         ]
     by_workload = figures["workers_by_workload"].items()
     constrained = (
-        f"by memory alone: {_size(memory['available'])} // {_size(sizing.WORKER_BUDGET)}, "
+        f"by memory alone: {_size(memory['available'])} // {_size(_formulas.WORKER_BUDGET)}, "
         "from 1 to the formula's workers"
     )
     return "\n".join(
@@ -175,7 +177,7 @@ def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:
         "queue_formula": f"{workers} workers x {preset.queue_factor}",
         "memory": sizing.calculate_memory_usage(workers, queue_size),
         "memory_formula": (
-            f"{workers} x {sizing.WORKER_STACK:,} stack + {queue_size} x {sizing.EVENT_SIZE:,} "
+            f"{workers} x {sizing.WORKER_STACK:,} stack + {queue_size} x {_formulas.EVENT_SIZE:,} "
             f"event + {workers} x {sizing.WORKER_STATE} state"
         ),
     }
@@ -183,14 +185,14 @@ def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:
 
 def _workers_formula(preset: str, cores: int) -> str:
     factor = sizing.WORKLOAD_FACTORS["brummer"]
-    least, most = sizing.FEWEST_WORKERS, sizing.MOST_WORKERS
+    least, most = _formulas.MIN_OPTIMAL_WORKERS, _formulas.MAX_OPTIMAL_WORKERS
     formula = f"clamp(int({cores} cores x {factor:g}), {least}, {most})"
     if preset == "low_memory":
-        return f"min({formula}, {sizing.LOW_MEMORY_WORKERS})"
+        return f"min({formula}, {_formulas.LOW_MEMORY_WORKERS})"
     if preset == "ci":
-        return f"min({formula}, {sizing.CI_WORKERS})"
+        return f"min({formula}, {_formulas.CI_WORKERS})"
     if preset == "high_performance":
-        return f"min({cores} cores x {sizing.HIGH_PERFORMANCE_FACTOR}, {most})"
+        return f"min({cores} cores x {_formulas.HIGH_PERFORMANCE_FACTOR}, {most})"
     return formula
 
 
@@ -198,14 +200,14 @@ def _reason(figures: dict[str, Any]) -> str:
     """Say why the preset is the one; the first of three that applies."""
     preset = figures["environment"]["preset"]
     if preset == "low_memory":
-        return f"less than {_size(machine.LOW_MEMORY)} available"
+        return f"less than {_size(_host.LOW_MEMORY)} available"
     if preset == "ci":
-        return f"one of {', '.join(machine.CI_VARIABLES)} is set"
+        return f"one of {', '.join(_host.CI_VARIABLES)} is set"
     if preset == "high_performance":
-        return f"{machine.HIGH_PERFORMANCE_CORES} cores or more, and not CI"
+        return f"{_host.HIGH_PERFORMANCE_CORES} cores or more, and not CI"
     return (
-        f"at least {_size(machine.LOW_MEMORY)} available, not CI, "
-        f"fewer than {machine.HIGH_PERFORMANCE_CORES} cores"
+        f"at least {_size(_host.LOW_MEMORY)} available, not CI, "
+        f"fewer than {_host.HIGH_PERFORMANCE_CORES} cores"
     )
 
 

@@ -8,32 +8,8 @@ and how it came about.
 
 from typing import NamedTuple
 
-from brummerbus.arguments import check_int, shown
-from brummerbus.machine import (
-    available_cores,
-    available_memory,
-    is_ci,
-    is_high_performance,
-    is_low_memory,
-)
-
-__all__ = [
-    "QUEUE_FACTOR",
-    "WORKER_STACK",
-    "WORKER_STATE",
-    "WORKLOAD_FACTORS",
-    "Preset",
-    "available_cores",
-    "available_memory",
-    "calculate_memory_usage",
-    "calculate_optimal_workers",
-    "calculate_queue_size",
-    "choose_preset",
-    "is_ci",
-    "is_high_performance",
-    "is_low_memory",
-    "memory_constrained_workers",
-]
+from brummerbus._arguments import check_int, shown
+from brummerbus.sizing._host import available_cores, available_memory
 
 WORKLOAD_FACTORS = {"brummer": 2.5, "io": 3.0, "mixed": 2.0, "cpu": 1.0}
 """Workers per core, by what the handlers do.
@@ -46,14 +22,14 @@ The study gives ranges: 2-4 for waiting work, 1.5-3 for mixed work, 1 for comput
   0.7 x 3 + 0.3 x 1 = 2.4. It lies where the ranges for waiting and mixed work overlap.
 """
 
-FEWEST_WORKERS = 4
+MIN_OPTIMAL_WORKERS = 4
 """The least the formula gives, whatever the workload.
 
 A worker stands for a handler that may be slow, not only for a core: with fewer, two or three
 slow handlers would hold up everything else.
 """
 
-MOST_WORKERS = 32
+MAX_OPTIMAL_WORKERS = 32
 """The most the formula gives; beyond it threads wait for each other rather than for work."""
 
 QUEUE_FACTOR = 10
@@ -125,7 +101,9 @@ def calculate_optimal_workers(cores: int | None = None, workload: str = "brummer
         cores = available_cores()
     # No factor is below 1, so cores beyond the upper bound change nothing; leaving them out
     # keeps the product in the range of a float, however many cores a caller makes up.
-    return max(FEWEST_WORKERS, min(int(min(cores, MOST_WORKERS) * factor), MOST_WORKERS))
+    return max(
+        MIN_OPTIMAL_WORKERS, min(int(min(cores, MAX_OPTIMAL_WORKERS) * factor), MAX_OPTIMAL_WORKERS)
+    )
 
 
 def memory_constrained_workers(
@@ -210,7 +188,7 @@ def choose_preset(
     if ci:
         return Preset("ci", min(workers, CI_WORKERS), CI_QUEUE_FACTOR)
     if high_performance:
-        workers = min(cores * HIGH_PERFORMANCE_FACTOR, MOST_WORKERS)
+        workers = min(cores * HIGH_PERFORMANCE_FACTOR, MAX_OPTIMAL_WORKERS)
         return Preset("high_performance", workers, HIGH_PERFORMANCE_QUEUE_FACTOR)
     return Preset("default", workers, QUEUE_FACTOR)
 

@@ -25,11 +25,9 @@ from typing import Any
 
 import psutil
 
-from brummerbus.arguments import check_int
-from brummerbus.backpressure import BackpressurePolicy
-from brummerbus.bus import EventBus
-from brummerbus.config import MAX_STACK, MIN_STACK
-from brummerbus.events import Event
+from brummerbus import BackpressurePolicy, Event, EventBus
+from brummerbus._arguments import check_int
+from brummerbus._config import MAX_STACK, MIN_STACK
 from brummerbus.sizing import QUEUE_FACTOR, available_memory, calculate_optimal_workers
 
 FEW_WORKERS, MANY_WORKERS = 4, 64
@@ -47,7 +45,7 @@ PROBE_TIMEOUT = 60.0
 _PROBE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from brummerbus.memory import probe
+from brummerbus._cli.measure_memory import probe
 probe(json.loads(sys.argv[2]))
 """
 

@@ -1,6 +1,6 @@
 """How many workers a bus should have, and why, from what it measured of itself.
 
-`brummerbus.queueing` has the arithmetic; here is what goes into it and what is made of it.
+`_queueing_model` has the arithmetic; here is what goes into it and what is made of it.
 """
 
 import os
@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import log
 from typing import Any
 
-from brummerbus._core.queue import Load as Measured
-from brummerbus._core.queue import Timer as Meter
-from brummerbus._core.queue import Windows
-from brummerbus.advice import Advice, HandlerLoad, duration
-from brummerbus.machine import available_cores, compute_servers, turn
-from brummerbus.queueing import (
+from brummerbus._arguments import MAX_WORKERS
+from brummerbus._measurements import MeasuredLoad, Timer, Windows
+from brummerbus.sizing._advice import Advice, HandlerLoad, duration
+from brummerbus.sizing._host import available_cores, compute_servers, turn
+from brummerbus.sizing._queueing_model import (
     Load,
     blocked_time,
     computing_p99,
@@ -22,27 +21,27 @@ from brummerbus.queueing import (
     textbook_workers,
 )
 
-LEAST_DELIVERIES = 200
+MIN_DELIVERIES = 200
 """Finished deliveries below which there is too little data: p99 would rest on two of them."""
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """Seconds between the first and the last arrival below which there is too little data."""
 
 NO_WAIT = 1e-4
 """Seconds of wait below which it does not matter how far off the model is."""
 
-LEAST_WINDOWS = 20
+MIN_WINDOWS = 20
 """Windows from which on their variance is worth something: it is off by a third at most."""
 
-MOST_OF_OTHERS = 0.9
+MAX_OF_OTHERS = 0.9
 """What other threads may be counted to take of the compute servers; with all, nothing would go."""
 
 _NS = 1e-9
-NOTHING = Meter(0, 0, 0, 0.0, 0.0)
+NOTHING = Timer(0, 0, 0, 0.0, 0.0)
 
 
 def advise(
-    measured: Measured,
+    measured: MeasuredLoad,
     labels: Mapping[int, str],
     workers: int,
     queue_wait: tuple[float, float],
@@ -54,12 +53,12 @@ def advise(
         measured: Arrivals and meters.
         labels: The names of the meters.
         workers: How many there are.
-        queue_wait: Measured p50 and p99, in seconds.
+        queue_wait: MeasuredLoad p50 and p99, in seconds.
         target_wait: In seconds.
     """
     seconds = (measured.last - measured.first) * _NS
     total = _sum(measured.meters.values())
-    enough = total.deliveries >= LEAST_DELIVERIES and seconds >= LEAST_SECONDS
+    enough = total.deliveries >= MIN_DELIVERIES and seconds >= MIN_SECONDS
     common: dict[str, Any] = {
         "workers": workers,
         "target_wait": target_wait,
@@ -71,7 +70,7 @@ def advise(
     if not enough:
         reason = (
             f"too little data: {total.deliveries} finished deliveries in {seconds:.1f} s, "
-            f"advice needs {LEAST_DELIVERIES} in {LEAST_SECONDS:g} s, with monitoring on"
+            f"advice needs {MIN_DELIVERIES} in {MIN_SECONDS:g} s, with monitoring on"
         )
         common |= {"load": None, "busy": 0.0, "others": 0.0, "textbook": None}
         return Advice(recommended=None, reason=reason, **common)
@@ -104,7 +103,7 @@ def advise(
 
 
 def _load(
-    measured: Measured, total: Meter, seconds: float, workers: int, arrivals: float
+    measured: MeasuredLoad, total: Timer, seconds: float, workers: int, arrivals: float
 ) -> tuple[Load, float]:
     """Return the load in the model's terms, and the share that other threads took."""
     n = total.deliveries
@@ -115,7 +114,7 @@ def _load(
     process = measured.process_cpu * _NS / read if read > 0 else 0.0  # cores
     if process > servers * 1.1:  # handlers release the GIL while they compute
         servers = max(servers, min(available_cores(), os.cpu_count() or 1))
-    others = min(MOST_OF_OTHERS, max(0.0, process - rate * compute) / servers)
+    others = min(MAX_OF_OTHERS, max(0.0, process - rate * compute) / servers)
     blocked = blocked_time(
         wall,
         compute,
@@ -148,7 +147,7 @@ def dispersions(scales: Sequence[Windows]) -> list[float]:
     """
     found = []
     for windows, counted, squared in scales:
-        if windows >= LEAST_WINDOWS and counted:
+        if windows >= MIN_WINDOWS and counted:
             mean = counted / windows
             found.append(max(0.0, (squared / windows - mean * mean) / mean))
     return found or [1.0]
@@ -160,8 +159,8 @@ def _miss(load: Load, workers: int, measured_p99: float) -> float:
     return abs(log((expected + NO_WAIT) / (measured_p99 + NO_WAIT)))
 
 
-def _sum(meters: Iterable[Meter]) -> Meter:
-    return Meter(*map(sum, zip(NOTHING, *meters, strict=True)))
+def _sum(meters: Iterable[Timer]) -> Timer:
+    return Timer(*map(sum, zip(NOTHING, *meters, strict=True)))
 
 
 def _variability(n: int, total: float, squared: float) -> float:
@@ -187,7 +186,7 @@ def _reason(load: Load, recommended: int | None, target: float) -> str:
             f"more workers do not help: {computing}, and 1 of 100 deliveries would wait "
             f"{computing_p99(load):.2g} s for it inside its handler"
         )
-    return f"no number of workers up to 1,024 keeps the wait under {target:g} s"
+    return f"no number of workers up to {MAX_WORKERS:,} keeps the wait under {target:g} s"
 
 
 def _servers(load: Load) -> str:
@@ -200,11 +199,11 @@ def _sizes(workers: int, recommended: int | None) -> list[int]:
     """Return the numbers of workers that are worth comparing."""
     centre = workers if recommended is None else recommended
     sizes = {workers, centre, max(1, centre // 2), max(1, centre - 1), centre + 1, centre * 2}
-    return sorted(size for size in sizes if size <= 1024)
+    return sorted(size for size in sizes if size <= MAX_WORKERS)
 
 
 def _handlers(
-    meters: Mapping[int, Meter], labels: Mapping[int, str], load: Load, wall: float
+    meters: Mapping[int, Timer], labels: Mapping[int, str], load: Load, wall: float
 ) -> tuple[HandlerLoad, ...]:
     total = _sum(meters.values())
     compute = total.cpu / total.deliveries * _NS

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from support import run_python
 
-from brummerbus import memory
-from brummerbus.memory import MeasuredMemory, measure_memory, workers_within
+from brummerbus._cli import measure_memory as memory_module
+from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory, workers_within
 from brummerbus.sizing import calculate_optimal_workers
 
 KB, MB = 1024, 1024 * 1024
@@ -58,7 +58,7 @@ def test_deep_calls_make_more_of_a_stack_resident(measured: MeasuredMemory) -> N
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not count reserved stacks")
 def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: MeasuredMemory) -> None:
     """16 MB instead of 1 MB: 15 MB more address space a worker, and not 1 MB more memory."""
-    larger = memory._costs(memory._run_probe(16 * STACK))
+    larger = memory_module._costs(memory_module._run_probe(16 * STACK))
     more = larger["worker_reserved"] - measured.worker_reserved
     assert 14 * STACK <= more <= 16 * STACK
     assert measured.first_worker_reserved >= measured.worker_reserved // 2 >= STACK // 2
@@ -90,7 +90,7 @@ def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> No
 def test_measuring_leaves_the_caller_as_it_was(measured: MeasuredMemory) -> None:
     """Its stack size is still the default; that no thread is left is checked after each test."""
     before = threading.stack_size()
-    memory._run_probe(STACK)
+    memory_module._run_probe(STACK)
     assert threading.stack_size() == before
 
 
@@ -119,7 +119,7 @@ def test_as_many_workers_as_fit_in_address_space(reserved: int, workers: int) ->
 
 def test_memory_is_looked_up_when_it_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """Available memory and cores are those of the machine."""
-    monkeypatch.setattr(memory, "available_memory", lambda: 1600)
+    monkeypatch.setattr(memory_module, "available_memory", lambda: 1600)
     assert workers_within(None, COSTS, cores=4) == 3
     free = replace(COSTS, busy_worker=0, slot=0, event=0, first_worker_reserved=0)
     assert workers_within(10**12, free, reserved=10**12) == calculate_optimal_workers()
@@ -175,11 +175,11 @@ def test_without_the_unique_set_size_the_resident_set_is_read(
     """As on systems where psutil knows no better, or may not look."""
 
     def refused(_process: Any) -> Any:
-        raise memory.psutil.AccessDenied
+        raise memory_module.psutil.AccessDenied
 
-    monkeypatch.setattr(memory.psutil.Process, "memory_full_info", refused)
-    assert memory._resident_by() == "rss"
-    meter = memory._Meter()
+    monkeypatch.setattr(memory_module.psutil.Process, "memory_full_info", refused)
+    assert memory_module._resident_by() == "rss"
+    meter = memory_module._Meter()
     # Of the system, not of an allocator: that may have any amount lying about from other tests.
     meter.grown("much", lambda: touched(64 * MB))
     assert 32 * MB <= meter.growth["much"][0] <= 128 * MB
@@ -192,7 +192,7 @@ def test_the_figures_can_be_written_as_json(measured: MeasuredMemory) -> None:
 
 def test_what_was_measured_is_kept() -> None:
     """So that no allocator hands its memory to the next step."""
-    meter = memory._Meter()
+    meter = memory_module._Meter()
     first = meter.grown("first", lambda: type("Thing", (), {})())
     gone: list[object] = []
     weakref.finalize(first, gone.append, "first")

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from brummerbus.arguments import check_int, shown
-from brummerbus.backpressure import BackpressurePolicy
-from brummerbus.events import EventType, Priority
+from brummerbus._arguments import MAX_WORKERS, check_int, shown
+from brummerbus._events import EventType, Priority
+from brummerbus._policies import BackpressurePolicy
 from brummerbus.sizing import (
     available_cores,
     calculate_optimal_workers,
@@ -22,7 +22,6 @@ from brummerbus.sizing import (
     is_low_memory,
 )
 
-MAX_WORKERS = 1024
 MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_LEVELS = 8
 """Levels of priority, a fixed number in the queue."""

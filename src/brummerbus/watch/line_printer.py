@@ -5,15 +5,15 @@ from threading import Lock
 from typing import TextIO
 
 from brummerbus import Event
-from brummerbus.watch.in_order import InOrder, Sink
 from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
+from brummerbus.watch.resequencer import Resequencer, Sink
 
 _BLOCK = 16_384
 """Characters that are written at once. A write lets go of the GIL, and a terminal or standard
 error would be written to at each line."""
 
 
-class PlainPrinter:
+class LinePrinter:
     """Writes each stream's lines in their order. Thread-safe.
 
     A process's start and exit are more urgent than lines, so an exit may be announced before
@@ -28,11 +28,11 @@ class PlainPrinter:
         self._size = 0
         self._second = -1
         self._stamp = ""
-        self._in_order = InOrder(self._sink)
+        self._resequencer = Resequencer(self._sink)
 
     def on_line(self, event: Event) -> None:
         """Handle `log.line`."""
-        self._in_order(event)
+        self._resequencer(event)
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
@@ -45,7 +45,7 @@ class PlainPrinter:
 
     def wait_for_room(self, process: str, stream: str) -> None:
         """Wait until the stream's lines are nearly caught up with. For its reader."""
-        self._in_order.lane(process, stream).wait_for_room()
+        self._resequencer.lane(process, stream).wait_for_room()
 
     def flush(self) -> None:
         """Pass on what was written; called a few times a second."""
@@ -54,7 +54,7 @@ class PlainPrinter:
 
     def finish(self) -> None:
         """Write all that is open; call it when no handler runs any more."""
-        self._in_order.finish()
+        self._resequencer.finish()
         self.flush()
 
     def _sink(self, process: str, stream: str) -> Sink:  # noqa: ARG002 - both are in the line

@@ -3,20 +3,21 @@
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
+from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
+from brummerbus._config import EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
 from brummerbus._core.log import counted
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
-from brummerbus.advice import Advice
-from brummerbus.adviser import advise
-from brummerbus.arguments import check_hook, check_int, check_timeout, shown
-from brummerbus.config import MAX_WORKERS, EventBusConfig, configured
-from brummerbus.errors import BusClosed, BusError
-from brummerbus.events import Event
-from brummerbus.metrics import BusStats
+from brummerbus._errors import BusClosed, BusError
+from brummerbus._events import Event
+
+if TYPE_CHECKING:
+    from brummerbus._stats import BusStats
+    from brummerbus.sizing._advice import Advice
 
 H = TypeVar("H", bound=Callable[..., object])
 T = TypeVar("T")
@@ -194,14 +195,14 @@ class EventBus(ProcessPublisher):
         workers = check_int("workers", workers, 1, MAX_WORKERS)
         self._started().resize(workers, "resize() was called")
 
-    def stats(self) -> BusStats:
+    def stats(self) -> "BusStats":
         """Return all figures of one moment, of this process.
 
         From anywhere. Costs some 50 us, and holds up nobody for longer.
         """
         return self._here().stats()
 
-    def advise(self, target_wait: float = 0.01) -> Advice:
+    def advise(self, target_wait: float = 0.01) -> "Advice":
         """Say how many workers this bus should have, by what it has measured so far, and why.
 
         Printed, it is a report: what each handler costs, what other numbers of workers would
@@ -212,6 +213,9 @@ class EventBus(ProcessPublisher):
         Raises:
             TypeError, ValueError: `target_wait` is no number, or negative.
         """
+        # The adviser and its model are imported only when asked for: few programs ask.
+        from brummerbus.sizing._adviser import advise  # noqa: PLC0415
+
         target_wait = check_timeout("target_wait", target_wait)
         engine, wait = self._here(), self.stats().queue_wait
         load, labels = engine.load()

@@ -13,7 +13,7 @@ what keeps them from doing harm:
 
 from typing import NamedTuple
 
-from brummerbus.arguments import check_int
+from brummerbus._arguments import check_int
 
 GROW_ABOVE = 0.5
 """Share of the queue that is full. The study's."""
@@ -30,7 +30,7 @@ GROW_PAUSE = 0.2
 SHRINK_PAUSE = 2.0
 """Seconds of idle workers before a step down, and between two."""
 
-LONGEST_PAUSE = 60.0
+MAX_SHRINK_PAUSE = 60.0
 """Seconds to which the pause before a step down may be lengthened."""
 
 HANDLERS = 20
@@ -50,7 +50,7 @@ IDLE_INTERVAL = 1.0
 BUSY_INTERVAL = 0.1
 
 
-class Reading(NamedTuple):
+class LoadSample(NamedTuple):
     """What was seen at one moment.
 
     Attributes:
@@ -60,8 +60,8 @@ class Reading(NamedTuple):
         running: Deliveries being handled.
         workers: How many there are.
         processing_time: Moving average, in seconds.
-        cpu_free: Cores of the machine that nobody used since the last look.
-        cpu_used: Cores that this process used since the last look.
+        cpu_free: Cores of the machine that nobody used since the last sample.
+        cpu_used: Cores that this process used since the last sample.
         compute_servers: Cores that this process can use at most: 1 under a GIL.
         wait_share: Share of the handling time that was not CPU time, 0 to 1.
         oldest_wait: Seconds that the oldest queued delivery has waited; 0 without monitoring.
@@ -80,86 +80,68 @@ class Reading(NamedTuple):
     oldest_wait: float = 0.0
 
 
-class SizingStep(NamedTuple):
-    """One change of the number of workers.
+class AutoscalePolicy:
+    """Decides, sample by sample; not thread-safe: one thread samples.
 
-    Attributes:
-        time: `time.monotonic()`, in seconds.
-        wall_time: Seconds since the epoch.
-        before: Workers before.
-        after: Workers from now on.
-        reason: Why, for people.
+    A number of workers outside `min_workers` and `max_workers`, set by hand, is left alone until
+    a step towards them is due.
     """
 
-    time: float
-    wall_time: float
-    before: int
-    after: int
-    reason: str
-
-
-class Sizer:
-    """Decides, look by look; not thread-safe, one thread looks.
-
-    A number of workers outside `fewest` and `most`, set by hand, is left alone until a step
-    towards them is due.
-    """
-
-    def __init__(self, fewest: int, most: int) -> None:
-        check_int("fewest", fewest, 1)
-        check_int("most", most, fewest)
-        self._fewest = fewest
-        self._most = most
+    def __init__(self, min_workers: int, max_workers: int) -> None:
+        check_int("min_workers", min_workers, 1)
+        check_int("max_workers", max_workers, min_workers)
+        self._min_workers = min_workers
+        self._max_workers = max_workers
         self._last_step = float("-inf")
         self._last_shrink = float("-inf")
         self._idle_since: float | None = None
         self._shrink_pause = SHRINK_PAUSE
 
-    def decide(self, reading: Reading) -> tuple[int, str] | None:
+    def decide(self, sample: LoadSample) -> tuple[int, str] | None:
         """Return the number of workers from now on and the reason; None: as many as there are."""
-        full = reading.queued / reading.capacity
-        idle = full < SHRINK_BELOW and reading.running < reading.workers
+        full = sample.queued / sample.capacity
+        idle = full < SHRINK_BELOW and sample.running < sample.workers
         if not idle:
             self._idle_since = None
         elif self._idle_since is None:
-            self._idle_since = reading.time
+            self._idle_since = sample.time
         if full > GROW_ABOVE:
-            return self._grow(reading, f"the queue is {full:.0%} full")
-        if reading.oldest_wait > LONG_WAIT and reading.running >= reading.workers:
-            return self._grow(reading, f"a delivery has waited for {reading.oldest_wait:.2g} s")
+            return self._grow(sample, f"the queue is {full:.0%} full")
+        if sample.oldest_wait > LONG_WAIT and sample.running >= sample.workers:
+            return self._grow(sample, f"a delivery has waited for {sample.oldest_wait:.2g} s")
         if idle:
-            return self._shrink(reading, full)
+            return self._shrink(sample, full)
         return None
 
-    def interval(self, reading: Reading) -> float:
-        """Return the seconds until the next look: one second while nothing happens."""
-        return BUSY_INTERVAL if reading.queued or reading.running else IDLE_INTERVAL
+    def interval(self, sample: LoadSample) -> float:
+        """Return the seconds until the next sample: one second while nothing happens."""
+        return BUSY_INTERVAL if sample.queued or sample.running else IDLE_INTERVAL
 
-    def _grow(self, reading: Reading, need: str) -> tuple[int, str] | None:
-        if reading.workers >= self._most or reading.time - self._last_step < GROW_PAUSE:
+    def _grow(self, sample: LoadSample, need: str) -> tuple[int, str] | None:
+        if sample.workers >= self._max_workers or sample.time - self._last_step < GROW_PAUSE:
             return None
-        if reading.cpu_used >= SATURATED * reading.compute_servers:
+        if sample.cpu_used >= SATURATED * sample.compute_servers:
             return None
-        waiting = reading.wait_share >= WAITING
-        if reading.cpu_free < SPARE and not waiting:
+        waiting = sample.wait_share >= WAITING
+        if sample.cpu_free < SPARE and not waiting:
             return None
-        if reading.time - self._last_shrink < 2 * self._shrink_pause:
-            self._shrink_pause = min(2 * self._shrink_pause, LONGEST_PAUSE)  # that was too soon
-        self._last_step = reading.time
+        if sample.time - self._last_shrink < 2 * self._shrink_pause:
+            self._shrink_pause = min(2 * self._shrink_pause, MAX_SHRINK_PAUSE)  # that was too soon
+        self._last_step = sample.time
         why = (
-            f"handlers wait for {reading.wait_share:.0%} of their time"
+            f"handlers wait for {sample.wait_share:.0%} of their time"
             if waiting
-            else f"{reading.cpu_free:.1f} cores are free"
+            else f"{sample.cpu_free:.1f} cores are free"
         )
-        return reading.workers + 1, f"{need}, and {why}"
+        return sample.workers + 1, f"{need}, and {why}"
 
-    def _shrink(self, reading: Reading, full: float) -> tuple[int, str] | None:
+    def _shrink(self, sample: LoadSample, full: float) -> tuple[int, str] | None:
         assert self._idle_since is not None
-        pause = max(self._shrink_pause, HANDLERS * reading.processing_time)
-        idle_for = reading.time - max(self._idle_since, self._last_step)
-        if reading.workers <= self._fewest or idle_for < pause:
+        pause = max(self._shrink_pause, HANDLERS * sample.processing_time)
+        idle_for = sample.time - max(self._idle_since, self._last_step)
+        if sample.workers <= self._min_workers or idle_for < pause:
             return None
-        self._last_step = self._last_shrink = reading.time
-        idle = f"{reading.workers - reading.running} of {reading.workers} workers are idle"
+        self._last_step = self._last_shrink = sample.time
+        idle = f"{sample.workers - sample.running} of {sample.workers} workers are idle"
         why = f"the queue is {full:.0%} full, {idle}, some for {idle_for:.1f} s"
-        return reading.workers - 1, why
+        return sample.workers - 1, why

@@ -1,6 +1,9 @@
-"""Checks of arguments that several modules share; each message names argument, value and range."""
+"""Limits and checks that several modules share; a message names argument, value and range."""
 
 from typing import Any
+
+MAX_WORKERS = 1024
+"""Workers that one bus can have."""
 
 
 def check_int(name: str, value: object, low: int, high: int | None = None) -> int:

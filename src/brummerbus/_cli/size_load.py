@@ -8,10 +8,11 @@ import math
 from bisect import bisect_left
 from typing import Any
 
-from brummerbus import sizing
-from brummerbus.machine import compute_servers, gil_enabled, turn
-from brummerbus.queueing import (
-    MOST_WORKERS,
+from brummerbus._arguments import MAX_WORKERS
+from brummerbus._core.log import counted
+from brummerbus.sizing import calculate_optimal_workers
+from brummerbus.sizing._host import compute_servers, gil_enabled, turn
+from brummerbus.sizing._queueing_model import (
     Load,
     Prediction,
     binding,
@@ -27,7 +28,7 @@ ASSUMED = (
 )
 
 _MS = 1000.0
-_LEAST, _MOST = 1e-6, 1e9
+_MIN, _MAX = 1e-6, 1e9
 _NEEDED = ("--cpu", "--wait", "--rate")
 
 
@@ -62,8 +63,8 @@ def load_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Load
         return None
     if missing:
         parser.error(f"--cpu, --wait and --rate belong together: {_listed(missing)} not given")
-    if args.cpu + args.wait < _LEAST:
-        parser.error(f"--cpu and --wait must be at least {_LEAST:g} milliseconds together")
+    if args.cpu + args.wait < _MIN:
+        parser.error(f"--cpu and --wait must be at least {_MIN:g} milliseconds together")
     servers = compute_servers()
     return Load(args.rate, args.cpu / _MS, args.wait / _MS, compute_servers=servers, turn=turn())
 
@@ -100,13 +101,13 @@ def describe(advice: dict[str, Any]) -> str:
     textbook = "no limit: nothing computes"
     if advice["textbook_workers"] is not None:
         textbook = (
-            f"{advice['textbook_workers']:.3g} = {_things(servers, 'core')} x 100 % x "
+            f"{advice['textbook_workers']:.3g} = {counted(servers, 'core')} x 100 % x "
             f"(1 + {load['wait']:g} / {load['cpu']:g}), whatever the rate"
         )
     server = "one server: under the GIL, deliveries compute one at a time"
     if not advice["gil"]:
-        server = f"{_things(servers, 'core')}: this interpreter runs without a GIL"
-    advised = f"{_things(advice['workers'], 'worker')}: " if advice["workers"] else ""
+        server = f"{counted(servers, 'core')}: this interpreter runs without a GIL"
+    advised = f"{counted(advice['workers'], 'worker')}: " if advice["workers"] else ""
     each = f"each {load['cpu']:g} ms of CPU time and {load['wait']:g} ms blocked"
     return "\n".join(
         [
@@ -125,7 +126,7 @@ def describe(advice: dict[str, Any]) -> str:
 
 def _enough(load: Load) -> int | None:
     """Return the number of workers from which on more do not help, None if there is none."""
-    counts = range(1, MOST_WORKERS + 1)
+    counts = range(1, MAX_WORKERS + 1)
     found = bisect_left(counts, True, key=lambda count: binding(load, count) == "compute")
     return counts[found] if found < len(counts) else None
 
@@ -150,7 +151,7 @@ def _reason(load: Load, target: float, workers: int | None, enough: int | None) 
             f"no number of workers brings p99 to {target:g} ms: waiting for {what} takes "
             f"{_shown(alone * _MS)}, be it in the queue or in the handlers{moves}"
         )
-    return f"no pool brings p99 to {target:g} ms; the largest has {MOST_WORKERS:,} workers"
+    return f"no pool brings p99 to {target:g} ms; the largest has {MAX_WORKERS:,} workers"
 
 
 def _counts(workers: int | None, enough: int | None) -> list[int]:
@@ -158,8 +159,8 @@ def _counts(workers: int | None, enough: int | None) -> list[int]:
     counts = {1, 2, 4, 8, 16, 32, enough or 1}
     if workers is not None:
         counts = {1, workers // 2, workers - 1, workers, workers + 1, workers * 2}
-    counts.add(sizing.calculate_optimal_workers())
-    return sorted(count for count in counts if 1 <= count <= MOST_WORKERS)
+    counts.add(calculate_optimal_workers())
+    return sorted(count for count in counts if 1 <= count <= MAX_WORKERS)
 
 
 def _entry(load: Load, found: Prediction) -> dict[str, Any]:
@@ -201,16 +202,12 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _things(count: int, name: str) -> str:
-    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
-
-
 def _duration(text: str) -> float:
     return _number(text, 0.0)
 
 
 def _positive(text: str) -> float:
-    return _number(text, _LEAST)
+    return _number(text, _MIN)
 
 
 def _number(text: str, least: float) -> float:
@@ -219,8 +216,8 @@ def _number(text: str, least: float) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not least <= value <= _MOST:
+    if not least <= value <= _MAX:
         raise argparse.ArgumentTypeError(
-            f"expected a number from {least:g} to {_MOST:g}, got {text!r}"
+            f"expected a number from {least:g} to {_MAX:g}, got {text!r}"
         )
     return value

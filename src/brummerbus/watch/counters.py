@@ -35,7 +35,7 @@ class ProcessState:
 
 @dataclass
 class Counts:
-    """What has happened so far; `Tally.snapshot` gives out copies."""
+    """What has happened so far; `Counters.snapshot` gives out copies."""
 
     processes: dict[str, ProcessState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -46,7 +46,7 @@ class Counts:
     errors: int = 0
 
 
-class Tally:
+class Counters:
     """A handler of all events. Thread-safe."""
 
     def __init__(self, names: list[str]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from brummerbus.queueing import Load, Prediction
+from brummerbus.sizing._queueing_model import Load, Prediction
 
 SHOWN_HANDLERS = 8
 """Lines for handlers; the rest adds up in the last."""
@@ -78,6 +78,9 @@ class Advice:
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
+
+
+Advice.__module__ = "brummerbus"  # the public place, as for the other public names
 
 
 def _lines(advice: Advice) -> Iterator[str]:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from brummerbus import Event
-from brummerbus.watch import in_order
-from brummerbus.watch.in_order import InOrder, Lane, Sink
+from brummerbus.watch import resequencer
 from brummerbus.watch.payloads import LogLine
+from brummerbus.watch.resequencer import Lane, Resequencer, Sink
 
 
 def line(number: int, *, process: str = "api", stream: str = "stdout", text: str = "") -> LogLine:
@@ -49,7 +49,7 @@ def test_streams_and_processes_do_not_wait_for_each_other() -> None:
     def sink(process: str, stream: str) -> Sink:
         return lambda item: seen.append((process, stream, item.number))
 
-    handler = InOrder(sink)
+    handler = Resequencer(sink)
     handler(event(line(1)))
     handler(event(line(0, stream="stderr")))
     handler(event(line(0, process="web")))
@@ -141,7 +141,7 @@ def test_a_line_whose_sink_fails_does_not_stop_the_next() -> None:
 
 def test_lines_behind_one_that_never_came_are_given_out_at_the_end() -> None:
     seen: list[int] = []
-    handler = InOrder(lambda process, stream: lambda item: seen.append(item.number))
+    handler = Resequencer(lambda process, stream: lambda item: seen.append(item.number))
     for number in (0, 5, 2, 3):
         handler(event(line(number)))
     handler.finish()
@@ -166,7 +166,7 @@ def test_a_reader_waits_while_too_much_waits_in_its_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It goes on as soon as the line that is due has come."""
-    monkeypatch.setattr(in_order, "ROOM", 1000)
+    monkeypatch.setattr(resequencer, "ROOM", 1000)
     _, lane = collecting()
     lane.wait_for_room()
     lane.put(line(1, text="x" * 2000))

@@ -5,11 +5,10 @@ from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from brummerbus._core.queue import Counts as QueueCounts
-from brummerbus._core.queue import Durations as QueueDurations
-from brummerbus._core.queue import Snapshot, bucket_edge
-from brummerbus.backpressure import DropReason
-from brummerbus.elastic import SizingStep
+from brummerbus._measurements import Counts as QueueCounts
+from brummerbus._measurements import Durations as QueueDurations
+from brummerbus._measurements import SizingStep, Snapshot, bucket_edge
+from brummerbus._policies import DropReason
 
 _REASONS = (DropReason.EVICTED, DropReason.REFUSED, DropReason.SHUTDOWN)  # as in csrc/queue/queue.h
 _NS = 1e-9
@@ -127,6 +126,9 @@ class BusStats:
         plain = _plain(self)
         assert isinstance(plain, dict)
         return plain
+
+
+BusStats.__module__ = "brummerbus"  # the public place, as for the other public names
 
 
 def _plain(value: Any) -> Any:

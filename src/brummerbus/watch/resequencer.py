@@ -28,7 +28,7 @@ _AT_ONCE = 256
 """Lines taken under one lock, so that taking costs little and the reader hears of room soon."""
 
 
-class InOrder:
+class Resequencer:
     """A handler of `log.line` that restores the order of each stream. Thread-safe.
 
     Args:

@@ -5,28 +5,28 @@ from collections.abc import Callable
 
 from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.detect import StreamDetector
-from brummerbus.watch.in_order import InOrder, Lane, Sink
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
+from brummerbus.watch.resequencer import Lane, Resequencer, Sink
 
 SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete is taken to be."""
 
 
-class Finder:
+class DetectorHandler:
     """A handler of `log.line`: restores the order, detects, and publishes. Thread-safe."""
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
         self._detectors: dict[tuple[str, str], StreamDetector] = {}
-        self._in_order = InOrder(self._sink)
+        self._resequencer = Resequencer(self._sink)
 
     def __call__(self, event: Event) -> None:
         """Handle a `log.line`."""
-        self._in_order(event)
+        self._resequencer(event)
 
     def wait_for_room(self, process: str, stream: str) -> None:
         """Wait until the stream's lines are nearly caught up with. For its reader."""
-        self._in_order.lane(process, stream).wait_for_room()
+        self._resequencer.lane(process, stream).wait_for_room()
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
         """Give out errors behind which nothing came; called a few times a second.
@@ -38,12 +38,12 @@ class Finder:
         for (process, stream), detector in list(self._detectors.items()):
             if not detector.waits or time.time() - detector.last_time < SETTLE:
                 continue
-            lane = self._in_order.lane(process, stream)
+            lane = self._resequencer.lane(process, stream)
             self._settle(lane, detector, lines_read(process, stream))
 
     def finish(self) -> None:
         """Give out all that is open; call it when no handler runs any more."""
-        self._in_order.finish()
+        self._resequencer.finish()
         for detector in self._detectors.values():
             self._publish(detector.finish())
 

@@ -1,0 +1,1 @@
+"""The command line: what `python -m brummerbus` runs, other than the watcher."""

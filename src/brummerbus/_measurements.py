@@ -1,0 +1,124 @@
+"""What the queue measured, as plain records in its own terms: nanoseconds, levels from 0.
+
+The core fills them; statistics and advice read them, and so need not know the core.
+"""
+
+from typing import NamedTuple
+
+
+class Counts(NamedTuple):
+    """Deliveries; published = processed + dropped + queued + running."""
+
+    published: int
+    processed: int
+    failed: int
+    dropped: int
+    queued: int
+    running: int
+
+
+class Durations(NamedTuple):
+    """How a duration is distributed, in nanoseconds; `buckets` has the counts that are not 0."""
+
+    p50: int
+    p95: int
+    p99: int
+    max: int
+    n: int
+    sum: float
+    buckets: list[tuple[int, int]]
+
+
+class Timer(NamedTuple):
+    """What finished deliveries took, in nanoseconds."""
+
+    deliveries: int
+    wall: int
+    cpu: int
+    wall_squared: float
+    cpu_squared: float
+
+
+class Snapshot(NamedTuple):
+    """One moment of a queue, in its own terms: nanoseconds, types by number, levels from 0.
+
+    `recipients` are in the order in which they were asked for; `workers` has the busy time and the
+    age of each; the four durations are queue wait and processing, of the whole life and recently.
+    """
+
+    total: Counts
+    levels: list[Counts]
+    types: list[Counts]
+    recipients: list[Counts]
+    dropped_by: list[list[int]]
+    unrouted: int
+    processing_average: float
+    timer: Timer
+    durations: tuple[Durations, Durations, Durations, Durations] | None
+    history: list[int]
+    workers: list[tuple[int, int]]
+    waiting: int
+    reserve_used: int
+    oldest: int
+    age: int
+
+
+class Windows(NamedTuple):
+    """Arrivals, counted in windows of one length: the sum of the counts and of their squares."""
+
+    windows: int
+    counted: float
+    counted_squared: float
+
+
+class Arrivals(NamedTuple):
+    """How deliveries arrived, in nanoseconds since the queue was made.
+
+    `process_cpu` is what the whole process used from `first` to `cpu_read`. The windows are of
+    10 ms, 100 ms and 1 s.
+    """
+
+    deliveries: int
+    first: int
+    last: int
+    process_cpu: int
+    cpu_read: int
+    windows: list[Windows]
+
+
+class MeasuredLoad(NamedTuple):
+    """`Arrivals`, with what the deliveries of each subscription took."""
+
+    deliveries: int
+    first: int
+    last: int
+    process_cpu: int
+    cpu_read: int
+    windows: list[Windows]
+    meters: dict[int, Timer]
+
+
+class SizingStep(NamedTuple):
+    """One change of the number of workers.
+
+    Attributes:
+        time: `time.monotonic()`, in seconds.
+        wall_time: Seconds since the epoch.
+        before: Workers before.
+        after: Workers from now on.
+        reason: Why, for people.
+    """
+
+    time: float
+    wall_time: float
+    before: int
+    after: int
+    reason: str
+
+
+def bucket_edge(bucket: int) -> int:
+    """Return the upper edge of a bucket in nanoseconds: the first value that is not in it."""
+    if bucket < 16:
+        return bucket + 1
+    shift = bucket // 16 - 1
+    return (16 + bucket % 16 + 1) << shift

@@ -1,0 +1,91 @@
+"""Imports run one way, also those for types only and those inside functions; no circle anywhere."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import brummerbus
+
+ROOT = Path(brummerbus.__file__).parent
+
+FLOORS = (
+    ("_core", "_core._ext"),  # the extension, and the check that it can be used here
+    ("_arguments", "_errors", "_events", "_measurements", "_policies"),
+    ("sizing", "sizing.*"),
+    ("_config", "_stats"),
+    ("_core.*",),
+    ("_bus",),
+    ("",),  # the package itself: the public names
+    ("_cli", "_cli.*", "watch", "watch.*"),
+    ("__main__",),
+)
+"""From the bottom to the top. A module imports from its own floor and from those below."""
+
+
+def name_of(path: Path) -> str:
+    """Return a file's module name, without the package's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in [*ROOT.rglob("*.py"), *ROOT.rglob("*.pyi")]}
+
+
+def imports(name: str) -> Iterator[tuple[str, str]]:
+    """Yield what a module imports from the package: the module, and the name taken from it."""
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [(alias.name, "") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}: relative import"
+            found = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        for module, taken in found:
+            if module.partition(".")[0] == "brummerbus":
+                inside = module.partition(".")[2]
+                deeper = f"{inside}.{taken}".lstrip(".")
+                yield (deeper, "") if deeper in FILES else (inside, taken)
+
+
+GRAPH = {name: {module for module, _ in imports(name)} - {name} for name in FILES}
+
+
+def floor_of(name: str) -> int:
+    """Return the number of a module's floor; an entry of its own outranks one with a star."""
+    for wanted in (name, name.partition(".")[0] + ".*"):
+        for number, floor in enumerate(FLOORS):
+            if wanted in floor:
+                return number
+    raise AssertionError(f"{name} has no floor: give it one in FLOORS")
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_module_imports_from_its_own_floor_and_below(name: str) -> None:
+    """So what is below can be read, tested and changed without what is above."""
+    above = {module for module in GRAPH[name] if floor_of(module) > floor_of(name)}
+    assert not above
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """`CycleError` names the circle."""
+    assert set(TopologicalSorter(GRAPH).static_order()) == set(FILES)
+
+
+def test_the_command_line_and_the_watcher_do_not_know_each_other() -> None:
+    """Only `__main__` knows both."""
+    for name, modules in GRAPH.items():
+        top = {module.partition(".")[0] for module in (name, *modules)}
+        assert name == "__main__" or not top >= {"_cli", "watch"}, name
+
+
+@pytest.mark.parametrize("name", sorted(n for n in FILES if n.partition(".")[0] == "watch"))
+def test_the_watcher_uses_public_names_only(name: str) -> None:
+    """It could be a distribution of its own."""
+    for module, taken in imports(name):
+        if module.partition(".")[0] != "watch":
+            assert module == ""
+            assert taken in brummerbus.__all__
