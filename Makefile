@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py setup.py
+C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
@@ -42,13 +43,15 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
-lint: $(READY)  ## ruff, style and format
+lint: $(READY)  ## ruff and clang-format: style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
 
-format: $(READY)  ## let ruff rewrite what it can
+format: $(READY)  ## let ruff and clang-format rewrite what they can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
 
 types: $(READY)  ## mypy --strict
 	$(BIN)/mypy

@@ -263,8 +263,10 @@ static int count(const char *what, bool monitoring) {
         const char *name;
         work *call;
         int32_t deliveries; /* of an event */
-    } calls[] = {{"push", push_all, 1},       {"push5", push_to_five, FAN_OUT},
-                 {"take", push_all, 1},       {"push_many", push_batches, 1},
+    } calls[] = {{"push", push_all, 1},
+                 {"push5", push_to_five, FAN_OUT},
+                 {"take", push_all, 1},
+                 {"push_many", push_batches, 1},
                  {"offer", evict_all, 1}};
     for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         if (strcmp(what, calls[i].name) != 0) continue;

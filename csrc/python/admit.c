@@ -11,7 +11,7 @@
 
 #define FOREVER UINT64_MAX
 #define REPORT_AFTER_NS 10000000000u
-#define MOST_CALLERS 32 /* handlers that run in place inside each other; beyond, the event is refused */
+#define MAX_CALLERS 32 /* handlers run in place, nested; beyond that the event is refused */
 
 /* An admission in progress. */
 typedef struct {
@@ -109,8 +109,8 @@ static bb_result offer(admission *a, int32_t room, bb_caller **caller) {
     a->lost = new_delivery_list(room);
     bb_result result = BB_NO_MEMORY;
     if (out != NULL && a->lost != NULL) {
-        result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode, a->waiter,
-                          out, room, &evicted, &a->first, caller);
+        result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode,
+                          a->waiter, out, room, &evicted, &a->first, caller);
         for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
     } else {
         result = leave_without_memory(a);
@@ -121,7 +121,7 @@ static bb_result offer(admission *a, int32_t room, bb_caller **caller) {
 }
 
 static bb_result decide(admission *a, bb_caller **caller) {
-    if (a->mode == BB_CALLER_RUNS && here.callers >= MOST_CALLERS) a->mode = BB_REFUSE;
+    if (a->mode == BB_CALLER_RUNS && here.callers >= MAX_CALLERS) a->mode = BB_REFUSE;
     int32_t room = a->route->route.count;
     bb_result result;
     while ((result = offer(a, room, caller)) == BB_FULL) { /* all that is queued must be evicted */
@@ -214,7 +214,8 @@ static PyObject *admit(admission *a) {
     PyObject *answer = new_answer(bb_clock() - began), *error = NULL;
     bb_caller *caller = NULL;
     if (result == BB_FULL) result = answer != NULL ? decide(a, &caller) : leave_without_memory(a);
-    if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY) release(a->event, route);
+    if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY)
+        release(a->event, route);
     if (result == BB_RUN) {
         if (run_here(a, caller) < 0) error = fetch_exception();
         result = BB_ACCEPTED;
@@ -224,6 +225,12 @@ static PyObject *admit(admission *a) {
         return PyErr_NoMemory();
     }
     return fill_answer(answer, a, result, error);
+}
+
+/* The end of a wait of `timeout` ns; negative: none. */
+static uint64_t deadline_of(long long timeout) {
+    if (timeout < 0) return FOREVER;
+    return timeout == 0 ? 0 : bb_clock() + (uint64_t)timeout;
 }
 
 PyObject *route_admit(PyObject *op, PyObject *args) {
@@ -241,7 +248,7 @@ PyObject *route_admit(PyObject *op, PyObject *args) {
         .on_standstill = on_standstill != Py_None ? on_standstill : NULL,
         .origin = origin_in(route->queue),
         .mode = (bb_mode)mode,
-        .until = timeout < 0 ? FOREVER : timeout == 0 ? 0 : bb_clock() + (uint64_t)timeout,
+        .until = deadline_of(timeout),
         .slice = (uint64_t)slice,
         .limited = limited,
     };

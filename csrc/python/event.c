@@ -150,7 +150,8 @@ static PyObject *restore_event(PyObject *module, PyObject *args) {
     PyObject *cls, *type, *data, *source;
     long long id;
     double timestamp;
-    if (!PyArg_ParseTuple(args, "O!OOOLd", &PyType_Type, &cls, &type, &data, &source, &id, &timestamp))
+    if (!PyArg_ParseTuple(args, "O!OOOLd", &PyType_Type, &cls, &type, &data, &source, &id,
+                          &timestamp))
         return NULL;
     if (!PyType_IsSubtype((PyTypeObject *)cls, event_type)) {
         PyErr_Format(PyExc_TypeError, "cls must be Event or a subclass, got %.100R", cls);

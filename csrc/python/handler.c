@@ -82,7 +82,8 @@ int report_failure(PyObject *report, PyObject *event, recipient_object *recipien
     PyObject *error = fetch_exception();
     PyObject *depth = PyLong_FromLong(hooks), *result = NULL;
     if (depth != NULL)
-        result = PyObject_CallFunctionObjArgs(report, event, (PyObject *)recipient, depth, error, NULL);
+        result =
+            PyObject_CallFunctionObjArgs(report, event, (PyObject *)recipient, depth, error, NULL);
     int status = result != NULL ? 0 : -1;
     Py_XDECREF(result);
     Py_XDECREF(depth);

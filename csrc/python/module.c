@@ -146,7 +146,8 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
 static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
-    PyErr_SetString(PyExc_ImportError, "brummerbus works in the main interpreter only, not in others");
+    PyErr_SetString(PyExc_ImportError,
+                    "brummerbus works in the main interpreter only, not in others");
     return NULL;
 }
 

@@ -39,7 +39,7 @@
 
 typedef struct {
     PyObject_HEAD
-    PyObject *type;   /* exact str; NULL until __init__ */
+    PyObject *type; /* exact str; NULL until __init__ */
     PyObject *data;
     PyObject *source; /* str */
     PyObject *weak;
@@ -54,15 +54,15 @@ typedef struct {
     PyObject *weak;
     bb_recipient account;
     long long forks; /* up to which it counts */
-    char is_python; /* its code passes the interpreter's own switch of threads */
+    char is_python;  /* its code passes the interpreter's own switch of threads */
 } recipient_object;
 
 /* What events of one type at one level go to, in the queue of one process. */
 typedef struct {
     PyObject_HEAD
-    PyObject *owner; /* keeps `queue` alive */
+    PyObject *owner;      /* keeps `queue` alive */
     PyObject *recipients; /* tuple */
-    PyObject *key;   /* keeps what its place in a cache is named after */
+    PyObject *key;        /* keeps what its place in a cache is named after */
     bb_queue *queue;
     bb_route route;
 } route_object;

@@ -42,7 +42,8 @@ static PyObject *call_slow(PyObject *self, PyObject *name, PyObject *const *args
         int status = 0;
         for (Py_ssize_t i = 0; i < nargs; i++) PyTuple_SetItem(positional, i, Py_NewRef(args[i]));
         for (Py_ssize_t i = 0; kwnames != NULL && i < PyTuple_Size(kwnames); i++)
-            if (PyDict_SetItem(keywords, PyTuple_GetItem(kwnames, i), args[nargs + i]) < 0) status = -1;
+            if (PyDict_SetItem(keywords, PyTuple_GetItem(kwnames, i), args[nargs + i]) < 0)
+                status = -1;
         if (status == 0) result = PyObject_Call(method, positional, keywords);
     }
     Py_XDECREF(keywords);
@@ -79,13 +80,14 @@ typedef struct {
 
 /* Fill a batch from list or tuple, up to the first event whose route is not cached, or that goes
  * into another queue (a fork). Lengths are read anew each time: the list may change. */
-static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, int level, batch *b) {
+static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, int level,
+                    batch *b) {
     int is_list = PyList_CheckExact(events);
     b->n = 0;
     while (b->n < BATCH && from < (is_list ? PyList_Size(events) : PyTuple_Size(events))) {
 #ifdef Py_GIL_DISABLED
-        PyObject *event = is_list ? PyList_GetItemRef(events, from)
-                                  : Py_XNewRef(PyTuple_GetItem(events, from));
+        PyObject *event =
+            is_list ? PyList_GetItemRef(events, from) : Py_XNewRef(PyTuple_GetItem(events, from));
 #else
         PyObject *event =
             Py_XNewRef(is_list ? PyList_GetItem(events, from) : PyTuple_GetItem(events, from));
@@ -123,7 +125,8 @@ static int32_t push_batch(batch *b) {
 }
 
 /* Publish from list or tuple, from `from` on, up to the first that needs the slow way; how many. */
-static Py_ssize_t push_events(publisher_object *self, PyObject *events, Py_ssize_t from, int level) {
+static Py_ssize_t push_events(publisher_object *self, PyObject *events, Py_ssize_t from,
+                              int level) {
     if (here.hooks != 0) return 0;
     Py_ssize_t pushed = 0;
     batch b;
@@ -141,7 +144,8 @@ PyObject *push_events_method(PyObject *op, PyObject *args) {
     PyObject *events;
     Py_ssize_t from;
     int level;
-    if (!PyArg_ParseTuple(args, "O!ni:_push_events", &PyList_Type, &events, &from, &level)) return NULL;
+    if (!PyArg_ParseTuple(args, "O!ni:_push_events", &PyList_Type, &events, &from, &level))
+        return NULL;
     if (level < 0 || level > BB_LEVELS || from < 0) {
         PyErr_SetString(PyExc_ValueError, "_push_events: no such level or place");
         return NULL;
@@ -161,7 +165,8 @@ PyObject *publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, Py
     if (rest == NULL) return NULL;
     PyObject *method = PyObject_GetAttr(op, name_publish_rest), *result = NULL;
     if (method != NULL)
-        result = PyObject_CallFunction(method, "OOOn", rest, level ? args[1] : Py_None, Py_None, pushed);
+        result =
+            PyObject_CallFunction(method, "OOOn", rest, level ? args[1] : Py_None, Py_None, pushed);
     Py_XDECREF(method);
     Py_DECREF(rest);
     return result;

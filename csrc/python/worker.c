@@ -158,12 +158,14 @@ static PyObject *worker_call(PyObject *op, PyObject *args, PyObject *kwargs) {
 }
 
 static PyMemberDef members[] = {
-    {"entered", T_BOOL, offsetof(worker_object, entered), READONLY, "Whether the loop was reached."},
+    {"entered", T_BOOL, offsetof(worker_object, entered), READONLY,
+     "Whether the loop was reached."},
     {0},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Worker(owner, address, ready, report, ended)\n--\n\nThe loop of a worker's thread."},
+    {Py_tp_doc,
+     "Worker(owner, address, ready, report, ended)\n--\n\nThe loop of a worker's thread."},
     {Py_tp_new, worker_new},
     {Py_tp_call, worker_call},
     {Py_tp_traverse, worker_traverse},

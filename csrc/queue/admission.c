@@ -24,7 +24,8 @@ static bb_result push(bb_queue *q, const bb_route *route, void *event, int32_t d
     return BB_ACCEPTED;
 }
 
-bb_result bb_push(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin) {
+bb_result bb_push(bb_queue *q, const bb_route *route, void *event, int32_t depth,
+                  bb_origin origin) {
     if (is_gone(q)) return BB_GONE;
     uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
@@ -47,8 +48,8 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
     uint64_t now = time_of(q, reading);
     int32_t accepted = 0;
     if (is_open_to(q, origin)) {
-        while (accepted < n && push(q, routes[accepted], events[accepted], depth, handler, now) ==
-                                   BB_ACCEPTED)
+        while (accepted < n &&
+               push(q, routes[accepted], events[accepted], depth, handler, now) == BB_ACCEPTED)
             accepted++;
         if (q->monitoring) sample_depth(q, now);
     } else {
@@ -114,8 +115,8 @@ static bb_result hand_back(bb_queue *q, const bb_route *route, void *event, loss
     return *to.caller != NULL ? BB_RUN : BB_NO_MEMORY;
 }
 
-static bb_result decide(bb_queue *q, const bb_route *route, void *event, int32_t depth, bool handler,
-                        bb_mode mode, losses to) {
+static bb_result decide(bb_queue *q, const bb_route *route, void *event, int32_t depth,
+                        bool handler, bb_mode mode, losses to) {
     switch (mode) {
     case BB_CALLER_RUNS: return hand_back(q, route, event, to);
     case BB_REFUSE: return refuse(q, route, to);

@@ -1,10 +1,11 @@
 /* fast_clock.c: where the base of a fast clock comes from. */
 #include "fast_clock.h"
 
-#define MIN_SPAN_NS 10000000u  /* a shorter one says too little of the rate */
+#define MIN_SPAN_NS 10000000u /* a shorter one says too little of the rate */
 #define MAX_SPAN_NS 100000000u
-#define PAIR_TICKS 3000u /* some 1 us: between readings that far apart, the thread was off its core */
-#define TOLERANCE 0.002  /* NTP slews by 500 ppm; more is a machine that slept or moved */
+#define PAIR_TICKS \
+    3000u /* some 1 us: between readings that far apart, the thread was off its core */
+#define TOLERANCE 0.002 /* NTP slews by 500 ppm; more is a machine that slept or moved */
 
 void fast_clock_init(fast_clock *clock) {
     *clock = (fast_clock){.counts = bb_ticks_are_reliable()};

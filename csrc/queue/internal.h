@@ -116,16 +116,16 @@ typedef struct {
 
 struct bb_queue {
     bb_mutex mutex;
-    bb_cond work; /* workers sleep on it; signalled by whoever adds work while one sleeps */
-    bb_cond idle; /* bb_wait_idle sleeps on it; broadcast when nothing is queued or running,
+    bb_cond work;       /* workers sleep on it; signalled by whoever adds work while one sleeps */
+    bb_cond idle;       /* bb_wait_idle sleeps on it; broadcast when nothing is queued or running,
                    * and bb_wait_shut: broadcast when the state changes */
     int64_t fork_count; /* of the process that made it */
 
     int32_t capacity; /* in deliveries, over all levels */
     int32_t reserve;
     int32_t levels;
-    bool timed;      /* waits are measured: monitoring, or starvation */
-    bool monitoring; /* handling is measured, the depth is sampled */
+    bool timed;       /* waits are measured: monitoring, or starvation */
+    bool monitoring;  /* handling is measured, the depth is sampled */
     fast_clock clock; /* for what is timed */
     uint64_t starvation;
     uint64_t standstill;
@@ -160,10 +160,10 @@ struct bb_queue {
     /* The standstill rule, see waiters.c. */
     uint64_t moved;   /* when a worker last took while a publisher waited, or the wait restarted */
     int32_t restarts; /* since then, for which no worker was to blame */
-    uint64_t delay;      /* run delay of the workers, read */
-    uint64_t delay_read; /* at that time */
-    bool congested;   /* a wait ended by the rule, and no worker has taken since */
-    bool streak;      /* something was dropped, and the queue has not been half empty since */
+    uint64_t delay;   /* run delay of the workers, read */
+    uint64_t delay_read;  /* at that time */
+    bool congested;       /* a wait ended by the rule, and no worker has taken since */
+    bool streak;          /* something was dropped, and the queue has not been half empty since */
     int32_t idle_waiters; /* threads in bb_wait_idle */
 
     bb_tally by_level[BB_LEVELS];

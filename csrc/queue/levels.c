@@ -118,8 +118,7 @@ int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level) {
 /* Precondition: count_evictable is not 0. */
 bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level) {
     uint32_t bits = victims(q, mode, level);
-    int32_t victim =
-        mode == BB_EVICT_OLDEST ? oldest(q, bits) : bb_highest_bit(bits & (0u - bits));
+    int32_t victim = mode == BB_EVICT_OLDEST ? oldest(q, bits) : bb_highest_bit(bits & (0u - bits));
     dequeued out = dequeue(q, victim);
     count_dropped(q, out.level, out.type, out.delivery.recipient, BB_WHY_EVICTED);
     return out.delivery;

@@ -83,7 +83,8 @@ uint64_t bb_native_thread(void) {
 uint64_t bb_run_delay(uint64_t native_thread) {
     char text[96];
     unsigned long long ran, waited;
-    snprintf(text, sizeof text, "/proc/self/task/%llu/schedstat", (unsigned long long)native_thread);
+    snprintf(text, sizeof text, "/proc/self/task/%llu/schedstat",
+             (unsigned long long)native_thread);
     int file = open(text, O_RDONLY | O_CLOEXEC);
     if (file < 0) return 0;
     ssize_t n = read(file, text, sizeof text - 1);

@@ -26,11 +26,11 @@
  */
 
 enum {
-    BB_LEVELS = 8,        /* most levels a queue can have */
-    BB_HISTORY = 512,     /* samples of the depth that are kept */
-    BB_MAX_TYPES = 1024,  /* event types that are counted apart */
+    BB_LEVELS = 8,         /* most levels a queue can have */
+    BB_HISTORY = 512,      /* samples of the depth that are kept */
+    BB_MAX_TYPES = 1024,   /* event types that are counted apart */
     BB_MAX_WORKERS = 4096, /* of one queue at a time, those included that are about to leave */
-    BB_BUCKETS = 976      /* of a histogram: 16 per octave, for all of 64 bits */
+    BB_BUCKETS = 976       /* of a histogram: 16 per octave, for all of 64 bits */
 };
 
 /* What a call on the publisher's side answers. */
@@ -38,12 +38,12 @@ typedef enum {
     BB_NO_MEMORY = -3, /* and nothing has changed */
     BB_GONE = -2,      /* a fork left the queue behind */
     BB_CLOSED = -1,    /* closing or closed; nothing was accepted, nothing is counted */
-    BB_ACCEPTED = 0,   /* all deliveries of the event are queued; 0, so that a test for it is short */
-    BB_FULL = 1,       /* no room; nothing was accepted, nothing is counted yet */
-    BB_WAITING = 2,    /* still in line */
-    BB_REFUSED = 3,    /* no room; the event is counted as published and dropped */
-    BB_EVICTED = 4,    /* accepted; queued deliveries were evicted for it */
-    BB_RUN = 5         /* accepted as running: the caller runs the handlers (bb_caller_done) */
+    BB_ACCEPTED = 0, /* all deliveries of the event are queued; 0, so that a test for it is short */
+    BB_FULL = 1,     /* no room; nothing was accepted, nothing is counted yet */
+    BB_WAITING = 2,  /* still in line */
+    BB_REFUSED = 3,  /* no room; the event is counted as published and dropped */
+    BB_EVICTED = 4,  /* accepted; queued deliveries were evicted for it */
+    BB_RUN = 5       /* accepted as running: the caller runs the handlers (bb_caller_done) */
 } bb_result;
 
 /* What bb_offer does when there is no room. */
@@ -55,7 +55,12 @@ typedef enum {
 } bb_mode;
 
 /* Why a delivery was not made: the first index of bb_stats.dropped_by. */
-typedef enum { BB_WHY_EVICTED = 0, BB_WHY_REFUSED = 1, BB_WHY_SHUTDOWN = 2, BB_REASONS = 3 } bb_reason;
+typedef enum {
+    BB_WHY_EVICTED = 0,
+    BB_WHY_REFUSED = 1,
+    BB_WHY_SHUTDOWN = 2,
+    BB_REASONS = 3
+} bb_reason;
 
 /* The state of a queue. It only ever moves to the right. */
 typedef enum { BB_OPEN = 0, BB_DRAINING = 1, BB_SHUT = 2 } bb_state;
@@ -77,12 +82,12 @@ typedef struct bb_caller bb_caller;
 
 /* How a queue is set up. */
 typedef struct {
-    int32_t capacity;     /* deliveries, 1 to 2^24 */
-    int32_t reserve;      /* further places that only handlers can use, 0 to 2^24 */
-    int32_t levels;       /* 1 to 8 */
-    int32_t monitoring;   /* 0: no clock is read for figures, and no time is kept */
-    int64_t starvation;   /* ns; > 0: a delivery that has waited longer is taken next */
-    int64_t standstill;   /* ns without a take after which a wait without a limit of its own ends */
+    int32_t capacity;   /* deliveries, 1 to 2^24 */
+    int32_t reserve;    /* further places that only handlers can use, 0 to 2^24 */
+    int32_t levels;     /* 1 to 8 */
+    int32_t monitoring; /* 0: no clock is read for figures, and no time is kept */
+    int64_t starvation; /* ns; > 0: a delivery that has waited longer is taken next */
+    int64_t standstill; /* ns without a take after which a wait without a limit of its own ends */
 } bb_settings;
 
 /* Deliveries, counted. */
@@ -160,10 +165,10 @@ typedef struct {
     uint64_t age;              /* ns since the queue was made */
     uint64_t oldest;           /* ns that the oldest queued delivery has waited; 0 if not timed */
     int32_t state;
-    int32_t workers;           /* in their loops now */
-    int32_t wanted;            /* as set by bb_resize */
-    int32_t types;             /* seen so far */
-    int32_t waiting;           /* publishers in line */
+    int32_t workers; /* in their loops now */
+    int32_t wanted;  /* as set by bb_resize */
+    int32_t types;   /* seen so far */
+    int32_t waiting; /* publishers in line */
     int32_t reserve_used;
     int32_t history_length;
     int32_t history[512]; /* queued deliveries, oldest sample first, at least 10 ms apart */

@@ -78,6 +78,7 @@ bool at_standstill(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late
 uint64_t slice_of(const bb_queue *q, const bb_waiter *waiter) {
     uint64_t slice = waiter->limited ? LONGEST_SLICE_NS : q->standstill / 4 + 1;
     uint64_t crowd = (uint64_t)q->waiting * 500000u; /* 2,000 looks per second altogether */
-    if (slice < crowd && !waiter->limited) slice = crowd < q->standstill ? crowd : q->standstill + 1;
+    if (slice < crowd && !waiter->limited)
+        slice = crowd < q->standstill ? crowd : q->standstill + 1;
     return slice < LONGEST_SLICE_NS ? slice : LONGEST_SLICE_NS;
 }

@@ -95,8 +95,7 @@ bool finish_wait(bb_waiter *waiter) {
 /* Slots were freed: admit waiting publishers. */
 void admit_waiters(bb_queue *q, uint64_t now) {
     bb_waiter *first;
-    while ((first = first_waiter(q)) != NULL &&
-           has_room(q, first->route->count, first->handler)) {
+    while ((first = first_waiter(q)) != NULL && has_room(q, first->route->count, first->handler)) {
         leave_line(first);
         append(&q->unnotified, first);
         first->admitted = true;
@@ -148,7 +147,8 @@ bb_result bb_line_join(bb_queue *q, const bb_route *route, void *event, int32_t 
     void *token = queue_lock(q);
     if (!is_open_to(q, origin)) {
         result = BB_CLOSED;
-    } else if (has_room(q, route->count, handler) && !has_waiters_before(q, route->level, handler)) {
+    } else if (has_room(q, route->count, handler) &&
+               !has_waiters_before(q, route->level, handler)) {
         result = ensure_slots(q, route->count) ? BB_ACCEPTED : BB_NO_MEMORY;
         if (result == BB_ACCEPTED) enqueue(q, route, event, depth, time_if(q, q->timed));
     } else if ((q->congested && !limited) || (handler && all_workers_wait(q))) {

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define CHECK(condition) check_that((condition), #condition, __FILE__, __LINE__)
-#define CHECK_INT(expected, actual)                                                               \
+#define CHECK_INT(expected, actual) \
     check_int((int64_t)(expected), (int64_t)(actual), #actual, __FILE__, __LINE__)
 #define RUN(test) run_test(#test, test)
 

@@ -73,8 +73,8 @@ bb_waiter *join(fixture *f, const bb_route *route, int64_t event) {
     return join_as(f, route, event, BB_OUTSIDE, true);
 }
 
-bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode,
-                   bb_origin origin, bb_waiter *waiter) {
+bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode, bb_origin origin,
+                   bb_waiter *waiter) {
     f->evicted = f->first = -1;
     return bb_offer(f->q, route, EVENT(event), 0, origin, mode, waiter, f->out, f->room,
                     &f->evicted, &f->first, &f->caller);

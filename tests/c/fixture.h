@@ -58,8 +58,8 @@ bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin o
                    bool limited);
 
 bb_result offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode);
-bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode,
-                   bb_origin origin, bb_waiter *waiter);
+bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode, bb_origin origin,
+                   bb_waiter *waiter);
 
 /* ---- working ------------------------------------------------------------------------------- */
 bb_worker *add_worker(fixture *f); /* one more; NULL if the queue is shut */

@@ -127,8 +127,8 @@ static void audit(plan *p, actor *actors, int n) {
         stats.total.failed != sum.failed || stats.total.dropped != sum.dropped)
         fail("the queue counted %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
              ", its callers %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64,
-             stats.total.published, stats.total.processed, stats.total.failed,
-             stats.total.dropped, sum.published, sum.processed, sum.failed, sum.dropped);
+             stats.total.published, stats.total.processed, stats.total.failed, stats.total.dropped,
+             sum.published, sum.processed, sum.failed, sum.dropped);
 }
 
 static void play_round(actor *dice) {

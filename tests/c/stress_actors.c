@@ -79,8 +79,8 @@ static bb_result offer(actor *a, lane *l, int64_t event, bb_origin origin, bb_wa
  * end all the same; if nobody wakes the publisher, the round hangs, which main notices. */
 static bb_result insist(actor *a, lane *l, int64_t event, bb_origin origin) {
     bb_waiter *waiter;
-    bb_result result = bb_line_join(a->plan->q, &l->route, pointer(event), 0, origin,
-                                    draw(a, 2) == 0, &waiter);
+    bb_result result =
+        bb_line_join(a->plan->q, &l->route, pointer(event), 0, origin, draw(a, 2) == 0, &waiter);
     if (waiter == NULL && result == BB_ACCEPTED) accept(a, l, event);
     if (waiter == NULL && result != BB_FULL) return result;
     while (result == BB_WAITING && draw(a, 8) != 0) {

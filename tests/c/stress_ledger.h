@@ -17,7 +17,7 @@
 enum {
     MAX_THREADS = 8,
     MAX_LANES = MAX_THREADS * BB_LEVELS,
-    MAX_COUNT = 3,          /* deliveries an event */
+    MAX_COUNT = 3,           /* deliveries an event */
     LANE_DELIVERIES = 30000, /* so many can be drawn from a lane */
     LANE_BITS = 16           /* of a delivery's number, for its place in the lane */
 };
@@ -28,8 +28,8 @@ typedef struct {
     bb_recipient *pointers[MAX_COUNT];
     int32_t level; /* from 0 */
     int32_t count;
-    int64_t base;  /* number of its first delivery */
-    int64_t drawn; /* deliveries; only its publisher reads and writes it */
+    int64_t base;                   /* number of its first delivery */
+    int64_t drawn;                  /* deliveries; only its publisher reads and writes it */
     bool accepted[LANE_DELIVERIES]; /* by the first delivery of the event */
     atomic_uchar ended[LANE_DELIVERIES];
 } lane;

@@ -64,8 +64,9 @@ static void test_a_drain_ends_at_its_deadline(void) {
 }
 
 static void test_a_drain_with_an_extreme_deadline(void) {
-    const struct { int64_t deadline, taken; } drains[] = {
-        {INT64_MAX, 1}, {INT64_MIN, 1} /* negative: no limit */, {0, 0}};
+    const struct {
+        int64_t deadline, taken;
+    } drains[] = {{INT64_MAX, 1}, {INT64_MIN, 1} /* negative: no limit */, {0, 0}};
     for (int i = 0; i < 3; i++) {
         fixture *f = fixture_new(4);
         fill(f, &f->low, 1, 1);

@@ -93,7 +93,8 @@ static void test_a_clock_that_is_slewed_is_followed(void) {
         CHECK(clock.span > 0);
     }
     uint64_t at = clock.ns, ticks = clock.ticks;
-    CHECK_NEAR(at + 50 * MS + 50 * 400, fast_clock_time(&clock, ticks + (uint64_t)50 * MS * PER_NS));
+    CHECK_NEAR(at + 50 * MS + 50 * 400,
+               fast_clock_time(&clock, ticks + (uint64_t)50 * MS * PER_NS));
 }
 
 static void test_a_counter_that_went_on_while_the_clock_slept_is_measured_anew(void) {

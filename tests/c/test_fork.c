@@ -5,16 +5,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static fixture *f;                 /* the parent's */
-static bb_waiter *waiter, *other;  /* in its line */
+static fixture *f;                /* the parent's */
+static bb_waiter *waiter, *other; /* in its line */
 static bb_caller *first, *second;
 static int64_t forks_before;
 
 /* ---- what the child checks: '.' if all is well, otherwise a letter -------------------------- */
 
-#define MUST(condition)                                                                           \
-    do {                                                                                          \
-        if (!(condition)) return false;                                                           \
+#define MUST(condition) \
+    do { \
+        if (!(condition)) return false; \
     } while (0)
 
 static bool publishers_find_it_gone(void) {

@@ -110,8 +110,11 @@ static void test_a_clock_read_too_early_is_no_wait_of_centuries(void) {
 /* ---- recently ------------------------------------------------------------------------------ */
 
 static void test_a_value_is_recent_for_half_a_minute_to_a_minute(void) {
-    const struct { uint64_t after; int recent; } looks[] = {
-        {0, 1}, {HALF - 1, 1}, {HALF, 1}, {2 * HALF - 1, 1}, {2 * HALF, 0}, {100 * HALF, 0}};
+    const struct {
+        uint64_t after;
+        int recent;
+    } looks[] = {{0, 1},        {HALF - 1, 1},  {HALF, 1}, {2 * HALF - 1, 1},
+                 {2 * HALF, 0}, {100 * HALF, 0}};
     for (int i = 0; i < 6; i++) { /* each look at a queue of its own: looking moves the halves on */
         fixture *f = fixture_timed(4, 0);
         wait_and_take(f, 0, 0);

@@ -142,8 +142,8 @@ static int64_t publish(const bb_route *route, int turn, bb_origin origin) {
     if (waiter != NULL && turn % 2) return bb_line_leave(waiter);
     if (result == BB_ACCEPTED && waiter == NULL) return result;
     bb_mode mode = (bb_mode)(BB_EVICT_OLDEST + turn % 4);
-    result = bb_offer(shared->q, route, event, 0, origin, mode, waiter, out, 2, &evicted,
-                      &first, &caller);
+    result = bb_offer(shared->q, route, event, 0, origin, mode, waiter, out, 2, &evicted, &first,
+                      &caller);
     for (int32_t i = 0; result == BB_RUN && i < route->count; i++) bb_caller_done(caller, turn % 2);
     return result;
 }

@@ -15,7 +15,8 @@ static void check_offer(fixture *f, const bb_route *route, int64_t event, bb_mod
 }
 
 #define NOBODY 0, NULL
-#define ONE(event) 1, (int64_t[]){event}
+#define ONE(event) \
+    1, (int64_t[]) { event }
 
 static const bb_mode modes[] = {BB_EVICT_OLDEST, BB_EVICT_LOWEST, BB_REFUSE, BB_CALLER_RUNS};
 

@@ -39,10 +39,8 @@ static void test_every_way_in_knows_the_reserve(void) {
         void *events[] = {EVENT(3), EVENT(4), EVENT(5), EVENT(6)};
         if (way == 0)
             CHECK(join_as(f, &f->low, 3, BB_HANDLER, false) == NULL && last_join == BB_ACCEPTED);
-        if (way == 1)
-            CHECK_INT(BB_ACCEPTED, offer_as(f, &f->low, 3, BB_REFUSE, BB_HANDLER, NULL));
-        if (way == 2)
-            CHECK_INT(RESERVE, bb_push_many(f->q, routes, events, 4, 0, BB_HANDLER));
+        if (way == 1) CHECK_INT(BB_ACCEPTED, offer_as(f, &f->low, 3, BB_REFUSE, BB_HANDLER, NULL));
+        if (way == 2) CHECK_INT(RESERVE, bb_push_many(f->q, routes, events, 4, 0, BB_HANDLER));
         CHECK_INT(way == 2 ? RESERVE : 1, stats_of(f).reserve_used);
         fixture_free(f);
     }
@@ -149,9 +147,15 @@ typedef enum { WAITS, LEAVES, FAILS_TO_START, IS_NOT_NEEDED, HOW_MANY } how;
 static void let_all_wait(fixture *f, bb_worker *second, how way) {
     switch (way) {
     case WAITS: bb_worker_waits(second, 1); break;
-    case LEAVES: bb_resize(f->q, 1); CHECK_TAKES(0, second); break;
+    case LEAVES:
+        bb_resize(f->q, 1);
+        CHECK_TAKES(0, second);
+        break;
     case FAILS_TO_START: bb_worker_failed(f->q); break;
-    default: bb_resize(f->q, 1); CHECK(bb_worker_enter(f->q, 1) == NULL); break;
+    default:
+        bb_resize(f->q, 1);
+        CHECK(bb_worker_enter(f->q, 1) == NULL);
+        break;
     }
 }
 

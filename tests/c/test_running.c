@@ -1,7 +1,9 @@
 /* test_running.c: what bb_running says about the deliveries that run now. */
 #include "fixture.h"
 
-static int32_t running(fixture *f, bb_open_delivery *out) { return bb_running(f->q, out, MANY, NULL); }
+static int32_t running(fixture *f, bb_open_delivery *out) {
+    return bb_running(f->q, out, MANY, NULL);
+}
 
 static void test_nothing_runs_before_it_is_taken(void) {
     fixture *f = fixture_new(4);

@@ -205,7 +205,9 @@ static void test_a_waiter_looks_four_times_in_a_standstill(void) {
 }
 
 static void test_a_crowd_of_waiters_looks_less_often(void) {
-    const struct { int n, sleeps; } crowds[] = {{500, 4}, {1000, 2}, {3000, 1}};
+    const struct {
+        int n, sleeps;
+    } crowds[] = {{500, 4}, {1000, 2}, {3000, 1}};
     for (int c = 0; c < 3; c++) {
         fixture *f = full_queue();
         int n = crowds[c].n;

@@ -14,10 +14,10 @@ static bb_timer timer_of(fixture *f, bb_recipient *recipient) {
 
 static bb_timer low_timer(fixture *f) { return timer_of(f, f->low.recipients[0]); }
 
-#define CHECK_TIMER(f, recipient, n, ns)                                                          \
-    do {                                                                                          \
-        CHECK_INT(n, timer_of(f, recipient).deliveries);                                          \
-        CHECK_INT(ns, timer_of(f, recipient).wall);                                               \
+#define CHECK_TIMER(f, recipient, n, ns) \
+    do { \
+        CHECK_INT(n, timer_of(f, recipient).deliveries); \
+        CHECK_INT(ns, timer_of(f, recipient).wall); \
     } while (0)
 
 static void handle_for(fixture *f, int64_t expected, uint64_t ns) {
