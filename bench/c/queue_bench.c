@@ -161,10 +161,10 @@ static void publish_waiting(bb_queue *q, const bb_route *route) {
     bb_result result = bb_push(q, route, EVENT, 0, BB_OUTSIDE);
     if (result == BB_FULL) {
         bb_waiter *waiter;
-        result = bb_line_join(q, route, EVENT, 0, BB_OUTSIDE, 1, &waiter);
+        result = bb_waiter_join(q, route, EVENT, 0, BB_OUTSIDE, 1, &waiter);
         if (result == BB_WAITING) {
-            result = bb_line_wait(waiter, UINT64_MAX);
-            bb_line_leave(waiter);
+            result = bb_waiter_wait(waiter, UINT64_MAX);
+            bb_waiter_leave(waiter);
         }
     }
     check(result == BB_ACCEPTED, "not accepted");

@@ -36,7 +36,7 @@ typedef struct {
 static int between_slices(admission *a, uint64_t began) {
     if (PyErr_CheckSignals() < 0) return -1;
     if (a->on_standstill == NULL || a->until != FOREVER || bb_clock() - began < REPORT_AFTER_NS ||
-        bb_line_quiet(a->waiter) < REPORT_AFTER_NS)
+        bb_waiter_quiet(a->waiter) < REPORT_AFTER_NS)
         return 0;
     PyObject *result = PyObject_CallFunctionObjArgs(a->on_standstill, NULL);
     a->on_standstill = NULL; /* once is enough */
@@ -45,12 +45,12 @@ static int between_slices(admission *a, uint64_t began) {
 }
 
 /* -1: an exception is set. */
-static int wait_in_line(admission *a, bb_result *result) {
+static int wait_for_slots(admission *a, bb_result *result) {
     uint64_t now = bb_clock(), began = now;
-    *result = bb_line_join(a->route->queue, &a->route->route, a->event, here.hooks, a->origin,
-                           a->limited, &a->waiter);
+    *result = bb_waiter_join(a->route->queue, &a->route->route, a->event, here.hooks, a->origin,
+                             a->limited, &a->waiter);
     while (*result == BB_WAITING && now < a->until) {
-        *result = bb_line_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
+        *result = bb_waiter_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
         now = bb_clock();
         if (*result == BB_WAITING && between_slices(a, began) < 0) return -1;
     }
@@ -64,11 +64,11 @@ static int wait_for_room(admission *a, bb_result *result) {
     if (a->until == 0) return 0;
     bb_worker *worker = here.worker; /* lest all workers wait for each other */
     if (worker != NULL) bb_worker_waits(worker, 1);
-    int status = wait_in_line(a, result);
+    int status = wait_for_slots(a, result);
     if (worker != NULL) bb_worker_waits(worker, 0);
     if (*result == BB_WAITING) *result = BB_FULL;
     if (a->waiter != NULL && (status < 0 || *result != BB_FULL)) {
-        if (bb_line_leave(a->waiter)) *result = BB_ACCEPTED;
+        if (bb_waiter_leave(a->waiter)) *result = BB_ACCEPTED;
         a->waiter = NULL;
     }
     return status;
@@ -84,7 +84,7 @@ static void add_lost(admission *a, const bb_delivery *delivery) {
 }
 
 /* The deliveries from `i` on of the event are lost. */
-static void lose_from(admission *a, int32_t i) {
+static void add_lost_from(admission *a, int32_t i) {
     for (; i < a->route->route.count; i++) {
         bb_delivery lost = {a->event, a->route->route.recipients[i], here.hooks};
         add_lost(a, &lost);
@@ -93,7 +93,7 @@ static void lose_from(admission *a, int32_t i) {
 
 /* NO_MEMORY, unless the event was accepted while it was in line. */
 static bb_result leave_without_memory(admission *a) {
-    bool accepted = a->waiter != NULL && bb_line_leave(a->waiter);
+    bool accepted = a->waiter != NULL && bb_waiter_leave(a->waiter);
     a->waiter = NULL;
     return accepted ? BB_ACCEPTED : BB_NO_MEMORY;
 }
@@ -129,7 +129,7 @@ static bb_result decide(admission *a, bb_caller **caller) {
         int32_t depth = bb_depth(a->route->queue);
         room = depth > room ? depth : 2 * room;
     }
-    if (result == BB_REFUSED) lose_from(a, 0);
+    if (result == BB_REFUSED) add_lost_from(a, 0);
     return result;
 }
 
@@ -169,7 +169,7 @@ static int run_here(admission *a, bb_caller *caller) {
         status = run_one(a, recipient, caller);
         if (status < 0 && i + 1 < route->count) {
             bb_caller_abort(caller);
-            lose_from(a, i + 1);
+            add_lost_from(a, i + 1);
         }
         Py_DECREF(a->event);
         Py_DECREF((PyObject *)recipient);

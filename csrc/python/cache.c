@@ -13,7 +13,7 @@
 
 PyTypeObject *publisher_type;
 
-#define MOST_ROUTES 4096 /* in one dict */
+#define MAX_ROUTES 4096 /* in one dict */
 
 static PyObject *get_cache_token;
 
@@ -26,7 +26,7 @@ static void forget_all(publisher_object *self) {
 }
 
 /* Whether the ABCs have adopted a class since the cache was filled; then it is emptied. */
-static int has_adopted(publisher_object *self) {
+static int flush_if_abcs_changed(publisher_object *self) {
     PyObject *token = PyObject_CallFunctionObjArgs(get_cache_token, NULL);
     int same = token != NULL ? PyObject_RichCompareBool(token, self->abc_token, Py_EQ) : -1;
     if (token == NULL) { /* no memory: look nothing up this time */
@@ -84,7 +84,7 @@ static PyObject *look_up_by_class(publisher_object *self, PyObject *event, int l
 
 route_object *cached_route(publisher_object *self, PyObject *event, int level) {
     PyObject *found;
-    if (self->abc_token != NULL && has_adopted(self)) return NULL;
+    if (self->abc_token != NULL && flush_if_abcs_changed(self)) return NULL;
     if (Py_TYPE(event) == event_type) {
         PyObject *type = ((event_object *)event)->type;
         found = type != NULL ? look_up(self->plain[level], type) : NULL;
@@ -98,7 +98,7 @@ route_object *cached_route(publisher_object *self, PyObject *event, int level) {
 /* Store a route in a dict; a program that invents types without end pays a look-up for each, not
  * memory without end. */
 static int store_in(PyObject *dict, PyObject *key, PyObject *route) {
-    if (PyDict_Size(dict) >= MOST_ROUTES) PyDict_Clear(dict);
+    if (PyDict_Size(dict) >= MAX_ROUTES) PyDict_Clear(dict);
     return PyDict_SetItem(dict, key, route);
 }
 

@@ -10,7 +10,8 @@
 
 PyTypeObject *event_type;
 
-#define DEEPEST 40 /* events freed inside each other; a frame of event_free takes some 100 bytes */
+#define MAX_NESTED_FREES \
+    40 /* events freed inside each other; a frame of event_free takes some 100 bytes */
 
 static BB_THREAD_LOCAL int32_t depth_of_free;
 static BB_THREAD_LOCAL event_object *freed_later; /* linked through `weak` */
@@ -126,7 +127,7 @@ static void event_dealloc(PyObject *op) {
     event_object *self = (event_object *)op;
     PyObject_GC_UnTrack(op);
     if (self->weak != NULL) PyObject_ClearWeakRefs(op);
-    if (depth_of_free >= DEEPEST) {
+    if (depth_of_free >= MAX_NESTED_FREES) {
         self->weak = (PyObject *)freed_later;
         freed_later = self;
         return;

@@ -106,7 +106,7 @@ static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
 }
 
 /* Let other threads have the GIL if handlers in C have kept it for long. */
-static void be_fair(uint64_t *since) {
+static void yield_gil_if_due(uint64_t *since) {
     uint64_t now = bb_clock();
     if (now - *since < FAIR_NS) return;
     PyEval_RestoreThread(PyEval_SaveThread());
@@ -139,7 +139,7 @@ static void loop(worker_object *self, bb_worker *worker) {
         recipient_object *recipient = recipient_of(delivery.recipient);
         run(self, worker, &delivery);
         finished = (PyObject *)recipient;
-        if (!recipient->is_python) be_fair(&fair_since);
+        if (!recipient->is_python) yield_gil_if_due(&fair_since);
     }
     here.worker = NULL;
     here.innermost = this.outer;

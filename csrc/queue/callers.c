@@ -1,20 +1,27 @@
 /* callers.c: publishers that run the handlers of their own event (BB_CALLER_RUNS).
  *
- * Its deliveries count as running from the moment on at which the event is accepted, and as
- * processed one after the other. What the caller cannot run any more is counted as refused. */
+ * The deliveries count as running from the moment at which the event is accepted, and as processed
+ * one after the other. Those that the caller does not run are counted as refused. */
 #include "internal.h"
 
 #include <stdlib.h>
 
+static bb_recipient *current_recipient(const bb_caller *caller) {
+    assert(caller->remaining > 0 && caller->remaining <= caller->count);
+    return caller->recipients[caller->count - caller->remaining];
+}
+
 static void begin_next(bb_caller *caller, uint64_t now, uint64_t cpu) {
+    ASSERT_LOCKED(caller->q);
     caller->number++;
     caller->since = now;
-    if (caller->q->monitoring)
-        caller->cpu = cpu_to_begin(caller->recipients[caller->count - caller->remaining], cpu);
+    if (caller->q->monitoring) caller->cpu = cpu_to_begin(current_recipient(caller), cpu);
 }
 
 /* NULL without memory; then nothing has changed. */
 bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event) {
+    ASSERT_LOCKED(q);
+    assert(route->count > 0);
     bb_caller *caller = calloc(1, sizeof *caller);
     if (caller == NULL) return NULL;
     *caller = (bb_caller){
@@ -50,6 +57,7 @@ static void remove_caller(bb_caller *caller) {
 }
 
 void free_callers(bb_queue *q) {
+    ASSERT_UNLOCKED();
     while (q->callers != NULL) remove_caller(q->callers);
 }
 
@@ -59,7 +67,7 @@ void bb_caller_done(bb_caller *caller, int32_t failed) {
     uint64_t reading = read_if(q, q->monitoring), cpu_now = 0;
     void *token = queue_lock(q);
     uint64_t now = time_of(q, reading);
-    bb_recipient *r = caller->recipients[caller->count - caller->remaining];
+    bb_recipient *r = current_recipient(caller);
     count_processed(q, caller->level, caller->type, r, failed != 0);
     if (q->monitoring) {
         uint64_t wall = elapsed(caller->since, now);
@@ -68,7 +76,7 @@ void bb_caller_done(bb_caller *caller, int32_t failed) {
     }
     if (--caller->remaining == 0) remove_caller(caller);
     else begin_next(caller, now, cpu_now);
-    note_if_idle(q);
+    signal_if_idle(q);
     queue_unlock(q, token);
 }
 
@@ -76,6 +84,7 @@ void bb_caller_abort(bb_caller *caller) {
     bb_queue *q = caller->q;
     if (is_gone(q)) return;
     void *token = queue_lock(q);
+    assert(caller->remaining > 0 && q->running >= caller->remaining);
     q->running -= caller->remaining;
     q->by_level[caller->level].taken -= (uint64_t)caller->remaining;
     q->by_type[caller->type].taken -= (uint64_t)caller->remaining;
@@ -84,6 +93,6 @@ void bb_caller_abort(bb_caller *caller) {
         count_dropped(q, caller->level, caller->type, caller->recipients[i], BB_WHY_REFUSED);
     }
     remove_caller(caller);
-    note_if_idle(q);
+    signal_if_idle(q);
     queue_unlock(q, token);
 }

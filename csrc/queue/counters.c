@@ -1,4 +1,4 @@
-/* counters.c: what is counted, and the snapshot. The mutex is held throughout. */
+/* counters.c: what is counted, and the snapshot. */
 #include "internal.h"
 
 #include <string.h>
@@ -6,12 +6,15 @@
 #define SAMPLE_NS 10000000u
 
 void count_published(bb_queue *q, int32_t level, int32_t type, int32_t n) {
+    ASSERT_LOCKED(q);
+    assert(level >= 0 && level < q->levels && type >= 0 && type < BB_MAX_TYPES);
     q->by_level[level].published += (uint64_t)n;
     q->by_type[type].published += (uint64_t)n;
     if (type >= q->types) q->types = type + 1;
 }
 
 void count_dropped(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bb_reason reason) {
+    ASSERT_LOCKED(q);
     q->by_level[level].dropped++;
     q->by_type[type].dropped++;
     r->tally.dropped++;
@@ -19,6 +22,8 @@ void count_dropped(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bb
 }
 
 void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bool failed) {
+    ASSERT_LOCKED(q);
+    assert(q->running > 0);
     q->running--;
     q->by_level[level].processed++;
     q->by_type[type].processed++;
@@ -29,6 +34,7 @@ void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, 
 }
 
 void sample_depth(bb_queue *q, uint64_t now) {
+    ASSERT_LOCKED(q);
     if (elapsed(q->last_sample, now) < SAMPLE_NS) return;
     q->last_sample = now;
     q->history[q->samples++ % BB_HISTORY] = q->queued;
@@ -47,8 +53,8 @@ static bb_counts counts(const bb_tally *t) {
     };
 }
 
-/* Queued and running of the total are not summed up from the tallies but counted at the slots
- * and the open deliveries: that the books balance is then a fact, not a definition. */
+/* Queued and running of the total are not derived from the tallies but counted at the slots and the
+ * open deliveries: that all counts agree is then a check, not a definition. */
 static void fill_totals(const bb_queue *q, bb_stats *out) {
     for (int32_t l = 0; l < BB_LEVELS; l++) {
         out->level[l] = counts(&q->by_level[l]);
@@ -61,6 +67,7 @@ static void fill_totals(const bb_queue *q, bb_stats *out) {
     for (int32_t w = 0; w < q->present; w++) out->total.running += q->workers[w]->open.open;
     for (const bb_caller *c = q->callers; c != NULL; c = c->next)
         out->total.running += (uint64_t)c->remaining;
+    assert(out->total.running == (uint64_t)q->running);
 }
 
 static void fill_history(const bb_queue *q, bb_stats *out) {
@@ -86,7 +93,7 @@ static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
     out->unrouted = q->unrouted;
     out->processing_average = q->processing_average;
     out->timer = q->timer;
-    out->age = now - q->made;
+    out->age = now - q->created;
     out->oldest = oldest_wait(q, now);
     out->state = (int32_t)q->state;
     out->workers = q->present;
@@ -96,7 +103,7 @@ static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
     out->reserve_used = q->queued > q->capacity ? q->queued - q->capacity : 0;
 }
 
-/* Time in deliveries, the one that is open included. */
+/* Time in deliveries, including the open one. */
 static bb_worker_time worker_time(const bb_worker *worker, uint64_t now) {
     bool timed = worker->open.open && worker->q->monitoring;
     return (bb_worker_time){

@@ -1,9 +1,10 @@
-/* histograms.c: how durations are distributed, over the whole life and recently.
+/* histograms.c: how durations are distributed, over the queue's whole life and recently.
  *
  * Values below 16 have a bucket each; above, the leading bit chooses the octave and the next four
- * bits the bucket within it, as in HdrHistogram. A value is recorded once, in the current half;
- * every ROLL_NS the halves move on: recent is the current and the previous one, that is, the last
- * half minute to minute, and all is both and what is older.
+ * bits the bucket within it, as in HdrHistogram. A value is recorded once, in the current half.
+ * Every ROLL_NS the current half becomes the previous one, and that is added to the older values.
+ * "Recent" is the current and the previous half, that is, the last 30 to 60 seconds; "all" is
+ * everything.
  */
 #include "internal.h"
 
@@ -25,6 +26,7 @@ static uint64_t bucket_middle(int32_t bucket) {
 }
 
 void record_duration(rolling_histogram *h, uint64_t ns) {
+    assert(bucket_of(ns) < BB_BUCKETS);
     histogram *current = &h->current;
     current->count++;
     current->sum += (double)ns;
@@ -47,9 +49,10 @@ static void roll(rolling_histogram *h) {
     memset(&h->current, 0, sizeof h->current);
 }
 
-/* Begin a new half if it is time; after a long calm both halves are over. Called before a value is
- * recorded, which would otherwise be over at once. */
+/* Begin a new half if the current one is over; after a long pause both are. Called before a value
+ * is recorded, which would otherwise go into a half that is over. */
 void roll_histograms(bb_queue *q, uint64_t now) {
+    ASSERT_LOCKED(q);
     uint64_t since = elapsed(q->rolled, now);
     if (since < ROLL_NS) return;
     for (int32_t times = since < 2 * (uint64_t)ROLL_NS ? 1 : 2; times > 0; times--) {
@@ -59,7 +62,7 @@ void roll_histograms(bb_queue *q, uint64_t now) {
     q->rolled = now;
 }
 
-/* The smallest bucket that `share` of the values do not exceed. */
+/* The middle of the lowest bucket that `share` of the values do not exceed. */
 static uint64_t quantile(const bb_durations *d, double share) {
     if (d->count == 0) return 0;
     uint64_t rank = (uint64_t)(share * (double)d->count);

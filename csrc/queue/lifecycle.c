@@ -1,11 +1,13 @@
-/* lifecycle.c: making, closing and freeing a queue, waiting for its end, and what a fork does to
- * it. */
+/* lifecycle.c: creating, closing and freeing a queue, waiting for its end, and forks. */
 #include "internal.h"
 
 #include <stdlib.h>
 
 bb_host host;
 int64_t fork_count;
+#ifndef NDEBUG
+BB_THREAD_LOCAL const bb_queue *locked_queue;
+#endif
 
 static void count_fork(void) { fork_count++; }
 
@@ -30,6 +32,8 @@ static void free_memory(bb_queue *q) {
 }
 
 bb_queue *bb_queue_new(const bb_settings *settings) {
+    assert(settings->capacity >= 1 && settings->reserve >= 0);
+    assert(settings->levels >= 1 && settings->levels <= BB_LEVELS);
     bb_queue *q = calloc(1, sizeof *q);
     if (q == NULL) return NULL;
     q->capacity = settings->capacity;
@@ -39,7 +43,7 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->starvation = settings->starvation > 0 ? (uint64_t)settings->starvation : 0;
     q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
     q->timed = q->monitoring || q->starvation > 0;
-    q->made = q->rolled = bb_clock();
+    q->created = q->rolled = bb_clock();
     fast_clock_init(&q->clock);
     q->free_slot = -1;
     for (int32_t l = 0; l < BB_LEVELS; l++) q->level[l].head = q->level[l].tail = -1;
@@ -56,7 +60,9 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
 }
 
 void bb_queue_free(bb_queue *q) {
-    if (is_gone(q)) return; /* its memory is the parent's to free, and so is what it refers to */
+    if (is_gone(q)) return; /* the parent frees it and what it refers to */
+    ASSERT_UNLOCKED();
+    assert(q->idle_workers == 0 && q->idle_waiters == 0);
     while (q->present > 0) free(q->workers[--q->present]);
     free_callers(q);
     bb_cond_destroy(&q->idle);
@@ -76,8 +82,8 @@ void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns) {
         q->state = BB_DRAINING;
         q->deadline = deadline_ns >= 0 ? deadline_after(deadline_ns) : 0;
     }
-    note_if_idle(q);
-    wake_everyone(q);
+    signal_if_idle(q);
+    wake_all(q);
     queue_unlock(q, token);
 }
 
@@ -90,7 +96,7 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
         out[discarded++] = taken.delivery;
         count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
     }
-    if (discarded > 0) note_if_idle(q);
+    if (discarded > 0) signal_if_idle(q);
     queue_unlock(q, token);
     return discarded;
 }
@@ -99,30 +105,25 @@ static bool is_idle(const bb_queue *q) { return q->queued == 0 && q->running == 
 
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
-    void *token = host_detach();
-    bb_mutex_lock(&q->mutex);
+    void *token = queue_lock_detached(q);
     uint64_t deadline = deadline_after(timeout_ns);
     while (!is_idle(q) && bb_clock() < deadline) {
         q->idle_waiters++;
-        bb_cond_wait_until(&q->idle, &q->mutex, deadline);
+        queue_wait_until(q, &q->idle, deadline);
         q->idle_waiters--;
     }
     int32_t idle = is_idle(q);
-    bb_mutex_unlock(&q->mutex);
-    host_attach(token);
+    queue_unlock(q, token);
     return idle;
 }
 
 int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
-    void *token = host_detach();
-    bb_mutex_lock(&q->mutex);
+    void *token = queue_lock_detached(q);
     uint64_t deadline = deadline_after(timeout_ns);
-    while (q->state != BB_SHUT && bb_clock() < deadline)
-        bb_cond_wait_until(&q->idle, &q->mutex, deadline);
+    while (q->state != BB_SHUT && bb_clock() < deadline) queue_wait_until(q, &q->idle, deadline);
     int32_t shut = q->state == BB_SHUT;
-    bb_mutex_unlock(&q->mutex);
-    host_attach(token);
+    queue_unlock(q, token);
     return shut;
 }
 

@@ -14,7 +14,7 @@
  *
  * Threads. Every function may be called from any thread at any time, except where it says
  * otherwise. Calls are short and wait for nothing but the queue's mutex, except the four that may
- * sleep: bb_take, bb_line_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the
+ * sleep: bb_take, bb_waiter_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the
  * GIL) while they sleep; the others release it only if the mutex is taken.
  *
  * Fork. In the child every queue of the parent is gone: its mutex may be held by a thread that the
@@ -243,22 +243,22 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
                      int32_t depth, bb_origin origin);
 
 /* Join the line of publishers, unless there is room. WAITING: `waiter` is the place in line, to be
- * passed to bb_line_wait and then to bb_line_leave or bb_offer, once. With `limited` 0 the
+ * passed to bb_waiter_wait and then to bb_waiter_leave or bb_offer, once. With `limited` 0 the
  * standstill rule applies to the wait: FULL at once if a wait has ended by it since a worker last
  * took. FULL also at once for a handler if all workers wait in publish. ACCEPTED, WAITING, FULL,
  * CLOSED, GONE or NO_MEMORY. */
-bb_result bb_line_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
-                       bb_origin origin, int32_t limited, bb_waiter **waiter);
+bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
+                         bb_origin origin, int32_t limited, bb_waiter **waiter);
 
 /* Sleep in line until bb_clock() reaches `until`. ACCEPTED: the worker that made room has accepted
  * the event. FULL: the standstill rule ended the wait. CLOSED. WAITING: it is time. */
-bb_result bb_line_wait(bb_waiter *waiter, uint64_t until);
+bb_result bb_waiter_wait(bb_waiter *waiter, uint64_t until);
 
 /* For how many ns no worker has taken, as far as this waiter can tell. */
-uint64_t bb_line_quiet(bb_waiter *waiter);
+uint64_t bb_waiter_quiet(bb_waiter *waiter);
 
 /* Leave the line. 1: the event had been accepted; 0: the queue does not know it. */
-int32_t bb_line_leave(bb_waiter *waiter);
+int32_t bb_waiter_leave(bb_waiter *waiter);
 
 /* Decide now: accept the event if there is room (or if it was accepted in line), otherwise do as
  * `mode` says, all in one step. `waiter`: its place in line, which it leaves, or NULL. `out` takes

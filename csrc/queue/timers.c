@@ -1,9 +1,9 @@
 /* timers.c: what each subscription's handler costs, and how deliveries arrive; for the adviser.
  *
- * The clock of a thread's CPU time costs a call into the kernel, up to 0.5 us, ten times what a
- * push costs. It is read only for recipients whose deliveries take long enough for that not to
- * matter, SHORT_NS on average. The others are taken to compute all the time: what waits for
- * anything takes longer.
+ * Reading a thread's CPU time is a call into the kernel, up to 0.5 us, ten times what a push costs.
+ * It is read only for recipients whose deliveries take long enough for that not to matter, SHORT_NS
+ * on average. The others are assumed to compute all the time: a handler that waits for anything
+ * takes longer.
  */
 #include "internal.h"
 
@@ -22,6 +22,8 @@ static void add_time(bb_timer *t, uint64_t wall, uint64_t cpu) {
 
 /* A delivery to `r` was finished. */
 void record_processing(bb_queue *q, bb_recipient *r, uint64_t wall, uint64_t cpu) {
+    ASSERT_LOCKED(q);
+    assert(q->monitoring);
     double sample = (double)wall;
     if (q->timer.deliveries == 0) q->processing_average = sample;
     q->processing_average += ALPHA * (sample - q->processing_average);
@@ -39,8 +41,8 @@ uint64_t cpu_since(uint64_t cpu, uint64_t wall, uint64_t *now) {
     return used < wall ? used : wall;
 }
 
-/* The shortest window is over: close it, and the longer ones that end with it. All begin with the
- * first arrival, so that a longer one ends where a shorter one does. */
+/* The shortest window is over: close it, and the longer ones that end with it. All begin at the
+ * first arrival, so a longer one ends where a shorter one does. */
 static void close_windows(bb_queue *q, uint64_t now) {
     static const uint64_t length[SCALES] = {WINDOW_NS, 10 * WINDOW_NS, 100 * WINDOW_NS};
     for (int32_t s = 1; s < SCALES; s++) q->in_window[s] += q->in_window[0];
@@ -49,27 +51,29 @@ static void close_windows(bb_queue *q, uint64_t now) {
         if (since < length[s]) break;
         bb_windows *w = &q->arrivals.windows[s];
         double n = (double)q->in_window[s];
-        w->windows += since / length[s]; /* the empty ones since then, too */
+        w->windows += since / length[s]; /* including the empty ones since then */
         w->counted += n;
         w->counted_squared += n * n;
         q->window_began[s] += since - since % length[s];
         q->in_window[s] = 0;
     }
     q->arrivals.process_cpu = elapsed(q->process_cpu, bb_process_cpu());
-    q->arrivals.cpu_read = elapsed(q->made, now);
+    q->arrivals.cpu_read = elapsed(q->created, now);
 }
 
 void count_arrivals(bb_queue *q, int32_t n, uint64_t now) {
+    ASSERT_LOCKED(q);
+    assert(q->monitoring && n >= 0);
     bb_arrivals *a = &q->arrivals;
     if (a->deliveries == 0) {
-        a->first = elapsed(q->made, now);
+        a->first = elapsed(q->created, now);
         q->process_cpu = bb_process_cpu();
         for (int32_t s = 0; s < SCALES; s++) q->window_began[s] = now;
     }
     if (elapsed(q->window_began[0], now) >= WINDOW_NS) close_windows(q, now);
     q->in_window[0] += (uint64_t)n;
     a->deliveries += (uint64_t)n;
-    a->last = elapsed(q->made, now);
+    a->last = elapsed(q->created, now);
 }
 
 /* ---- the contract -------------------------------------------------------------------------- */

@@ -64,7 +64,7 @@ void fill(fixture *f, const bb_route *route, int64_t first, int32_t n) {
 bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin,
                    bool limited) {
     bb_waiter *waiter = NULL;
-    last_join = bb_line_join(f->q, route, EVENT(event), 0, origin, limited, &waiter);
+    last_join = bb_waiter_join(f->q, route, EVENT(event), 0, origin, limited, &waiter);
     CHECK((waiter != NULL) == (last_join == BB_WAITING));
     return waiter;
 }
@@ -160,7 +160,7 @@ void check_books(fixture *f, bb_counts expected, const char *file, int line) {
 
 static void *in_wait(void *argument) {
     sleeper *s = argument;
-    s->result = bb_line_wait(s->waiter, NEVER);
+    s->result = bb_waiter_wait(s->waiter, NEVER);
     return NULL;
 }
 
@@ -202,7 +202,7 @@ int64_t finish_sleeper(sleeper *s) {
     return s->result;
 }
 
-static int32_t workers_asleep(const bb_queue *q) { return q->sleepers; }
+static int32_t workers_asleep(const bb_queue *q) { return q->idle_workers; }
 static int32_t present(const bb_queue *q) { return q->present; }
 static int32_t asleep(const bb_queue *q) {
     (void)q;

@@ -80,16 +80,16 @@ static bb_result offer(actor *a, lane *l, int64_t event, bb_origin origin, bb_wa
 static bb_result insist(actor *a, lane *l, int64_t event, bb_origin origin) {
     bb_waiter *waiter;
     bb_result result =
-        bb_line_join(a->plan->q, &l->route, pointer(event), 0, origin, draw(a, 2) == 0, &waiter);
+        bb_waiter_join(a->plan->q, &l->route, pointer(event), 0, origin, draw(a, 2) == 0, &waiter);
     if (waiter == NULL && result == BB_ACCEPTED) accept(a, l, event);
     if (waiter == NULL && result != BB_FULL) return result;
     while (result == BB_WAITING && draw(a, 8) != 0) {
         uint64_t until = draw(a, 4) == 0 ? UINT64_MAX : bb_clock() + draw(a, 50000);
-        result = bb_line_wait(waiter, until);
-        if (bb_line_quiet(waiter) > A_MINUTE) fail("quiet for longer than there was anybody");
+        result = bb_waiter_wait(waiter, until);
+        if (bb_waiter_quiet(waiter) > A_MINUTE) fail("quiet for longer than there was anybody");
     }
     if (draw(a, 4) != 0) return offer(a, l, event, origin, waiter);
-    bool accepted = waiter != NULL && bb_line_leave(waiter);
+    bool accepted = waiter != NULL && bb_waiter_leave(waiter);
     if (accepted) accept(a, l, event); /* at the end or meanwhile */
     if (result == BB_ACCEPTED && !accepted) fail("accepted in line, and then not");
     return accepted ? BB_ACCEPTED : result == BB_CLOSED ? BB_CLOSED : BB_FULL;

@@ -96,7 +96,7 @@ static void test_every_way_into_the_queue_is_an_arrival(void) {
     CHECK_INT(3, arrivals_of(f).deliveries);
     CHECK_TAKES(2, f->worker);
     CHECK_INT(4, arrivals_of(f).deliveries);
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     take_some(f, 2);
     CHECK(join(f, &f->low, 6) == NULL && last_join == BB_ACCEPTED);
     CHECK_INT(5, arrivals_of(f).deliveries);

@@ -24,10 +24,11 @@ static bool publishers_find_it_gone(void) {
     MUST(push(f, &f->low, 9) == BB_GONE);
     MUST(push_as(f, &f->low, 9, BB_INSIDE) == BB_GONE);
     MUST(bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE) == BB_GONE);
-    MUST(bb_line_join(f->q, &f->low, event, 0, BB_OUTSIDE, 1, &place) == BB_GONE && place == NULL);
-    MUST(bb_line_wait(waiter, NEVER) == BB_GONE);
-    MUST(bb_line_quiet(waiter) == 0);
-    MUST(bb_line_leave(waiter) == 0);
+    MUST(bb_waiter_join(f->q, &f->low, event, 0, BB_OUTSIDE, 1, &place) == BB_GONE &&
+         place == NULL);
+    MUST(bb_waiter_wait(waiter, NEVER) == BB_GONE);
+    MUST(bb_waiter_quiet(waiter) == 0);
+    MUST(bb_waiter_leave(waiter) == 0);
     MUST(offer(f, &f->low, 9, BB_EVICT_OLDEST) == BB_GONE);
     MUST(f->evicted == 0 && f->first == 0 && f->caller == NULL);
     MUST(offer_as(f, &f->low, 9, BB_REFUSE, BB_OUTSIDE, other) == BB_GONE);
@@ -126,8 +127,8 @@ static void check_the_parent_goes_on(void) {
     bb_caller_abort(second);
     CHECK_TAKES(1, f->worker);
     CHECK_TAKES(2, f->worker);
-    CHECK_INT(1, bb_line_leave(waiter));
-    CHECK_INT(1, bb_line_leave(other));
+    CHECK_INT(1, bb_waiter_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(other));
     CHECK_BOOKS(f, .published = 5, .processed = 2, .dropped = 1, .queued = 1, .running = 1);
     fixture_free(f);
 }

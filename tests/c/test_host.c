@@ -73,8 +73,8 @@ static void test_short_calls_keep_the_host_while_the_mutex_is_free(void) {
     CHECK_INT(1, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
     CHECK_INT(BB_REFUSED, offer(f, &f->low, 3, BB_REFUSE));
     bb_waiter *waiter = join(f, &f->low, 3);
-    bb_line_quiet(waiter);
-    CHECK_INT(0, bb_line_leave(waiter));
+    bb_waiter_quiet(waiter);
+    CHECK_INT(0, bb_waiter_leave(waiter));
     CHECK_INT(BB_RUN, offer(f, &f->low, 4, BB_CALLER_RUNS));
     bb_caller_done(f->caller, 0);
     CHECK_TAKES(1, f->worker);
@@ -105,8 +105,8 @@ static void test_calls_that_may_sleep_give_the_host_up_first(void) {
     CHECK_INT(0, bb_wait_shut(f->q, 0));
     fill(f, &f->low, 1, 1);
     bb_waiter *waiter = join(f, &f->low, 2);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter) + detached - 3);
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter) + detached - 3);
     CHECK(have_host);
     leave_host();
     unwatch();
@@ -136,10 +136,10 @@ static int64_t publish(const bb_route *route, int turn, bb_origin origin) {
     bb_result result = bb_push(shared->q, route, event, 0, origin);
     if (result != BB_FULL) return result;
     yield_host();
-    result = bb_line_join(shared->q, route, event, 0, origin, turn % 2, &waiter);
+    result = bb_waiter_join(shared->q, route, event, 0, origin, turn % 2, &waiter);
     uint64_t until = bb_clock() + (uint64_t)(turn % 3) * 10000;
-    if (result == BB_WAITING) result = bb_line_wait(waiter, until);
-    if (waiter != NULL && turn % 2) return bb_line_leave(waiter);
+    if (result == BB_WAITING) result = bb_waiter_wait(waiter, until);
+    if (waiter != NULL && turn % 2) return bb_waiter_leave(waiter);
     if (result == BB_ACCEPTED && waiter == NULL) return result;
     bb_mode mode = (bb_mode)(BB_EVICT_OLDEST + turn % 4);
     result = bb_offer(shared->q, route, event, 0, origin, mode, waiter, out, 2, &evicted, &first,

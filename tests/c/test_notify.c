@@ -2,7 +2,7 @@
 #include "fixture.h"
 
 #define CAPACITY 16
-#define GOOD_PART (CAPACITY / 4 + 1)
+#define NOTIFY_BATCH (CAPACITY / 4 + 1)
 #define PACE 300000u
 #define MOST 8
 
@@ -23,19 +23,19 @@ static fixture *crowded(int32_t monitoring, int32_t in_line) {
 
 /* All come back, in whatever state they are. */
 static void disperse(fixture *f, int32_t in_line) {
-    for (int32_t i = 0; i < in_line; i++) bb_line_leave(waiter[i]);
+    for (int32_t i = 0; i < in_line; i++) bb_waiter_leave(waiter[i]);
     fixture_free(f);
 }
 
 static void test_publishers_are_notified_together(void) {
     for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
         fixture *f = crowded(monitoring, 8);
-        for (int i = 1; i < GOOD_PART; i++) {
+        for (int i = 1; i < NOTIFY_BATCH; i++) {
             take_some(f, 1);
             CHECK_INT(1, notified(f));
         }
         take_some(f, 1);
-        CHECK_INT(1 + GOOD_PART, notified(f));
+        CHECK_INT(1 + NOTIFY_BATCH, notified(f));
         CHECK_INT(2, stats_of(f).waiting);
         disperse(f, 8);
     }
@@ -45,14 +45,14 @@ static void test_publishers_are_notified_together(void) {
 static void test_publishers_are_notified_after_a_while_at_the_latest(void) {
     for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
         fixture *f = crowded(monitoring, 8);
-        for (int i = 1; i < GOOD_PART; i++) {
-            staged_clock_advance(PACE / GOOD_PART);
+        for (int i = 1; i < NOTIFY_BATCH; i++) {
+            staged_clock_advance(PACE / NOTIFY_BATCH);
             take_some(f, 1);
             CHECK_INT(1, notified(f));
         }
-        staged_clock_advance(PACE - PACE / GOOD_PART * (GOOD_PART - 1));
+        staged_clock_advance(PACE - PACE / NOTIFY_BATCH * (NOTIFY_BATCH - 1));
         take_some(f, 1);
-        CHECK_INT(1 + GOOD_PART, notified(f));
+        CHECK_INT(1 + NOTIFY_BATCH, notified(f));
         disperse(f, 8);
     }
 }
@@ -77,7 +77,7 @@ static void test_publishers_are_notified_when_a_good_part_is_free(void) {
     fixture *f = crowded(1, 3);
     take_some(f, 2);
     CHECK_INT(1, notified(f)); /* all are let in now, the queue is full */
-    take_some(f, GOOD_PART - 1);
+    take_some(f, NOTIFY_BATCH - 1);
     CHECK_INT(1, notified(f));
     take_some(f, 1);
     CHECK_INT(3, notified(f));
@@ -107,11 +107,11 @@ static void test_who_returns_notifies_the_next(void) {
         CHECK_INT(1, notified(f));
         CHECK_INT(3 - i, f->q->unnotified.count);
         CHECK(waiter[i]->notified && !waiter[i + 1]->notified);
-        if (i % 2) CHECK_INT(1, bb_line_leave(waiter[i]));
+        if (i % 2) CHECK_INT(1, bb_waiter_leave(waiter[i]));
         else CHECK_INT(BB_ACCEPTED, offer_as(f, &f->low, 0, BB_REFUSE, BB_OUTSIDE, waiter[i]));
         CHECK(waiter[i + 1]->notified);
     }
-    CHECK_INT(1, bb_line_leave(waiter[3]));
+    CHECK_INT(1, bb_waiter_leave(waiter[3]));
     CHECK_INT(0, notified(f) + f->q->unnotified.count);
     fixture_free(f);
 }
@@ -120,12 +120,12 @@ static void test_who_returns_not_notified_needs_no_notifying(void) {
     fixture *f = crowded(1, 3);
     take_some(f, 2);
     CHECK_INT(2, f->q->unnotified.count);
-    CHECK_INT(1, bb_line_leave(waiter[1]));
+    CHECK_INT(1, bb_waiter_leave(waiter[1]));
     CHECK_INT(1, f->q->unnotified.count); /* the notified one will notify it */
     CHECK_INT(1, notified(f));
-    CHECK_INT(1, bb_line_leave(waiter[0]));
+    CHECK_INT(1, bb_waiter_leave(waiter[0]));
     CHECK_INT(0, f->q->unnotified.count);
-    CHECK_INT(1, bb_line_leave(waiter[2]));
+    CHECK_INT(1, bb_waiter_leave(waiter[2]));
     fixture_free(f);
 }
 
@@ -134,7 +134,7 @@ static void test_who_was_let_in_returns_after_its_slice_though_not_notified(void
     take_some(f, 1);
     CHECK(waiter[1]->admitted && !waiter[1]->notified);
     staged_sleeps(STAGED_JUMP);
-    CHECK_INT(BB_ACCEPTED, bb_line_wait(waiter[1], NEVER));
+    CHECK_INT(BB_ACCEPTED, bb_waiter_wait(waiter[1], NEVER));
     disperse(f, 2);
 }
 

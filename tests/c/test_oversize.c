@@ -57,7 +57,7 @@ static void test_who_waits_with_such_an_event_is_let_in_when_the_queue_is_empty(
     CHECK_INT(1, bb_depth(f->q));
     CHECK_TAKES(2, f->worker);
     CHECK_INT(MANY, bb_depth(f->q));
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     for (int i = 0; i < MANY; i++) CHECK_TAKES(3, f->worker);
     fixture_free(f);
 }
@@ -137,7 +137,7 @@ static void test_what_was_evicted_beyond_its_size_is_room_for_who_waits(void) {
     CHECK_INT(BB_EVICTED, offer(f, &three, 6, BB_EVICT_OLDEST));
     CHECK_INT(4, f->evicted);
     CHECK_INT(4, bb_depth(f->q));
-    CHECK_INT(1, bb_line_leave(handler));
+    CHECK_INT(1, bb_waiter_leave(handler));
     fixture_free(f);
 }
 

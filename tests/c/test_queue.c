@@ -6,8 +6,8 @@ int main(void) {
     offer_tests();
     oversize_tests();
     caller_tests();
-    line_tests();
-    line_end_tests();
+    waiting_tests();
+    waiting_end_tests();
     reserve_tests();
     standstill_tests();
     notify_tests();

@@ -57,7 +57,7 @@ static void test_publishers_from_outside_get_in_below_the_capacity_again(void) {
     take_some(f, 1);
     CHECK_INT(0, stats_of(f).waiting);
     CHECK_INT(CAPACITY, bb_depth(f->q));
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -80,9 +80,9 @@ static void test_handlers_are_let_in_before_publishers_from_outside(void) {
     CHECK_TAKES(1, f->worker);
     CHECK_TAKES(20, f->worker); /* by level among themselves */
     CHECK_INT(1, stats_of(f).waiting);
-    CHECK_INT(1, bb_line_leave(low));
-    CHECK_INT(1, bb_line_leave(medium));
-    CHECK_INT(0, bb_line_leave(outside));
+    CHECK_INT(1, bb_waiter_leave(low));
+    CHECK_INT(1, bb_waiter_leave(medium));
+    CHECK_INT(0, bb_waiter_leave(outside));
     fixture_free(f);
 }
 
@@ -94,7 +94,7 @@ static void test_nobody_from_outside_passes_a_handler_that_waits(void) {
     CHECK_INT(BB_FULL, push(f, &f->high, 30)); /* there is room, and it is the handler's */
     CHECK_INT(BB_ACCEPTED, push_as(f, &f->high, 31, BB_HANDLER)); /* more urgent */
     CHECK_INT(BB_FULL, push_as(f, &f->low, 11, BB_HANDLER));
-    CHECK_INT(0, bb_line_leave(handler));
+    CHECK_INT(0, bb_waiter_leave(handler));
     CHECK_INT(BB_FULL, push(f, &f->high, 30));
     CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, 11, BB_HANDLER));
     fixture_free(f);
@@ -114,7 +114,7 @@ static void test_a_full_reserve_paces_a_handler_while_a_worker_moves(void) {
     CHECK_TAKES(2, moving);
     CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
     bb_worker_waits(publishing, 0);
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -137,7 +137,7 @@ static void test_a_handler_is_not_let_into_the_line_if_all_workers_wait(void) {
     bb_waiter *again = join_as(f, &f->low, 13, BB_INSIDE, false);
     CHECK_INT(BB_WAITING, last_join);
     bb_waiter *all[] = {waiter, outside, again};
-    for (int i = 0; i < 3; i++) CHECK_INT(0, bb_line_leave(all[i]));
+    for (int i = 0; i < 3; i++) CHECK_INT(0, bb_waiter_leave(all[i]));
     fixture_free(f);
 }
 
@@ -174,11 +174,11 @@ static void test_handlers_that_wait_are_woken_once_all_workers_wait(void) {
         await_asleep(f, 2);
         let_all_wait(f, second, way);
         CHECK_INT(BB_FULL, finish_sleeper(&handler));
-        CHECK_INT(0, bb_line_leave(inside));
+        CHECK_INT(0, bb_waiter_leave(inside));
         await_asleep(f, 1); /* this one waits on */
         bb_close(f->q, 0, 0);
         CHECK_INT(BB_CLOSED, finish_sleeper(&outside));
-        CHECK_INT(0, bb_line_leave(other));
+        CHECK_INT(0, bb_waiter_leave(other));
         fixture_free(f);
     }
 }
@@ -190,10 +190,10 @@ static void test_a_worker_that_is_about_to_start_may_take(void) {
     bb_waiter *waiter = join_as(f, &f->low, 10, BB_INSIDE, false);
     CHECK_INT(BB_WAITING, last_join);
     bb_worker *second = bb_worker_enter(f->q, 1);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     CHECK_TAKES(1, second);
-    CHECK_INT(BB_ACCEPTED, bb_line_wait(waiter, 0));
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(BB_ACCEPTED, bb_waiter_wait(waiter, 0));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -204,8 +204,8 @@ static void test_a_queue_without_workers_lets_handlers_wait(void) {
     fill(f, &f->low, 1, 1);
     bb_waiter *waiter = join_as(f, &f->low, 2, BB_HANDLER, true);
     CHECK_INT(BB_WAITING, last_join);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     bb_queue_free(f->q);
     f->q = own;
     fixture_free(f);

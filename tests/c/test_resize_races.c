@@ -70,10 +70,10 @@ static atomic_int handled[3 * EVENTS + 1];
 
 static void publish_waiting(fixture *f, const bb_route *route, int64_t event) {
     bb_waiter *waiter;
-    bb_result result = bb_line_join(f->q, route, EVENT(event), 0, BB_OUTSIDE, 1, &waiter);
+    bb_result result = bb_waiter_join(f->q, route, EVENT(event), 0, BB_OUTSIDE, 1, &waiter);
     if (result == BB_WAITING) {
-        result = bb_line_wait(waiter, NEVER);
-        CHECK_INT(1, bb_line_leave(waiter));
+        result = bb_waiter_wait(waiter, NEVER);
+        CHECK_INT(1, bb_waiter_leave(waiter));
     }
     CHECK_INT(BB_ACCEPTED, result);
 }

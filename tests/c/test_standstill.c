@@ -37,7 +37,7 @@ static int sleeps_until_full(bb_waiter *waiter, uint64_t oversleep) {
     staged_sleeps(STAGED_JUMP);
     staged_oversleep(oversleep);
     if (staged_in_sleep == NULL) staged_in_sleep = count_looks;
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, NEVER));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, NEVER));
     return looks;
 }
 
@@ -56,7 +56,7 @@ static void test_a_worker_that_gets_no_core_is_no_standstill(void) {
     staged_in_sleep = starve;
     int sleeps = sleeps_until_full(waiter, 0);
     CHECK(sleeps > 12 && sleeps <= 12 + 2 * 5);
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -68,7 +68,7 @@ static void test_a_worker_that_never_gets_a_core_is_one_in_the_end(void) {
     staged_in_sleep = starve;
     int sleeps = sleeps_until_full(waiter, 0);
     CHECK(sleeps >= 50 * 4 && sleeps <= 51 * 5);
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -78,14 +78,14 @@ static void test_a_wait_ends_once_nothing_was_taken_for_the_standstill(void) {
     fixture *f = full_queue();
     staged_clock_advance(100 * STANDSTILL); /* before it began */
     bb_waiter *waiter = wait_without_limit(f);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     staged_clock_advance(STANDSTILL - 1);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
-    CHECK_INT(STANDSTILL - 1, bb_line_quiet(waiter));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+    CHECK_INT(STANDSTILL - 1, bb_waiter_quiet(waiter));
     staged_clock_advance(1);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, NEVER));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, NEVER));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     CHECK_BOOKS(f, .published = CAPACITY, .queued = CAPACITY);
     fixture_free(f);
 }
@@ -94,8 +94,8 @@ static void test_a_handler_ends_its_wait_like_anybody_else(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = join_as(f, &whole, 100, BB_HANDLER, false);
     staged_clock_advance(STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -104,13 +104,13 @@ static void test_a_wait_during_which_workers_take_never_ends(void) {
     bb_waiter *waiter = wait_without_limit(f);
     for (int i = 0; i < CAPACITY - 1; i++) {
         staged_clock_advance(STANDSTILL - 1);
-        CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
         take_some(f, 1);
-        CHECK_INT(0, bb_line_quiet(waiter));
+        CHECK_INT(0, bb_waiter_quiet(waiter));
     }
     staged_clock_advance(STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -118,7 +118,7 @@ static void test_who_was_let_in_is_accepted_though_its_wait_had_ended(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = join_as(f, &f->low, 100, BB_OUTSIDE, false);
     staged_clock_advance(STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
     take_some(f, 1);
     CHECK_INT(BB_ACCEPTED, offer_as(f, &f->low, 100, BB_REFUSE, BB_OUTSIDE, waiter));
     CHECK_BOOKS(f, .published = CAPACITY + 1, .queued = CAPACITY, .running = 1);
@@ -139,11 +139,11 @@ static void test_all_waits_end_together(void) {
     }
     await_asleep(f, WAITING);
     staged_clock_advance(STANDSTILL / 2);
-    CHECK_INT(BB_FULL, bb_line_wait(first, 0));
-    CHECK_INT(0, bb_line_leave(first));
+    CHECK_INT(BB_FULL, bb_waiter_wait(first, 0));
+    CHECK_INT(0, bb_waiter_leave(first));
     for (int i = 0; i < WAITING; i++) {
         CHECK_INT(BB_FULL, finish_sleeper(&s[i]));
-        CHECK_INT(0, bb_line_leave(waiter[i]));
+        CHECK_INT(0, bb_waiter_leave(waiter[i]));
     }
     fixture_free(f);
 }
@@ -152,13 +152,13 @@ static void test_limited_waits_go_on(void) {
     fixture *f = full_queue();
     bb_waiter *limited = join(f, &whole, 101);
     staged_clock_advance(100 * STANDSTILL);
-    CHECK_INT(BB_WAITING, bb_line_wait(limited, 0)); /* nor does it end the others' */
+    CHECK_INT(BB_WAITING, bb_waiter_wait(limited, 0)); /* nor does it end the others' */
     bb_waiter *waiter = wait_without_limit(f);
     staged_clock_advance(STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(BB_WAITING, bb_line_wait(limited, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
-    CHECK_INT(0, bb_line_leave(limited));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(limited, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(limited));
     fixture_free(f);
 }
 
@@ -166,19 +166,19 @@ static void test_until_a_worker_takes_again_nobody_waits_anew(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     staged_clock_advance(STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     for (bb_origin origin = BB_OUTSIDE; origin <= BB_HANDLER; origin++) {
         CHECK(join_as(f, &f->high, 101, origin, false) == NULL);
         CHECK_INT(BB_FULL, last_join);
     }
     bb_waiter *limited = join(f, &f->low, 102);
     CHECK_INT(BB_WAITING, last_join);
-    CHECK_INT(0, bb_line_leave(limited));
+    CHECK_INT(0, bb_waiter_leave(limited));
     take_some(f, 1);
     bb_waiter *again = wait_without_limit(f);
-    CHECK_INT(BB_WAITING, bb_line_wait(again, 0));
-    CHECK_INT(0, bb_line_leave(again));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(again, 0));
+    CHECK_INT(0, bb_waiter_leave(again));
     fixture_free(f);
 }
 
@@ -187,8 +187,8 @@ static void test_who_finds_room_is_accepted_all_the_same(void) {
     fill(f, &f->low, 1, 2);
     bb_waiter *waiter = join_as(f, &f->low, 3, BB_OUTSIDE, false);
     staged_clock_set(bb_clock() + STANDSTILL);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     CHECK(join_as(f, &f->low, 4, BB_HANDLER, false) == NULL);
     CHECK_INT(BB_ACCEPTED, last_join);
     fixture_free(f);
@@ -200,7 +200,7 @@ static void test_a_waiter_looks_four_times_in_a_standstill(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     CHECK_INT(4, sleeps_until_full(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -214,7 +214,7 @@ static void test_a_crowd_of_waiters_looks_less_often(void) {
         bb_waiter **waiter = calloc((size_t)n, sizeof *waiter);
         for (int i = 0; i < n; i++) waiter[i] = wait_without_limit(f);
         CHECK_INT(crowds[c].sleeps, sleeps_until_full(waiter[0], 0));
-        for (int i = 0; i < n; i++) CHECK_INT(0, bb_line_leave(waiter[i]));
+        for (int i = 0; i < n; i++) CHECK_INT(0, bb_waiter_leave(waiter[i]));
         free(waiter);
         fixture_free(f);
     }
@@ -224,11 +224,11 @@ static void test_a_late_wake_begins_the_wait_anew_a_few_times(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     CHECK_INT(RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     take_some(f, 1); /* no congestion any more, and the next to join has all its restarts */
     waiter = wait_without_limit(f);
     CHECK_INT(RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -236,11 +236,11 @@ static void test_a_wake_that_is_a_little_late_counts(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     CHECK_INT(3, sleeps_until_full(waiter, SLICE / 2 + 2 * MS)); /* of 1.5 slices each */
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     take_some(f, 1);
     waiter = wait_without_limit(f);
     CHECK_INT(RESTARTS + 3, sleeps_until_full(waiter, SLICE / 2 + 2 * MS + 1));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -253,7 +253,7 @@ static void test_a_take_gives_the_restarts_back(void) {
     bb_waiter *waiter = wait_without_limit(f);
     staged_in_sleep = take_in_the_fifth_sleep;
     CHECK_INT(5 + RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -264,14 +264,14 @@ static void test_while_a_worker_is_on_its_way_there_is_no_standstill(void) {
     f->q->waking = true;
     for (int i = 0; i < 3 * RESTARTS; i++) {
         staged_clock_advance(STANDSTILL);
-        CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     }
     f->q->waking = false; /* it has gone to sleep again, and now the time counts */
     staged_clock_advance(STANDSTILL - 1);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     staged_clock_advance(1);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -281,13 +281,13 @@ static void test_a_worker_that_starts_is_waited_for_a_few_times(void) {
     CHECK_INT(1, bb_resize(f->q, 2));
     for (int i = 0; i < RESTARTS; i++) {
         staged_clock_advance(STANDSTILL);
-        CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     }
     staged_clock_advance(STANDSTILL - 1);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     staged_clock_advance(1);
-    CHECK_INT(BB_FULL, bb_line_wait(waiter, 0));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     bb_worker_failed(f->q);
     fixture_free(f);
 }
@@ -300,11 +300,11 @@ static void test_a_pause_counts_once_however_many_it_made_late(void) {
     CHECK_INT(1, bb_resize(f->q, 2)); /* a worker that starts excuses as a pause does */
     for (int pause = 0; pause < RESTARTS; pause++) {
         staged_clock_advance(STANDSTILL);
-        for (int i = 0; i < CROWD; i++) CHECK_INT(BB_WAITING, bb_line_wait(waiter[i], 0));
+        for (int i = 0; i < CROWD; i++) CHECK_INT(BB_WAITING, bb_waiter_wait(waiter[i], 0));
     }
     staged_clock_advance(STANDSTILL);
-    for (int i = 0; i < CROWD; i++) CHECK_INT(BB_FULL, bb_line_wait(waiter[i], 0));
-    for (int i = 0; i < CROWD; i++) CHECK_INT(0, bb_line_leave(waiter[i]));
+    for (int i = 0; i < CROWD; i++) CHECK_INT(BB_FULL, bb_waiter_wait(waiter[i], 0));
+    for (int i = 0; i < CROWD; i++) CHECK_INT(0, bb_waiter_leave(waiter[i]));
     bb_worker_failed(f->q);
     fixture_free(f);
 }
@@ -315,9 +315,9 @@ static void test_a_limited_wait_looks_once_a_second(void) {
     bb_waiter *waiter = join(f, &whole, 101);
     staged_in_sleep = count_looks;
     staged_sleeps(STAGED_JUMP);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, NOW + 10500ull * MS));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, NOW + 10500ull * MS));
     CHECK_INT(11, looks);
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 

@@ -101,7 +101,7 @@ static void test_starvation_works_without_monitoring(void) {
     CHECK_TAKES(1, f->worker);
     staged_clock_advance(1000);
     for (int i = 2; i <= 4; i++) CHECK_TAKES(i, f->worker);
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 

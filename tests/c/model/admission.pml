@@ -5,7 +5,7 @@ inline bb_push(id, result, wake) {
     atomic {
         if
         :: !is_open_to(id) -> result = CLOSED
-        :: is_open_to(id) && has_room(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
+        :: is_open_to(id) && fits(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
             enqueue(COUNT(id));
             result = ACCEPTED
         :: else -> result = FULL
@@ -17,11 +17,11 @@ inline bb_push(id, result, wake) {
 
 /* ---- deciding ------------------------------------------------------------------------------ */
 
-#define over(n, handler) (queued + (n) - places(handler))
+#define over(n, handler) (queued + (n) - slot_limit(handler))
 
 /* How many are left after as many were evicted as the event needs. */
 #define left_for(n, handler) \
-    ((n) > places(handler) -> 0 : (over(n, handler) < (n) -> places(handler) - (n) : queued - (n)))
+    ((n) > slot_limit(handler) -> 0 : (over(n, handler) < (n) -> slot_limit(handler) - (n) : queued - (n)))
 
 /* Any mode: refuse, evict as many as the event needs, or run it oneself. */
 inline decide(n, handler, result) {
@@ -41,7 +41,7 @@ inline bb_offer(id, waits, result, wake, was) {
         if
         :: was -> result = ACCEPTED
         :: !was && !is_open_to(id) -> result = CLOSED
-        :: !was && is_open_to(id) && has_room(COUNT(id), HANDLER(id)) ->
+        :: !was && is_open_to(id) && fits(COUNT(id), HANDLER(id)) ->
             enqueue(COUNT(id));
             result = ACCEPTED
         :: else -> decide(COUNT(id), HANDLER(id), result)
@@ -56,11 +56,11 @@ inline bb_offer(id, waits, result, wake, was) {
 }
 
 inline bb_caller_done(left) {
-    atomic { assert(running > 0); running--; left--; note_if_idle() }
+    atomic { assert(running > 0); running--; left--; signal_if_idle() }
 }
 
 inline bb_caller_abort(left) {
-    atomic { assert(running >= left); running = running - left; left = 0; note_if_idle() }
+    atomic { assert(running >= left); running = running - left; left = 0; signal_if_idle() }
 }
 
 inline run_here(left) {
@@ -83,14 +83,14 @@ proctype publisher(byte p) {
         n--;
         bb_push(p, result, wake);
         if
-        :: result == FULL -> bb_line_join(p, result, wake); waits = result == WAITING
+        :: result == FULL -> bb_waiter_join(p, result, wake); waits = result == WAITING
         :: result == FULL /* or decide at once */
         :: else
         fi;
         do
-        :: waits && result == WAITING -> bb_line_wait(p, result, wake, naps, spurious, in_time)
+        :: waits && result == WAITING -> bb_waiter_wait(p, result, wake, naps, spurious, in_time)
         :: waits && (NAPS > 0 || result != WAITING) ->
-            bb_line_leave(p, result, wake, was);
+            bb_waiter_leave(p, result, wake, was);
             waits = false
         :: (waits && (NAPS > 0 || result != WAITING)) || result == FULL ->
             bb_offer(p, waits, result, wake, was)

@@ -13,17 +13,17 @@
 #endif
 
 #define a_wake_up_is_lost (queued > 0 && state != SHUT && all_asleep && wakes_in_flight == 0)
-#define a_worker_is_lazy (queued > 0 && state != SHUT && sleepers > 0 && !waking)
+#define a_worker_is_lazy (queued > 0 && state != SHUT && idle_workers > 0 && !waking)
 #define nobody_leaves (has_surplus && all_asleep)
 #define waking_is_stuck (waking && wakes_in_flight == 0 && !any_on_its_way)
 
 /* The first in line: a handler, else publisher 1, which is alone at its level, else one of the
  * lower level, of which number 0 alone has large events. */
 #define room_is_wasted \
-    ((len(line[2]) > 0 && has_room(LARGE, true)) || \
-     (len(line[2]) == 0 && len(line[1]) > 0 && has_room(1, false)) || \
+    ((len(line[2]) > 0 && fits(LARGE, true)) || \
+     (len(line[2]) == 0 && len(line[1]) > 0 && fits(1, false)) || \
      (len(line[2]) + len(line[1]) == 0 && len(line[0]) > 0 && \
-      ((line[0]?[0] && has_room(LARGE, false)) || (!line[0]?[0] && has_room(1, false)))))
+      ((line[0]?[0] && fits(LARGE, false)) || (!line[0]?[0] && fits(1, false)))))
 
 #define sleeps_through_it(id) (congested && dozing[id] && in_line(id) && !limited[id])
 #if IDS == 2

@@ -47,8 +47,8 @@
 #ifndef LARGE
 #define LARGE 1 /* deliveries of an event of publisher 0 or a handler; the others' have one */
 #endif
-#ifndef GOOD_PART
-#define GOOD_PART 1 /* in C this follows from the capacity; here also for small ones */
+#ifndef NOTIFY_BATCH
+#define NOTIFY_BATCH 1 /* in C this follows from the capacity; here also for small ones */
 #endif
 #ifndef NAPS
 #define NAPS 0
@@ -77,17 +77,17 @@ byte queued, running;
 
 /* Workers. `asleep`: in bb_cond_wait on bb_queue.work. */
 byte present = WORKERS, wanted = WORKERS, blocked;
-byte sleepers;
+byte idle_workers;
 bool waking;
 bool asleep[WORKERS];
-bool woken[WORKERS];  /* from sleep_until_work until bb_take looks again */
+bool woken[WORKERS];  /* from wait_for_work until bb_take looks again */
 byte wakes_in_flight; /* decided on in unlock_and_wake, not sent yet; a ghost, not in the C code */
 
 /* Waiters, by number. `dozing`: in bb_cond_wait_until on bb_waiter.wake. */
 chan line[3] = [IDS] of { byte };
 bool admitted[IDS];
 bool notified[IDS];
-bool turned_away[IDS];
+bool rejected[IDS];
 bool limited[IDS];
 bool dozing[IDS];
 byte count_unnotified, count_notified; /* lengths of the lists */
@@ -100,8 +100,8 @@ bool idle_waiter, idler_asleep;
 byte inside_left = INSIDE;
 hidden byte i, head, rank; /* only inside atomic steps, which leave them 0 */
 
-#define places(handler) (CAPACITY + (handler -> RESERVE : 0))
-#define has_room(n, handler) (queued + (n) <= places(handler) || queued == 0)
+#define slot_limit(handler) (CAPACITY + (handler -> RESERVE : 0))
+#define fits(n, handler) (queued + (n) <= slot_limit(handler) || queued == 0)
 #define is_open_to(id) (state == OPEN || (HANDLER(id) && state == DRAINING))
 #define in_line(id) (line[RANK(id)]??[eval(id)])
 #define line_is_empty (len(line[0]) + len(line[1]) + len(line[2]) == 0)
@@ -129,7 +129,7 @@ inline admit_waiters() {
         rank = highest_rank;
         line[rank]?<head>;
         if
-        :: has_room(COUNT(head), HANDLER(head)) ->
+        :: fits(COUNT(head), HANDLER(head)) ->
             line[rank]?head;
             admitted[head] = true;
             enqueue(COUNT(head));
@@ -168,14 +168,14 @@ inline notify_all() {
 #ifdef BROKEN_NOTIFYING
 #define last_chance false
 #else
-#define last_chance (queued + GOOD_PART <= CAPACITY || queued == 0)
+#define last_chance (queued + NOTIFY_BATCH <= CAPACITY || queued == 0)
 #endif
 
 /* Whether it is due is a matter of time: here it may be true or false whenever it is asked. */
 inline notify_admitted() {
     if
     :: true -> notify_all()
-    :: count_unnotified < GOOD_PART && !last_chance
+    :: count_unnotified < NOTIFY_BATCH && !last_chance
     fi
 }
 
@@ -185,12 +185,12 @@ inline finish_wait(id, was) {
     if
     :: was && notified[id] -> count_notified--
     :: was && !notified[id] -> count_unnotified--
-    :: !was && !turned_away[id] -> line[RANK(id)]??eval(id)
+    :: !was && !rejected[id] -> line[RANK(id)]??eval(id)
     :: else
     fi;
     admitted[id] = false;
     notified[id] = false;
-    turned_away[id] = false;
+    rejected[id] = false;
     limited[id] = false;
     if
     :: count_notified == 0 && count_unnotified > 0 -> notify_one()
@@ -202,7 +202,7 @@ inline finish_wait(id, was) {
 
 #define all_workers_wait (blocked >= present && present > 0)
 
-inline wake_line() {
+inline wake_waiters() {
     for (i : 0 .. IDS - 1) {
         if
         :: in_line(i) -> dozing[i] = false
@@ -212,19 +212,19 @@ inline wake_line() {
     i = 0
 }
 
-inline note_if_all_wait() {
+inline wake_if_all_wait() {
     if
-    :: all_workers_wait -> wake_line()
+    :: all_workers_wait -> wake_waiters()
     :: else
     fi
 }
 
-inline turn_away() {
+inline reject() {
     for (i : 0 .. IDS - 1) {
         if
         :: in_line(i) && !is_open_to(i) ->
             line[RANK(i)]??eval(i);
-            turned_away[i] = true;
+            rejected[i] = true;
 #ifndef BROKEN_CLOSE
             dozing[i] = false
 #endif
@@ -234,17 +234,17 @@ inline turn_away() {
     i = 0
 }
 
-inline wake_everyone() {
+inline wake_all() {
     for (i : 0 .. WORKERS - 1) { asleep[i] = false }
     i = 0;
     idler_asleep = false;
-    turn_away();
+    reject();
     notify_all()
 }
 
 /* The decision, still under the mutex; the signal follows in a step of its own. */
 inline unlock_and_wake(wake) {
-    wake = sleepers > 0 && !waking && queued > 0;
+    wake = idle_workers > 0 && !waking && queued > 0;
     if
     :: wake -> waking = true; wakes_in_flight++
     :: else
@@ -272,14 +272,14 @@ inline send(wake) {
     fi
 }
 
-inline note_if_idle() {
+inline signal_if_idle() {
     if
     :: queued == 0 && running == 0 ->
         if
         :: state == DRAINING ->
             state = SHUT;
 #ifndef BROKEN_SHUTTING
-            wake_everyone()
+            wake_all()
 #endif
         :: state != DRAINING && idle_waiter ->
 #ifndef BROKEN_IDLE
@@ -293,7 +293,7 @@ inline note_if_idle() {
     fi
 }
 
-#include "line.pml"
+#include "waiting.pml"
 #include "admission.pml"
 #include "workers.pml"
 #include "checks.pml"

@@ -11,10 +11,10 @@ inline begin() {
 inline finish() {
     assert(running > 0);
     running--;
-    note_if_idle()
+    signal_if_idle()
 }
 
-inline pass_on_room() {
+inline admit_and_notify() {
 #ifndef BROKEN_PASSING
     admit_waiters();
 #endif
@@ -29,15 +29,15 @@ inline pass_on_room() {
 inline leave() {
     present--;
 #ifndef BROKEN_GOING
-    note_if_all_wait()
+    wake_if_all_wait()
 #endif
 }
 
 /* ---- taking -------------------------------------------------------------------------------- */
 
-inline end_drain_in_time() {
+inline end_drain_at_deadline() {
     if
-    :: state == DRAINING && deadline_passed -> state = SHUT; wake_everyone()
+    :: state == DRAINING && deadline_passed -> state = SHUT; wake_all()
     :: else
     fi
 }
@@ -50,12 +50,12 @@ inline end_drain_in_time() {
 
 inline fall_asleep(w, timed) {
     timed = until_deadline;
-    sleepers++;
+    idle_workers++;
     asleep[w] = true
 }
 
 /* `slept`: in the loop around bb_cond_wait. */
-inline sleep_until_work(w, slept, timed, spurious) {
+inline wait_for_work(w, slept, timed, spurious) {
     atomic {
         woken[w] = true;
         if
@@ -73,14 +73,14 @@ end_asleep:
     :: atomic { slept && asleep[w] && spurious > 0 -> spurious--; asleep[w] = false }
     :: atomic { slept && asleep[w] && timed && deadline_passed -> asleep[w] = false }
     :: atomic { slept && !asleep[w] ->
-        sleepers--;
+        idle_workers--;
 #ifndef BROKEN_NOTHING
         if
         :: queued == 0 -> waking = false /* woken for nothing */
         :: else
         fi;
 #endif
-        end_drain_in_time();
+        end_drain_at_deadline();
         if
         :: queued == 0 && state != SHUT && !has_surplus -> fall_asleep(w, timed)
         :: else -> slept = false; timed = false
@@ -104,10 +104,10 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
         :: else
         fi;
         woken[w] = false;
-        end_drain_in_time();
+        end_drain_at_deadline();
         if
         :: state == SHUT || has_surplus -> leave(); ended = true
-        :: state != SHUT && !has_surplus && queued > 0 -> begin(); open = true; pass_on_room()
+        :: state != SHUT && !has_surplus && queued > 0 -> begin(); open = true; admit_and_notify()
         :: else
         fi;
 #ifdef BROKEN_CHAIN
@@ -121,7 +121,7 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
     }
         if
         :: open || ended -> send(wake); break
-        :: else -> sleep_until_work(w, slept, timed, spurious)
+        :: else -> wait_for_work(w, slept, timed, spurious)
         fi
     od
 }
@@ -131,10 +131,10 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
 /* Wait in line, telling the queue so; decide afterwards. */
 inline wait_inside(id, result, wake, waits, naps, spurious, in_time) {
     bb_worker_waits(true);
-    bb_line_join(id, result, wake);
+    bb_waiter_join(id, result, wake);
     waits = result == WAITING;
     do
-    :: waits && result == WAITING -> bb_line_wait(id, result, wake, naps, spurious, in_time)
+    :: waits && result == WAITING -> bb_waiter_wait(id, result, wake, naps, spurious, in_time)
     :: else -> break
     od;
     bb_worker_waits(false)
@@ -147,7 +147,7 @@ inline publish_inside(id, result, wake, waits, was, naps, spurious, in_time, lef
     :: else
     fi;
     if
-    :: waits -> bb_line_leave(id, result, wake, was); waits = false
+    :: waits -> bb_waiter_leave(id, result, wake, was); waits = false
     :: waits || result == FULL -> bb_offer(id, waits, result, wake, was)
     :: else
     fi;
@@ -204,8 +204,8 @@ proctype resizer() {
 
 inline bb_close(to) {
     state = to;
-    note_if_idle();
-    wake_everyone()
+    signal_if_idle();
+    wake_all()
 }
 
 #ifdef CLOSER
@@ -228,7 +228,7 @@ proctype closer() {
     :: skip
 #endif
     fi;
-    atomic { state == SHUT -> queued = 0; note_if_idle() } /* bb_discard */
+    atomic { state == SHUT -> queued = 0; signal_if_idle() } /* bb_discard */
 }
 #endif
 

@@ -1,4 +1,4 @@
-/* test_line_end.c: how a wait in line ends: with an offer, or because the queue closes. */
+/* test_waiting_end.c: how a wait in line ends: with an offer, or because the queue closes. */
 #include "fixture.h"
 
 static const bb_mode modes[] = {BB_EVICT_OLDEST, BB_EVICT_LOWEST, BB_REFUSE, BB_CALLER_RUNS};
@@ -39,7 +39,7 @@ static void test_whoever_leaves_the_head_with_an_offer_lets_the_next_in(void) {
     bb_waiter *first = join(f, &two, 2), *next = join(f, &f->low, 3);
     CHECK_INT(BB_REFUSED, offer_as(f, &two, 2, BB_REFUSE, BB_OUTSIDE, first));
     CHECK_BOOKS(f, .published = 4, .dropped = 2, .queued = 2);
-    CHECK_INT(1, bb_line_leave(next));
+    CHECK_INT(1, bb_waiter_leave(next));
     fixture_free(f);
 }
 
@@ -51,7 +51,7 @@ static void test_an_offer_from_the_line_takes_room_that_is_there(void) {
     bb_waiter *first = join(f, &two, 2), *behind = join(f, &f->medium, 3);
     CHECK_INT(BB_ACCEPTED, offer_as(f, &f->medium, 3, BB_REFUSE, BB_OUTSIDE, behind));
     CHECK_BOOKS(f, .published = 2, .queued = 2);
-    CHECK_INT(0, bb_line_leave(first));
+    CHECK_INT(0, bb_waiter_leave(first));
     fixture_free(f);
 }
 
@@ -74,7 +74,7 @@ static void test_close_wakes_the_line_and_turns_it_away(void) {
         bb_close(f->q, drain, -1);
         for (int i = 0; i < WAITING; i++) {
             CHECK_INT(BB_CLOSED, finish_sleeper(&s[i]));
-            CHECK_INT(0, bb_line_leave(waiter[i]));
+            CHECK_INT(0, bb_waiter_leave(waiter[i]));
         }
         CHECK_INT(0, stats_of(f).waiting);
         CHECK_BOOKS(f, .published = 1, .queued = 1);
@@ -88,12 +88,12 @@ static void test_close_between_two_slices(void) {
     for (int i = 0; i < 3; i++) waiter[i] = join(f, &f->low, 2 + i);
     bb_close(f->q, 1, -1);
     CHECK_INT(0, stats_of(f).waiting);
-    CHECK_INT(BB_CLOSED, bb_line_wait(waiter[0], NEVER));
+    CHECK_INT(BB_CLOSED, bb_waiter_wait(waiter[0], NEVER));
     CHECK_INT(BB_CLOSED, offer_as(f, &f->low, 3, BB_EVICT_OLDEST, BB_OUTSIDE, waiter[1]));
     CHECK_TAKES(1, f->worker); /* nobody is let in any more */
     CHECK_INT(0, bb_depth(f->q));
-    CHECK_INT(0, bb_line_leave(waiter[0]));
-    CHECK_INT(0, bb_line_leave(waiter[2]));
+    CHECK_INT(0, bb_waiter_leave(waiter[0]));
+    CHECK_INT(0, bb_waiter_leave(waiter[2]));
     CHECK(join(f, &f->low, 5) == NULL);
     CHECK_INT(BB_CLOSED, last_join);
     fixture_free(f);
@@ -111,14 +111,14 @@ static void test_handlers_of_a_draining_queue_stay_in_line_and_are_let_in(void) 
     await_asleep(f, 1);
     bb_close(f->q, 1, -1);
     CHECK_INT(1, stats_of(f).waiting);
-    CHECK_INT(BB_CLOSED, bb_line_wait(outside, NEVER));
-    CHECK_INT(0, bb_line_leave(outside));
+    CHECK_INT(BB_CLOSED, bb_waiter_wait(outside, NEVER));
+    CHECK_INT(0, bb_waiter_leave(outside));
     bb_waiter *later = join_as(f, &f->low, 12, BB_INSIDE, false);
     CHECK_TAKES(2, f->worker);
     CHECK_TAKES(3, f->worker);
     CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
-    CHECK_INT(1, bb_line_leave(inside));
-    CHECK_INT(1, bb_line_leave(later));
+    CHECK_INT(1, bb_waiter_leave(inside));
+    CHECK_INT(1, bb_waiter_leave(later));
     CHECK_TAKES(11, f->worker);
     CHECK_TAKES(12, f->worker);
     CHECK_TAKES(0, f->worker);
@@ -134,12 +134,12 @@ static void test_they_are_turned_away_when_the_drain_is_over(void) {
         fill(f, &f->low, 3, 1);
         bb_waiter *inside = join_as(f, &f->low, 11, BB_INSIDE, false);
         bb_close(f->q, 1, 1000);
-        CHECK_INT(BB_WAITING, bb_line_wait(inside, 0));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(inside, 0));
         staged_clock_advance(1000);
         if (by_deadline) CHECK_TAKES(0, f->worker);
         else bb_close(f->q, 0, 0);
-        CHECK_INT(BB_CLOSED, bb_line_wait(inside, NEVER));
-        CHECK_INT(0, bb_line_leave(inside));
+        CHECK_INT(BB_CLOSED, bb_waiter_wait(inside, NEVER));
+        CHECK_INT(0, bb_waiter_leave(inside));
         CHECK_BOOKS(f, .published = 3, .queued = 2, .processed = by_deadline,
                     .running = !by_deadline);
         fixture_free(f);
@@ -151,14 +151,14 @@ static void test_who_was_let_in_stays_accepted_when_the_queue_closes(void) {
     bb_waiter *first = join(f, &f->low, 9), *second = join(f, &f->low, 10);
     take_some(f, 2);
     bb_close(f->q, 0, 0);
-    CHECK_INT(BB_ACCEPTED, bb_line_wait(first, NEVER));
-    CHECK_INT(1, bb_line_leave(first));
+    CHECK_INT(BB_ACCEPTED, bb_waiter_wait(first, NEVER));
+    CHECK_INT(1, bb_waiter_leave(first));
     CHECK_INT(BB_ACCEPTED, offer_as(f, &f->low, 10, BB_REFUSE, BB_OUTSIDE, second));
     CHECK_BOOKS(f, .published = 10, .processed = 1, .queued = 8, .running = 1);
     fixture_free(f);
 }
 
-void line_end_tests(void) {
+void waiting_end_tests(void) {
     RUN(test_an_offer_after_being_let_in_is_accepted_once);
     RUN(test_an_offer_leaves_the_line_whatever_comes_of_it);
     RUN(test_whoever_leaves_the_head_with_an_offer_lets_the_next_in);

@@ -1,4 +1,4 @@
-/* test_line.c: the line of publishers that wait for room, and who is let in first. */
+/* test_waiting.c: the line of publishers that wait for room, and who is let in first. */
 #include "fixture.h"
 
 static int32_t waiting(fixture *f) { return stats_of(f).waiting; }
@@ -22,10 +22,10 @@ static void test_a_wait_ends_when_it_is_time(void) {
     fixture *f = full_queue(1);
     bb_waiter *waiter = join(f, &f->low, 2);
     uint64_t before = bb_clock();
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, before + 20 * MS));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, before + 20 * MS));
     CHECK(bb_clock() - before >= 20 * MS);
     CHECK_INT(1, waiting(f));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     CHECK_BOOKS(f, .published = 1, .queued = 1);
     fixture_free(f);
 }
@@ -34,9 +34,9 @@ static void test_a_wait_until_the_past_does_not_sleep(void) {
     fixture *f = full_queue(1);
     bb_waiter *waiter = join(f, &f->low, 2);
     staged_sleeps(STAGED_ENDLESS);
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, 0));
-    CHECK_INT(BB_WAITING, bb_line_wait(waiter, bb_clock()));
-    CHECK_INT(0, bb_line_leave(waiter));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, bb_clock()));
+    CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -48,7 +48,7 @@ static void test_within_a_level_who_came_first_is_let_in_first(void) {
     CHECK_INT(WAITING, waiting(f));
     CHECK_TAKES(1, f->worker);
     for (int i = 0; i < WAITING; i++) CHECK_TAKES(10 + i, f->worker);
-    for (int i = 0; i < WAITING; i++) CHECK_INT(1, bb_line_leave(waiter[i]));
+    for (int i = 0; i < WAITING; i++) CHECK_INT(1, bb_waiter_leave(waiter[i]));
     CHECK_BOOKS(f, .published = 6, .processed = 5, .running = 1);
     fixture_free(f);
 }
@@ -61,7 +61,7 @@ static void test_an_urgent_publisher_is_let_in_first(void) {
     CHECK_INT(3, waiting(f));
     for (int i = 0; i < 4; i++) CHECK_TAKES(((int64_t[]){30, 31, 20, 10})[i], f->worker);
     bb_waiter *all[] = {low, medium, high, second};
-    for (int i = 0; i < 4; i++) CHECK_INT(1, bb_line_leave(all[i]));
+    for (int i = 0; i < 4; i++) CHECK_INT(1, bb_waiter_leave(all[i]));
     fixture_free(f);
 }
 
@@ -76,7 +76,7 @@ static void test_all_eight_levels_are_served_in_order(void) {
     }
     CHECK_TAKES(1, f->worker);
     for (int l = BB_LEVELS - 1; l >= 0; l--) CHECK_TAKES(10 + l, f->worker);
-    for (int l = 0; l < BB_LEVELS; l++) CHECK_INT(1, bb_line_leave(waiter[l]));
+    for (int l = 0; l < BB_LEVELS; l++) CHECK_INT(1, bb_waiter_leave(waiter[l]));
     fixture_free(f);
 }
 
@@ -86,8 +86,8 @@ static void test_a_taker_lets_in_who_is_not_even_there(void) {
     CHECK_TAKES(1, f->worker);
     CHECK_BOOKS(f, .published = 2, .queued = 1, .running = 1);
     CHECK_TAKES(2, f->worker); /* handled before its publisher came back */
-    CHECK_INT(BB_ACCEPTED, bb_line_wait(waiter, 0));
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(BB_ACCEPTED, bb_waiter_wait(waiter, 0));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     CHECK_BOOKS(f, .published = 2, .processed = 1, .running = 1);
     fixture_free(f);
 }
@@ -101,7 +101,7 @@ static void test_a_sleeping_publisher_is_let_in_and_woken(void) {
     await_asleep(f, 1);
     CHECK_TAKES(1, f->worker);
     CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
-    CHECK_INT(1, bb_line_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
@@ -109,13 +109,13 @@ static void test_slices_of_a_wait_keep_the_place_in_line(void) {
     fixture *f = full_queue(1);
     bb_waiter *first = join(f, &f->low, 2), *second = join(f, &f->low, 3);
     for (int i = 0; i < 3; i++) {
-        CHECK_INT(BB_WAITING, bb_line_wait(second, bb_clock() + 1000));
-        CHECK_INT(BB_WAITING, bb_line_wait(first, bb_clock() + 1000));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(second, bb_clock() + 1000));
+        CHECK_INT(BB_WAITING, bb_waiter_wait(first, bb_clock() + 1000));
     }
     CHECK_INT(2, waiting(f));
     for (int i = 0; i < 3; i++) CHECK_TAKES(1 + i, f->worker);
-    CHECK_INT(1, bb_line_leave(first));
-    CHECK_INT(1, bb_line_leave(second));
+    CHECK_INT(1, bb_waiter_leave(first));
+    CHECK_INT(1, bb_waiter_leave(second));
     fixture_free(f);
 }
 
@@ -133,8 +133,8 @@ static void test_nobody_pushes_past_who_is_to_be_let_in_before(void) {
     CHECK_INT(BB_WAITING, last_join);
     CHECK_TAKES(2, f->worker);
     CHECK_TAKES(3, f->worker);
-    CHECK_INT(1, bb_line_leave(waiter));
-    CHECK_INT(1, bb_line_leave(other));
+    CHECK_INT(1, bb_waiter_leave(waiter));
+    CHECK_INT(1, bb_waiter_leave(other));
     fixture_free(f);
 }
 
@@ -151,7 +151,7 @@ static void test_a_more_urgent_publisher_passes_who_does_not_fit(void) {
         if (way == 1) CHECK_INT(1, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
         if (way == 2) CHECK(join(f, &f->high, 4) == NULL && last_join == BB_ACCEPTED);
         CHECK_TAKES(4, f->worker);
-        CHECK_INT(0, bb_line_leave(waiter));
+        CHECK_INT(0, bb_waiter_leave(waiter));
         fixture_free(f);
     }
 }
@@ -169,8 +169,8 @@ static void test_one_place_may_let_in_several_and_several_places_one(void) {
     for (int i = 0; i < 3; i++) CHECK_TAKES(4, f->worker);
     CHECK_INT(0, waiting(f));
     CHECK_BOOKS(f, .published = 8, .processed = 5, .queued = 2, .running = 1);
-    CHECK_INT(1, bb_line_leave(large));
-    for (int i = 0; i < 2; i++) CHECK_INT(1, bb_line_leave(small[i]));
+    CHECK_INT(1, bb_waiter_leave(large));
+    for (int i = 0; i < 2; i++) CHECK_INT(1, bb_waiter_leave(small[i]));
     fixture_free(f);
 }
 
@@ -179,12 +179,12 @@ static void test_leaving_takes_an_event_out_of_the_line(void) {
         fixture *f = full_queue(1);
         bb_waiter *waiter[3];
         for (int i = 0; i < 3; i++) waiter[i] = join(f, &f->low, 2 + i);
-        CHECK_INT(0, bb_line_leave(waiter[who]));
+        CHECK_INT(0, bb_waiter_leave(waiter[who]));
         CHECK_INT(2, waiting(f));
         take_some(f, 3);
         CHECK_BOOKS(f, .published = 3, .processed = 2, .running = 1);
         for (int i = 0; i < 3; i++)
-            if (i != who) CHECK_INT(1, bb_line_leave(waiter[i]));
+            if (i != who) CHECK_INT(1, bb_waiter_leave(waiter[i]));
         fixture_free(f);
     }
 }
@@ -197,10 +197,10 @@ static void test_whoever_leaves_the_head_lets_all_in_who_fit(void) {
     bb_waiter *large = join(f, &three, 2); /* two places are free, but it needs three */
     for (int i = 0; i < 3; i++) small[i] = join(f, &f->low, 3 + i);
     CHECK_INT(1, bb_depth(f->q));
-    CHECK_INT(0, bb_line_leave(large));
+    CHECK_INT(0, bb_waiter_leave(large));
     CHECK_INT(3, bb_depth(f->q));
     CHECK_INT(1, waiting(f));
-    for (int i = 0; i < 3; i++) CHECK_INT(i < 2, bb_line_leave(small[i]));
+    for (int i = 0; i < 3; i++) CHECK_INT(i < 2, bb_waiter_leave(small[i]));
     fixture_free(f);
 }
 
@@ -214,7 +214,7 @@ static void test_a_wait_that_finds_no_memory_changes_nothing(void) {
     fixture_free(f);
 }
 
-void line_tests(void) {
+void waiting_tests(void) {
     RUN(test_joining_accepts_at_once_while_there_is_room);
     RUN(test_a_wait_ends_when_it_is_time);
     RUN(test_a_wait_until_the_past_does_not_sleep);

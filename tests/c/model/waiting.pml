@@ -1,11 +1,11 @@
-/* line.pml: joining the line, waiting in it and leaving it, as in waiters.c. Included by
+/* waiting.pml: joining the line, waiting in it and leaving it, as in waiters.c. Included by
  * waiters.pml. */
 
-inline bb_line_join(id, result, wake) {
+inline bb_waiter_join(id, result, wake) {
     atomic {
         if
         :: !is_open_to(id) -> result = CLOSED
-        :: is_open_to(id) && has_room(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
+        :: is_open_to(id) && fits(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
             enqueue(COUNT(id));
             result = ACCEPTED
         :: else ->
@@ -30,7 +30,7 @@ inline begin_congestion() {
     standstills_left--;
     congested = true;
 #ifndef BROKEN_TOGETHER
-    wake_line()
+    wake_waiters()
 #endif
 }
 
@@ -44,7 +44,7 @@ inline begin_congestion() {
 /* A look at the loop's condition; 0 in `result`: sleep on. */
 inline look(id, result, in_time) {
     if
-    :: notified[id] || turned_away[id] || (admitted[id] && !in_time) ->
+    :: notified[id] || rejected[id] || (admitted[id] && !in_time) ->
         result = (admitted[id] -> ACCEPTED : CLOSED)
     :: else ->
         if
@@ -55,7 +55,7 @@ inline look(id, result, in_time) {
     fi
 }
 
-inline bb_line_wait(id, result, wake, naps, spurious, in_time) {
+inline bb_waiter_wait(id, result, wake, naps, spurious, in_time) {
     in_time = true;
     result = 0;
     do
@@ -80,7 +80,7 @@ inline bb_line_wait(id, result, wake, naps, spurious, in_time) {
     send(wake)
 }
 
-inline bb_line_leave(id, result, wake, was) {
+inline bb_waiter_leave(id, result, wake, was) {
     atomic {
         finish_wait(id, was);
         dozing[id] = false;
@@ -102,7 +102,7 @@ inline bb_worker_waits(waits) {
     atomic {
         blocked = (waits -> blocked + 1 : blocked - 1);
 #ifndef BROKEN_ALL_WAIT
-        note_if_all_wait()
+        wake_if_all_wait()
 #endif
     }
 }

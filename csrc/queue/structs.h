@@ -1,0 +1,186 @@
+/* structs.h: what a queue consists of. */
+#ifndef BB_STRUCTS_H
+#define BB_STRUCTS_H
+
+#include "api.h"
+#include "fast_clock.h"
+
+#define SCALES 3 /* of bb_arrivals.windows */
+
+/* A queued delivery. Its level is that of the list it is in. */
+typedef struct {
+    void *event;
+    bb_recipient *recipient;
+    uint64_t sequence; /* order of acceptance over all levels */
+    uint64_t accepted; /* bb_clock, 0 if nothing is timed */
+    int32_t next;      /* slot after this one in its level or in the free list; -1: none */
+    int16_t type;
+    int16_t depth;
+} slot;
+
+/* First in, first out. */
+typedef struct {
+    int32_t head;
+    int32_t tail;
+} level_list;
+
+/* A publisher that waits, or whose event was admitted and whose call has not returned yet. On the
+ * heap, because a thread that is killed at the end of the process must not leave a pointer to its
+ * stack. */
+struct bb_waiter {
+    bb_waiter *next;
+    bb_waiter *prev;
+    struct wait_list *list; /* NULL: in none */
+    bb_queue *q;
+    const bb_route *route;
+    void *event;
+    int32_t depth;
+    bb_origin origin;
+    bool handler;  /* not BB_OUTSIDE */
+    bool limited;  /* has a limit of its own: the standstill rule does not apply */
+    bool admitted; /* its event was queued by another thread */
+    bool notified; /* and it was woken for that */
+    bool rejected; /* the queue closed */
+    uint64_t since;
+    bb_cond wake;
+};
+
+typedef struct wait_list {
+    bb_waiter *head;
+    bb_waiter *tail;
+    int32_t count;
+} wait_list;
+
+/* A publisher that runs the handlers of its event itself. */
+struct bb_caller {
+    bb_caller *next;
+    bb_caller *prev;
+    bb_queue *q;
+    void *event;
+    bb_recipient **recipients;
+    uint64_t thread;
+    uint64_t number;
+    uint64_t since; /* when its present delivery began, */
+    uint64_t cpu;   /* and the thread's CPU time then; 0: not read */
+    int32_t level;
+    int32_t type;
+    int32_t count;
+    int32_t remaining;
+};
+
+/* A delivery that a worker has begun. */
+typedef struct {
+    void *event; /* NULL: hidden from bb_running, see bb_let_go */
+    bb_recipient *recipient;
+    uint64_t began;
+    uint64_t cpu; /* the thread's CPU time then; 0: not read, see timers.c */
+    int32_t level;
+    int32_t type;
+    bool open;
+    bool failed;
+} open_delivery;
+
+struct bb_worker {
+    bb_queue *q;
+    uint64_t thread;
+    uint64_t native; /* the same for bb_run_delay */
+    uint64_t busy;   /* ns */
+    uint64_t since;  /* when it entered */
+    uint64_t number; /* of deliveries begun */
+    int32_t index;   /* in `workers` */
+    open_delivery open;
+};
+
+typedef struct {
+    uint64_t count;
+    uint64_t max;
+    double sum;
+    uint64_t bucket[BB_BUCKETS];
+} histogram;
+
+/* Recent values, in two halves, and all older ones: see histograms.c. */
+typedef struct {
+    histogram current;
+    histogram previous;
+    histogram older;
+} rolling_histogram;
+
+struct bb_queue {
+    bb_mutex mutex;
+    bb_cond work; /* idle workers sleep on it; signalled by the thread that adds work */
+    bb_cond idle; /* bb_wait_idle sleeps on it, broadcast when nothing is queued or running, and
+                   * bb_wait_shut, broadcast when the state changes */
+    int64_t fork_count; /* of the process that created it */
+
+    int32_t capacity; /* slots for all publishers, over all levels */
+    int32_t reserve;  /* further slots for handlers */
+    int32_t levels;
+    bool timed;       /* waits are measured: monitoring, or starvation */
+    bool monitoring;  /* handling is measured, the depth is sampled */
+    fast_clock clock; /* for what is timed */
+    uint64_t starvation;
+    uint64_t standstill;
+
+    bb_state state;
+    uint64_t deadline; /* of draining */
+    int32_t queued;    /* deliveries */
+    int32_t running;   /* deliveries */
+    uint32_t nonempty; /* bit l: level l has slots */
+    uint64_t sequence;
+    int32_t free_slot;  /* head of the list of slots that were used before; -1: none */
+    int32_t fresh_slot; /* the first that was never used */
+    int32_t slot_count;
+    level_list level[BB_LEVELS];
+    slot *slots;
+
+    /* Waking workers, see workers.c. */
+    int32_t idle_workers; /* asleep on `work` */
+    bool waking;          /* a wake-up is in flight */
+
+    /* Publishers, see waiters.c. [1]: handlers. */
+    wait_list wait_queue[2][BB_LEVELS];
+    uint32_t waiting_levels[2]; /* bit l: wait_queue[.][l] is not empty */
+    int32_t waiting;            /* publishers in all wait queues */
+    wait_list unnotified;       /* admitted and not woken yet, */
+    wait_list notified;         /* or woken, and not returned yet */
+    uint64_t last_notified;     /* when some of `unnotified` were notified */
+    bb_caller *callers;
+
+    /* The standstill rule, see standstill.c. */
+    uint64_t last_progress;  /* a worker took while a publisher waited, or the wait restarted */
+    int32_t restarts;        /* since a worker took, for which no worker was to blame */
+    uint64_t run_delay;      /* of the workers, read */
+    uint64_t run_delay_read; /* at this time */
+    bool congested;          /* a wait ended by the rule, and no worker has taken since */
+    bool streak;          /* something was dropped, and the queue has not been half empty since */
+    int32_t idle_waiters; /* threads in bb_wait_idle */
+
+    bb_tally by_level[BB_LEVELS];
+    bb_tally *by_type;
+    int32_t types;
+    uint64_t dropped_by[BB_REASONS][BB_LEVELS];
+    uint64_t unrouted;
+
+    bb_worker **workers;
+    int32_t present;  /* workers in their loops: workers[0 .. present - 1] */
+    int32_t starting; /* threads that were asked for and have not entered */
+    int32_t wanted;
+    int32_t blocked; /* workers that wait in publish */
+
+    uint64_t created;
+    uint64_t last_sample;
+    uint64_t samples;
+    int32_t history[BB_HISTORY];
+    double processing_average;
+    uint64_t rolled; /* when the histograms last began a new half */
+    rolling_histogram queue_wait;
+    rolling_histogram processing;
+
+    bb_timer timer; /* of all recipients */
+    bb_arrivals arrivals;
+    uint64_t window_began[SCALES];
+    uint64_t in_window[SCALES];
+    uint64_t process_cpu; /* at the first arrival */
+};
+
+#endif
