@@ -1,11 +1,11 @@
-/* admit.c: the slow way of an event for which there was no room: wait, and then the policy.
+/* admit.c: the slow path of an event that found the queue full: wait, then apply the policy.
  *
  * Guarantees
- * - One step towards Python's exceptions: when `admit` raises, the event is either accepted or
- *   unknown to the queue, and nothing was evicted for it.
+ * - One step with respect to Python's exceptions: when `admit` raises, the event is either accepted
+ *   or unknown to the queue, and nothing was evicted for it.
  * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held.
  *   One that raises ends the wait.
- * - What was lost is returned in a list that was made before anything was evicted.
+ * - Dropped deliveries are returned in a list that is allocated before anything is evicted.
  */
 #include "native.h"
 
@@ -21,18 +21,18 @@ typedef struct {
     PyObject *on_standstill; /* or NULL */
     bb_origin origin;
     bb_mode mode;
-    bb_waiter *waiter; /* NULL: not in line */
-    uint64_t until;    /* when the wait has its end, */
-    uint64_t slice;    /* and how long the thread may sleep before it lets signal handlers run */
+    bb_waiter *waiter; /* NULL: does not wait */
+    uint64_t until;    /* when the wait ends, */
+    uint64_t slice;    /* and for how long the thread sleeps before it lets signal handlers run */
     int limited;       /* the standstill rule does not apply */
-    PyObject *lost;    /* event, recipient, hooks, event, ...; None behind the last */
+    PyObject *lost;    /* event, recipient, hook depth, event, ...; None after the last */
     int32_t lost_count;
-    int32_t first; /* of a streak */
+    int32_t first; /* the first loss of a streak */
 } admission;
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
-/* Between two slices. -1: an exception is set. */
+/* Between two slices of a wait. */
 static int between_slices(admission *a, uint64_t began) {
     if (PyErr_CheckSignals() < 0) return -1;
     if (a->on_standstill == NULL || a->until != FOREVER || bb_clock() - began < REPORT_AFTER_NS ||
@@ -44,7 +44,6 @@ static int between_slices(admission *a, uint64_t began) {
     return result != NULL ? 0 : -1;
 }
 
-/* -1: an exception is set. */
 static int wait_for_slots(admission *a, bb_result *result) {
     uint64_t now = bb_clock(), began = now;
     *result = bb_waiter_join(a->route->queue, &a->route->route, a->event, here.hooks, a->origin,
@@ -57,12 +56,12 @@ static int wait_for_slots(admission *a, bb_result *result) {
     return 0;
 }
 
-/* Wait, unless there is no time for it. Afterwards the event is in line only if its fate is open,
- * FULL. -1: an exception is set. */
-static int wait_for_room(admission *a, bb_result *result) {
+/* Wait, unless the timeout is 0. Afterwards the waiter exists only if the event is undecided, FULL.
+ */
+static int wait_or_leave(admission *a, bb_result *result) {
     *result = BB_FULL;
     if (a->until == 0) return 0;
-    bb_worker *worker = here.worker; /* lest all workers wait for each other */
+    bb_worker *worker = here.worker; /* so that not all workers wait for each other */
     if (worker != NULL) bb_worker_waits(worker, 1);
     int status = wait_for_slots(a, result);
     if (worker != NULL) bb_worker_waits(worker, 0);
@@ -80,10 +79,11 @@ static void add_lost(admission *a, const bb_delivery *delivery) {
     Py_ssize_t at = 3 * (Py_ssize_t)a->lost_count++;
     PyList_SetItem(a->lost, at, delivery->event);
     PyList_SetItem(a->lost, at + 1, (PyObject *)recipient_of(delivery->recipient));
-    PyList_SetItem(a->lost, at + 2, PyLong_FromLong(delivery->depth)); /* small: not allocated */
+    PyList_SetItem(a->lost, at + 2,
+                   PyLong_FromLong(delivery->depth)); /* a small int: not allocated */
 }
 
-/* The deliveries from `i` on of the event are lost. */
+/* The deliveries of the event from index `i` on are lost. */
 static void add_lost_from(admission *a, int32_t i) {
     for (; i < a->route->route.count; i++) {
         bb_delivery lost = {a->event, a->route->route.recipients[i], here.hooks};
@@ -91,26 +91,26 @@ static void add_lost_from(admission *a, int32_t i) {
     }
 }
 
-/* NO_MEMORY, unless the event was accepted while it was in line. */
+/* End the wait: NO_MEMORY, unless the event was admitted. */
 static bb_result leave_without_memory(admission *a) {
     bool accepted = a->waiter != NULL && bb_waiter_leave(a->waiter);
     a->waiter = NULL;
     return accepted ? BB_ACCEPTED : BB_NO_MEMORY;
 }
 
-/* Have the policy decide, with room for as many losses. NO_MEMORY: nothing has changed, but that the
- * event has left the line. */
-static bb_result offer(admission *a, int32_t room, bb_caller **caller) {
+/* Apply the policy, with memory for `max_lost` losses. The wait has ended afterwards; NO_MEMORY:
+ * nothing else has changed. */
+static bb_result offer(admission *a, int32_t max_lost, bb_caller **caller) {
     const bb_route *route = &a->route->route;
     enum { ON_STACK = 16 };
     bb_delivery few[ON_STACK], *out = few;
     int32_t evicted = 0;
-    if (room > ON_STACK) out = PyMem_Malloc((size_t)room * sizeof *out);
-    a->lost = new_delivery_list(room);
+    if (max_lost > ON_STACK) out = PyMem_Malloc((size_t)max_lost * sizeof *out);
+    a->lost = new_delivery_list(max_lost);
     bb_result result = BB_NO_MEMORY;
     if (out != NULL && a->lost != NULL) {
         result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode,
-                          a->waiter, out, room, &evicted, &a->first, caller);
+                          a->waiter, out, max_lost, &evicted, &a->first, caller);
         for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
     } else {
         result = leave_without_memory(a);
@@ -120,14 +120,14 @@ static bb_result offer(admission *a, int32_t room, bb_caller **caller) {
     return result;
 }
 
-static bb_result decide(admission *a, bb_caller **caller) {
+static bb_result apply_policy(admission *a, bb_caller **caller) {
     if (a->mode == BB_CALLER_RUNS && here.callers >= MAX_CALLERS) a->mode = BB_REFUSE;
-    int32_t room = a->route->route.count;
+    int32_t max_lost = a->route->route.count;
     bb_result result;
-    while ((result = offer(a, room, caller)) == BB_FULL) { /* all that is queued must be evicted */
+    while ((result = offer(a, max_lost, caller)) == BB_FULL) { /* evict the whole queue */
         Py_CLEAR(a->lost);
         int32_t depth = bb_depth(a->route->queue);
-        room = depth > room ? depth : 2 * room;
+        max_lost = depth > max_lost ? depth : 2 * max_lost;
     }
     if (result == BB_REFUSED) add_lost_from(a, 0);
     return result;
@@ -135,31 +135,31 @@ static bb_result decide(admission *a, bb_caller **caller) {
 
 /* ---- running in place ---------------------------------------------------------------------- */
 
-/* Call a handler in the publisher's thread, which is inside it meanwhile. */
+/* Call a handler in the publisher's thread, which counts as inside it. */
 static int call_inside(admission *a, recipient_object *recipient) {
-    running this = {.queue = a->route->queue, .outer = here.innermost};
+    handler_frame frame = {.queue = a->route->queue, .outer = here.innermost};
     int32_t hooks = here.hooks;
-    here.innermost = &this;
-    here.hooks = 0; /* what a handler publishes is no hook's */
+    here.innermost = &frame;
+    here.hooks = 0; /* events that a handler publishes are not published by a hook */
     int status = call_handler(recipient, a->event);
     here.hooks = hooks;
-    here.innermost = this.outer;
+    here.innermost = frame.outer;
     return status;
 }
 
-/* Run one handler. -1: an exception is to go on to the publisher, and is set. */
+/* Run one handler. -1: an exception that is no Exception, to be raised to the publisher. */
 static int run_one(admission *a, recipient_object *recipient, bb_caller *caller) {
-    int failed = call_inside(a, recipient) < 0, goes_on = 0;
+    int failed = call_inside(a, recipient) < 0, raises = 0;
     if (failed) {
-        goes_on = !PyErr_ExceptionMatches(PyExc_Exception);
-        if (!goes_on) goes_on = report_failure(a->report, a->event, recipient, here.hooks) < 0;
+        raises = !PyErr_ExceptionMatches(PyExc_Exception);
+        if (!raises) raises = report_failure(a->report, a->event, recipient, here.hooks) < 0;
     }
     bb_caller_done(caller, failed);
-    return goes_on ? -1 : 0;
+    return raises ? -1 : 0;
 }
 
-/* Run the event's handlers in this thread. What is no Exception goes on to the publisher; the
- * deliveries that are left are then lost. -1: an exception is set. */
+/* Run the event's handlers in this thread. An exception that is no Exception is raised to the
+ * publisher; the remaining deliveries are then lost. */
 static int run_here(admission *a, bb_caller *caller) {
     const bb_route *route = &a->route->route;
     int status = 0;
@@ -180,7 +180,7 @@ static int run_here(admission *a, bb_caller *caller) {
 
 /* ---- the step ------------------------------------------------------------------------------ */
 
-/* An answer to be filled in, made before anything is decided; NULL without memory. */
+/* A tuple for fill_answer, made before anything is decided; NULL without memory. */
 static PyObject *new_answer(uint64_t waited) {
     PyObject *answer = PyTuple_New(5), *ns = PyLong_FromUnsignedLongLong(waited);
     if (answer == NULL || ns == NULL) {
@@ -192,8 +192,8 @@ static PyObject *new_answer(uint64_t waited) {
     return answer;
 }
 
-/* (result, first of a streak, lost or None, ns waited, exception that goes on or None). Small ints
- * are not allocated: nothing here can fail. */
+/* (result, first of a streak, lost or None, ns waited, exception to raise or None). Small ints are
+ * not allocated: nothing here can fail. */
 static PyObject *fill_answer(PyObject *answer, admission *a, bb_result result, PyObject *error) {
     PyTuple_SetItem(answer, 0, PyLong_FromLong((long)result));
     PyTuple_SetItem(answer, 1, PyLong_FromLong(a->first));
@@ -207,13 +207,14 @@ static PyObject *admit(admission *a) {
     bb_result result;
     uint64_t began = bb_clock();
     hold(a->event, route);
-    if (wait_for_room(a, &result) < 0) {
+    if (wait_or_leave(a, &result) < 0) {
         if (result != BB_ACCEPTED) release(a->event, route);
         return NULL;
     }
     PyObject *answer = new_answer(bb_clock() - began), *error = NULL;
     bb_caller *caller = NULL;
-    if (result == BB_FULL) result = answer != NULL ? decide(a, &caller) : leave_without_memory(a);
+    if (result == BB_FULL)
+        result = answer != NULL ? apply_policy(a, &caller) : leave_without_memory(a);
     if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY)
         release(a->event, route);
     if (result == BB_RUN) {
@@ -252,8 +253,9 @@ PyObject *route_admit(PyObject *op, PyObject *args) {
         .slice = (uint64_t)slice,
         .limited = limited,
     };
-    if (a.origin != BB_OUTSIDE && timeout < 0) a.limited = 0; /* a handler never waits for good */
-    Py_INCREF(op); /* the waiter refers to it, whatever signal handlers do */
+    if (a.origin != BB_OUTSIDE && timeout < 0)
+        a.limited = 0; /* a handler never waits without limit */
+    Py_INCREF(op);     /* the waiter refers to it, and signal handlers may drop it */
     PyObject *answer = admit(&a);
     Py_XDECREF(a.lost);
     Py_DECREF(op);

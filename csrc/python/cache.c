@@ -1,23 +1,32 @@
-/* cache.c: the routes that a bus has found, and the type that keeps them, the base of `EventBus`.
+/* cache.c: the cached routes of a bus, and the type that holds them, the base of `EventBus`.
  *
- * Guarantee: a route that misses a subscription is never found. It is stored only if no
- * subscription was made or ended since its computation began (`version`), which is decided and done
- * in one step, as forgetting is.
+ * Guarantees
+ * - A route that misses a subscription is never found: a route is stored only if no subscription
+ *   was made or cancelled since its computation began (`version`), checked and stored in one step.
+ * - A look-up calls no `__hash__` or `__eq__` of the user: keys are exact strings, or the address
+ *   of a class.
+ * - A program that creates types without end pays a look-up for each, not memory without end.
  *
- * `plain[level]` has the routes of plain events by type, `classes[level]` those of other objects by
- * the address of their class, which the route keeps alive: the hash of a class may be anybody's
- * code. For subclasses of Event there is a second dict by type behind it.
+ * `plain[level]` holds the routes of plain events by type; `classes[level]` those of other objects
+ * by the address of their class, which the route keeps alive. For subclasses of Event the latter
+ * holds a second dict, by type.
+ *
+ * What does not work, or was tried
+ * - The class itself as the key: its hash may be defined by the user.
+ * - Replacing the dicts instead of emptying them: other threads may be reading them.
+ * - Allocating while storing: an allocation may run a collection, and with it code of the user,
+ *   which may change subscriptions between the check and the step. All that is needed is allocated
+ *   before.
  */
 #include "docs.h"
 #include "publisher.h"
 
 PyTypeObject *publisher_type;
 
-#define MAX_ROUTES 4096 /* in one dict */
+#define MAX_ROUTES 4096 /* per dict */
 
 static PyObject *get_cache_token;
 
-/* The dicts are made once and emptied, never replaced: others may read them at the same time. */
 static void forget_all(publisher_object *self) {
     for (int level = 0; level <= BB_LEVELS; level++) {
         if (self->plain[level] != NULL) PyDict_Clear(self->plain[level]);
@@ -25,11 +34,12 @@ static void forget_all(publisher_object *self) {
     }
 }
 
-/* Whether the ABCs have adopted a class since the cache was filled; then it is emptied. */
+/* Empty the cache if an ABC has registered a class since it was filled; returns 1 if it did, or if
+ * that could not be determined, else 0. */
 static int flush_if_abcs_changed(publisher_object *self) {
     PyObject *token = PyObject_CallFunctionObjArgs(get_cache_token, NULL);
     int same = token != NULL ? PyObject_RichCompareBool(token, self->abc_token, Py_EQ) : -1;
-    if (token == NULL) { /* no memory: look nothing up this time */
+    if (token == NULL) { /* no memory: use no cached route this time */
         PyErr_Clear();
         return 1;
     }
@@ -49,7 +59,7 @@ static int flush_if_abcs_changed(publisher_object *self) {
     return 0;
 }
 
-/* A new reference to dict[key]; NULL without an exception: none. */
+/* A new reference to dict[key]; NULL without an exception if there is none. */
 static PyObject *look_up(PyObject *dict, PyObject *key) {
     PyObject *found;
 #ifdef Py_GIL_DISABLED
@@ -95,22 +105,22 @@ route_object *cached_route(publisher_object *self, PyObject *event, int level) {
     return (route_object *)found;
 }
 
-/* Store a route in a dict; a program that invents types without end pays a look-up for each, not
- * memory without end. */
+/* Store a route in a dict, which is emptied when it has become too large. */
 static int store_in(PyObject *dict, PyObject *key, PyObject *route) {
     if (PyDict_Size(dict) >= MAX_ROUTES) PyDict_Clear(dict);
     return PyDict_SetItem(dict, key, route);
 }
 
-/* The dict by type of a class's address, `fresh` if it has none; a borrowed reference. */
+/* The dict by type for a class's address, `fresh` if it has none; a borrowed reference. */
 static PyObject *dict_of_class(PyObject *classes, PyObject *key, PyObject *fresh) {
     PyObject *found = PyDict_GetItemWithError(classes, key);
     if (found != NULL || PyErr_Occurred()) return found;
     return store_in(classes, key, fresh) == 0 ? fresh : NULL;
 }
 
-/* Store the route of a class, whose address is `key`, or of events of a type and class. All that is
- * needed was allocated before: an allocation may run a collection, and with it anybody's code. */
+/* Store the route of a class, whose address is `key`, or of events of a type and class. Returns 1,
+ * 0 if the version is not current, or -1. The caller has allocated `key` and `fresh`, see the top.
+ */
 static int store_if_current(publisher_object *self, unsigned long long version, int level,
                             PyObject *key, PyObject *fresh, PyObject *type, PyObject *route) {
     if (version != self->version) return 0;
@@ -121,8 +131,8 @@ static int store_if_current(publisher_object *self, unsigned long long version, 
     return dict != NULL && store_in(dict, type, route) == 0 ? 1 : -1;
 }
 
-/* _store_route(version, level, cls, type, route): whether it was stored. `type` is None for what is
- * no event, `cls` is Event for plain events. */
+/* _store_route(version, level, cls, type, route) -> whether it was stored. `type` is None for
+ * objects that are no events, `cls` is Event for plain events. */
 static PyObject *store_route(PyObject *op, PyObject *args) {
     publisher_object *self = (publisher_object *)op;
     unsigned long long version;
@@ -155,8 +165,8 @@ static void forget_item(PyObject *dict, PyObject *key) {
     Py_XDECREF(found);
 }
 
-/* _forget_routes(type): those of events of a type; None: all. What is stored from the change of the
- * version on is fresh; to forget some of that, too, does no harm. */
+/* _forget_routes(type): those of events of a type; None: all. Routes stored after the version has
+ * changed are current; forgetting some of them, too, is harmless. */
 static PyObject *forget_routes(PyObject *op, PyObject *type) {
     publisher_object *self = (publisher_object *)op;
     BEGIN_CRITICAL(op)
@@ -190,7 +200,7 @@ static PyObject *cached_route_method(PyObject *op, PyObject *args) {
     return route != NULL ? (PyObject *)route : Py_NewRef(Py_None);
 }
 
-/* _watch_abcs(): from now on, routes depend on what abstract base classes adopt. */
+/* _watch_abcs(): from now on, routes depend on the registrations of abstract base classes. */
 static PyObject *watch_abcs(PyObject *op, PyObject *unused) {
     (void)unused;
     publisher_object *self = (publisher_object *)op;
@@ -250,7 +260,7 @@ static void publisher_dealloc(PyObject *op) {
 
 static PyMemberDef members[] = {
     {"_version", T_ULONGLONG, offsetof(publisher_object, version), READONLY,
-     "Changes with each subscription that is made or ends."},
+     "Changes with each subscription that is made or cancelled."},
     {0},
 };
 
@@ -260,7 +270,7 @@ static PyMethodDef methods[] = {
     {"publish", FAST(publish), PUBLISH_DOC},
     {"publish_many", FAST(publish_many), PUBLISH_MANY_DOC},
     {"_push_events", push_events_method, METH_VARARGS,
-     "_push_events($self, events, start, level, /)\n--\n\nPublish up to the first with a slow way."},
+     "_push_events($self, events, start, level, /)\n--\n\nPublish up to the first slow one."},
     {"_cached_route", cached_route_method, METH_VARARGS,
      "_cached_route($self, event, level, /)\n--\n\nReturn the cached route of an event, or None."},
     {"_store_route", store_route, METH_VARARGS,
@@ -268,7 +278,7 @@ static PyMethodDef methods[] = {
     {"_forget_routes", forget_routes, METH_O,
      "_forget_routes($self, type, /)\n--\n\nForget the routes of events of a type; None: all."},
     {"_watch_abcs", watch_abcs, METH_NOARGS,
-     "_watch_abcs($self)\n--\n\nForget all routes when an abstract base class adopts a class."},
+     "_watch_abcs($self)\n--\n\nForget all routes when an abstract base class registers a class."},
     {0},
 };
 

@@ -9,35 +9,35 @@
     "    event: An `Event`, routed by its `type`; any other object is routed by its class.\n" \
     "    priority: 1 to `priority_levels`, higher is more urgent. Default: the class's\n" \
     "        `priority` attribute, else `config.priorities[type]`, else medium.\n" \
-    "    timeout: Seconds to wait for room before the policy applies, at most; 0 does not wait.\n" \
+    "    timeout: Max seconds to wait for free slots before the policy applies; 0: no wait.\n" \
     "        Default: as long as workers take deliveries, and `config.publish_timeout` seconds\n" \
-    "        longer; after such a wait without success further calls apply the policy at once\n" \
+    "        longer; after a wait that ended so, further calls apply the policy immediately,\n" \
     "        until a worker takes again. With `BLOCK`: no limit.\n\n" \
     "Returns:\n" \
-    "    True: accepted (or nobody subscribed). False: the event was dropped.\n\n" \
+    "    True: accepted (or no subscription matches). False: the event was dropped.\n\n" \
     "Raises:\n" \
-    "    QueueFull: There was no room and the policy is `REJECT`, or `BLOCK` and the `timeout` is\n" \
-    "        over, or, in a handler, all workers wait in `publish` or none takes any more.\n" \
+    "    QueueFull: The queue is full and the policy is `REJECT`, or `BLOCK` and the `timeout`\n" \
+    "        is over, or, in a handler, all workers wait in `publish` or none takes any more.\n" \
     "    BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.\n" \
     "    TypeError, ValueError: An argument is of the wrong type or out of range.\n\n" \
-    "In a handler of any bus, an event that finds no room is accepted at once beyond the\n" \
-    "capacity, up to `config.handler_reserve` deliveries; beyond that the handler waits for room,\n" \
-    "ahead of publishers from outside.\n\n" \
-    "From any thread, handler, hook, signal handler or finalizer: no Python lock is held. Ctrl-C\n" \
-    "while it waits is answered within 0.1 s; an exception that strikes it leaves the event either\n" \
-    "accepted or unknown to the bus. In a forked child the first publish starts the child's own\n" \
-    "workers. Costs some 60 ns."
+    "In a handler of any bus, an event that finds the queue full is accepted immediately\n" \
+    "beyond the capacity, up to `config.handler_reserve` deliveries; then the handler waits\n" \
+    "for free slots, before publishers from outside.\n\n" \
+    "From any thread, handler, hook, signal handler or finalizer: no Python lock is held.\n" \
+    "Ctrl-C while it waits is answered within 0.1 s; an exception raised there leaves the event\n" \
+    "either accepted or unknown to the bus. In a forked child the first publish starts the\n" \
+    "child's own workers. Costs some 60 ns."
 
 #define PUBLISH_MANY_DOC \
     "publish_many($self, events, *, priority=None, timeout=None)\n--\n\n" \
     "Publish many events in order, each as `publish` would; far cheaper per event.\n\n" \
-    "As safe as `publish`. A list or tuple costs least; other iterables are taken in batches of up\n" \
-    "to 256.\n\n" \
+    "Thread-safe as `publish` is. A list or tuple costs least; other iterables are taken in\n" \
+    "batches of up to 256.\n\n" \
     "Returns:\n" \
-    "    How many were accepted.\n\n" \
+    "    The number of events accepted.\n\n" \
     "Raises:\n" \
-    "    QueueFull: As `publish`; those before it stay accepted, `QueueFull.accepted` tells\n" \
-    "        how many, and those after it were not tried.\n" \
+    "    QueueFull: As `publish`; those before it stay accepted, `QueueFull.accepted` is\n" \
+    "        their number, and those after it were not tried.\n" \
     "    BusClosed, TypeError, ValueError: As `publish`."
 
 #endif

@@ -1,17 +1,16 @@
 /* event.c: the event, an immutable object.
  *
- * Written in C because making one costs as much as publishing it. What is not called for every
- * event (repr, copying, pickling, `replace`, the refusal to set attributes) is added in _events.py.
+ * In C because creating one costs as much as publishing it. Methods that are not called for every
+ * event (repr, copying, pickling, `replace`, refusing to set attributes) are added in _events.py.
  *
- * A chain of events, each the data of the next, is freed without recursion: a Python class has the
- * interpreter's trashcan for that, the limited API does not.
+ * A chain of events, each the data of the next, is freed without recursion. Python classes use the
+ * interpreter's trashcan for that, which the limited API does not offer.
  */
 #include "native.h"
 
 PyTypeObject *event_type;
 
-#define MAX_NESTED_FREES \
-    40 /* events freed inside each other; a frame of event_free takes some 100 bytes */
+#define MAX_NESTED_FREES 40 /* a frame of event_free takes some 100 bytes */
 
 static BB_THREAD_LOCAL int32_t depth_of_free;
 static BB_THREAD_LOCAL event_object *freed_later; /* linked through `weak` */
@@ -26,7 +25,7 @@ static long long next_id(void) {
 }
 
 static PyObject *event_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)args, (void)kwargs; /* a subclass may take what it likes: they are for __init__ */
+    (void)args, (void)kwargs; /* they are for __init__, where a subclass may take others */
     return PyType_GenericNew(type, NULL, NULL);
 }
 
@@ -43,8 +42,7 @@ static void refuse(const char *name, PyObject *value) {
     Py_XDECREF(text);
 }
 
-/* Return the exact str of a string or of a subclass such as EventType, else NULL with a TypeError.
- */
+/* The exact str for a string or an instance of a subclass such as EventType. */
 static PyObject *plain_string(const char *name, PyObject *value) {
     if (PyUnicode_CheckExact(value)) return Py_NewRef(value);
     if (PyUnicode_Check(value)) {
@@ -145,7 +143,7 @@ static void event_dealloc(PyObject *op) {
     }
 }
 
-/* restore_event(cls, type, data, source, id, timestamp): an event as it was copied or pickled. */
+/* restore_event(cls, type, data, source, id, timestamp): an event that was copied or pickled. */
 static PyObject *restore_event(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *cls, *type, *data, *source;
@@ -173,7 +171,7 @@ static PyObject *restore_event(PyObject *module, PyObject *args) {
 static PyMemberDef members[] = {
     {"type", T_OBJECT_EX, offsetof(event_object, type), READONLY, "What happened, a plain str."},
     {"data", T_OBJECT_EX, offsetof(event_object, data), READONLY, "The payload, any object."},
-    {"source", T_OBJECT_EX, offsetof(event_object, source), READONLY, "Who says so; may be empty."},
+    {"source", T_OBJECT_EX, offsetof(event_object, source), READONLY, "The origin; may be empty."},
     {"id", T_LONGLONG, offsetof(event_object, id), READONLY,
      "Unique in this process, increasing with each event made."},
     {"timestamp", T_DOUBLE, offsetof(event_object, timestamp), READONLY,
@@ -190,7 +188,7 @@ static PyType_Slot slots[] = {
      "    type: What happened, a non-empty string such as \"log.line\" or an `EventType`.\n"
      "        Kept as a plain `str`.\n"
      "    data: The payload, any object. It is never compared, hashed or copied.\n"
-     "    source: Who says so, a string; empty by default.\n\n"
+     "    source: The origin of the event, a string; empty by default.\n\n"
      "Attributes:\n"
      "    id: Unique in this process, increasing with each event made.\n"
      "    timestamp: When it was made, in seconds since the epoch.\n\n"
@@ -218,7 +216,7 @@ static PyType_Spec spec = {
 static PyMethodDef functions[] = {
     {"restore_event", restore_event, METH_VARARGS,
      "restore_event(cls, type, data, source, id, timestamp)\n--\n\n"
-     "Return an event as it was copied or pickled; with id 0, a new one."},
+     "Return an event that was copied or pickled; with id 0, a new one."},
     {0},
 };
 

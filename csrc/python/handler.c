@@ -1,19 +1,24 @@
-/* handler.c: calling a handler, and what comes of it. */
+/* handler.c: calling a handler, and checking its result.
+ *
+ * What was tried: calling through PyObject_CallFunctionObjArgs costs some 6 ns more than the vector
+ * call (take and handle 76 ns instead of 69).
+ */
 #include "native.h"
 
 BB_THREAD_LOCAL thread_state here;
 
 static PyTypeObject *generator_type, *async_generator_type;
 
-/* Whether a handler's result says that its work has not been done: an awaitable, which nobody
- * awaits, or a generator, which nobody iterates over. */
+/* Whether a handler's result means that its work was not done: an awaitable, which is not awaited,
+ * or a generator, which is not iterated over. */
 static int is_unfinished(PyObject *result) {
     PyTypeObject *type = Py_TYPE(result);
     return type == generator_type || type == async_generator_type ||
            PyType_GetSlot(type, Py_am_await) != NULL;
 }
 
-/* Set a TypeError, and close a coroutine, lest Python warns that it was never awaited. */
+/* Set a TypeError, and close a coroutine, so that Python does not warn that it was never awaited.
+ */
 static void refuse_result(PyObject *result) {
     PyObject *closed = NULL;
     if (Py_TYPE(result) != async_generator_type && PyObject_HasAttrString(result, "close"))
@@ -27,8 +32,8 @@ static void refuse_result(PyObject *result) {
 }
 
 /* The vector call has been in the stable ABI since 3.12 and in the interpreter since 3.11, but is
- * not in the headers of 3.10, the oldest that one wheel is built for: it is looked up when the
- * module is imported. A call by it takes some 6 ns less. */
+ * not in the headers of 3.10, the oldest version that a wheel serves: it is looked up when the
+ * module is imported. */
 #ifdef Py_LIMITED_API
 typedef PyObject *(*vector_call)(PyObject *, PyObject *const *, size_t, PyObject *);
 static vector_call call_vector;
@@ -93,7 +98,7 @@ int report_failure(PyObject *report, PyObject *event, recipient_object *recipien
 
 /* ---- for hooks ----------------------------------------------------------------------------- */
 
-/* call_hook(hooks, function, *arguments, **keywords): with that many hooks around what is called. */
+/* call_hook(hooks, function, *arguments, **keywords): call a function at that hook depth. */
 static PyObject *call_hook(PyObject *module, PyObject *args, PyObject *kwargs) {
     (void)module;
     Py_ssize_t n = PyTuple_Size(args);
@@ -128,9 +133,9 @@ static PyObject *is_inside(PyObject *module, PyObject *address) {
 static PyMethodDef functions[] = {
     {"call_hook", (PyCFunction)(void (*)(void))call_hook, METH_VARARGS | METH_KEYWORDS,
      "call_hook(hooks, function, /, *arguments, **keywords)\n--\n\n"
-     "Call a function; what it publishes counts as led to by that many hooks."},
+     "Call a function at a hook depth, which the events that it publishes inherit."},
     {"hooks_here", hooks_here, METH_NOARGS,
-     "hooks_here()\n--\n\nReturn how many hooks led to what the calling thread does."},
+     "hooks_here()\n--\n\nReturn the hook depth of the calling thread."},
     {"is_inside", is_inside, METH_O,
      "is_inside(address, /)\n--\n\nReturn whether the caller is inside a handler of the queue."},
     {0},

@@ -1,9 +1,10 @@
 /* module.c: the extension module that cffi builds, with the types of this folder added.
  *
  * cffi generates the module's initialisation under the name `cffi_init_ext` (_ffi_build.py renames
- * it), and this file has the one that Python calls. Not taken: `bb_install(id(module))` called
- * through cffi, for an exception inside cannot leave a cffi call; a second module in the same file,
- * for the import dance.
+ * it), and this file contains the one that Python calls.
+ *
+ * What does not work: `bb_install(id(module))` called through cffi (an exception cannot leave a
+ * cffi call); a second module in the same file (it needs a loader of its own).
  */
 #include "native.h"
 
@@ -27,7 +28,8 @@ typedef struct {
 } owner_object;
 
 /* Owner(address): frees the queue when it is itself freed. Not in a `__del__`: the garbage
- * collector calls those of a cycle in any order, and the bus's own still closes its queue. */
+ * collector calls those of a cycle in any order, and the `__del__` of the bus still closes the
+ * queue. */
 static PyObject *owner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *address;
@@ -63,7 +65,7 @@ static PyType_Spec owner_spec = {
 
 static PyTypeObject *owner_type;
 
-/* ---- looking at a queue, where objects are in it --------------------------------------------- */
+/* ---- objects in a queue --------------------------------------------------------------------- */
 
 static PyObject *delivery_tuple(const bb_open_delivery *open) {
     return Py_BuildValue("(KNNKK)", open->thread, (PyObject *)open->event,
@@ -80,10 +82,10 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     (void)module;
     bb_queue *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) return PyErr_Occurred() ? NULL : PyList_New(0);
-    enum { MOST = BB_MAX_WORKERS };
-    bb_open_delivery *open = PyMem_Malloc(MOST * sizeof *open);
+    enum { MAX_OPEN = BB_MAX_WORKERS };
+    bb_open_delivery *open = PyMem_Malloc(MAX_OPEN * sizeof *open);
     if (open == NULL) return PyErr_NoMemory();
-    int32_t n = bb_running(queue, open, MOST, hold_open);
+    int32_t n = bb_running(queue, open, MAX_OPEN, hold_open);
     PyObject *found = PyList_New(n);
     for (int32_t i = 0; i < n; i++) {
         PyObject *one = found != NULL ? delivery_tuple(&open[i]) : NULL;
@@ -100,7 +102,8 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     return found;
 }
 
-/* discard(address, n) -> [event, recipient, hooks, event, ...]: taken out of a shut queue. */
+/* discard(address) -> ([event, recipient, hook depth, event, ...], n): deliveries removed from a
+ * shut queue. */
 static PyObject *discard(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *address;
@@ -121,7 +124,7 @@ static PyObject *discard(PyObject *module, PyObject *args) {
 }
 
 /* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an
- * empty tuple stands for no item. With it, tables change without a lock: a finalizer or signal
+ * empty tuple stands for no item. It lets tables change without a lock: a finalizer or signal
  * handler may run anywhere in Python code, and would deadlock on one. */
 static PyObject *swap_item(PyObject *module, PyObject *args) {
     (void)module;
@@ -140,9 +143,9 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
-/* check_interpreter(): the types are of the process, and a worker that lives when its interpreter
- * ends is fatal to the process ("thread still has a frame"): refuse at once what could crash later.
- * Not in the module's initialisation, which a second interpreter of Python 3.11 does not run. */
+/* check_interpreter(): the types are shared by the process, and a worker that is alive when its
+ * interpreter ends is fatal to the process ("thread still has a frame"): fail early. Not in the
+ * module's initialisation, which a second interpreter of Python 3.11 does not run. */
 static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
@@ -152,9 +155,9 @@ static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
 }
 
 #ifndef _WIN32
-/* after_fork(): what Python does in the child of its own forks, where C code has forked past it:
- * without it the interpreter's lock is in the state in which the threads that the child does not
- * have left it, and no thread can be started. */
+/* after_fork(): what Python does in the child after its own forks, for a fork made by C code.
+ * Without it the GIL is in the state in which the parent's threads left it, and no thread can be
+ * started. */
 static PyObject *after_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyOS_AfterFork_Child();
@@ -165,19 +168,19 @@ static PyObject *after_fork(PyObject *module, PyObject *unused) {
 static PyMethodDef functions[] = {
 #ifndef _WIN32
     {"after_fork", after_fork, METH_NOARGS,
-     "after_fork()\n--\n\nMake the interpreter whole in the child of a fork that C code made."},
+     "after_fork()\n--\n\nRepair the interpreter in the child of a fork that C code made."},
 #endif
     {"check_interpreter", check_interpreter, METH_NOARGS,
      "check_interpreter()\n--\n\nRaise ImportError in all but the main interpreter."},
     {"swap_item", swap_item, METH_VARARGS,
      "swap_item(dict, key, old, new, /)\n--\n\n"
-     "Set an item, a tuple, to `new` if it is `old`; whether it was. () stands for no item."},
+     "Set an item, a tuple, to `new` if it is `old`; return whether it was. () means no item."},
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
-     "Return what runs now: (thread, event, recipient, nanoseconds, number) for each."},
+     "Return the running deliveries: (thread, event, recipient, nanoseconds, number) each."},
     {"discard", discard, METH_VARARGS,
      "discard(address, /)\n--\n\n"
-     "Take deliveries out of a shut queue: a list of event, recipient, hooks, and how many."},
+     "Remove deliveries from a shut queue: ([event, recipient, hook depth, ...], n)."},
     {0},
 };
 

@@ -1,20 +1,23 @@
 /* native.h: what the C files that know Python share.
  *
- * The one rule of references: a delivery that is handed to the queue carries a reference to its
- * event and one to its recipient (`hold`), and whoever gets it out has both (`drop`). References
- * are taken before the call, since a worker may be done with the event before that call returns,
- * and given back if the event was not accepted. None is dropped while a queue's mutex is held: a
+ * References. A delivery that is handed to the queue carries a reference to its event and one to
+ * its recipient (`hold`), and the code that gets it out owns both. References are taken before the
+ * call, since a worker may finish with the event before that call returns, and given back
+ * (`release`) if the event was not accepted. None is dropped while a queue's mutex is held: a
  * finalizer may publish.
  *
  * The garbage collector does not see what is queued. The queue is a root, as a thread's stack is:
- * workers hold it, and every delivery is run or discarded. Traversing it would be wrong, too:
+ * workers hold it, and every delivery is run or discarded. Traversing it would also be wrong:
  * bb_take may dequeue while the GIL is released, so that between two passes of the collector an
  * event could leave the queue unseen.
+ *
+ * Results. As in CPython, a function that returns int returns 0, or -1 with an exception set, and
+ * one that returns an object returns NULL with an exception set, unless its comment says otherwise.
  */
 #ifndef BB_NATIVE_H
 #define BB_NATIVE_H
 
-/* A free-threaded Python has no limited API, and says so in its pyconfig.h. */
+/* A free-threaded Python has no limited API; its pyconfig.h defines Py_GIL_DISABLED. */
 #include <pyconfig.h>
 #ifndef Py_GIL_DISABLED
 #define Py_LIMITED_API 0x030a0000
@@ -53,16 +56,16 @@ typedef struct {
     PyObject *handler;
     PyObject *weak;
     bb_recipient account;
-    long long forks; /* up to which it counts */
-    char is_python;  /* its code passes the interpreter's own switch of threads */
+    long long forks; /* the number of forks that `account` counts after */
+    char is_python;  /* the interpreter switches threads while it runs */
 } recipient_object;
 
-/* What events of one type at one level go to, in the queue of one process. */
+/* The recipients of events of one type at one level, in the queue of one process. */
 typedef struct {
     PyObject_HEAD
     PyObject *owner;      /* keeps `queue` alive */
     PyObject *recipients; /* tuple */
-    PyObject *key;        /* keeps what its place in a cache is named after */
+    PyObject *key;        /* keeps the object that is its key in a cache alive */
     bb_queue *queue;
     bb_route route;
 } route_object;
@@ -90,7 +93,7 @@ static inline void hold(PyObject *event, const bb_route *route) {
     }
 }
 
-/* Give back what `hold` took; the caller has references of its own, so nothing is freed. */
+/* Drop what `hold` took; the caller has references of its own, so nothing is freed. */
 static inline void release(PyObject *event, const bb_route *route) {
     for (int32_t i = 0; i < route->count; i++) {
         Py_DECREF(event);
@@ -100,38 +103,38 @@ static inline void release(PyObject *event, const bb_route *route) {
 
 /* ---- where the calling thread is --------------------------------------------------------- */
 
-/* A handler that this thread runs; on the C stack, so that no exception can leave it behind. */
-typedef struct running {
+/* A handler that this thread runs; on the C stack, so that no exception can leave one behind. */
+typedef struct handler_frame {
     bb_queue *queue;
-    struct running *outer;
-} running;
+    struct handler_frame *outer;
+} handler_frame;
 
 typedef struct {
-    running *innermost;
-    bb_worker *worker; /* NULL: this is no worker's thread */
-    int32_t hooks;     /* hooks that led to what runs now, one inside the report of another */
-    int32_t callers;   /* handlers run in place (CALLER_RUNS), one inside another */
+    handler_frame *innermost;
+    bb_worker *worker; /* NULL: not a worker's thread */
+    int32_t hooks;     /* hook depth: hooks that the running code was called by, nested */
+    int32_t callers;   /* handlers run in place (CALLER_RUNS), nested */
 } thread_state;
 extern BB_THREAD_LOCAL thread_state here;
 
 static inline bb_origin origin_in(const bb_queue *queue) {
     if (here.innermost == NULL) return BB_OUTSIDE;
-    for (const running *r = here.innermost; r != NULL; r = r->outer)
-        if (r->queue == queue) return BB_INSIDE;
+    for (const handler_frame *frame = here.innermost; frame != NULL; frame = frame->outer)
+        if (frame->queue == queue) return BB_INSIDE;
     return BB_HANDLER;
 }
 
-/* Call a recipient's handler; 0, or -1 with an exception set. */
+/* Call a recipient's handler. */
 int call_handler(recipient_object *recipient, PyObject *event);
 
 /* Report a failure, with the exception that is set, to `report(event, recipient, hooks,
- * exception)`. 0, or -1 with what that raised. */
+ * exception)`. -1: that raised. */
 int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks);
 
-/* A list of event, recipient, hooks, event, ... for `n` deliveries, full of None. */
+/* A list for event, recipient, hook depth of each of `n` deliveries, filled with None. */
 PyObject *new_delivery_list(int32_t n);
 
-/* The exception that is set, with its traceback, and unset it; never NULL. */
+/* Clear the exception that is set and return it, with its traceback; never NULL. */
 PyObject *fetch_exception(void);
 
 #endif

@@ -1,12 +1,28 @@
-/* publish.c: the fast way of an event, and nothing else.
+/* publish.c: the fast path of publishing.
  *
- * A plain event, or an object of a class that was published before, whose route is cached, for
- * which there is room, published outside of hooks: one look-up, one call to the queue. Whatever
- * else there is goes to one Python method, `_publish`, which begins anew.
+ * A plain event, or an object of a class that was published before, whose route is cached, that
+ * finds free slots and is published outside of hooks: one look-up, one call to the queue. All other
+ * cases go to a Python method, `_publish`, which starts from the beginning.
+ *
+ * Guarantees
+ * - It holds no Python lock, so it may be called from a signal handler or a finalizer.
+ * - It either publishes the event or has no effect.
+ *
+ * Of 53 ns per call, half is the call itself; histograms and the counts by type, by level and by
+ * recipient together cost less than 10.
+ *
+ * What does not work, or was tried
+ * - `publish` through cffi: no cffi call takes a Python object. The event had to be kept in a dict
+ *   under a number, and the call took 215 to 300 ns. A closure instead of a method, list slots
+ *   instead of a dict, or one dict entry per type gained up to 70 ns of that.
+ * - publish_many: reusing the route of the previous event if the type is the same, without a
+ *   look-up: 25 ns per event instead of 26, and one more rule.
+ * - `Event.__init__` in a mutable class, changed at the end to `Event`: faster on one version of
+ *   Python only. Making events in C takes 92 ns instead of 460.
  */
 #include "publisher.h"
 
-#define BATCH 128 /* events of one call to the queue: some 5 us of its mutex, and 3 KB of stack */
+#define BATCH 128 /* events per call to the queue: some 5 us with its mutex held, 3 KB of stack */
 
 static PyObject *name_publish, *name_publish_rest, *name_priority;
 
@@ -19,7 +35,8 @@ int init_publishing(void) {
 
 /* ---- publish ----------------------------------------------------------------------------- */
 
-/* The level of `publish(event, priority=n)`; 0 without one, -1: anything else. */
+/* The level of `publish(event, priority=n)`; 0 without a priority, -1 without an exception for all
+ * other arguments. */
 static int level_of(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     if (nargs != 1) return -1;
     if (kwnames == NULL) return 0;
@@ -68,7 +85,8 @@ PyObject *publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
     return call_slow(op, name_publish, args, nargs, kwnames);
 }
 
-/* ---- many -------------------------------------------------------------------------------- */
+/* ---- publish_many
+ * -------------------------------------------------------------------------------- */
 
 /* Events and their routes, with a reference to each. */
 typedef struct {
@@ -78,8 +96,8 @@ typedef struct {
     int32_t n;
 } batch;
 
-/* Fill a batch from list or tuple, up to the first event whose route is not cached, or that goes
- * into another queue (a fork). Lengths are read anew each time: the list may change. */
+/* Fill a batch from a list or tuple, up to the first event whose route is not cached, or that goes
+ * to another queue (after a fork). Lengths are re-read each time: the list may change. */
 static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, int level,
                     batch *b) {
     int is_list = PyList_CheckExact(events);
@@ -109,13 +127,13 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
     }
 }
 
-/* Push as many as there is room for, from the front; how many. */
+/* Push the events of a batch up to the first that does not fit; returns their number. */
 static int32_t push_batch(batch *b) {
     if (b->n == 0) return 0;
     bb_queue *queue = b->owners[0]->queue;
     for (int32_t i = 0; i < b->n; i++) hold(b->events[i], b->routes[i]);
     int32_t accepted = bb_push_many(queue, b->routes, b->events, b->n, 0, origin_in(queue));
-    if (accepted < 0) accepted = 0; /* closed or gone: the slow way will tell */
+    if (accepted < 0) accepted = 0; /* closed or gone: the slow path will raise */
     for (int32_t i = accepted; i < b->n; i++) release(b->events[i], b->routes[i]);
     for (int32_t i = 0; i < b->n; i++) {
         Py_DECREF((PyObject *)b->events[i]);
@@ -124,7 +142,8 @@ static int32_t push_batch(batch *b) {
     return accepted;
 }
 
-/* Publish from list or tuple, from `from` on, up to the first that needs the slow way; how many. */
+/* Publish from a list or tuple, from index `from`, up to the first event that needs the slow path;
+ * returns the number published. */
 static Py_ssize_t push_events(publisher_object *self, PyObject *events, Py_ssize_t from,
                               int level) {
     if (here.hooks != 0) return 0;
@@ -147,7 +166,7 @@ PyObject *push_events_method(PyObject *op, PyObject *args) {
     if (!PyArg_ParseTuple(args, "O!ni:_push_events", &PyList_Type, &events, &from, &level))
         return NULL;
     if (level < 0 || level > BB_LEVELS || from < 0) {
-        PyErr_SetString(PyExc_ValueError, "_push_events: no such level or place");
+        PyErr_SetString(PyExc_ValueError, "_push_events: no such level or index");
         return NULL;
     }
     return PyLong_FromSsize_t(push_events((publisher_object *)op, events, from, level));

@@ -4,16 +4,16 @@
 
 #include "native.h"
 
-/* Routes by explicit priority, [0] without one; see cache.c. */
+/* Routes by explicit priority, [0] without; see cache.c. */
 typedef struct {
     PyObject_HEAD
     PyObject *plain[BB_LEVELS + 1];
     PyObject *classes[BB_LEVELS + 1];
-    PyObject *abc_token; /* NULL: no subscription depends on what ABCs adopt */
+    PyObject *abc_token; /* NULL: no subscription depends on the registrations of ABCs */
     unsigned long long version;
 } publisher_object;
 
-/* The cached route of an event, a new reference; NULL, without an exception: none. */
+/* The cached route of an event, a new reference; NULL without an exception if there is none. */
 route_object *cached_route(publisher_object *self, PyObject *event, int level);
 
 int init_publishing(void);

@@ -1,4 +1,4 @@
-/* route.c: recipients, and the routes that events take to them. */
+/* route.c: the types of recipients and routes. */
 #include "native.h"
 
 PyTypeObject *recipient_type, *route_type;
@@ -46,7 +46,7 @@ static PyObject *recipient_account(PyObject *op, void *closure) {
     return PyLong_FromVoidPtr(&((recipient_object *)op)->account);
 }
 
-/* count_from(forks): begin to count anew, once after each fork. */
+/* count_from(forks): reset the counts, once after each fork. */
 static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
     recipient_object *self = (recipient_object *)op;
     long long number = PyLong_AsLongLong(forks);
@@ -58,7 +58,7 @@ static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
 
 static PyMemberDef recipient_members[] = {
     {"handler", T_OBJECT_EX, offsetof(recipient_object, handler), READONLY,
-     "What is called with each event."},
+     "The callable that gets each event."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(recipient_object, weak), READONLY, NULL},
     {0},
 };
@@ -70,12 +70,12 @@ static PyGetSetDef recipient_getset[] = {
 
 static PyMethodDef recipient_methods[] = {
     {"count_from", recipient_count_from, METH_O,
-     "count_from($self, forks, /)\n--\n\nForget what was counted before that many forks."},
+     "count_from($self, forks, /)\n--\n\nReset the counts if they are from before that fork."},
     {0},
 };
 
 static PyType_Slot recipient_slots[] = {
-    {Py_tp_doc, "Recipient(handler, is_python)\n--\n\nA handler, and what is counted of it."},
+    {Py_tp_doc, "Recipient(handler, is_python)\n--\n\nA handler and its counts."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, recipient_init},
     {Py_tp_traverse, recipient_traverse},
@@ -189,15 +189,17 @@ static PyMemberDef route_members[] = {
 PyObject *route_admit(PyObject *op, PyObject *args);
 
 static PyMethodDef methods[] = {
-    {"push", route_push, METH_O, "push($self, event, /)\n--\n\nAccept an event if there is room."},
+    {"push", route_push, METH_O,
+     "push($self, event, /)\n--\n\nAccept an event if the queue has free slots."},
     {"admit", route_admit, METH_VARARGS,
      "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, /)\n--\n\n"
-     "Wait for room, then have the policy decide; see admit.c."},
+     "Wait for free slots, then apply the policy; see admit.c."},
     {0},
 };
 
 static PyType_Slot route_slots[] = {
-    {Py_tp_doc, "Route(owner, address, level, type, recipients, key)\n--\n\nWhere events go."},
+    {Py_tp_doc,
+     "Route(owner, address, level, type, recipients, key)\n--\n\nThe recipients of events."},
     {Py_tp_new, route_new},
     {Py_tp_traverse, route_traverse},
     {Py_tp_dealloc, route_dealloc},

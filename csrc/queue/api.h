@@ -9,17 +9,18 @@
 #include "platform.h"
 #include "queue.h"
 
-/* The host whose lock a sleeping call gives up; both NULL in a plain C program. `detach`
- * returns what `attach` wants back, never NULL. Set once, before the first queue. */
+/* The host whose lock a sleeping call releases; both NULL in a plain C program. `detach` returns
+ * the token to pass to `attach`, never NULL. Set once, before the first queue. */
 typedef struct {
     void *(*detach)(void);
     void (*attach)(void *token);
-    bool parallel; /* it is no lock: threads that hold it run at the same time (free-threaded) */
+    bool
+        parallel; /* it excludes no thread: attached threads run at the same time (free-threaded) */
 } bb_host;
 extern bb_host host;
 
-/* Count forks from now on; false without memory. The first queue does it otherwise, and then no
- * other thread may make one at the same time. */
+/* Begin to count forks; false without memory. If it was not called, the first bb_queue_new calls
+ * it, and then no other thread may create a queue at the same time. */
 bool bb_watch_forks(void);
 
 #endif

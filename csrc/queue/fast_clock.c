@@ -1,11 +1,10 @@
-/* fast_clock.c: where the base of a fast clock comes from. */
+/* fast_clock.c: the base of a fast clock. */
 #include "fast_clock.h"
 
-#define MIN_SPAN_NS 10000000u /* a shorter one says too little of the rate */
+#define MIN_SPAN_NS 10000000u /* a shorter one is too short to measure the rate */
 #define MAX_SPAN_NS 100000000u
-#define PAIR_TICKS \
-    3000u /* some 1 us: between readings that far apart, the thread was off its core */
-#define TOLERANCE 0.002 /* NTP slews by 500 ppm; more is a machine that slept or moved */
+#define PAIR_TICKS 3000u /* some 1 us: readings further apart were interrupted */
+#define TOLERANCE 0.002  /* NTP slews by 500 ppm; more is a machine that slept or was moved */
 
 void fast_clock_init(fast_clock *clock) {
     *clock = (fast_clock){.counts = bb_ticks_are_reliable()};
@@ -17,8 +16,8 @@ static bool same_rate(uint64_t known, double rate) {
     return ratio > 1 - TOLERANCE && ratio < 1 + TOLERANCE;
 }
 
-/* The span of the new base is at most as long as the one that its rate was measured over, so that
- * it is wrong by no more than the readings were. */
+/* A new base is used for no longer than its rate was measured, so that its error is no larger than
+ * that of the readings. */
 static uint64_t span_after(uint64_t ns, double rate) {
     uint64_t span = ns < MAX_SPAN_NS ? ns : MAX_SPAN_NS;
     return (uint64_t)((double)span / rate * 4294967296.0);
@@ -26,7 +25,7 @@ static uint64_t span_after(uint64_t ns, double rate) {
 
 uint64_t fast_clock_rebase(fast_clock *clock) {
     uint64_t ticks = bb_ticks(), ns = bb_clock();
-    if (bb_ticks() - ticks > PAIR_TICKS) return ns; /* no pair: the next reading tries again */
+    if (bb_ticks() - ticks > PAIR_TICKS) return ns; /* interrupted: the next reading tries again */
     bool first = clock->ns == 0;
     uint64_t passed = ns - clock->ns, counted = ticks - clock->ticks;
     if (!first && passed < MIN_SPAN_NS && counted > 0) return ns;

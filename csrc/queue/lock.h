@@ -3,13 +3,14 @@
  *
  * The lock rule. `bb_queue.mutex` guards every field of a queue, its slots, waiters, workers, and
  * the accounts of its recipients. Order: the host's lock (the GIL) first, then the mutex, never the
- * reverse: no thread re-attaches to the host while it holds the mutex, because the thread that holds
- * the GIL may be waiting for the mutex. Therefore queue_lock tries first and detaches before it
- * blocks, and queue_unlock releases the mutex before it re-attaches. Nothing calls into the host in
- * between.
+ * reverse: no thread re-attaches to the host while it holds the mutex, because the thread that
+ * holds the GIL may be waiting for the mutex. Therefore queue_lock tries first and detaches before
+ * it blocks, and queue_unlock releases the mutex before it re-attaches. Nothing calls into the host
+ * in between.
  *
  * A thread holds the mutex of one queue at most. Builds with assertions know which, and check it in
- * every function that needs the mutex (ASSERT_LOCKED) and wherever the host is attached or detached.
+ * every function that needs the mutex (ASSERT_LOCKED) and wherever the host is attached or
+ * detached.
  */
 #ifndef BB_LOCK_H
 #define BB_LOCK_H

@@ -1,7 +1,7 @@
-/* platform.h: all that the C code wants of an operating system and a compiler.
+/* platform.h: everything that the C code needs from an operating system and a compiler.
  *
  * Mutexes and condition variables in the usual sense, clocks, threads and forks. One source file
- * for each system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
+ * per system implements it: platform_linux.c, platform_macos.c, platform_windows.c.
  */
 #ifndef BB_PLATFORM_H
 #define BB_PLATFORM_H
@@ -37,7 +37,7 @@ void bb_cond_signal(bb_cond *cond);
 void bb_cond_broadcast(bb_cond *cond);
 void bb_cond_wait(bb_cond *cond, bb_mutex *mutex);
 
-/* Wait until bb_clock() reaches `deadline`; may return early, for any reason or none. */
+/* Wait until bb_clock() reaches `deadline`; may return early, also spuriously. */
 void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
 
 /* The position of the highest bit of a value that is not 0. */
@@ -54,7 +54,7 @@ static inline int32_t bb_highest_bit(uint64_t value) {
 /* Nanoseconds of a monotonic clock. */
 uint64_t bb_clock(void);
 
-/* The processor's own counter, whatever its unit; bb_clock where it has none that is read here. */
+/* The processor's own counter, in a unit of its own; bb_clock where that is not read. */
 #ifdef BB_STAGED
 uint64_t bb_ticks(void);
 #else
@@ -67,28 +67,29 @@ static inline uint64_t bb_ticks(void) {
 }
 #endif
 
-/* Whether bb_ticks counts evenly, and alike on all cores: the system derives bb_clock from it. */
+/* Whether bb_ticks counts at a constant rate and agrees on all cores, because the system derives
+ * bb_clock from it. */
 bool bb_ticks_are_reliable(void);
 
 /* Seconds since the epoch. */
 double bb_wall_clock(void);
 
-/* What Python calls `threading.get_ident()` of the calling thread. */
+/* The value of Python's `threading.get_ident()` in the calling thread. */
 uint64_t bb_thread_id(void);
 
-/* The calling thread for bb_run_delay: a number of the system's own. */
+/* The system's own number of the calling thread, for bb_run_delay. */
 uint64_t bb_native_thread(void);
 
-/* Nanoseconds that a thread of this process has waited for a core although it could have run, so
- * far; 0 where the system does not say. Costs some 10 us. */
+/* Nanoseconds for which a thread of this process has so far been ready to run but had no core; 0
+ * where the system does not report it. Costs some 10 us. */
 uint64_t bb_run_delay(uint64_t native_thread);
 
-/* Call `action` in the child of every fork from now on, also of one that C code makes; false if
- * memory ran out. Where there is no fork, nothing is done. */
+/* Register `action` to run in the child of every fork, also of one made by C code; false if memory
+ * ran out. Where there is no fork, nothing is done. */
 bool bb_at_fork_in_child(void (*action)(void));
 
-/* A function that is loaded in this process already, by its name; NULL if there is none, or the
- * system cannot say. */
+/* A function that is already loaded in this process, by name; NULL if there is none, or the system
+ * cannot look it up. */
 typedef void (*bb_function)(void);
 bb_function bb_loaded_function(const char *name);
 
@@ -96,7 +97,7 @@ bb_function bb_loaded_function(const char *name);
  * on most systems: 0.2 to 0.5 us. On Windows it moves in steps of some 16 ms. */
 uint64_t bb_thread_cpu(void);
 
-/* The same of all threads of the process together. */
+/* The same, summed over all threads of the process. */
 uint64_t bb_process_cpu(void);
 
 #endif

@@ -46,8 +46,8 @@ static uint64_t reading(clockid_t clock) {
     return (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
-/* The kernel takes the counter for its clock only if it runs at one speed, also while cores sleep,
- * and the cores' counters agree. */
+/* The kernel uses the counter for its clock only if it runs at a constant rate, also while cores
+ * sleep, and the counters of all cores agree. */
 bool bb_ticks_are_reliable(void) {
 #ifdef __x86_64__
     char name[8] = {0};
@@ -79,7 +79,7 @@ uint64_t bb_native_thread(void) {
 #endif
 }
 
-/* The second number of schedstat; the file is missing where the kernel does not keep it. */
+/* The second number of schedstat; the file is missing where the kernel does not record it. */
 uint64_t bb_run_delay(uint64_t native_thread) {
     char text[96];
     unsigned long long ran, waited;

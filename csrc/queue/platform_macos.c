@@ -43,6 +43,6 @@ bool bb_at_fork_in_child(void (*action)(void)) { return pthread_atfork(NULL, NUL
 uint64_t bb_native_thread(void) { return 0; }
 
 uint64_t bb_run_delay(uint64_t native_thread) {
-    (void)native_thread; /* the system does not say */
+    (void)native_thread; /* the system does not report it */
     return 0;
 }

@@ -5,7 +5,7 @@ bool bb_mutex_init(bb_mutex *mutex) {
     InitializeSRWLock(mutex);
     return true;
 }
-void bb_mutex_destroy(bb_mutex *mutex) { (void)mutex; } /* they own nothing */
+void bb_mutex_destroy(bb_mutex *mutex) { (void)mutex; } /* it owns nothing */
 void bb_mutex_lock(bb_mutex *mutex) { AcquireSRWLockExclusive(mutex); }
 bool bb_mutex_trylock(bb_mutex *mutex) { return TryAcquireSRWLockExclusive(mutex) != 0; }
 void bb_mutex_unlock(bb_mutex *mutex) { ReleaseSRWLockExclusive(mutex); }
@@ -38,7 +38,7 @@ uint64_t bb_clock(void) {
     return ticks / per_s * 1000000000u + ticks % per_s * 1000000000u / per_s;
 }
 
-static uint64_t in_ns(FILETIME kernel, FILETIME user) { /* they are in units of 100 ns */
+static uint64_t in_ns(FILETIME kernel, FILETIME user) { /* in units of 100 ns */
     uint64_t in_kernel = (uint64_t)kernel.dwHighDateTime << 32 | kernel.dwLowDateTime;
     uint64_t in_user = (uint64_t)user.dwHighDateTime << 32 | user.dwLowDateTime;
     return (in_kernel + in_user) * 100u + 1;
@@ -78,6 +78,6 @@ bool bb_at_fork_in_child(void (*action)(void)) {
 uint64_t bb_native_thread(void) { return 0; }
 
 uint64_t bb_run_delay(uint64_t native_thread) {
-    (void)native_thread; /* the system does not say */
+    (void)native_thread; /* the system does not report it */
     return 0;
 }

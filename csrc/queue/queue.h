@@ -1,52 +1,54 @@
 /* queue.h: the contract between the queue and its callers.
  *
  * A bounded, prioritised queue of deliveries. A delivery is an event on its way to one recipient;
- * both are opaque pointers here, and no function follows the event's.
+ * both are opaque pointers here, and no function dereferences the event's.
  *
  * This file is read twice, by the C compiler and, as it stands, by cffi. Therefore it has no
- * preprocessor lines, and whoever includes it includes <stdint.h> before it, once.
+ * preprocessor lines; include api.h instead. A parameter or result that is only true or false is an
+ * int32_t of 1 or 0; the two calls that return a count or an error return the count, which is not
+ * negative, or a negative bb_result.
  *
  * References. The caller that hands a delivery in gives the queue one reference to its event and
- * one to its recipient; the caller that gets the delivery out gets both. The queue counts and
- * drops none, so no finalizer can run while its mutex is held. References are taken before
- * the call that offers an event, because a worker may be done with it before that call returns, and
- * are given back if it was not accepted.
+ * one to its recipient; the caller that gets the delivery out gets both. The queue counts and drops
+ * none, so no finalizer can run while its mutex is held. References are taken before the call that
+ * offers an event, because a worker may finish with it before that call returns, and are given back
+ * if it was not accepted.
  *
  * Threads. Every function may be called from any thread at any time, except where it says
- * otherwise. Calls are short and wait for nothing but the queue's mutex, except the four that may
- * sleep: bb_take, bb_waiter_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the
- * GIL) while they sleep; the others release it only if the mutex is taken.
+ * otherwise. Calls are short and wait only for the queue's mutex, except the four that may sleep:
+ * bb_take, bb_waiter_wait, bb_wait_idle and bb_wait_shut. Those release the host's lock (the GIL)
+ * while they sleep; the others release it only if the mutex is taken.
  *
  * Fork. In the child every queue of the parent is gone: its mutex may be held by a thread that the
- * child does not have. Every function notices that before it touches the mutex, and answers
+ * child does not have. Every function detects that before it touches the mutex, and returns
  * BB_GONE, 0 or NULL. bb_fork_count changes in the child of every fork, also one made by C code.
  *
- * Cost. Everything is constant in the depth of the queue, in the number of waiting publishers and
- * in the number of events; what is linear in the deliveries of one event says so.
+ * Cost. Every call is constant in the depth of the queue, in the number of waiting publishers and
+ * in the number of events, and linear in the deliveries of the event that it is given.
  */
 
 enum {
-    BB_LEVELS = 8,         /* most levels a queue can have */
-    BB_HISTORY = 512,      /* samples of the depth that are kept */
-    BB_MAX_TYPES = 1024,   /* event types that are counted apart */
-    BB_MAX_WORKERS = 4096, /* of one queue at a time, those included that are about to leave */
+    BB_LEVELS = 8,         /* max levels of a queue */
+    BB_HISTORY = 512,      /* depth samples that are kept */
+    BB_MAX_TYPES = 1024,   /* event types that are counted separately */
+    BB_MAX_WORKERS = 4096, /* of one queue at a time, including those about to leave */
     BB_BUCKETS = 976       /* of a histogram: 16 per octave, for all of 64 bits */
 };
 
-/* What a call on the publisher's side answers. */
+/* Result of a publisher's call. */
 typedef enum {
     BB_NO_MEMORY = -3, /* and nothing has changed */
-    BB_GONE = -2,      /* a fork left the queue behind */
+    BB_GONE = -2,      /* the queue belongs to the parent of a fork */
     BB_CLOSED = -1,    /* closing or closed; nothing was accepted, nothing is counted */
-    BB_ACCEPTED = 0, /* all deliveries of the event are queued; 0, so that a test for it is short */
-    BB_FULL = 1,     /* no room; nothing was accepted, nothing is counted yet */
-    BB_WAITING = 2,  /* still in line */
-    BB_REFUSED = 3,  /* no room; the event is counted as published and dropped */
-    BB_EVICTED = 4,  /* accepted; queued deliveries were evicted for it */
-    BB_RUN = 5       /* accepted as running: the caller runs the handlers (bb_caller_done) */
+    BB_ACCEPTED = 0,   /* all deliveries of the event are queued; 0, as that is cheapest to test */
+    BB_FULL = 1,       /* too few free slots; nothing was accepted, nothing is counted yet */
+    BB_WAITING = 2,    /* not decided yet */
+    BB_REFUSED = 3,    /* too few free slots; the event is counted as published and dropped */
+    BB_EVICTED = 4,    /* accepted; queued deliveries were evicted for it */
+    BB_RUN = 5         /* accepted as running: the caller runs the handlers (bb_caller_done) */
 } bb_result;
 
-/* What bb_offer does when there is no room. */
+/* What bb_offer does when there are too few free slots. */
 typedef enum {
     BB_EVICT_OLDEST = 1, /* evict the oldest deliveries at the event's level or below */
     BB_EVICT_LOWEST = 2, /* evict deliveries below the event's level, lowest level first */
@@ -54,7 +56,7 @@ typedef enum {
     BB_CALLER_RUNS = 4
 } bb_mode;
 
-/* Why a delivery was not made: the first index of bb_stats.dropped_by. */
+/* Why a delivery was dropped: the first index of bb_stats.dropped_by. */
 typedef enum {
     BB_WHY_EVICTED = 0,
     BB_WHY_REFUSED = 1,
@@ -62,17 +64,17 @@ typedef enum {
     BB_REASONS = 3
 } bb_reason;
 
-/* The state of a queue. It only ever moves to the right. */
+/* The state of a queue; it only ever increases. */
 typedef enum { BB_OPEN = 0, BB_DRAINING = 1, BB_SHUT = 2 } bb_state;
 
-/* What a worker gets when it asks for a delivery. */
+/* Result of taking. */
 typedef enum { BB_NOTHING = -1, BB_LEAVE = 0, BB_TOOK = 1 } bb_took;
 
-/* From where a publisher calls; a handler is ahead of publishers from outside. */
+/* Where a publisher calls from; handlers are admitted before publishers from outside. */
 typedef enum {
     BB_OUTSIDE = 0,
     BB_HANDLER = 1, /* inside a handler of any queue: it may use the reserve */
-    BB_INSIDE = 3   /* inside a handler of this queue: draining lets it pass, too */
+    BB_INSIDE = 3   /* inside a handler of this queue: also accepted while the queue drains */
 } bb_origin;
 
 typedef struct bb_queue bb_queue;
@@ -80,14 +82,14 @@ typedef struct bb_worker bb_worker;
 typedef struct bb_waiter bb_waiter;
 typedef struct bb_caller bb_caller;
 
-/* How a queue is set up. */
+/* The settings of a queue. */
 typedef struct {
     int32_t capacity;   /* deliveries, 1 to 2^24 */
-    int32_t reserve;    /* further places that only handlers can use, 0 to 2^24 */
+    int32_t reserve;    /* further slots that only handlers can use, 0 to 2^24 */
     int32_t levels;     /* 1 to 8 */
-    int32_t monitoring; /* 0: no clock is read for figures, and no time is kept */
+    int32_t monitoring; /* 0: no clock is read for statistics */
     int64_t starvation; /* ns; > 0: a delivery that has waited longer is taken next */
-    int64_t standstill; /* ns without a take after which a wait without a limit of its own ends */
+    int64_t standstill; /* ns without a take that end a wait without a limit of its own */
 } bb_settings;
 
 /* Deliveries, counted. */
@@ -99,7 +101,7 @@ typedef struct {
     uint64_t dropped;
 } bb_tally;
 
-/* What finished deliveries took; ns. */
+/* Durations of finished deliveries, summed up; ns. */
 typedef struct {
     uint64_t deliveries;
     uint64_t wall;
@@ -115,8 +117,8 @@ typedef struct {
     bb_timer timer;
 } bb_recipient;
 
-/* What is constant about publishing events of one type at one level. It is read while the call that
- * it is passed to runs, or the publisher waits in line; after BB_RUN until the caller has ended. */
+/* What is constant about publishing events of one type at one level. It must stay valid during the
+ * call that it is passed to and as long as the waiter or caller that the call returned. */
 typedef struct {
     int32_t level; /* 1 to the queue's levels */
     int32_t type;  /* number of the event type, 0 to BB_MAX_TYPES - 1 */
@@ -131,8 +133,8 @@ typedef struct {
     int32_t depth;
 } bb_delivery;
 
-/* The same as seen by the statistics.
- * At every moment published = processed + dropped + queued + running. */
+/* Deliveries, as the statistics count them. At every moment
+ * published = processed + dropped + queued + running. */
 typedef struct {
     uint64_t published;
     uint64_t processed;
@@ -154,9 +156,9 @@ typedef struct {
     uint64_t bucket[976];
 } bb_durations;
 
-/* One moment of a queue. */
+/* A snapshot of a queue. */
 typedef struct {
-    bb_counts total; /* queued and running are counted where they are, not derived */
+    bb_counts total; /* queued and running are counted at the slots, not derived */
     bb_counts level[8];
     uint64_t dropped_by[3][8]; /* reason, level */
     uint64_t unrouted;         /* events that no subscription matched */
@@ -168,13 +170,13 @@ typedef struct {
     int32_t workers; /* in their loops now */
     int32_t wanted;  /* as set by bb_resize */
     int32_t types;   /* seen so far */
-    int32_t waiting; /* publishers in line */
+    int32_t waiting; /* publishers that wait */
     int32_t reserve_used;
     int32_t history_length;
     int32_t history[512]; /* queued deliveries, oldest sample first, at least 10 ms apart */
 } bb_stats;
 
-/* Histograms of the whole life of a queue, and of its last half minute to minute. */
+/* Histograms of the whole life of a queue, and of its last 30 to 60 seconds. */
 typedef struct {
     bb_durations queue_wait; /* accepted to taken */
     bb_durations processing; /* taken to finished */
@@ -182,19 +184,19 @@ typedef struct {
     bb_durations recent_processing;
 } bb_histograms;
 
-/* How long a worker has been there and how much of it in deliveries, in ns. */
+/* For how long a worker has existed, and for how long of that it ran deliveries; ns. */
 typedef struct {
     uint64_t busy;
     uint64_t age;
 } bb_worker_time;
 
-/* A delivery that runs now. */
+/* A delivery that is running. */
 typedef struct {
     void *event; /* see bb_running */
     bb_recipient *recipient;
     uint64_t thread;
     uint64_t ns;     /* for how long; 0 if nothing is timed */
-    uint64_t number; /* tells it from others of the same thread */
+    uint64_t number; /* distinguishes it from others of the same thread */
 } bb_open_delivery;
 
 /* Deliveries that arrived, counted in windows of one length, for the variance over the mean. */
@@ -217,14 +219,14 @@ typedef struct {
 
 /* ---- life ---------------------------------------------------------------------------- */
 
-/* Make a queue; NULL if memory ran out. */
+/* Create a queue; NULL if memory ran out. */
 bb_queue *bb_queue_new(const bb_settings *settings);
 
-/* Free a queue. Preconditions: no thread is in a call with it, and none will be; what it still
- * holds is nobody's any more. Does nothing if the queue is gone. */
+/* Free a queue. Preconditions: no thread is in a call with it, and none will be; the references
+ * that it still holds are abandoned. Does nothing if the queue is gone. */
 void bb_queue_free(bb_queue *q);
 
-/* How many forks this process is away from the one that loaded the library. */
+/* The number of forks between the process that loaded the library and this one. */
 int64_t bb_fork_count(void);
 
 /* Nanoseconds of a monotonic clock. */
@@ -232,81 +234,80 @@ uint64_t bb_clock(void);
 
 /* ---- publishers ---------------------------------------------------------------------- */
 
-/* Accept the event if there is room for all its deliveries and no publisher waits in line that
- * would be let in before it. A route without recipients is counted as unrouted.
- * ACCEPTED, FULL, CLOSED, GONE or NO_MEMORY (only an event with more deliveries than places). */
+/* Accept the event if there are free slots for all its deliveries and no publisher waits that would
+ * be admitted before it. A route without recipients is counted as unrouted.
+ * ACCEPTED, FULL, CLOSED, GONE or NO_MEMORY (only an event with more deliveries than slots). */
 bb_result bb_push(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin);
 
-/* bb_push each event, in order, up to the first that is not accepted.
- * Returns how many were; or CLOSED or GONE if the queue is. */
+/* bb_push each event, in order, up to the first that is not accepted. Returns the number accepted;
+ * or CLOSED or GONE. */
 int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *events, int32_t n,
                      int32_t depth, bb_origin origin);
 
-/* Join the line of publishers, unless there is room. WAITING: `waiter` is the place in line, to be
- * passed to bb_waiter_wait and then to bb_waiter_leave or bb_offer, once. With `limited` 0 the
- * standstill rule applies to the wait: FULL at once if a wait has ended by it since a worker last
- * took. FULL also at once for a handler if all workers wait in publish. ACCEPTED, WAITING, FULL,
- * CLOSED, GONE or NO_MEMORY. */
+/* Push the event or, if there are too few free slots, join the wait queue of its level. WAITING:
+ * `waiter` may be passed to bb_waiter_wait, and must be passed to bb_waiter_leave or bb_offer,
+ * once. With `limited` 0 the standstill rule applies to the wait: FULL immediately while the queue
+ * is congested, that is, if a wait has ended by the rule since a worker last took. FULL immediately
+ * for a handler if all workers wait in publish. ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY.
+ */
 bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                          bb_origin origin, int32_t limited, bb_waiter **waiter);
 
-/* Sleep in line until bb_clock() reaches `until`. ACCEPTED: the worker that made room has accepted
- * the event. FULL: the standstill rule ended the wait. CLOSED. WAITING: it is time. */
+/* Sleep until bb_clock() reaches `until`. ACCEPTED: the event was admitted when slots were freed.
+ * FULL: the standstill rule ended the wait. CLOSED. WAITING: the time is over. */
 bb_result bb_waiter_wait(bb_waiter *waiter, uint64_t until);
 
-/* For how many ns no worker has taken, as far as this waiter can tell. */
+/* For how many ns no worker has taken, at most since the waiter joined. */
 uint64_t bb_waiter_quiet(bb_waiter *waiter);
 
-/* Leave the line. 1: the event had been accepted; 0: the queue does not know it. */
+/* End the wait. 1: the event had been admitted; 0: the queue does not have it. */
 int32_t bb_waiter_leave(bb_waiter *waiter);
 
-/* Decide now: accept the event if there is room (or if it was accepted in line), otherwise do as
- * `mode` says, all in one step. `waiter`: its place in line, which it leaves, or NULL. `out` takes
- * the deliveries that were evicted, as many as the event has at most, or all that are queued if it
- * has more than there are places; `evicted` says how many. FULL: `room` of them would not do; call
- * again. `first`: 1 if something was dropped for the first time since the queue was last half
- * empty. `caller`: with RUN, what to pass to bb_caller_done. ACCEPTED, REFUSED, EVICTED, RUN, FULL,
- * CLOSED, GONE or NO_MEMORY. Linear in the event's deliveries. */
+/* Decide now: accept the event if there are free slots (or if it was admitted already), otherwise
+ * apply `mode`, all in one step. `waiter`: its wait, which ends, or NULL. `out` receives the
+ * evicted deliveries: at most as many as the event has, or all that are queued if it has more than
+ * there are slots; `evicted` is their number. FULL: more than `out_size` would have to be evicted,
+ * and nothing was; call again. `first`: 1 if something was dropped for the first time since the
+ * queue was last half empty. `caller`: with RUN, what to pass to bb_caller_done. ACCEPTED, REFUSED,
+ * EVICTED, RUN, FULL, CLOSED, GONE or NO_MEMORY. */
 bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin,
-                   bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t room,
+                   bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t out_size,
                    int32_t *evicted, int32_t *first, bb_caller **caller);
 
 /* After BB_RUN, in this thread: the next of the event's deliveries was handled. `failed`: 1 if it
  * raised. The last call frees the caller. */
 void bb_caller_done(bb_caller *caller, int32_t failed);
 
-/* After BB_RUN: the remaining deliveries are not made and are counted as refused. Frees the caller.
- */
+/* After BB_RUN: count the remaining deliveries as refused and free the caller. */
 void bb_caller_abort(bb_caller *caller);
 
-/* A worker of this queue begins or ends to wait in line, of this queue or another. */
+/* A worker of this queue begins (1) or stops (0) waiting in publish, to this queue or another. */
 void bb_worker_waits(bb_worker *worker, int32_t waits);
 
 /* ---- workers ------------------------------------------------------------------------- */
 
-/* Have `n` workers from now on, 1 to 4096. Returns how many threads the caller must start, each of
- * which calls bb_worker_enter, or bb_worker_failed if it cannot. Surplus workers leave: the next to
- * ask for work, or that sleep, are answered 0 by bb_take, so no delivery is interrupted.
- * CLOSED if the queue is shut; GONE. */
+/* Set the number of workers to `n`, 1 to 4096. Returns the number of threads that the caller must
+ * start; each calls bb_worker_enter, or the caller bb_worker_failed if it cannot be started.
+ * Surplus workers leave: bb_take returns LEAVE to idle ones and to the next that ask for work, so
+ * no delivery is interrupted. CLOSED if the queue is shut; GONE. */
 int32_t bb_resize(bb_queue *q, int32_t n);
 
 /* The number of workers set last; 0 if the queue is gone. */
 int32_t bb_wanted(bb_queue *q);
 
-/* Begin to work, in the thread that does; NULL if the thread is not needed any more, or no memory.
- */
+/* Become a worker; `thread` is reported by bb_running. NULL if the thread is not needed any more,
+ * or without memory. */
 bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread);
 
 /* A thread that bb_resize asked for could not be started. */
 void bb_worker_failed(bb_queue *q);
 
-/* Finish the worker's open delivery, if any, and take the next: the most urgent level's oldest.
- * Sleeps while there is none. LEAVE: the queue is shut or gone, or has too many workers: the worker
- * must end, and is no longer valid. Only in the worker's thread. */
+/* Finish the worker's open delivery, if any, and take the next: the oldest of the most urgent
+ * level. Sleeps while there is none. LEAVE: the queue is shut or gone, or has too many workers: the
+ * worker is no longer valid, and its thread must end. Only in the worker's thread. */
 bb_took bb_take(bb_worker *worker, bb_delivery *out);
 
-/* The same without sleeping. NOTHING: nothing is queued; the open delivery is finished all the
- * same. */
+/* The same without sleeping. NOTHING: nothing is queued; the open delivery is finished anyway. */
 bb_took bb_try_take(bb_worker *worker, bb_delivery *out);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */
@@ -315,33 +316,35 @@ void bb_failed(bb_worker *worker);
 /* The worker is about to drop its references to the open delivery: hide it from bb_running. */
 void bb_let_go(bb_worker *worker);
 
-/* Fill in up to `n` deliveries that run now; returns how many. `hold` (or NULL) is called for each,
- * with the mutex held, to take references: what is shown cannot be let go of meanwhile. The caller
- * holds the host's lock, which is not released. */
+/* Fill in up to `n` running deliveries; returns their number. `hold` (or NULL) is called for each,
+ * with the mutex held, to take references: bb_let_go cannot succeed concurrently. The caller holds
+ * the host's lock, which is not released. */
 int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
                    void (*hold)(const bb_open_delivery *));
 
-/* ---- stopping and looking ------------------------------------------------------------ */
+/* ---- stopping and observing ---------------------------------------------------------- */
 
-/* Refuse new events from now on. With `drain` the queue is worked off, by `deadline_ns` from now
- * at the latest (negative: no limit), and handlers may still publish (BB_INSIDE); the queue shuts
- * when nothing is queued or running. Without, it shuts at once. Wakes every thread that sleeps. */
+/* Refuse new events from now on. With `drain`, workers run what is queued, until `deadline_ns` from
+ * now at the latest (negative: no limit), and handlers may still publish (BB_INSIDE); the queue
+ * shuts when nothing is queued or running. Without, it shuts immediately. Wakes all sleepers. */
 void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns);
 
-/* Of a shut queue, take up to `n` queued deliveries out, counted as dropped by shutdown.
- * Returns how many. 0 also if the queue is not shut. */
+/* Remove up to `n` queued deliveries from a shut queue, counted as dropped by shutdown. Returns
+ * their number; 0 also if the queue is not shut. */
 int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n);
 
-/* Sleep until nothing is queued or running, at most `timeout_ns`. 1: so it is (or GONE). */
+/* Sleep until nothing is queued or running, at most `timeout_ns`. 1: it is so, or the queue is
+ * gone.
+ */
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns);
 
-/* Sleep until the queue is shut, at most `timeout_ns`. 1: so it is (or GONE). */
+/* Sleep until the queue is shut, at most `timeout_ns`. 1: it is, or it is gone. */
 int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns);
 
-/* Deliveries queued now; a hint only, others are at work. */
+/* Deliveries queued at the moment of the call. */
 int32_t bb_depth(bb_queue *q);
 
-/* Deliveries accepted or refused, and deliveries that ended, so far. */
+/* Deliveries published (accepted or refused), and ended (processed or dropped), so far. */
 uint64_t bb_published(bb_queue *q);
 uint64_t bb_ended(bb_queue *q);
 
@@ -349,13 +352,13 @@ uint64_t bb_ended(bb_queue *q);
 bb_state bb_get_state(bb_queue *q);
 
 /* Fill in `out`, `types[t]` for t < n_types, `recipients[r]` with the counts of `which[r]` for
- * r < n_recipients, `workers[w]` for w < n_workers, and `histograms` unless it is NULL, all of one
+ * r < n_recipients, `workers[w]` for w < n_workers, and `histograms` unless it is NULL, all at one
  * moment. 0, or GONE. Costs a copy of about 30 KB. */
 int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_types,
                     bb_recipient *const *which, bb_counts *recipients, int32_t n_recipients,
                     bb_worker_time *workers, int32_t n_workers, bb_histograms *histograms);
 
-/* Fill in `arrivals`, and `timers[r]` with those of `which[r]` for r < n, of one moment; all 0
+/* Fill in `arrivals`, and `timers[r]` with those of `which[r]` for r < n, at one moment; all 0
  * without monitoring. 0, or GONE. */
 int32_t bb_load(bb_queue *q, bb_arrivals *arrivals, bb_recipient *const *which, bb_timer *timers,
                 int32_t n);

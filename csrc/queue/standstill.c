@@ -8,8 +8,8 @@
  *   waits of all others, and until a worker takes again no publisher begins to wait (`congested`).
  *   A publisher waits at most once per congestion episode, not once per event.
  * - There is no standstill while a worker that was woken is on its way.
- * - A pause of the process is no standstill: a waiter sleeps in slices of a quarter of the time, and
- *   if it wakes late by more than half a slice, the wait restarts.
+ * - A pause of the process is no standstill: a waiter sleeps in slices of a quarter of the time,
+ *   and if it wakes late by more than half a slice, the wait restarts.
  * - Nor is it one while a worker is ready to run but gets no core: the system reports for how long
  *   a thread has waited for one (bb_run_delay). That is read only when nothing has moved for a
  *   quarter of the time, as it costs some 10 us per worker.
@@ -18,7 +18,8 @@
  *   are accepted MAX_RESTARTS and MAX_STARVED times only.
  *
  * What does not work, or was tried
- * - A time-out of the wait alone: on an overloaded machine waits ended while the worker had no core.
+ * - A time-out of the wait alone: on an overloaded machine waits ended while the worker had no
+ *   core.
  */
 #include "internal.h"
 

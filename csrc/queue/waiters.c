@@ -1,31 +1,32 @@
 /* waiters.c: publishers that wait for free slots, and wake-ups.
  *
- * A publisher that finds no free slots joins the wait queue of its level. When a worker frees slots,
- * it admits waiters: it enqueues their events itself and later notifies, that is, wakes, their
- * threads.
+ * A publisher that finds no free slots joins the wait queue of its level. When a worker frees
+ * slots, it admits waiters: it enqueues their events itself and later notifies, that is, wakes,
+ * their threads.
  *
  * Guarantees
- * - Waiters are admitted by level, first come first served within it, and publishing handlers before
- *   all others.
+ * - Waiters are admitted by level, first come first served within it, and publishing handlers
+ *   before all others.
  * - The worker that frees slots enqueues the event of the first waiter itself: no thundering herd,
  *   no slot taken by a publisher that came later, and a publisher that is slow to wake delays no
  *   other.
  * - An admitted publisher is notified even if no worker takes any more: each one that returns
  *   notifies the next.
  * - Finding a waiter takes no search: its publisher holds a pointer to it.
+ *
  * tests/c/model checks the protocol in all interleavings of small settings.
  *
  * Notifying costs more than handling an event. Publishers are therefore notified together: when a
  * quarter of the capacity is free or the queue is empty, or NOTIFY_INTERVAL_NS after the last were.
  *
- * What does not work, or was tried (4 publishers and 4 workers at a full queue, handlers that wait
- * for 70 % of their time; p99 of publish, CPU time per event)
+ * What does not work, or was tried (4 publishers and 4 workers at a full queue, handlers of which
+ * 70 % wait; p99 of publish, CPU time per event)
  * - Notifying once no worker has taken for 100 us: 1,440 us, 22 us; workers that take every 40 us
  *   never trigger it.
  * - Notifying 30 or 100 us after the last: 476 and 450 us, but 37 and 33 us of CPU time; 300 us, as
  *   it is now: 528 us, 27 us.
- * - 300 us after the first was admitted, if no worker took for 100 us before: 596 us, 25 us; one more
- *   rule for no gain. 500 us likewise: 802 us, 27 us.
+ * - 300 us after the first was admitted, or once no worker has taken for 100 us: 596 us, 25 us;
+ *   one more rule for no gain. 500 us likewise: 802 us, 27 us.
  * - Waking one publisher at each take, as `queue.Queue` does: 900 us, 33 us.
  */
 #include "internal.h"
