@@ -1,10 +1,10 @@
-/* queue_bench.c: what the queue costs by itself, without Python.
+/* queue_bench.c: the cost of the queue by itself, without Python.
  *
  * `queue_bench` prints nanoseconds, one figure a line. `queue_bench WHAT on|off` does one thing
  * COUNTED times, for callgrind to count the instructions of; see the Makefile.
  *
- * On the clock each figure is the best of several runs: whatever else the machine does can only
- * add to it. Contended figures have no best that means much; their median is given.
+ * Each time is the min of several runs: other load can only add to it. Contended times vary by
+ * scheduling, so their median is given.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
@@ -35,7 +35,7 @@ typedef struct {
     bb_route one, five; /* by the number of recipients */
 } setup;
 
-/* The queue follows no event; any pointer will do. */
+/* The queue dereferences no event; any pointer will do. */
 static int an_event;
 #define EVENT (&an_event)
 
@@ -110,8 +110,8 @@ static void evict_all(setup *s, int32_t n) {
               "not evicted");
 }
 
-static void keep_least(double *least, uint64_t ns, double steps) {
-    if ((double)ns / steps < *least) *least = (double)ns / steps;
+static void keep_min(double *min, uint64_t ns, double steps) {
+    if ((double)ns / steps < *min) *min = (double)ns / steps;
 }
 
 /* Fill and empty the queue ROUNDS times; ns of each delivery. */
@@ -129,24 +129,24 @@ static void fill_and_empty(work *fill, bool monitoring, double *push, double *ta
             pushing += middle - start;
             taking += clock_ns() - middle;
         }
-        keep_least(push, pushing, (double)ROUNDS * CAPACITY);
-        keep_least(take, taking, (double)ROUNDS * CAPACITY);
+        keep_min(push, pushing, (double)ROUNDS * CAPACITY);
+        keep_min(take, taking, (double)ROUNDS * CAPACITY);
     }
     tear_down(&s);
 }
 
 static double evicting(void) {
     setup s;
-    double least = 1e9;
+    double min = 1e9;
     set_up(&s, CAPACITY, true);
     push_all(&s, CAPACITY);
     for (int32_t run = 0; run < RUNS * 10; run++) {
         uint64_t start = clock_ns();
         evict_all(&s, CAPACITY);
-        keep_least(&least, clock_ns() - start, CAPACITY);
+        keep_min(&min, clock_ns() - start, CAPACITY);
     }
     tear_down(&s);
-    return least;
+    return min;
 }
 
 /* ---- contended ----------------------------------------------------------------------------- */
@@ -184,7 +184,7 @@ static void *worker_loop(void *argument) {
     return NULL;
 }
 
-/* ns an event, from the first push to the last done. */
+/* ns per event, from the first push to the last done. */
 static double contended_once(int32_t publishers, int32_t workers) {
     setup s;
     pthread_t threads[64];
@@ -240,7 +240,7 @@ static void time_one_thread(void) {
         snprintf(what, sizeof what, "push to 5 recipients, monitoring %s", state);
         print(what, push * FAN_OUT);
         fill_and_empty(push_batches, on, &push, &unused);
-        snprintf(what, sizeof what, "push_many of 64, an event, monitoring %s", state);
+        snprintf(what, sizeof what, "push_many of 64, per event, monitoring %s", state);
         print(what, push);
     }
     print("offer that evicts, one thread, monitoring on", evicting());
@@ -250,14 +250,14 @@ static void time_many_threads(void) {
     static const int32_t shapes[][2] = {{1, 1}, {1, 4}, {4, 4}, {16, 4}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         char what[64];
-        snprintf(what, sizeof what, "push to done, %d x %d threads, an event", shapes[i][0],
+        snprintf(what, sizeof what, "push to done, %d x %d threads, per event", shapes[i][0],
                  shapes[i][1]);
         print(what, contended(shapes[i][0], shapes[i][1]));
     }
 }
 
-/* One kind of call, for about COUNTED deliveries, among others that callgrind is told not to count.
- * Prints how many events they were. */
+/* Make one kind of call for about COUNTED deliveries, among others that callgrind does not count,
+ * and print the number of events. */
 static int count(const char *what, bool monitoring) {
     static const struct {
         const char *name;

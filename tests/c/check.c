@@ -1,4 +1,4 @@
-/* check.c: counting what passed, and a watchdog, since a bug in a queue shows as a hang. */
+/* check.c: counts of passed tests, and a watchdog, since a bug in a queue shows as a hang. */
 #include "check.h"
 
 #include <inttypes.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECONDS_A_TEST 120 /* generous: valgrind on a busy machine */
+#define SECONDS_PER_TEST 120 /* generous: valgrind on a busy machine */
 
 static atomic_int failed_checks; /* of the running test; threads of a test check too */
 static int passed, failed;
@@ -18,7 +18,7 @@ static const char *running = "";
 void check_that(bool holds, const char *condition, const char *file, int line) {
     if (holds) return;
     failed_checks++;
-    printf("%s:%d: %s: not so: %s\n", file, line, running, condition);
+    printf("%s:%d: %s: check failed: %s\n", file, line, running, condition);
 }
 
 void check_int(int64_t expected, int64_t actual, const char *what, const char *file, int line) {
@@ -28,7 +28,7 @@ void check_int(int64_t expected, int64_t actual, const char *what, const char *f
            actual, expected);
 }
 
-/* Only what is allowed in a signal handler. */
+/* Calls only functions that are allowed in a signal handler. */
 static void hung(int signal_number) {
     (void)signal_number;
     const char *parts[] = {"hung in ", running, "\n"};
@@ -38,11 +38,11 @@ static void hung(int signal_number) {
 }
 
 void run_test(const char *name, void (*test)(void)) {
-    setvbuf(stdout, NULL, _IOLBF, 0); /* a test that hangs is not to take the lines with it */
+    setvbuf(stdout, NULL, _IOLBF, 0); /* keep the output of a test that hangs */
     running = name;
     failed_checks = 0;
     signal(SIGALRM, hung);
-    alarm(SECONDS_A_TEST);
+    alarm(SECONDS_PER_TEST);
     test();
     alarm(0);
     if (failed_checks == 0) passed++;

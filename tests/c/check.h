@@ -1,5 +1,5 @@
-/* check.h: what a test says. A check that fails prints its file and line, marks the running test
- * as failed and lets it go on, so that one run shows all that is wrong. */
+/* check.h: the checks of a test. A check that fails prints its file and line, marks the running
+ * test as failed and lets it go on, so that one run shows all failures. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -15,7 +15,7 @@ void check_that(bool holds, const char *condition, const char *file, int line);
 void check_int(int64_t expected, int64_t actual, const char *what, const char *file, int line);
 void run_test(const char *name, void (*test)(void));
 
-/* Print the closing line; the exit status of the programme. */
+/* Print the summary; returns the exit status of the program. */
 int check_report(void);
 
 #endif

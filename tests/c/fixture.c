@@ -25,7 +25,7 @@ fixture *fixture_with(bb_settings settings) {
     f->q = bb_queue_new(&settings);
     CHECK(f->q != NULL);
     f->worker = add_worker(f);
-    f->room = MANY;
+    f->out_size = MANY;
     return f;
 }
 
@@ -76,7 +76,7 @@ bb_waiter *join(fixture *f, const bb_route *route, int64_t event) {
 bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mode, bb_origin origin,
                    bb_waiter *waiter) {
     f->evicted = f->first = -1;
-    return bb_offer(f->q, route, EVENT(event), 0, origin, mode, waiter, f->out, f->room,
+    return bb_offer(f->q, route, EVENT(event), 0, origin, mode, waiter, f->out, f->out_size,
                     &f->evicted, &f->first, &f->caller);
 }
 

@@ -9,13 +9,13 @@
 #include "staged.h"
 
 #define LEVELS 3
-#define MANY 64 /* most deliveries of an event, but for events of a test's own */
+#define MANY 64 /* max deliveries of an event, except those that a test makes itself */
 #define NOW 1000000000u
 #define MS 1000000u
 #define NEVER UINT64_MAX
 #define FOREVER INT64_MAX
 
-/* The queue follows no event, so that any number will do for one. */
+/* The queue dereferences no event, so any number serves as one. */
 #define EVENT(number) ((void *)(intptr_t)(number))
 #define NUMBER(event) ((int64_t)(intptr_t)(event))
 
@@ -28,9 +28,9 @@ typedef struct {
     bb_worker *worker;
     bb_recipient recipient[LEVELS + MANY];
     bb_recipient *pointers[LEVELS + MANY];
-    /* What the last offer said; `room` is what it is told that `out` has. */
+    /* The results of the last offer; `out_size` is passed to it. */
     bb_delivery out[MANY + 2];
-    int32_t room;
+    int32_t out_size;
     int32_t evicted;
     int32_t first;
     bb_caller *caller;
@@ -39,9 +39,9 @@ typedef struct {
 fixture *fixture_new(int32_t capacity);
 fixture *fixture_timed(int32_t capacity, int64_t starvation); /* monitored; the clock shows NOW */
 fixture *fixture_with(bb_settings settings);
-void fixture_free(fixture *f); /* and all is real again, see staged_reset */
+void fixture_free(fixture *f); /* and calls staged_reset */
 
-/* A route to as many recipients, those of the levels not among them. */
+/* A route to `count` recipients, other than those of the levels. */
 bb_route several(fixture *f, int32_t level, int32_t count);
 
 /* ---- publishing, with event numbers -------------------------------------------------------- */
@@ -51,7 +51,7 @@ bb_result push_as(fixture *f, const bb_route *route, int64_t event, bb_origin or
 /* Push events `first`, `first` + 1, ..., all of which must be accepted. */
 void fill(fixture *f, const bb_route *route, int64_t first, int32_t n);
 
-/* Join the line; the place in it, or NULL: then `last_join` says why. */
+/* Join a wait queue; NULL: `last_join` is the reason. */
 extern bb_result last_join;
 bb_waiter *join(fixture *f, const bb_route *route, int64_t event);
 bb_waiter *join_as(fixture *f, const bb_route *route, int64_t event, bb_origin origin,
@@ -66,21 +66,21 @@ bb_worker *add_worker(fixture *f); /* one more; NULL if the queue is shut */
 int64_t take(bb_worker *worker);   /* the event's number; 0: the worker has left */
 #define CHECK_TAKES(expected, worker) CHECK_INT(expected, take(worker))
 
-/* Take so many with the fixture's worker. */
+/* Take `n` deliveries with the fixture's worker. */
 void take_some(fixture *f, int32_t n);
 
-/* Finish the delivery of the fixture's worker and take no other: it leaves, and another comes. */
+/* Finish the delivery of the fixture's worker without taking another: the worker is replaced. */
 void finish(fixture *f);
 
 /* ---- looking ------------------------------------------------------------------------------- */
 bb_stats stats_of(fixture *f);
 
-/* Check all counts of the queue, that they balance, and that levels, types and recipients add up
- * to them. */
+/* Check all counts of the queue, that they balance, and that the counts by level, type and
+ * recipient add up to them. */
 #define CHECK_BOOKS(f, ...) check_books((f), (bb_counts){__VA_ARGS__}, __FILE__, __LINE__)
 void check_books(fixture *f, bb_counts expected, const char *file, int line);
 
-/* A thread in one call. Start it, see it asleep with one of the await functions, finish it. */
+/* A thread in one call. Start it, await that it sleeps, finish it. */
 typedef struct {
     pthread_t thread;
     bb_queue *q;
@@ -90,14 +90,14 @@ typedef struct {
     int64_t result;
 } sleeper;
 
-void start_wait(sleeper *s, bb_waiter *waiter); /* without an end of its own */
+void start_wait(sleeper *s, bb_waiter *waiter); /* without a limit */
 void start_take(sleeper *s, bb_worker *worker); /* its result is the event's number */
 void start_wait_idle(sleeper *s, fixture *f, int64_t timeout);
 void start_wait_shut(sleeper *s, fixture *f, int64_t timeout);
 int64_t finish_sleeper(sleeper *s);
 
-/* Return when so many workers sleep, or threads in calls with a time limit, publishers among them.
- * All of these states are entered and left with the mutex, so whoever is seen in them is asleep. */
+/* Return when `n` workers sleep, or `n` threads in calls with a time limit, including publishers.
+ * These states are entered and left with the mutex held, so a thread seen in one is asleep. */
 void await_workers_asleep(fixture *f, int32_t n);
 void await_asleep(fixture *f, int32_t n);
 void await_present(fixture *f, int32_t n);

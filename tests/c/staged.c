@@ -59,13 +59,13 @@ void staged_reset(void) {
 void staged_memory_fail_after(int n) { successes = n; }
 size_t staged_memory_asked(void) { return atomic_exchange(&asked, 0); }
 
-static bool refused(size_t size) {
+static bool charge(size_t size) {
     asked += size;
     return successes >= 0 && successes-- == 0;
 }
 
-void *staged_calloc(size_t n, size_t size) { return refused(n * size) ? NULL : calloc(n, size); }
-void *staged_realloc(void *old, size_t size) { return refused(size) ? NULL : realloc(old, size); }
+void *staged_calloc(size_t n, size_t size) { return charge(n * size) ? NULL : calloc(n, size); }
+void *staged_realloc(void *old, size_t size) { return charge(size) ? NULL : realloc(old, size); }
 
 int staged_mutexes_held(void) { return held; }
 

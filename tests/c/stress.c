@@ -1,12 +1,12 @@
 /* stress.c: everything at once, many times over, with random settings.
  *
- *     stress [operations [seed]]
+ * stress [operations [seed]]
  *
- * An operation is an event that somebody publishes. Each round makes a queue, lets publishers,
- * takers whose handlers publish too and that come and go, a snapshotter and in some rounds an early
- * closer loose on it, and checks afterwards and meanwhile: each delivery ends exactly once, more
- * urgent levels come first, a publisher's events come in order within a level, and the books balance
- * at every look. Seed and round decide on everything but the interleaving. */
+ * An operation is a published event. Each round creates a queue, used concurrently by publishers,
+ * takers that come and go and whose handlers also publish, a snapshotter and in some rounds an
+ * early closer. During and after the round it checks that each delivery ends exactly once, more
+ * urgent levels come first, a publisher's events come in order within a level, and all counts agree
+ * in every snapshot. Seed and round determine everything but the interleaving. */
 #include "stress.h"
 
 #include <inttypes.h>
@@ -18,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECONDS_A_ROUND 120
+#define SECONDS_PER_ROUND 120
 
 static uint64_t operations_done;
 
@@ -26,7 +26,7 @@ static uint64_t operations_done;
 
 static int lanes_of(const plan *p) { return (p->publishers + p->takers) * p->settings.levels; }
 
-/* What runs must be something that was published. */
+/* Every running delivery must have been published. */
 static void check_running(plan *p) {
     bb_open_delivery open[2 * MAX_THREADS];
     int32_t n = bb_running(p->q, open, 2 * MAX_THREADS, NULL);
@@ -98,7 +98,7 @@ static void make_actor(actor *a, plan *p, int index, actor *dice) {
                          (int32_t)draw(dice, MAX_COUNT) + 1);
 }
 
-/* All threads have gone: empty the queue, and compare its books with everybody's accounts. */
+/* All threads have ended: empty the queue, and compare its counts with the threads' accounts. */
 static void audit(plan *p, actor *actors, int n) {
     bb_delivery out[100];
     bb_stats stats;
@@ -122,7 +122,7 @@ static void audit(plan *p, actor *actors, int n) {
         operations_done += (uint64_t)(ledger_lane(i)->drawn / ledger_lane(i)->count);
     ledger_close(lanes_of(p));
     check_snapshot(p->q, lanes_of(p), &(bb_stats){0}, &stats);
-    if (stats.waiting != 0 || stats.workers != 0) fail("somebody is still there");
+    if (stats.waiting != 0 || stats.workers != 0) fail("a publisher or worker is left");
     if (stats.total.published != sum.published || stats.total.processed != sum.processed ||
         stats.total.failed != sum.failed || stats.total.dropped != sum.dropped)
         fail("the queue counted %" PRIu64 "/%" PRIu64 "/%" PRIu64 "/%" PRIu64
@@ -143,20 +143,20 @@ static void play_round(actor *dice) {
     for (int i = 0; i < n; i++)
         pthread_create(&threads[i], NULL, i < p.publishers ? publisher : taker, &actors[i]);
     for (int i = 0; i < p.publishers; i++) pthread_join(threads[i], NULL);
-    /* While it is open, and while it drains without a limit, the queue must come to rest. */
+    /* While it is open, and while it drains without a limit, the queue must become idle. */
     bool rests = !p.closes_early || (p.drain && p.deadline < 0);
     if (rests && !bb_wait_idle(p.q, INT64_MAX)) fail("never idle");
     if (draw(dice, 2) == 0) bb_close(p.q, 1, draw(dice, 2) == 0 ? -1 : 0);
     else bb_close(p.q, 0, 0);
     for (int i = p.publishers; i < n; i++) pthread_join(threads[i], NULL);
-    if (!bb_wait_shut(p.q, 0)) fail("the workers have gone from a queue that is not shut");
+    if (!bb_wait_shut(p.q, 0)) fail("the workers have left a queue that is not shut");
     atomic_store(&p.over, true);
     pthread_join(looking, NULL);
     audit(&p, actors, n);
     bb_queue_free(p.q);
 }
 
-static char hung_message[100]; /* made before it is needed: a signal handler cannot print */
+static char hung_message[100]; /* formatted beforehand: a signal handler cannot */
 
 static void hung(int signal_number) {
     (void)signal_number;
@@ -168,7 +168,7 @@ static void watch(uint64_t seed, int round) {
     snprintf(hung_message, sizeof hung_message, "stress: seed %" PRIu64 ", round %d: hung\n", seed,
              round);
     signal(SIGALRM, hung);
-    alarm(SECONDS_A_ROUND);
+    alarm(SECONDS_PER_ROUND);
 }
 
 int main(int argc, char **argv) {

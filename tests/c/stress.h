@@ -1,23 +1,23 @@
-/* stress.h: what the threads of the stress programme share. */
+/* stress.h: shared by the threads of the stress program. */
 #ifndef STRESS_H
 #define STRESS_H
 
 #include "stress_ledger.h"
 
-#define ROUND_OPERATIONS 5000 /* short, so that many settings have their turn */
-#define MIXED 0               /* any mode, drawn for each event */
-#define ROOM 64               /* for evicted deliveries: more than any event needs */
+#define ROUND_OPERATIONS 5000 /* short, so that many settings are tried */
+#define MIXED 0               /* any mode, chosen for each event */
+#define OUT_SIZE 64           /* for evicted deliveries: more than any event needs */
 
 typedef struct {
     bb_queue *q;
     bb_settings settings;
     int32_t publishers, takers, mode, drain;
     int64_t deadline;
-    uint32_t handlers_publish; /* one in so many handlers; 0: none */
+    uint32_t handlers_publish; /* one in n handlers; 0: none */
     bool closes_early, resizes;
     flow flow;
     atomic_int wanted;   /* workers */
-    atomic_int to_start; /* threads that bb_resize asked for, and that no taker has been yet */
+    atomic_int to_start; /* threads that bb_resize asked for and no taker has become yet */
     atomic_bool over;
 } plan;
 
@@ -33,7 +33,7 @@ typedef struct {
 /* A random number of the actor's own sequence. */
 uint32_t draw(actor *a, uint32_t below);
 
-/* Have so many workers, and tell the takers how many of them are to start. */
+/* Set the number of workers, and the number of takers that are to start. */
 void resize(plan *p, int32_t wanted);
 
 /* The threads; their argument is an actor. */

@@ -1,4 +1,4 @@
-/* stress_actors.c: the publishers and takers of the stress programme. */
+/* stress_actors.c: the publishers and takers of the stress program. */
 #include "stress.h"
 
 #include <sched.h>
@@ -26,7 +26,7 @@ static void accept(actor *a, lane *l, int64_t event) {
     a->account.published += (uint64_t)l->count;
 }
 
-/* The caller runs the event's handlers, and sometimes stops half-way. */
+/* The caller runs the event's handlers, and sometimes aborts. */
 static void run(actor *a, lane *l, int64_t event, bb_caller *caller) {
     ledger_accept(l, event, NULL);
     a->account.published += (uint64_t)l->count;
@@ -39,30 +39,32 @@ static void run(actor *a, lane *l, int64_t event, bb_caller *caller) {
     a->account.dropped += (uint64_t)(l->count - stop_at);
 }
 
-/* A delivery gave way to an event of lane `l`, which must have been urgent enough for that. */
+/* A delivery was evicted for an event of lane `l`, which must have been urgent enough. */
 static void evicted(actor *a, const lane *l, bb_mode mode, const bb_delivery *delivery) {
     int64_t number = ledger_number(delivery);
     const lane *victim = ledger_remove(&a->account, number, &a->plan->flow);
     if (victim->level > l->level - (mode == BB_EVICT_LOWEST))
-        fail("level %d gave way to level %d", victim->level, l->level);
+        fail("level %d was evicted for level %d", victim->level, l->level);
     ledger_end(number);
     a->account.dropped++;
 }
 
-/* At first with room for as many evicted deliveries as the event has; an oversize one needs more. */
+/* First with an array for as many evicted deliveries as the event has; an oversize one needs more.
+ */
 static bb_result offer(actor *a, lane *l, int64_t event, bb_origin origin, bb_waiter *waiter) {
     plan *p = a->plan;
-    bb_delivery out[ROOM + 1] = {[MAX_COUNT] = {.depth = -7}, [ROOM] = {.depth = -7}};
-    int32_t n, first, room = MAX_COUNT;
+    bb_delivery out[OUT_SIZE + 1] = {[MAX_COUNT] = {.depth = -7}, [OUT_SIZE] = {.depth = -7}};
+    int32_t n, first, out_size = MAX_COUNT;
     bb_caller *caller;
     bb_mode mode = (bb_mode)(p->mode == MIXED ? (int32_t)draw(a, BB_CALLER_RUNS) + 1 : p->mode);
     bb_result result = BB_FULL;
-    for (; result == BB_FULL; room = ROOM, waiter = NULL) {
+    for (; result == BB_FULL; out_size = OUT_SIZE, waiter = NULL) {
         ledger_look(&a->account, &p->flow);
-        result = bb_offer(p->q, &l->route, pointer(event), 0, origin, mode, waiter, out, room, &n,
-                          &first, &caller);
-        if (n > room || out[room].depth != -7) fail("bb_offer wrote more than its share");
-        if (result == BB_FULL && room == ROOM) fail("bb_offer needs room for all there is");
+        result = bb_offer(p->q, &l->route, pointer(event), 0, origin, mode, waiter, out, out_size,
+                          &n, &first, &caller);
+        if (n > out_size || out[out_size].depth != -7) fail("bb_offer wrote past its array");
+        if (result == BB_FULL && out_size == OUT_SIZE)
+            fail("bb_offer needs a larger array than the queue");
     }
     if (result == BB_ACCEPTED || result == BB_EVICTED) accept(a, l, event);
     if (result == BB_RUN) run(a, l, event, caller);
@@ -70,13 +72,13 @@ static bb_result offer(actor *a, lane *l, int64_t event, bb_origin origin, bb_wa
         a->account.published += (uint64_t)l->count;
         a->account.dropped += (uint64_t)l->count;
     }
-    if (n > 0 && result != BB_EVICTED) fail("evicted, and not said so");
+    if (n > 0 && result != BB_EVICTED) fail("evicted without EVICTED");
     for (int i = 0; i < n; i++) evicted(a, l, mode, &out[i]);
     return result;
 }
 
-/* There was no room at first: wait, and give up in one of several ways. A wait without an end must
- * end all the same; if nobody wakes the publisher, the round hangs, which main notices. */
+/* The queue was full: wait, and end the wait in one of several ways. A wait without a limit must
+ * end, too; if the publisher is not woken, the round hangs, which main detects. */
 static bb_result insist(actor *a, lane *l, int64_t event, bb_origin origin) {
     bb_waiter *waiter;
     bb_result result =
@@ -86,12 +88,12 @@ static bb_result insist(actor *a, lane *l, int64_t event, bb_origin origin) {
     while (result == BB_WAITING && draw(a, 8) != 0) {
         uint64_t until = draw(a, 4) == 0 ? UINT64_MAX : bb_clock() + draw(a, 50000);
         result = bb_waiter_wait(waiter, until);
-        if (bb_waiter_quiet(waiter) > A_MINUTE) fail("quiet for longer than there was anybody");
+        if (bb_waiter_quiet(waiter) > A_MINUTE) fail("quiet for longer than the round has lasted");
     }
     if (draw(a, 4) != 0) return offer(a, l, event, origin, waiter);
     bool accepted = waiter != NULL && bb_waiter_leave(waiter);
-    if (accepted) accept(a, l, event); /* at the end or meanwhile */
-    if (result == BB_ACCEPTED && !accepted) fail("accepted in line, and then not");
+    if (accepted) accept(a, l, event); /* at the end, or earlier */
+    if (result == BB_ACCEPTED && !accepted) fail("accepted while waiting, and then not");
     return accepted ? BB_ACCEPTED : result == BB_CLOSED ? BB_CLOSED : BB_FULL;
 }
 
@@ -132,7 +134,7 @@ static bb_result publish_many(actor *a) {
     return result;
 }
 
-/* Some publish as a handler of another queue does. */
+/* Some publish as a handler of another queue. */
 void *publisher(void *argument) {
     actor *a = argument;
     plan *p = a->plan;
@@ -159,15 +161,16 @@ static void handle(actor *a, int64_t delivery) {
     a->account.processed++;
 }
 
-/* Whatever a thread has removed and not yet noted, at most: what the others' notes may lack. */
+/* Max deliveries that threads have removed and not recorded yet. */
 static long long in_flight(const plan *p) {
     bool evicting = p->mode == BB_EVICT_OLDEST || p->mode == BB_EVICT_LOWEST || p->mode == MIXED;
     bool oversize = p->settings.capacity < MAX_COUNT;
-    return evicting ? (p->publishers + p->takers) * (oversize ? ROOM : MAX_COUNT) : p->takers - 1;
+    return evicting ? (p->publishers + p->takers) * (oversize ? OUT_SIZE : MAX_COUNT)
+                    : p->takers - 1;
 }
 
-/* Take, and check that nothing more urgent was left: what had been added to a higher level before
- * the call must have been removed by now. 0: the worker has left. */
+/* Take, and check that nothing more urgent was left: deliveries added to a higher level before the
+ * call must have been removed by now. 0: the worker has left. */
 static int64_t take(actor *a) {
     plan *p = a->plan;
     long long added[BB_LEVELS];
@@ -189,20 +192,20 @@ void resize(plan *p, int32_t wanted) {
     if (missing > 0) atomic_fetch_add(&p->to_start, missing);
 }
 
-/* Whether this thread is one that was asked for. */
-static bool is_called(plan *p) {
+/* Become one of the threads that were asked for, if one is left. */
+static bool claim_start(plan *p) {
     int n = atomic_load(&p->to_start);
     while (n > 0)
         if (atomic_compare_exchange_weak(&p->to_start, &n, n - 1)) return true;
     return false;
 }
 
-/* A worker again and again, whenever one is wanted; now and then one that cannot be started. */
+/* Become a worker whenever one is wanted; sometimes one that cannot be started. */
 void *taker(void *argument) {
     actor *a = argument;
     plan *p = a->plan;
     while (bb_get_state(p->q) != BB_SHUT) {
-        if (!is_called(p)) {
+        if (!claim_start(p)) {
             sched_yield();
         } else if (draw(a, 8) == 0) {
             bb_worker_failed(p->q);

@@ -46,7 +46,7 @@ void ledger_open_lane(int index, int32_t level, int32_t type, int32_t count) {
 static int lane_index(int64_t delivery) {
     int64_t index = (delivery >> LANE_BITS) - 1;
     if (index < 0 || index >= MAX_LANES || delivery - lanes[index].base >= LANE_DELIVERIES)
-        fail("the queue gave out %" PRId64 ", which nobody published", delivery);
+        fail("the queue returned %" PRId64 ", which was not published", delivery);
     return (int)index;
 }
 
@@ -65,10 +65,10 @@ void ledger_accept(lane *l, int64_t event, flow *f) {
 int64_t ledger_number(const bb_delivery *delivery) {
     int64_t event = (int64_t)(intptr_t)delivery->event;
     const lane *l = &lanes[lane_index(event)];
-    int64_t place = delivery->recipient - l->recipient;
-    if (place < 0 || place >= l->count)
-        fail("event %" PRId64 " came out for another's recipient", event);
-    return event + place;
+    int64_t position = delivery->recipient - l->recipient;
+    if (position < 0 || position >= l->count)
+        fail("event %" PRId64 " was returned for another event's recipient", event);
+    return event + position;
 }
 
 void ledger_end(int64_t delivery) {
@@ -90,12 +90,12 @@ lane *ledger_remove(account *a, int64_t delivery, flow *f) {
     int index = lane_index(delivery);
     lane *l = &lanes[index];
     atomic_fetch_add(&f->removed[l->level], 1);
-    int64_t place = delivery - l->base;
-    if (place < a->next[index])
-        fail("delivery %" PRId64 " of lane %d came after %" PRId64, place, index,
+    int64_t position = delivery - l->base;
+    if (position < a->next[index])
+        fail("delivery %" PRId64 " of lane %d came after %" PRId64, position, index,
              a->next[index] - 1);
-    a->next[index] = place + 1;
-    raise_to(&f->next[index], place + 1);
+    a->next[index] = position + 1;
+    raise_to(&f->next[index], position + 1);
     return l;
 }
 
@@ -136,7 +136,8 @@ static void check_sums(const bb_stats *now, const bb_counts *recipients, int n) 
              " queued, %" PRIu64 " running",
              t->published, t->processed, t->dropped, t->queued, t->running);
     if (memcmp(&levels, t, sizeof levels) != 0) fail("the levels do not add up to the total");
-    if (memcmp(&by_recipient, t, sizeof levels) != 0) fail("nor do the recipients");
+    if (memcmp(&by_recipient, t, sizeof levels) != 0)
+        fail("the recipients do not add up to the total");
     if (dropped != t->dropped) fail("the reasons do not add up to what was dropped");
 }
 
@@ -158,7 +159,7 @@ void check_snapshot(bb_queue *q, int n_lanes, const bb_stats *before, bb_stats *
     const bb_counts *t = &now->total, *b = &before->total;
     if (t->published < b->published || t->processed < b->processed || t->dropped < b->dropped ||
         t->failed < b->failed || now->state < before->state)
-        fail("the books ran backwards");
+        fail("a count decreased");
     check_durations(&histograms.queue_wait);
     check_durations(&histograms.recent_processing);
 }

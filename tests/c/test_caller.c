@@ -1,7 +1,7 @@
 /* test_caller.c: events whose handlers the publisher runs itself. */
 #include "fixture.h"
 
-/* A queue of one place, which is taken; the next offer is the caller's to run. */
+/* A full queue of one slot: the caller runs the next offer. */
 static fixture *full_queue(void) {
     fixture *f = fixture_new(1);
     fill(f, &f->low, 1, 1);
@@ -14,7 +14,7 @@ static bb_caller *run(fixture *f, const bb_route *route, int64_t event) {
     return f->caller;
 }
 
-static void test_a_caller_runs_what_finds_no_room(void) {
+static void test_a_caller_runs_an_event_that_does_not_fit(void) {
     fixture *f = full_queue();
     bb_route three = several(f, 3, 3);
     bb_caller *caller = run(f, &three, 2);
@@ -45,7 +45,7 @@ static void test_callers_do_not_mix_up_their_events(void) {
     fixture_free(f);
 }
 
-static void test_what_a_caller_gives_up_is_refused(void) {
+static void test_deliveries_that_a_caller_aborts_are_refused(void) {
     fixture *f = full_queue();
     bb_route three = several(f, 3, 3);
     bb_caller *caller = run(f, &three, 2);
@@ -97,13 +97,13 @@ static void test_a_caller_for_which_there_is_no_memory_changes_nothing(void) {
 static void test_a_queue_can_be_freed_with_callers(void) {
     fixture *f = full_queue();
     for (int i = 2; i < 5; i++) run(f, &f->low, i);
-    fixture_free(f); /* leak checkers look on */
+    fixture_free(f); /* for leak checkers */
 }
 
 void caller_tests(void) {
-    RUN(test_a_caller_runs_what_finds_no_room);
+    RUN(test_a_caller_runs_an_event_that_does_not_fit);
     RUN(test_callers_do_not_mix_up_their_events);
-    RUN(test_what_a_caller_gives_up_is_refused);
+    RUN(test_deliveries_that_a_caller_aborts_are_refused);
     RUN(test_a_running_caller_keeps_the_queue_busy);
     RUN(test_a_caller_goes_on_in_a_queue_that_is_shut);
     RUN(test_a_caller_for_which_there_is_no_memory_changes_nothing);

@@ -1,7 +1,7 @@
 /* test_end.c: closing, draining, discarding, and waiting until nothing is left. */
 #include "fixture.h"
 
-static void test_draining_works_the_queue_off_and_then_shuts(void) {
+static void test_draining_empties_the_queue_and_then_shuts_it(void) {
     fixture *f = fixture_new(4);
     fill(f, &f->low, 1, 2);
     CHECK_INT(BB_OPEN, bb_get_state(f->q));
@@ -24,7 +24,7 @@ static void test_draining_an_idle_queue_shuts_it(void) {
     fixture_free(f);
 }
 
-static void test_without_draining_the_queue_shuts_at_once(void) {
+static void test_without_draining_the_queue_shuts_immediately(void) {
     fixture *f = fixture_new(4);
     fill(f, &f->low, 1, 2);
     CHECK_TAKES(1, f->worker);
@@ -76,7 +76,7 @@ static void test_a_drain_with_an_extreme_deadline(void) {
     }
 }
 
-/* One handler is stuck; the workers that sleep meanwhile must go home at the deadline. */
+/* One handler is stuck; idle workers must leave at the deadline. */
 static void test_workers_asleep_in_a_drain_end_at_its_deadline(void) {
     fixture *f = fixture_new(4);
     bb_worker *stuck = add_worker(f);
@@ -92,7 +92,7 @@ static void test_workers_asleep_in_a_drain_end_at_its_deadline(void) {
     fixture_free(f);
 }
 
-static void test_the_last_delivery_of_a_drain_sends_all_home(void) {
+static void test_the_last_delivery_of_a_drain_ends_all_waits(void) {
     fixture *f = fixture_new(4);
     bb_worker *busy = add_worker(f);
     sleeper worker, idle, shut;
@@ -162,7 +162,7 @@ static void test_discard_empties_a_shut_queue_in_portions(void) {
 
 /* ---- waiting for the end --------------------------------------------------------------------- */
 
-static void test_who_need_not_wait_does_not(void) {
+static void test_a_wait_that_is_over_already_returns_immediately(void) {
     fixture *f = fixture_new(4);
     CHECK_INT(1, bb_wait_idle(f->q, 0));
     CHECK_INT(1, bb_wait_idle(f->q, FOREVER));
@@ -179,7 +179,7 @@ static void test_who_need_not_wait_does_not(void) {
     fixture_free(f);
 }
 
-static void test_waiting_gives_up_after_its_time(void) {
+static void test_waiting_ends_at_its_timeout(void) {
     fixture *f = fixture_new(4);
     fill(f, &f->low, 1, 1);
     uint64_t before = bb_clock();
@@ -195,7 +195,7 @@ static void test_waiting_gives_up_after_its_time(void) {
     fixture_free(f);
 }
 
-static void test_the_last_delivery_wakes_all_who_wait_for_idleness(void) {
+static void test_the_last_delivery_wakes_all_threads_in_wait_idle(void) {
     fixture *f = fixture_new(4);
     sleeper s[2];
     fill(f, &f->low, 1, 2);
@@ -208,7 +208,7 @@ static void test_the_last_delivery_wakes_all_who_wait_for_idleness(void) {
     fixture_free(f);
 }
 
-static void test_a_caller_that_is_done_wakes_who_waits_for_idleness(void) {
+static void test_a_caller_that_is_done_wakes_threads_in_wait_idle(void) {
     for (int gives_up = 0; gives_up <= 1; gives_up++) {
         fixture *f = fixture_new(1);
         sleeper s;
@@ -226,7 +226,7 @@ static void test_a_caller_that_is_done_wakes_who_waits_for_idleness(void) {
     }
 }
 
-static void test_discarding_the_rest_wakes_who_waits_for_idleness(void) {
+static void test_discarding_the_rest_wakes_threads_in_wait_idle(void) {
     fixture *f = fixture_new(4);
     sleeper s;
     fill(f, &f->low, 1, 3);
@@ -240,20 +240,20 @@ static void test_discarding_the_rest_wakes_who_waits_for_idleness(void) {
 }
 
 void end_tests(void) {
-    RUN(test_draining_works_the_queue_off_and_then_shuts);
+    RUN(test_draining_empties_the_queue_and_then_shuts_it);
     RUN(test_draining_an_idle_queue_shuts_it);
-    RUN(test_without_draining_the_queue_shuts_at_once);
+    RUN(test_without_draining_the_queue_shuts_immediately);
     RUN(test_the_state_never_moves_back);
     RUN(test_a_drain_ends_at_its_deadline);
     RUN(test_a_drain_with_an_extreme_deadline);
     RUN(test_workers_asleep_in_a_drain_end_at_its_deadline);
-    RUN(test_the_last_delivery_of_a_drain_sends_all_home);
+    RUN(test_the_last_delivery_of_a_drain_ends_all_waits);
     RUN(test_work_added_in_a_drain_wakes_a_sleeping_worker);
     RUN(test_discard_takes_nothing_from_a_queue_that_is_not_shut);
     RUN(test_discard_empties_a_shut_queue_in_portions);
-    RUN(test_who_need_not_wait_does_not);
-    RUN(test_waiting_gives_up_after_its_time);
-    RUN(test_the_last_delivery_wakes_all_who_wait_for_idleness);
-    RUN(test_a_caller_that_is_done_wakes_who_waits_for_idleness);
-    RUN(test_discarding_the_rest_wakes_who_waits_for_idleness);
+    RUN(test_a_wait_that_is_over_already_returns_immediately);
+    RUN(test_waiting_ends_at_its_timeout);
+    RUN(test_the_last_delivery_wakes_all_threads_in_wait_idle);
+    RUN(test_a_caller_that_is_done_wakes_threads_in_wait_idle);
+    RUN(test_discarding_the_rest_wakes_threads_in_wait_idle);
 }

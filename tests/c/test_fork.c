@@ -10,7 +10,7 @@ static bb_waiter *waiter, *other; /* in its line */
 static bb_caller *first, *second;
 static int64_t forks_before;
 
-/* ---- what the child checks: '.' if all is well, otherwise a letter -------------------------- */
+/* ---- what the child checks: '.' if all passed, otherwise a letter -------------------------- */
 
 #define MUST(condition) \
     do { \
@@ -20,12 +20,12 @@ static int64_t forks_before;
 static bool publishers_find_it_gone(void) {
     const bb_route *route = &f->low;
     void *event = EVENT(9);
-    bb_waiter *place = EVENT(1);
+    bb_waiter *joined = EVENT(1);
     MUST(push(f, &f->low, 9) == BB_GONE);
     MUST(push_as(f, &f->low, 9, BB_INSIDE) == BB_GONE);
     MUST(bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE) == BB_GONE);
-    MUST(bb_waiter_join(f->q, &f->low, event, 0, BB_OUTSIDE, 1, &place) == BB_GONE &&
-         place == NULL);
+    MUST(bb_waiter_join(f->q, &f->low, event, 0, BB_OUTSIDE, 1, &joined) == BB_GONE &&
+         joined == NULL);
     MUST(bb_waiter_wait(waiter, NEVER) == BB_GONE);
     MUST(bb_waiter_quiet(waiter) == 0);
     MUST(bb_waiter_leave(waiter) == 0);
@@ -51,7 +51,7 @@ static bool workers_find_it_gone(void) {
     return true;
 }
 
-static bool onlookers_find_it_gone(void) {
+static bool observers_find_it_gone(void) {
     static bb_stats stats, no_stats;
     bb_arrivals arrivals = {.deliveries = 7};
     bb_timer timer;
@@ -83,14 +83,14 @@ static char in_the_child(void) {
     if (bb_fork_count() == forks_before) return 'c';
     if (!publishers_find_it_gone()) return 'p';
     if (!workers_find_it_gone()) return 'w';
-    if (!onlookers_find_it_gone()) return 'o';
+    if (!observers_find_it_gone()) return 'o';
     return a_queue_of_its_own_works() ? '.' : 'q';
 }
 
 /* ---- the parent ------------------------------------------------------------------------------ */
 
-/* Fork, and let the child answer. It does so through a pipe, as its exit status belongs to the
- * memory checker, which is right to call the abandoned queue lost. */
+/* Fork, and get the child's result through a pipe: its exit status belongs to the memory checker,
+ * which rightly reports the abandoned queue as lost. */
 static void check_in_a_child(char (*answer)(void)) {
     int ends[2];
     char result = 'x';
@@ -98,7 +98,7 @@ static void check_in_a_child(char (*answer)(void)) {
     CHECK_INT(0, pipe(ends));
     pid_t child = fork();
     if (child == 0) {
-        alarm(30); /* the parent's does not come along */
+        alarm(30); /* the parent's is not inherited */
         result = answer();
         _exit(write(ends[1], &result, 1) == 1 ? 0 : 1);
     }
@@ -139,7 +139,7 @@ static void test_in_the_child_every_function_answers_that_the_queue_is_gone(void
     check_the_parent_goes_on();
 }
 
-/* The child has one thread, and the mutex of the queue is held by one that it does not have. */
+/* The mutex is held by a thread that the child does not have. */
 static void test_no_function_touches_a_mutex_that_was_locked_at_the_fork(void) {
     set_up();
     bb_mutex_lock(&f->q->mutex);

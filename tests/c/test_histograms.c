@@ -6,9 +6,9 @@
 
 #define SAMPLES 2000
 #define S (1000ull * MS)
-#define HALF (30 * S) /* after so long the recent values become the previous ones */
+#define HALF (30 * S) /* the length of a half, see histograms.c */
 
-static bb_histograms histograms; /* large; filled by each look */
+static bb_histograms histograms; /* large; filled by each call of look_at */
 
 static const bb_histograms *look_at(fixture *f) {
     bb_stats stats;
@@ -20,7 +20,8 @@ static bool near(double expected, double actual, double tolerance) {
     return fabs(actual - expected) <= tolerance * expected;
 }
 
-/* A delivery that waits so long, after one that was handled so long, which this take finishes. */
+/* A delivery that waits for `wait`, after one that was handled for `handling`, which this finishes.
+ */
 static void wait_and_take(fixture *f, uint64_t handling, uint64_t wait) {
     staged_clock_advance(handling);
     fill(f, &f->low, 7, 1);
@@ -58,7 +59,7 @@ static void test_quantiles_are_at_most_3_percent_off(void) {
         for (int i = 1; i < SAMPLES; i++) {
             waits[i] = (uint64_t)exp2(spread * (rand() / (double)RAND_MAX));
             uint64_t handling = (uint64_t)(rand() % 1000 + 1) << (spread / 2);
-            handlings[i - 1] = handling + waits[i]; /* the worker has it open all the while */
+            handlings[i - 1] = handling + waits[i]; /* the worker has it open all that time */
             wait_and_take(f, handling, waits[i]);
         }
         staged_clock_advance(handlings[SAMPLES - 1] = 1);
@@ -96,7 +97,7 @@ static void test_without_samples_all_is_0(void) {
     }
 }
 
-/* See test_a_clock_read_too_early_starves_nobody. */
+/* See test_a_clock_read_too_early_starves_no_delivery. */
 static void test_a_clock_read_too_early_is_no_wait_of_centuries(void) {
     fixture *f = fixture_timed(4, 0);
     fill(f, &f->low, 1, 2);
@@ -115,7 +116,7 @@ static void test_a_value_is_recent_for_half_a_minute_to_a_minute(void) {
         int recent;
     } looks[] = {{0, 1},        {HALF - 1, 1},  {HALF, 1}, {2 * HALF - 1, 1},
                  {2 * HALF, 0}, {100 * HALF, 0}};
-    for (int i = 0; i < 6; i++) { /* each look at a queue of its own: looking moves the halves on */
+    for (int i = 0; i < 6; i++) { /* each with its own queue: a snapshot may begin a new half */
         fixture *f = fixture_timed(4, 0);
         wait_and_take(f, 0, 0);
         staged_clock_advance(looks[i].after);
@@ -154,7 +155,7 @@ static void test_the_maximum_of_the_life_outlasts_the_recent_one(void) {
     fixture_free(f);
 }
 
-/* The first delivery after a long calm, or one that took long, ended just now. */
+/* The first delivery after a long pause, or one that took long, ended just now. */
 static void test_what_was_recorded_just_now_is_recent_after_any_calm(void) {
     for (uint64_t calm = HALF; calm <= 4 * HALF; calm += HALF) {
         fixture *f = fixture_timed(4, 0);

@@ -1,11 +1,11 @@
-/* test_host.c: the lock rule, with a host of ours whose lock knows who holds it. */
+/* test_host.c: the lock rule, with a host lock that knows which thread holds it. */
 #include "fixture.h"
 
 #include <sched.h>
 #include <stdatomic.h>
 
 #define THREADS 4
-#ifndef TURNS /* fewer where a turn takes long */
+#ifndef TURNS /* fewer where an iteration takes long */
 #define TURNS 3000
 #endif
 
@@ -38,7 +38,8 @@ static void attach(void *token) {
     enter_host();
 }
 
-/* Whoever has the host's lock must not wait for the queue's mutex, except in bb_running. */
+/* The thread that holds the host's lock must not wait for the queue's mutex, except in bb_running.
+ */
 static void before_lock(bb_mutex *mutex) {
     if (mutex == watched) CHECK(!have_host || may_wait);
 }
@@ -97,7 +98,7 @@ static void test_short_calls_keep_the_host_while_the_mutex_is_free(void) {
     fixture_free(f);
 }
 
-static void test_calls_that_may_sleep_give_the_host_up_first(void) {
+static void test_calls_that_may_sleep_detach_from_the_host_first(void) {
     fixture *f = fixture_new(1);
     watch(f);
     enter_host();
@@ -119,8 +120,8 @@ static fixture *shared;
 static bb_route two;
 static atomic_int workers_left;
 
-/* Without the call in between the lock is nearly always taken again before who waits for it runs:
- * under valgrind, which runs one thread at a time, publishers got nowhere in two minutes. */
+/* Without sched_yield the lock is nearly always taken again before a waiting thread runs: under
+ * valgrind, which runs one thread at a time, publishers made no progress in two minutes. */
 static void yield_host(void) {
     leave_host();
     sched_yield();
@@ -185,7 +186,7 @@ static void test_many_threads_keep_the_lock_rule(void) {
     bb_route *route[THREADS] = {&shared->low, &shared->medium, &shared->high, &two};
     pthread_t workers[THREADS], publishers[THREADS];
     workers_left = THREADS;
-    bb_worker *own = shared->worker; /* which only watches */
+    bb_worker *own = shared->worker; /* which takes nothing */
     CHECK_INT(THREADS, bb_resize(shared->q, THREADS + 1));
     watch(shared);
     for (int i = 0; i < THREADS; i++) {
@@ -212,6 +213,6 @@ static void test_many_threads_keep_the_lock_rule(void) {
 
 void host_tests(void) {
     RUN(test_short_calls_keep_the_host_while_the_mutex_is_free);
-    RUN(test_calls_that_may_sleep_give_the_host_up_first);
+    RUN(test_calls_that_may_sleep_detach_from_the_host_first);
     RUN(test_many_threads_keep_the_lock_rule);
 }

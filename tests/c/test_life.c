@@ -20,7 +20,7 @@ static void test_a_queue_that_still_holds_something_can_be_freed(void) {
     add_worker(f);
     fill(f, &f->low, 1, 4);
     take_some(f, 1);
-    fixture_free(f); /* leak checkers look on */
+    fixture_free(f); /* for leak checkers */
 }
 
 static void test_a_recipient_can_be_used_again_after_it_was_zeroed(void) {

@@ -1,4 +1,4 @@
-/* test_notify.c: when publishers that were let in are notified, and how workers are woken. */
+/* test_notify.c: when admitted publishers are notified, and how workers are woken. */
 #include "fixture.h"
 
 #define CAPACITY 16
@@ -10,20 +10,20 @@ static bb_waiter *waiter[MOST];
 
 static int32_t notified(fixture *f) { return f->q->notified.count; }
 
-/* A full queue with so many in line, at a clock that stands still. */
-static fixture *crowded(int32_t monitoring, int32_t in_line) {
+/* A full queue with `n_waiting` waiters, at a clock that is stopped. */
+static fixture *crowded(int32_t monitoring, int32_t n_waiting) {
     staged_clock_set(NOW);
     fixture *f = monitoring ? fixture_timed(CAPACITY, 0) : fixture_new(CAPACITY);
     fill(f, &f->high, 1, CAPACITY);
-    for (int32_t i = 0; i < in_line; i++) waiter[i] = join(f, &f->low, 101 + i);
-    take_some(f, 1); /* nobody was notified for a long time, so this one is at once */
+    for (int32_t i = 0; i < n_waiting; i++) waiter[i] = join(f, &f->low, 101 + i);
+    take_some(f, 1); /* none was notified for long, so the first is immediately */
     CHECK_INT(1, notified(f));
     return f;
 }
 
-/* All come back, in whatever state they are. */
-static void disperse(fixture *f, int32_t in_line) {
-    for (int32_t i = 0; i < in_line; i++) bb_waiter_leave(waiter[i]);
+/* End all waits, whatever their state. */
+static void disperse(fixture *f, int32_t n_waiting) {
+    for (int32_t i = 0; i < n_waiting; i++) bb_waiter_leave(waiter[i]);
     fixture_free(f);
 }
 
@@ -41,7 +41,7 @@ static void test_publishers_are_notified_together(void) {
     }
 }
 
-/* However often workers take meanwhile: what a publisher waits does not grow with the queue. */
+/* However often workers take: the wait of a publisher does not grow with the queue. */
 static void test_publishers_are_notified_after_a_while_at_the_latest(void) {
     for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
         fixture *f = crowded(monitoring, 8);
@@ -57,7 +57,7 @@ static void test_publishers_are_notified_after_a_while_at_the_latest(void) {
     }
 }
 
-static void test_publishers_are_notified_at_once_where_workers_seldom_take(void) {
+static void test_publishers_are_notified_immediately_if_workers_seldom_take(void) {
     for (int32_t monitoring = 0; monitoring <= 1; monitoring++) {
         fixture *f = crowded(monitoring, 8);
         staged_clock_advance(PACE - 1);
@@ -73,10 +73,10 @@ static void test_publishers_are_notified_at_once_where_workers_seldom_take(void)
     }
 }
 
-static void test_publishers_are_notified_when_a_good_part_is_free(void) {
+static void test_publishers_are_notified_when_a_quarter_is_free(void) {
     fixture *f = crowded(1, 3);
     take_some(f, 2);
-    CHECK_INT(1, notified(f)); /* all are let in now, the queue is full */
+    CHECK_INT(1, notified(f)); /* all are admitted now, the queue is full */
     take_some(f, NOTIFY_BATCH - 1);
     CHECK_INT(1, notified(f));
     take_some(f, 1);
@@ -84,7 +84,7 @@ static void test_publishers_are_notified_when_a_good_part_is_free(void) {
     disperse(f, 3);
 }
 
-static void test_after_an_oversize_event_a_good_part_of_the_capacity_must_be_free(void) {
+static void test_after_an_oversize_event_a_quarter_of_the_capacity_must_be_free(void) {
     fixture *f = fixture_timed(4, 0);
     bb_route eight = several(f, 1, 8);
     fill(f, &f->high, 1, 4);
@@ -95,12 +95,12 @@ static void test_after_an_oversize_event_a_good_part_of_the_capacity_must_be_fre
     CHECK_INT(0, notified(f));
     take_some(f, 5);
     CHECK_INT(0, notified(f));
-    take_some(f, 1); /* now a good part of the capacity is free */
+    take_some(f, 1); /* now a quarter of the capacity is free */
     CHECK_INT(1, notified(f));
     disperse(f, 1);
 }
 
-static void test_who_returns_notifies_the_next(void) {
+static void test_a_publisher_that_returns_notifies_the_next(void) {
     fixture *f = crowded(1, 4);
     take_some(f, 3);
     for (int i = 0; i < 3; i++) {
@@ -116,7 +116,7 @@ static void test_who_returns_notifies_the_next(void) {
     fixture_free(f);
 }
 
-static void test_who_returns_not_notified_needs_no_notifying(void) {
+static void test_a_publisher_that_returns_by_itself_needs_no_notification(void) {
     fixture *f = crowded(1, 3);
     take_some(f, 2);
     CHECK_INT(2, f->q->unnotified.count);
@@ -129,7 +129,7 @@ static void test_who_returns_not_notified_needs_no_notifying(void) {
     fixture_free(f);
 }
 
-static void test_who_was_let_in_returns_after_its_slice_though_not_notified(void) {
+static void test_an_admitted_publisher_returns_after_its_slice_though_not_notified(void) {
     fixture *f = crowded(1, 2);
     take_some(f, 1);
     CHECK(waiter[1]->admitted && !waiter[1]->notified);
@@ -138,8 +138,9 @@ static void test_who_was_let_in_returns_after_its_slice_though_not_notified(void
     disperse(f, 2);
 }
 
-/* Let in, but not notified, and asleep when the queue closes: it is woken, and was accepted. */
-static void test_close_wakes_who_was_let_in_and_not_notified(void) {
+/* Admitted, not notified, and asleep when the queue closes: it is woken, and its event is accepted.
+ */
+static void test_close_wakes_admitted_publishers_that_were_not_notified(void) {
     fixture *f = crowded(1, 2);
     sleeper s;
     staged_sleeps(STAGED_ENDLESS);
@@ -153,7 +154,7 @@ static void test_close_wakes_who_was_let_in_and_not_notified(void) {
     disperse(f, 2);
 }
 
-static void test_every_sleeping_publisher_hears_of_it(void) {
+static void test_every_sleeping_publisher_is_notified(void) {
     enum { WAITING = 6 };
     fixture *f = fixture_new(CAPACITY);
     sleeper s[WAITING];
@@ -219,14 +220,14 @@ static void test_close_wakes_all_sleeping_workers(void) {
 void notify_tests(void) {
     RUN(test_publishers_are_notified_together);
     RUN(test_publishers_are_notified_after_a_while_at_the_latest);
-    RUN(test_publishers_are_notified_at_once_where_workers_seldom_take);
-    RUN(test_publishers_are_notified_when_a_good_part_is_free);
-    RUN(test_after_an_oversize_event_a_good_part_of_the_capacity_must_be_free);
-    RUN(test_who_returns_notifies_the_next);
-    RUN(test_who_returns_not_notified_needs_no_notifying);
-    RUN(test_who_was_let_in_returns_after_its_slice_though_not_notified);
-    RUN(test_close_wakes_who_was_let_in_and_not_notified);
-    RUN(test_every_sleeping_publisher_hears_of_it);
+    RUN(test_publishers_are_notified_immediately_if_workers_seldom_take);
+    RUN(test_publishers_are_notified_when_a_quarter_is_free);
+    RUN(test_after_an_oversize_event_a_quarter_of_the_capacity_must_be_free);
+    RUN(test_a_publisher_that_returns_notifies_the_next);
+    RUN(test_a_publisher_that_returns_by_itself_needs_no_notification);
+    RUN(test_an_admitted_publisher_returns_after_its_slice_though_not_notified);
+    RUN(test_close_wakes_admitted_publishers_that_were_not_notified);
+    RUN(test_every_sleeping_publisher_is_notified);
     RUN(test_every_way_in_wakes_a_sleeping_worker);
     RUN(test_the_woken_worker_wakes_the_next);
     RUN(test_close_wakes_all_sleeping_workers);

@@ -1,9 +1,9 @@
-/* test_offer.c: who gives way when there is no room, exactly. */
+/* test_offer.c: exactly which deliveries are evicted from a full queue. */
 #include "fixture.h"
 
 #include <stdlib.h>
 
-/* Offer, and check the result and who was evicted. */
+/* Offer, and check the result and the evicted deliveries. */
 static void check_offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode,
                         bb_result result, int32_t n, const int64_t *evicted) {
     for (int i = 0; i < MANY + 2; i++) f->out[i].event = NULL;
@@ -20,7 +20,7 @@ static void check_offer(fixture *f, const bb_route *route, int64_t event, bb_mod
 
 static const bb_mode modes[] = {BB_EVICT_OLDEST, BB_EVICT_LOWEST, BB_REFUSE, BB_CALLER_RUNS};
 
-static void test_an_offer_is_accepted_while_there_is_room(void) {
+static void test_an_offer_is_accepted_while_there_are_free_slots(void) {
     fixture *f = fixture_new(4);
     for (int i = 0; i < 4; i++) check_offer(f, &f->low, 1 + i, modes[i], BB_ACCEPTED, NOBODY);
     CHECK_INT(0, f->first);
@@ -67,7 +67,7 @@ static void test_evict_oldest_takes_the_oldest_of_its_level_and_below(void) {
     fill(f, &f->medium, 11, 1);
     fill(f, &f->high, 21, 1);
     fill(f, &f->low, 2, 1);
-    /* By acceptance over the levels, and never the high one. */
+    /* In order of acceptance over the levels, and never the high one. */
     check_offer(f, &f->medium, 12, BB_EVICT_OLDEST, BB_EVICTED, ONE(1));
     check_offer(f, &f->medium, 13, BB_EVICT_OLDEST, BB_EVICTED, ONE(11));
     check_offer(f, &f->medium, 14, BB_EVICT_OLDEST, BB_EVICTED, ONE(2));
@@ -96,11 +96,11 @@ static void test_evict_lowest_takes_the_lowest_level_first(void) {
     fixture_free(f);
 }
 
-static void test_an_event_evicts_exactly_what_it_lacks(void) {
+static void test_an_event_evicts_exactly_as_many_as_it_needs(void) {
     fixture *f = fixture_new(5);
     bb_route three = several(f, 3, 3);
     fill(f, &f->medium, 11, 2);
-    fill(f, &f->low, 1, 2); /* one place is free, two are lacking */
+    fill(f, &f->low, 1, 2); /* one slot is free, two are missing */
     check_offer(f, &three, 21, BB_EVICT_LOWEST, BB_EVICTED, 2, (int64_t[]){1, 2});
     check_offer(f, &three, 22, BB_EVICT_OLDEST, BB_EVICTED, 3, (int64_t[]){11, 12, 21});
     CHECK(f->out[2].recipient == three.recipients[0]);
@@ -109,7 +109,7 @@ static void test_an_event_evicts_exactly_what_it_lacks(void) {
     fixture_free(f);
 }
 
-static void test_nothing_is_evicted_where_too_few_would_give_way(void) {
+static void test_nothing_is_evicted_if_too_few_can_be(void) {
     fixture *f = fixture_new(4);
     bb_route three = several(f, 2, 3);
     fill(f, &f->low, 1, 2);
@@ -121,7 +121,7 @@ static void test_nothing_is_evicted_where_too_few_would_give_way(void) {
     fixture_free(f);
 }
 
-static void test_what_was_evicted_before_gives_way_no_more(void) {
+static void test_an_evicted_delivery_is_not_evicted_again(void) {
     fixture *f = fixture_new(4);
     bb_route three = several(f, 2, 3);
     fill(f, &f->low, 1, 4);
@@ -132,7 +132,7 @@ static void test_what_was_evicted_before_gives_way_no_more(void) {
     fixture_free(f);
 }
 
-static void test_an_event_gives_way_delivery_by_delivery(void) {
+static void test_an_event_is_evicted_delivery_by_delivery(void) {
     fixture *f = fixture_new(3);
     bb_route three = several(f, 2, 3);
     fill(f, &three, 11, 1);
@@ -155,7 +155,7 @@ static void test_the_depth_goes_with_an_evicted_delivery(void) {
     fixture_free(f);
 }
 
-/* Against the obvious reference, with a few thousand random steps. */
+/* Compared with the obvious reference, in a few thousand random steps. */
 static void test_eviction_agrees_with_a_plain_list(void) {
     enum { CAPACITY = 7, STEPS = 5000 };
     fixture *f = fixture_new(CAPACITY);
@@ -189,7 +189,7 @@ static void test_eviction_agrees_with_a_plain_list(void) {
     fixture_free(f);
 }
 
-static void test_the_first_loss_of_a_streak_is_told_apart(void) {
+static void test_the_first_loss_of_a_streak_is_marked(void) {
     fixture *f = fixture_new(4);
     fill(f, &f->low, 1, 4);
     check_offer(f, &f->low, 5, BB_REFUSE, BB_REFUSED, NOBODY);
@@ -210,17 +210,17 @@ static void test_the_first_loss_of_a_streak_is_told_apart(void) {
 }
 
 void offer_tests(void) {
-    RUN(test_an_offer_is_accepted_while_there_is_room);
+    RUN(test_an_offer_is_accepted_while_there_are_free_slots);
     RUN(test_an_offer_to_a_closed_queue_counts_nothing);
     RUN(test_handlers_may_offer_while_draining_but_not_when_shut);
     RUN(test_refuse_counts_the_event_as_published_and_dropped);
     RUN(test_evict_oldest_takes_the_oldest_of_its_level_and_below);
     RUN(test_evict_lowest_takes_the_lowest_level_first);
-    RUN(test_an_event_evicts_exactly_what_it_lacks);
-    RUN(test_nothing_is_evicted_where_too_few_would_give_way);
-    RUN(test_what_was_evicted_before_gives_way_no_more);
-    RUN(test_an_event_gives_way_delivery_by_delivery);
+    RUN(test_an_event_evicts_exactly_as_many_as_it_needs);
+    RUN(test_nothing_is_evicted_if_too_few_can_be);
+    RUN(test_an_evicted_delivery_is_not_evicted_again);
+    RUN(test_an_event_is_evicted_delivery_by_delivery);
     RUN(test_the_depth_goes_with_an_evicted_delivery);
     RUN(test_eviction_agrees_with_a_plain_list);
-    RUN(test_the_first_loss_of_a_streak_is_told_apart);
+    RUN(test_the_first_loss_of_a_streak_is_marked);
 }

@@ -1,4 +1,4 @@
-/* test_oversize.c: events with more deliveries than the queue has places. */
+/* test_oversize.c: events with more deliveries than the queue has slots. */
 #include "fixture.h"
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static void test_an_empty_queue_accepts_an_event_of_any_size(void) {
     fixture_free(f);
 }
 
-static void test_a_queue_that_holds_anything_has_no_room_for_such_an_event(void) {
+static void test_a_queue_that_is_not_empty_refuses_such_an_event(void) {
     fixture *f = fixture_new(2);
     bb_route three = several(f, 2, 3);
     const bb_route *route = &three;
@@ -48,7 +48,7 @@ static void test_every_way_in_is_open_to_such_an_event(void) {
     }
 }
 
-static void test_who_waits_with_such_an_event_is_let_in_when_the_queue_is_empty(void) {
+static void test_a_waiter_with_such_an_event_is_admitted_when_the_queue_is_empty(void) {
     fixture *f = fixture_new(2);
     bb_route many = several(f, 2, MANY);
     fill(f, &f->low, 1, 2);
@@ -85,12 +85,12 @@ static void test_it_is_refused_if_something_more_urgent_is_queued(void) {
     fixture_free(f);
 }
 
-/* They may be more than the event has deliveries: left by handlers, or by another such event. */
-static void test_where_there_is_no_room_for_the_evicted_nothing_changes(void) {
+/* More than the event has deliveries may be queued: by handlers, or by another such event. */
+static void test_if_the_evicted_do_not_fit_into_the_array_nothing_changes(void) {
     fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 10});
     bb_route three = several(f, 2, 3);
     for (int i = 1; i <= 12; i++) CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, i, BB_HANDLER));
-    for (f->room = 3; f->room < 12; f->room += 8) {
+    for (f->out_size = 3; f->out_size < 12; f->out_size += 8) {
         f->out[0].event = EVENT(77);
         CHECK_INT(BB_FULL, offer(f, &three, 21, BB_EVICT_OLDEST));
         check_out(f, 0, NULL);
@@ -98,22 +98,22 @@ static void test_where_there_is_no_room_for_the_evicted_nothing_changes(void) {
         CHECK_INT(77, NUMBER(f->out[0].event));
     }
     CHECK_BOOKS(f, .published = 12, .queued = 12);
-    f->room = 12;
+    f->out_size = 12;
     CHECK_INT(BB_EVICTED, offer(f, &three, 21, BB_EVICT_OLDEST));
     check_out(f, 12, (int64_t[]){1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
     CHECK_INT(3, bb_depth(f->q));
     fixture_free(f);
 }
 
-static void test_whoever_is_told_so_has_left_the_line(void) {
+static void test_the_wait_has_ended_after_that(void) {
     fixture *f = fixture_new(2);
     bb_route three = several(f, 2, 3);
     fill(f, &f->low, 1, 2);
     bb_waiter *waiter = join(f, &three, 3);
-    f->room = 1;
+    f->out_size = 1;
     CHECK_INT(BB_FULL, offer_as(f, &three, 3, BB_EVICT_OLDEST, BB_OUTSIDE, waiter));
     CHECK_INT(0, stats_of(f).waiting);
-    f->room = 2;
+    f->out_size = 2;
     CHECK_INT(BB_EVICTED, offer(f, &three, 3, BB_EVICT_OLDEST));
     fixture_free(f);
 }
@@ -122,14 +122,14 @@ static void test_an_event_of_the_usual_size_replaces_one_for_one(void) {
     fixture *f = fixture_new(2);
     bb_route ten = several(f, 1, 10), two = several(f, 2, 2);
     fill(f, &ten, 1, 1);
-    f->room = 2;
+    f->out_size = 2;
     CHECK_INT(BB_EVICTED, offer(f, &two, 2, BB_EVICT_OLDEST));
     check_out(f, 2, (int64_t[]){1, 1});
     CHECK_INT(10, bb_depth(f->q));
     fixture_free(f);
 }
 
-static void test_what_was_evicted_beyond_its_size_is_room_for_who_waits(void) {
+static void test_slots_evicted_beyond_its_size_go_to_waiters(void) {
     fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 2});
     bb_route three = several(f, 2, 3);
     for (int i = 1; i <= 4; i++) CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, i, BB_HANDLER));
@@ -197,15 +197,15 @@ static void test_the_largest_queue_works(void) {
 
 void oversize_tests(void) {
     RUN(test_an_empty_queue_accepts_an_event_of_any_size);
-    RUN(test_a_queue_that_holds_anything_has_no_room_for_such_an_event);
+    RUN(test_a_queue_that_is_not_empty_refuses_such_an_event);
     RUN(test_every_way_in_is_open_to_such_an_event);
-    RUN(test_who_waits_with_such_an_event_is_let_in_when_the_queue_is_empty);
+    RUN(test_a_waiter_with_such_an_event_is_admitted_when_the_queue_is_empty);
     RUN(test_all_are_evicted_for_such_an_event);
     RUN(test_it_is_refused_if_something_more_urgent_is_queued);
-    RUN(test_where_there_is_no_room_for_the_evicted_nothing_changes);
-    RUN(test_whoever_is_told_so_has_left_the_line);
+    RUN(test_if_the_evicted_do_not_fit_into_the_array_nothing_changes);
+    RUN(test_the_wait_has_ended_after_that);
     RUN(test_an_event_of_the_usual_size_replaces_one_for_one);
-    RUN(test_what_was_evicted_beyond_its_size_is_room_for_who_waits);
+    RUN(test_slots_evicted_beyond_its_size_go_to_waiters);
     RUN(test_a_caller_runs_such_an_event_whole);
     RUN(test_without_memory_for_its_slots_nothing_changes);
     RUN(test_the_largest_queue_works);

@@ -1,7 +1,7 @@
-/* test_push.c: pushing, and the order in which deliveries come out. */
+/* test_push.c: pushing, and the order in which deliveries are taken. */
 #include "fixture.h"
 
-static void test_push_is_accepted_while_there_is_room(void) {
+static void test_push_is_accepted_while_there_are_free_slots(void) {
     fixture *f = fixture_new(3);
     fill(f, &f->medium, 1, 3);
     CHECK_INT(3, bb_depth(f->q));
@@ -66,13 +66,13 @@ static void test_handlers_of_the_queue_may_push_while_it_drains(void) {
 
 static void test_an_event_without_recipients_is_unrouted(void) {
     fixture *f = fixture_new(1);
-    bb_route nobody = several(f, 1, 0);
+    bb_route unrouted = several(f, 1, 0);
     fill(f, &f->low, 1, 1);
-    CHECK_INT(BB_ACCEPTED, push(f, &nobody, 2)); /* room or not */
+    CHECK_INT(BB_ACCEPTED, push(f, &unrouted, 2)); /* also in a full queue */
     CHECK_INT(1, stats_of(f).unrouted);
     CHECK_BOOKS(f, .published = 1, .queued = 1);
     bb_close(f->q, 1, -1);
-    CHECK_INT(BB_CLOSED, push(f, &nobody, 2));
+    CHECK_INT(BB_CLOSED, push(f, &unrouted, 2));
     CHECK_INT(1, stats_of(f).unrouted);
     fixture_free(f);
 }
@@ -166,7 +166,7 @@ static void test_push_many_stops_at_the_first_that_does_not_fit(void) {
     bb_route three = several(f, 2, 3);
     const bb_route *routes[] = {&f->medium, &f->medium, &three, &f->medium};
     void *events[] = {EVENT(1), EVENT(2), EVENT(3), EVENT(4)};
-    /* The fourth would fit, but is not to overtake. */
+    /* The fourth would fit, but must not overtake. */
     CHECK_INT(2, bb_push_many(f->q, routes, events, 4, 0, BB_OUTSIDE));
     CHECK_INT(2, bb_depth(f->q));
     CHECK_INT(0, bb_push_many(f->q, &routes[2], &events[2], 2, 0, BB_OUTSIDE));
@@ -175,7 +175,7 @@ static void test_push_many_stops_at_the_first_that_does_not_fit(void) {
 }
 
 void push_tests(void) {
-    RUN(test_push_is_accepted_while_there_is_room);
+    RUN(test_push_is_accepted_while_there_are_free_slots);
     RUN(test_a_delivery_comes_out_as_it_was_put_in);
     RUN(test_a_full_queue_refuses_and_counts_nothing);
     RUN(test_a_closed_queue_refuses_and_counts_nothing);

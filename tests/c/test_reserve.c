@@ -1,4 +1,4 @@
-/* test_reserve.c: handlers that publish: their places, their line, and when they may not wait. */
+/* test_reserve.c: publishing handlers: their reserve, their waits, and when they may not wait. */
 #include "fixture.h"
 
 #define CAPACITY 2
@@ -8,7 +8,7 @@ static fixture *reserved(void) {
     return fixture_with((bb_settings){.capacity = CAPACITY, .reserve = RESERVE});
 }
 
-/* The places of all are taken, and `n` of the reserve; the events are numbers from 1. */
+/* All slots are taken, and `n` of the reserve; the events are numbered from 1. */
 static fixture *filled(int32_t n) {
     fixture *f = reserved();
     fill(f, &f->low, 1, CAPACITY);
@@ -46,7 +46,7 @@ static void test_every_way_in_knows_the_reserve(void) {
     }
 }
 
-static void test_publishers_from_outside_get_in_below_the_capacity_again(void) {
+static void test_publishers_from_outside_are_accepted_below_the_capacity_again(void) {
     fixture *f = filled(RESERVE);
     bb_waiter *waiter = join(f, &f->low, 20);
     for (int i = 0; i < RESERVE; i++) {
@@ -64,7 +64,7 @@ static void test_publishers_from_outside_get_in_below_the_capacity_again(void) {
 static void test_evicting_for_an_event_from_outside_leaves_the_reserve_alone(void) {
     fixture *f = filled(RESERVE);
     CHECK_INT(BB_EVICTED, offer(f, &f->high, 10, BB_EVICT_OLDEST));
-    CHECK_INT(1, f->evicted); /* one for one; the handlers' overdraft is not its to pay */
+    CHECK_INT(1, f->evicted); /* one for one; it does not pay for what handlers published */
     CHECK_INT(CAPACITY + RESERVE, bb_depth(f->q));
     CHECK_INT(BB_EVICTED, offer_as(f, &f->high, 11, BB_EVICT_LOWEST, BB_HANDLER, NULL));
     CHECK_INT(1, f->evicted);
@@ -72,7 +72,7 @@ static void test_evicting_for_an_event_from_outside_leaves_the_reserve_alone(voi
     fixture_free(f);
 }
 
-static void test_handlers_are_let_in_before_publishers_from_outside(void) {
+static void test_handlers_are_admitted_before_publishers_from_outside(void) {
     fixture *f = filled(RESERVE);
     bb_waiter *outside = join(f, &f->high, 30);
     bb_waiter *low = join_as(f, &f->low, 10, BB_HANDLER, true);
@@ -86,12 +86,12 @@ static void test_handlers_are_let_in_before_publishers_from_outside(void) {
     fixture_free(f);
 }
 
-static void test_nobody_from_outside_passes_a_handler_that_waits(void) {
+static void test_no_publisher_from_outside_passes_a_waiting_handler(void) {
     fixture *f = filled(0);
     bb_route six = several(f, 1, CAPACITY + RESERVE);
     bb_waiter *handler = join_as(f, &six, 10, BB_HANDLER, true);
     take_some(f, 1);
-    CHECK_INT(BB_FULL, push(f, &f->high, 30)); /* there is room, and it is the handler's */
+    CHECK_INT(BB_FULL, push(f, &f->high, 30)); /* the free slot is the handler's */
     CHECK_INT(BB_ACCEPTED, push_as(f, &f->high, 31, BB_HANDLER)); /* more urgent */
     CHECK_INT(BB_FULL, push_as(f, &f->low, 11, BB_HANDLER));
     CHECK_INT(0, bb_waiter_leave(handler));
@@ -100,7 +100,7 @@ static void test_nobody_from_outside_passes_a_handler_that_waits(void) {
     fixture_free(f);
 }
 
-static void test_a_full_reserve_paces_a_handler_while_a_worker_moves(void) {
+static void test_a_full_reserve_makes_a_handler_wait_while_a_worker_takes(void) {
     fixture *f = filled(RESERVE);
     sleeper s;
     bb_worker *publishing = add_worker(f), *moving = f->worker;
@@ -120,7 +120,7 @@ static void test_a_full_reserve_paces_a_handler_while_a_worker_moves(void) {
 
 /* ---- all workers wait ------------------------------------------------------------------------ */
 
-static void test_a_handler_is_not_let_into_the_line_if_all_workers_wait(void) {
+static void test_a_handler_does_not_wait_if_all_workers_wait(void) {
     fixture *f = filled(RESERVE);
     bb_worker *second = add_worker(f);
     bb_worker_waits(f->worker, 1);
@@ -132,7 +132,7 @@ static void test_a_handler_is_not_let_into_the_line_if_all_workers_wait(void) {
         CHECK_INT(BB_FULL, last_join);
     }
     bb_waiter *outside = join_as(f, &f->low, 12, BB_OUTSIDE, false);
-    CHECK_INT(BB_WAITING, last_join); /* outside, someone else might help */
+    CHECK_INT(BB_WAITING, last_join); /* outside, another thread may take */
     bb_worker_waits(second, 0);
     bb_waiter *again = join_as(f, &f->low, 13, BB_INSIDE, false);
     CHECK_INT(BB_WAITING, last_join);
@@ -141,7 +141,7 @@ static void test_a_handler_is_not_let_into_the_line_if_all_workers_wait(void) {
     fixture_free(f);
 }
 
-/* What makes the last worker of a queue wait, or leaves only such that do. */
+/* Ways in which the last worker of a queue waits, or only waiting ones are left. */
 typedef enum { WAITS, LEAVES, FAILS_TO_START, IS_NOT_NEEDED, HOW_MANY } how;
 
 static void let_all_wait(fixture *f, bb_worker *second, how way) {
@@ -214,12 +214,12 @@ static void test_a_queue_without_workers_lets_handlers_wait(void) {
 void reserve_tests(void) {
     RUN(test_handlers_publish_beyond_the_capacity_up_to_the_reserve);
     RUN(test_every_way_in_knows_the_reserve);
-    RUN(test_publishers_from_outside_get_in_below_the_capacity_again);
+    RUN(test_publishers_from_outside_are_accepted_below_the_capacity_again);
     RUN(test_evicting_for_an_event_from_outside_leaves_the_reserve_alone);
-    RUN(test_handlers_are_let_in_before_publishers_from_outside);
-    RUN(test_nobody_from_outside_passes_a_handler_that_waits);
-    RUN(test_a_full_reserve_paces_a_handler_while_a_worker_moves);
-    RUN(test_a_handler_is_not_let_into_the_line_if_all_workers_wait);
+    RUN(test_handlers_are_admitted_before_publishers_from_outside);
+    RUN(test_no_publisher_from_outside_passes_a_waiting_handler);
+    RUN(test_a_full_reserve_makes_a_handler_wait_while_a_worker_takes);
+    RUN(test_a_handler_does_not_wait_if_all_workers_wait);
     RUN(test_handlers_that_wait_are_woken_once_all_workers_wait);
     RUN(test_a_worker_that_is_about_to_start_may_take);
     RUN(test_a_queue_without_workers_lets_handlers_wait);

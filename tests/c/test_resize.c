@@ -14,11 +14,11 @@ static void enter(fixture *f, bb_worker **workers, int32_t n) {
 
 /* ---- up ------------------------------------------------------------------------------------ */
 
-static void test_resize_up_asks_for_so_many_threads(void) {
+static void test_resize_up_asks_for_the_missing_threads(void) {
     fixture *f = fixture_new(4);
     bb_worker *added[3];
     CHECK_INT(3, bb_resize(f->q, 4));
-    CHECK_INT(0, bb_resize(f->q, 4)); /* they are on their way */
+    CHECK_INT(0, bb_resize(f->q, 4)); /* they are starting */
     CHECK_INT(1, present(f));
     CHECK_INT(4, stats_of(f).wanted);
     enter(f, added, 3);
@@ -46,7 +46,7 @@ static void test_a_thread_that_could_not_be_started_is_asked_for_again(void) {
 static void test_a_thread_that_is_not_needed_any_more_does_not_enter(void) {
     fixture *f = fixture_new(4);
     CHECK_INT(2, bb_resize(f->q, 3));
-    CHECK_INT(0, bb_resize(f->q, 2)); /* meanwhile */
+    CHECK_INT(0, bb_resize(f->q, 2)); /* before they start */
     CHECK(bb_worker_enter(f->q, 1) != NULL);
     CHECK(bb_worker_enter(f->q, 2) == NULL);
     CHECK_INT(2, present(f));
@@ -54,8 +54,8 @@ static void test_a_thread_that_is_not_needed_any_more_does_not_enter(void) {
     fixture_free(f);
 }
 
-/* An interrupt may strike between the call and the start of the threads. */
-static void test_threads_that_never_come_cost_no_worker_its_place(void) {
+/* An interrupt may occur between the call and the start of the threads. */
+static void test_threads_that_never_enter_cost_no_worker(void) {
     fixture *f = fixture_new(4);
     bb_delivery out;
     CHECK_INT(2, bb_resize(f->q, 3));
@@ -65,7 +65,7 @@ static void test_threads_that_never_come_cost_no_worker_its_place(void) {
     fixture_free(f);
 }
 
-static void test_resize_works_up_to_the_most_workers(void) {
+static void test_resize_works_up_to_the_max_workers(void) {
     static bb_worker *added[BB_MAX_WORKERS];
     fixture *f = fixture_new(4);
     for (int round = 0; round < 2; round++) {
@@ -81,13 +81,13 @@ static void test_resize_works_up_to_the_most_workers(void) {
     fixture_free(f);
 }
 
-/* A thread may enter while all those that are to leave are still there. */
-static void test_no_more_than_the_most_workers_enter(void) {
+/* A thread may enter before surplus workers have left. */
+static void test_no_more_than_the_max_workers_enter(void) {
     static bb_worker *added[BB_MAX_WORKERS];
     fixture *f = fixture_new(4);
     CHECK_INT(BB_MAX_WORKERS - 1, bb_resize(f->q, BB_MAX_WORKERS));
     enter(f, added, BB_MAX_WORKERS - 1);
-    CHECK_INT(1, bb_resize(f->q, BB_MAX_WORKERS + 1)); /* which nobody may ask for */
+    CHECK_INT(1, bb_resize(f->q, BB_MAX_WORKERS + 1)); /* not allowed, but possible */
     CHECK(bb_worker_enter(f->q, 1) == NULL);
     CHECK_INT(BB_MAX_WORKERS, present(f));
     fixture_free(f);
@@ -95,7 +95,7 @@ static void test_no_more_than_the_most_workers_enter(void) {
 
 /* ---- down ---------------------------------------------------------------------------------- */
 
-static void test_sleeping_workers_leave_at_once(void) {
+static void test_idle_workers_leave_immediately(void) {
     fixture *f = fixture_new(4);
     bb_worker *added[2];
     sleeper s[3];
@@ -110,7 +110,7 @@ static void test_sleeping_workers_leave_at_once(void) {
     fill(f, &f->low, 1, 1);
     int64_t sum = 0;
     for (int i = 0; i < 3; i++) sum += finish_sleeper(&s[i]);
-    CHECK_INT(1, sum); /* who stayed has it */
+    CHECK_INT(1, sum); /* the remaining worker has it */
     CHECK_BOOKS(f, .published = 1, .running = 1);
     fixture_free(f);
 }
@@ -162,7 +162,7 @@ static void test_a_later_resize_up_keeps_the_surplus(void) {
     fixture_free(f);
 }
 
-static void test_only_workers_that_are_there_have_a_utilisation(void) {
+static void test_only_present_workers_have_a_utilisation(void) {
     fixture *f = fixture_timed(4, 0);
     bb_worker *added[2];
     bb_worker_time times[4] = {{0}, {0}, {7, 7}};
@@ -186,7 +186,7 @@ static void test_only_workers_that_are_there_have_a_utilisation(void) {
     CHECK_TAKES(0, added[0]);
     CHECK(add_worker(f) != NULL);
     CHECK_INT(0, bb_snapshot(f->q, &stats, NULL, 0, NULL, NULL, 0, times, 4, NULL));
-    CHECK_INT(0, times[1].busy); /* a new one owes nothing to who had the place before */
+    CHECK_INT(0, times[1].busy); /* a new one inherits nothing */
     CHECK_INT(0, times[1].age);
     fixture_free(f);
 }
@@ -216,23 +216,23 @@ static void test_a_shut_queue_is_not_resized(void) {
     bb_close(f->q, 0, 0);
     CHECK_INT(BB_CLOSED, bb_resize(f->q, 4));
     CHECK_INT(BB_CLOSED, bb_resize(f->q, 1));
-    CHECK(bb_worker_enter(f->q, 1) == NULL); /* who was on the way is late */
+    CHECK(bb_worker_enter(f->q, 1) == NULL); /* one that was starting is late */
     CHECK_INT(1, present(f));
     fixture_free(f);
 }
 
 void resize_tests(void) {
-    RUN(test_resize_up_asks_for_so_many_threads);
+    RUN(test_resize_up_asks_for_the_missing_threads);
     RUN(test_a_thread_that_could_not_be_started_is_asked_for_again);
     RUN(test_a_thread_that_is_not_needed_any_more_does_not_enter);
-    RUN(test_threads_that_never_come_cost_no_worker_its_place);
-    RUN(test_resize_works_up_to_the_most_workers);
-    RUN(test_no_more_than_the_most_workers_enter);
-    RUN(test_sleeping_workers_leave_at_once);
+    RUN(test_threads_that_never_enter_cost_no_worker);
+    RUN(test_resize_works_up_to_the_max_workers);
+    RUN(test_no_more_than_the_max_workers_enter);
+    RUN(test_idle_workers_leave_immediately);
     RUN(test_a_working_worker_leaves_after_its_delivery);
     RUN(test_whichever_worker_leaves_the_others_stay);
     RUN(test_a_later_resize_up_keeps_the_surplus);
-    RUN(test_only_workers_that_are_there_have_a_utilisation);
+    RUN(test_only_present_workers_have_a_utilisation);
     RUN(test_a_draining_queue_can_be_resized);
     RUN(test_a_shut_queue_is_not_resized);
 }

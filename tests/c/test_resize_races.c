@@ -5,17 +5,18 @@
 
 #define MOST 8
 
-/* A worker that was woken re-attaches to the host before it looks again; what happens meanwhile
- * is staged there, once. */
+/* A worker that was woken re-attaches to the host before it checks again; the test acts there,
+ * once. */
 static fixture *raced;
 static pthread_t publisher;
 static atomic_bool armed;
-static void (*meanwhile)(void);
+static void (*while_attaching)(void);
 
 static void *detach(void) { return &raced; }
 static void attach(void *token) {
     (void)token;
-    if (!pthread_equal(pthread_self(), publisher) && atomic_exchange(&armed, false)) meanwhile();
+    if (!pthread_equal(pthread_self(), publisher) && atomic_exchange(&armed, false))
+        while_attaching();
 }
 
 static void resize_to_one(void) { CHECK_INT(0, bb_resize(raced->q, 1)); }
@@ -25,7 +26,7 @@ static void two_sleep_until(void (*once)(void), void (*then)(void)) {
     sleeper s[2];
     raced = fixture_new(4);
     publisher = pthread_self();
-    meanwhile = then;
+    while_attaching = then;
     bb_worker *second = add_worker(raced);
     host = (bb_host){.detach = detach, .attach = attach};
     start_take(&s[0], raced->worker);
@@ -45,7 +46,7 @@ static void test_work_is_not_lost_with_the_worker_that_was_woken_for_it(void) {
     two_sleep_until(push_one, resize_to_one);
 }
 
-/* Whatever is added while it is on its way, it will see: no other need be woken. */
+/* It will see all that is added while it is on its way: no other need be woken. */
 static void see_the_wake_in_flight(void) {
     bb_mutex_lock(&raced->q->mutex);
     CHECK(raced->q->waking);

@@ -1,4 +1,4 @@
-/* test_running.c: what bb_running says about the deliveries that run now. */
+/* test_running.c: what bb_running returns about running deliveries. */
 #include "fixture.h"
 
 static int32_t running(fixture *f, bb_open_delivery *out) {
@@ -82,7 +82,7 @@ static void test_the_present_delivery_of_a_caller_is_shown(void) {
     fixture_free(f);
 }
 
-static void test_no_more_are_shown_than_there_is_room_for(void) {
+static void test_no_more_are_shown_than_fit_into_the_array(void) {
     fixture *f = fixture_new(1);
     bb_open_delivery out[3] = {[2] = {.event = EVENT(77)}};
     bb_worker *second = add_worker(f);
@@ -123,6 +123,6 @@ void running_tests(void) {
     RUN(test_each_workers_delivery_is_shown_with_its_time_and_number);
     RUN(test_what_was_let_go_of_or_finished_is_not_shown);
     RUN(test_the_present_delivery_of_a_caller_is_shown);
-    RUN(test_no_more_are_shown_than_there_is_room_for);
+    RUN(test_no_more_are_shown_than_fit_into_the_array);
     RUN(test_without_monitoring_running_deliveries_have_no_time);
 }

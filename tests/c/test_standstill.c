@@ -1,25 +1,25 @@
-/* test_standstill.c: waits without a limit of their own: they end once no worker takes any more. */
+/* test_standstill.c: waits without a limit of their own end once no worker takes any more. */
 #include "fixture.h"
 
 #include <stdlib.h>
 
 #define STANDSTILL (1000 * MS)
-#define SLICE (STANDSTILL / 4 + 1) /* for which a waiter sleeps until it looks again */
-#define RESTARTS 8                 /* for which no worker was to blame, at most */
+#define SLICE (STANDSTILL / 4 + 1) /* for which a waiter sleeps before it checks again */
+#define RESTARTS 8                 /* max restarts of a wait */
 #define CAPACITY 64
 
 static fixture *current; /* for hooks */
-static bb_route whole;   /* fits into an empty queue only: a take lets it not in, but counts */
-static int looks;
+static bb_route whole;   /* fits into an empty queue only: a take does not admit it, but counts */
+static int checks;
 
-/* A full queue at a clock that stands still. */
+/* A full queue at a stopped clock. */
 static fixture *full_queue(void) {
     staged_clock_set(NOW);
     fixture *f = fixture_with((bb_settings){.capacity = CAPACITY, .standstill = STANDSTILL});
     fill(f, &f->low, 1, CAPACITY);
     whole = several(f, 1, CAPACITY);
     current = f;
-    looks = 0;
+    checks = 0;
     return f;
 }
 
@@ -29,24 +29,24 @@ static bb_waiter *wait_without_limit(fixture *f) {
     return waiter;
 }
 
-static void count_looks(void) { looks++; }
+static void count_checks(void) { checks++; }
 
-/* Wait to the end with a clock that jumps, and misses by `oversleep`; how often it slept. */
+/* Wait to the end with a clock that jumps and overshoots by `oversleep`; returns the sleeps. */
 static int sleeps_until_full(bb_waiter *waiter, uint64_t oversleep) {
-    looks = 0;
+    checks = 0;
     staged_sleeps(STAGED_JUMP);
     staged_oversleep(oversleep);
-    if (staged_in_sleep == NULL) staged_in_sleep = count_looks;
+    if (staged_in_sleep == NULL) staged_in_sleep = count_checks;
     CHECK_INT(BB_FULL, bb_waiter_wait(waiter, NEVER));
-    return looks;
+    return checks;
 }
 
 static uint64_t starved_for; /* sleeps, during which the worker waits for a core */
 
 static void starve(void) {
-    looks++;
+    checks++;
     static uint64_t delay;
-    if ((uint64_t)looks <= starved_for) staged_run_delay_set(delay += SLICE);
+    if ((uint64_t)checks <= starved_for) staged_run_delay_set(delay += SLICE);
 }
 
 static void test_a_worker_that_gets_no_core_is_no_standstill(void) {
@@ -60,8 +60,8 @@ static void test_a_worker_that_gets_no_core_is_no_standstill(void) {
     fixture_free(f);
 }
 
-/* It looks like a handler that computes without an end. */
-static void test_a_worker_that_never_gets_a_core_is_one_in_the_end(void) {
+/* It checks like a handler that computes without end. */
+static void test_a_worker_that_never_gets_a_core_is_a_standstill_in_the_end(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     starved_for = UINT64_MAX;
@@ -90,7 +90,7 @@ static void test_a_wait_ends_once_nothing_was_taken_for_the_standstill(void) {
     fixture_free(f);
 }
 
-static void test_a_handler_ends_its_wait_like_anybody_else(void) {
+static void test_a_handlers_wait_ends_like_any_other(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = join_as(f, &whole, 100, BB_HANDLER, false);
     staged_clock_advance(STANDSTILL);
@@ -114,7 +114,7 @@ static void test_a_wait_during_which_workers_take_never_ends(void) {
     fixture_free(f);
 }
 
-static void test_who_was_let_in_is_accepted_though_its_wait_had_ended(void) {
+static void test_an_admitted_event_is_accepted_though_its_wait_had_ended(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = join_as(f, &f->low, 100, BB_OUTSIDE, false);
     staged_clock_advance(STANDSTILL);
@@ -152,7 +152,7 @@ static void test_limited_waits_go_on(void) {
     fixture *f = full_queue();
     bb_waiter *limited = join(f, &whole, 101);
     staged_clock_advance(100 * STANDSTILL);
-    CHECK_INT(BB_WAITING, bb_waiter_wait(limited, 0)); /* nor does it end the others' */
+    CHECK_INT(BB_WAITING, bb_waiter_wait(limited, 0)); /* nor does it end the waits of the others */
     bb_waiter *waiter = wait_without_limit(f);
     staged_clock_advance(STANDSTILL);
     CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
@@ -162,7 +162,7 @@ static void test_limited_waits_go_on(void) {
     fixture_free(f);
 }
 
-static void test_until_a_worker_takes_again_nobody_waits_anew(void) {
+static void test_until_a_worker_takes_again_no_publisher_begins_to_wait(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     staged_clock_advance(STANDSTILL);
@@ -182,7 +182,7 @@ static void test_until_a_worker_takes_again_nobody_waits_anew(void) {
     fixture_free(f);
 }
 
-static void test_who_finds_room_is_accepted_all_the_same(void) {
+static void test_a_congested_queue_accepts_an_event_that_fits(void) {
     fixture *f = fixture_with((bb_settings){.capacity = 2, .reserve = 1, .standstill = 1});
     fill(f, &f->low, 1, 2);
     bb_waiter *waiter = join_as(f, &f->low, 3, BB_OUTSIDE, false);
@@ -194,9 +194,9 @@ static void test_who_finds_room_is_accepted_all_the_same(void) {
     fixture_free(f);
 }
 
-/* ---- when nobody is to blame ----------------------------------------------------------------- */
+/* ---- when no worker is to blame -------------------------------------------------------------- */
 
-static void test_a_waiter_looks_four_times_in_a_standstill(void) {
+static void test_a_waiter_checks_four_times_per_standstill(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     CHECK_INT(4, sleeps_until_full(waiter, 0));
@@ -204,7 +204,7 @@ static void test_a_waiter_looks_four_times_in_a_standstill(void) {
     fixture_free(f);
 }
 
-static void test_a_crowd_of_waiters_looks_less_often(void) {
+static void test_a_crowd_of_waiters_checks_less_often(void) {
     const struct {
         int n, sleeps;
     } crowds[] = {{500, 4}, {1000, 2}, {3000, 1}};
@@ -220,7 +220,7 @@ static void test_a_crowd_of_waiters_looks_less_often(void) {
     }
 }
 
-static void test_a_late_wake_begins_the_wait_anew_a_few_times(void) {
+static void test_a_late_wake_restarts_the_wait_a_few_times(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     CHECK_INT(RESTARTS + 1, sleeps_until_full(waiter, 10 * STANDSTILL));
@@ -245,10 +245,10 @@ static void test_a_wake_that_is_a_little_late_counts(void) {
 }
 
 static void take_in_the_fifth_sleep(void) {
-    if (++looks == 5) take_some(current, 1);
+    if (++checks == 5) take_some(current, 1);
 }
 
-static void test_a_take_gives_the_restarts_back(void) {
+static void test_a_take_resets_the_restarts(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
     staged_in_sleep = take_in_the_fifth_sleep;
@@ -257,7 +257,7 @@ static void test_a_take_gives_the_restarts_back(void) {
     fixture_free(f);
 }
 
-/* As between the signal to a worker and its first look. */
+/* As between the signal to a worker and its first check. */
 static void test_while_a_worker_is_on_its_way_there_is_no_standstill(void) {
     fixture *f = full_queue();
     bb_waiter *waiter = wait_without_limit(f);
@@ -292,7 +292,7 @@ static void test_a_worker_that_starts_is_waited_for_a_few_times(void) {
     fixture_free(f);
 }
 
-static void test_a_pause_counts_once_however_many_it_made_late(void) {
+static void test_a_pause_counts_once_for_all_waiters(void) {
     enum { CROWD = 20 };
     fixture *f = full_queue();
     bb_waiter *waiter[CROWD];
@@ -309,36 +309,36 @@ static void test_a_pause_counts_once_however_many_it_made_late(void) {
     fixture_free(f);
 }
 
-static void test_a_limited_wait_looks_once_a_second(void) {
+static void test_a_limited_wait_checks_once_per_second(void) {
     fixture *f = full_queue();
     f->q->standstill = MS; /* whatever the rule is for others */
     bb_waiter *waiter = join(f, &whole, 101);
-    staged_in_sleep = count_looks;
+    staged_in_sleep = count_checks;
     staged_sleeps(STAGED_JUMP);
     CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, NOW + 10500ull * MS));
-    CHECK_INT(11, looks);
+    CHECK_INT(11, checks);
     CHECK_INT(0, bb_waiter_leave(waiter));
     fixture_free(f);
 }
 
 void standstill_tests(void) {
     RUN(test_a_worker_that_gets_no_core_is_no_standstill);
-    RUN(test_a_worker_that_never_gets_a_core_is_one_in_the_end);
+    RUN(test_a_worker_that_never_gets_a_core_is_a_standstill_in_the_end);
     RUN(test_a_wait_ends_once_nothing_was_taken_for_the_standstill);
-    RUN(test_a_handler_ends_its_wait_like_anybody_else);
+    RUN(test_a_handlers_wait_ends_like_any_other);
     RUN(test_a_wait_during_which_workers_take_never_ends);
-    RUN(test_who_was_let_in_is_accepted_though_its_wait_had_ended);
+    RUN(test_an_admitted_event_is_accepted_though_its_wait_had_ended);
     RUN(test_all_waits_end_together);
     RUN(test_limited_waits_go_on);
-    RUN(test_until_a_worker_takes_again_nobody_waits_anew);
-    RUN(test_who_finds_room_is_accepted_all_the_same);
-    RUN(test_a_waiter_looks_four_times_in_a_standstill);
-    RUN(test_a_crowd_of_waiters_looks_less_often);
-    RUN(test_a_late_wake_begins_the_wait_anew_a_few_times);
+    RUN(test_until_a_worker_takes_again_no_publisher_begins_to_wait);
+    RUN(test_a_congested_queue_accepts_an_event_that_fits);
+    RUN(test_a_waiter_checks_four_times_per_standstill);
+    RUN(test_a_crowd_of_waiters_checks_less_often);
+    RUN(test_a_late_wake_restarts_the_wait_a_few_times);
     RUN(test_a_wake_that_is_a_little_late_counts);
-    RUN(test_a_take_gives_the_restarts_back);
-    RUN(test_a_pause_counts_once_however_many_it_made_late);
+    RUN(test_a_take_resets_the_restarts);
+    RUN(test_a_pause_counts_once_for_all_waiters);
     RUN(test_while_a_worker_is_on_its_way_there_is_no_standstill);
     RUN(test_a_worker_that_starts_is_waited_for_a_few_times);
-    RUN(test_a_limited_wait_looks_once_a_second);
+    RUN(test_a_limited_wait_checks_once_per_second);
 }

@@ -1,4 +1,4 @@
-/* test_stats.c: what a snapshot says, by a clock that the test moves. */
+/* test_stats.c: the contents of a snapshot, with a clock that the test moves. */
 #include "fixture.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@ static bool near(double expected, double actual) {
     return fabs(actual - expected) <= 1e-12 * expected;
 }
 
-/* Push, wait so long, take, handle so long, finish. */
+/* Push, wait, take, handle, finish. */
 static void handle_one(fixture *f, uint64_t wait, uint64_t handling) {
     fill(f, &f->low, 7, 1);
     staged_clock_advance(wait);

@@ -97,7 +97,7 @@ static void test_starvation_works_without_monitoring(void) {
     fill(f, &f->low, 1, 1);
     staged_clock_advance(1001);
     fill(f, &f->high, 2, 3);
-    waiter = join(f, &f->low, 5); /* who is let in is timed from then on */
+    waiter = join(f, &f->low, 5); /* the wait of an admitted delivery is timed from then on */
     CHECK_TAKES(1, f->worker);
     staged_clock_advance(1000);
     for (int i = 2; i <= 4; i++) CHECK_TAKES(i, f->worker);
@@ -105,9 +105,9 @@ static void test_starvation_works_without_monitoring(void) {
     fixture_free(f);
 }
 
-/* A taker reads the clock, then waits for the mutex; a publisher that reads it later and gets the
+/* A worker reads the clock, then waits for the mutex; a publisher that reads it later and gets the
  * mutex first makes a delivery that was accepted after it is taken. */
-static void test_a_clock_read_too_early_starves_nobody(void) {
+static void test_a_clock_read_too_early_starves_no_delivery(void) {
     fixture *f = fixture_timed(4, 1000);
     fill(f, &f->low, 1, 1);
     fill(f, &f->high, 2, 1);
@@ -125,5 +125,5 @@ void take_tests(void) {
     RUN(test_without_starvation_urgency_is_strict);
     RUN(test_a_starving_delivery_is_taken_next);
     RUN(test_starvation_works_without_monitoring);
-    RUN(test_a_clock_read_too_early_starves_nobody);
+    RUN(test_a_clock_read_too_early_starves_no_delivery);
 }

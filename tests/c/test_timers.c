@@ -1,4 +1,4 @@
-/* test_timers.c: what handlers cost, by recipient. */
+/* test_timers.c: the cost of handlers, by recipient. */
 #include "fixture.h"
 
 #include <string.h>
@@ -75,7 +75,7 @@ static void test_callers_are_timed_by_recipient(void) {
     fixture_free(f);
 }
 
-/* The staged clock runs on while the thread, by its own clock, hardly computes. */
+/* The staged clock advances while the thread uses hardly any CPU time. */
 static void test_waiting_is_not_computing(void) {
     fixture *f = fixture_timed(4, 0);
     fill(f, &f->low, 1, 1);
@@ -155,7 +155,7 @@ static void test_without_monitoring_nothing_is_timed(void) {
     CHECK_INT(0, bb_load(f->q, &arrivals, f->low.recipients, timers, 1));
     CHECK(memcmp(&arrivals, &none, sizeof arrivals) == 0);
     CHECK_INT(0, timers[0].deliveries + timers[0].wall + timers[0].cpu);
-    CHECK_INT(7, timers[1].deliveries); /* of which nobody spoke */
+    CHECK_INT(7, timers[1].deliveries); /* not requested */
     fixture_free(f);
 }
 

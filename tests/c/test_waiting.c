@@ -1,4 +1,4 @@
-/* test_waiting.c: the line of publishers that wait for room, and who is let in first. */
+/* test_waiting.c: publishers that wait for free slots, and the order in which they are admitted. */
 #include "fixture.h"
 
 static int32_t waiting(fixture *f) { return stats_of(f).waiting; }
@@ -10,7 +10,7 @@ static fixture *full_queue(int32_t capacity) {
     return f;
 }
 
-static void test_joining_accepts_at_once_while_there_is_room(void) {
+static void test_joining_accepts_immediately_while_there_are_free_slots(void) {
     fixture *f = fixture_new(1);
     CHECK(join(f, &f->low, 1) == NULL);
     CHECK_INT(BB_ACCEPTED, last_join);
@@ -40,7 +40,7 @@ static void test_a_wait_until_the_past_does_not_sleep(void) {
     fixture_free(f);
 }
 
-static void test_within_a_level_who_came_first_is_let_in_first(void) {
+static void test_within_a_level_waiters_are_admitted_in_order(void) {
     enum { WAITING = 5 };
     fixture *f = full_queue(1);
     bb_waiter *waiter[WAITING];
@@ -53,7 +53,7 @@ static void test_within_a_level_who_came_first_is_let_in_first(void) {
     fixture_free(f);
 }
 
-static void test_an_urgent_publisher_is_let_in_first(void) {
+static void test_an_urgent_publisher_is_admitted_first(void) {
     fixture *f = full_queue(1);
     bb_waiter *low = join(f, &f->low, 10), *high = join(f, &f->high, 30);
     bb_waiter *medium = join(f, &f->medium, 20), *second = join(f, &f->high, 31);
@@ -80,7 +80,7 @@ static void test_all_eight_levels_are_served_in_order(void) {
     fixture_free(f);
 }
 
-static void test_a_taker_lets_in_who_is_not_even_there(void) {
+static void test_a_worker_admits_a_waiter_that_does_not_sleep(void) {
     fixture *f = full_queue(1);
     bb_waiter *waiter = join(f, &f->low, 2);
     CHECK_TAKES(1, f->worker);
@@ -92,7 +92,7 @@ static void test_a_taker_lets_in_who_is_not_even_there(void) {
     fixture_free(f);
 }
 
-static void test_a_sleeping_publisher_is_let_in_and_woken(void) {
+static void test_a_sleeping_publisher_is_admitted_and_woken(void) {
     fixture *f = full_queue(1);
     sleeper s;
     staged_sleeps(STAGED_ENDLESS);
@@ -105,7 +105,7 @@ static void test_a_sleeping_publisher_is_let_in_and_woken(void) {
     fixture_free(f);
 }
 
-static void test_slices_of_a_wait_keep_the_place_in_line(void) {
+static void test_a_wait_in_slices_keeps_its_order(void) {
     fixture *f = full_queue(1);
     bb_waiter *first = join(f, &f->low, 2), *second = join(f, &f->low, 3);
     for (int i = 0; i < 3; i++) {
@@ -119,13 +119,13 @@ static void test_slices_of_a_wait_keep_the_place_in_line(void) {
     fixture_free(f);
 }
 
-static void test_nobody_pushes_past_who_is_to_be_let_in_before(void) {
+static void test_no_push_passes_a_waiter_that_is_to_be_admitted_before(void) {
     fixture *f = full_queue(2);
     bb_route two = several(f, 2, 2);
     const bb_route *route = &f->medium;
     void *event = EVENT(4);
     bb_waiter *waiter = join(f, &two, 3);
-    CHECK_TAKES(1, f->worker); /* one place is free, the first in line needs two */
+    CHECK_TAKES(1, f->worker); /* one slot is free, the first waiter needs two */
     CHECK_INT(BB_FULL, push(f, &f->medium, 4));
     CHECK_INT(BB_FULL, push(f, &f->low, 4));
     CHECK_INT(0, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
@@ -138,8 +138,8 @@ static void test_nobody_pushes_past_who_is_to_be_let_in_before(void) {
     fixture_free(f);
 }
 
-/* Else it would be first in line, with room, and wait for a worker to let it in. */
-static void test_a_more_urgent_publisher_passes_who_does_not_fit(void) {
+/* Otherwise it would be the first waiter, with free slots, and wait for a worker to admit it. */
+static void test_a_more_urgent_publisher_passes_a_waiter_that_does_not_fit(void) {
     for (int way = 0; way < 3; way++) {
         fixture *f = full_queue(2);
         bb_route two = several(f, 2, 2);
@@ -156,7 +156,7 @@ static void test_a_more_urgent_publisher_passes_who_does_not_fit(void) {
     }
 }
 
-static void test_one_place_may_let_in_several_and_several_places_one(void) {
+static void test_a_freed_slot_may_admit_several_and_several_slots_one(void) {
     fixture *f = full_queue(3);
     bb_route three = several(f, 3, 3);
     bb_waiter *large = join(f, &three, 4);
@@ -174,27 +174,27 @@ static void test_one_place_may_let_in_several_and_several_places_one(void) {
     fixture_free(f);
 }
 
-static void test_leaving_takes_an_event_out_of_the_line(void) {
-    for (int who = 0; who < 3; who++) {
+static void test_a_waiter_that_leaves_is_not_admitted(void) {
+    for (int leaver = 0; leaver < 3; leaver++) {
         fixture *f = full_queue(1);
         bb_waiter *waiter[3];
         for (int i = 0; i < 3; i++) waiter[i] = join(f, &f->low, 2 + i);
-        CHECK_INT(0, bb_waiter_leave(waiter[who]));
+        CHECK_INT(0, bb_waiter_leave(waiter[leaver]));
         CHECK_INT(2, waiting(f));
         take_some(f, 3);
         CHECK_BOOKS(f, .published = 3, .processed = 2, .running = 1);
         for (int i = 0; i < 3; i++)
-            if (i != who) CHECK_INT(1, bb_waiter_leave(waiter[i]));
+            if (i != leaver) CHECK_INT(1, bb_waiter_leave(waiter[i]));
         fixture_free(f);
     }
 }
 
-static void test_whoever_leaves_the_head_lets_all_in_who_fit(void) {
+static void test_the_first_waiter_that_leaves_admits_all_that_fit(void) {
     fixture *f = fixture_new(3);
     bb_route three = several(f, 2, 3);
     bb_waiter *small[3];
     fill(f, &f->low, 1, 1);
-    bb_waiter *large = join(f, &three, 2); /* two places are free, but it needs three */
+    bb_waiter *large = join(f, &three, 2); /* two slots are free, but it needs three */
     for (int i = 0; i < 3; i++) small[i] = join(f, &f->low, 3 + i);
     CHECK_INT(1, bb_depth(f->q));
     CHECK_INT(0, bb_waiter_leave(large));
@@ -215,19 +215,19 @@ static void test_a_wait_that_finds_no_memory_changes_nothing(void) {
 }
 
 void waiting_tests(void) {
-    RUN(test_joining_accepts_at_once_while_there_is_room);
+    RUN(test_joining_accepts_immediately_while_there_are_free_slots);
     RUN(test_a_wait_ends_when_it_is_time);
     RUN(test_a_wait_until_the_past_does_not_sleep);
-    RUN(test_within_a_level_who_came_first_is_let_in_first);
-    RUN(test_an_urgent_publisher_is_let_in_first);
+    RUN(test_within_a_level_waiters_are_admitted_in_order);
+    RUN(test_an_urgent_publisher_is_admitted_first);
     RUN(test_all_eight_levels_are_served_in_order);
-    RUN(test_a_taker_lets_in_who_is_not_even_there);
-    RUN(test_a_sleeping_publisher_is_let_in_and_woken);
-    RUN(test_slices_of_a_wait_keep_the_place_in_line);
-    RUN(test_nobody_pushes_past_who_is_to_be_let_in_before);
-    RUN(test_a_more_urgent_publisher_passes_who_does_not_fit);
-    RUN(test_one_place_may_let_in_several_and_several_places_one);
-    RUN(test_leaving_takes_an_event_out_of_the_line);
-    RUN(test_whoever_leaves_the_head_lets_all_in_who_fit);
+    RUN(test_a_worker_admits_a_waiter_that_does_not_sleep);
+    RUN(test_a_sleeping_publisher_is_admitted_and_woken);
+    RUN(test_a_wait_in_slices_keeps_its_order);
+    RUN(test_no_push_passes_a_waiter_that_is_to_be_admitted_before);
+    RUN(test_a_more_urgent_publisher_passes_a_waiter_that_does_not_fit);
+    RUN(test_a_freed_slot_may_admit_several_and_several_slots_one);
+    RUN(test_a_waiter_that_leaves_is_not_admitted);
+    RUN(test_the_first_waiter_that_leaves_admits_all_that_fit);
     RUN(test_a_wait_that_finds_no_memory_changes_nothing);
 }

@@ -1,4 +1,4 @@
-/* test_waiting_end.c: how a wait in line ends: with an offer, or because the queue closes. */
+/* test_waiting_end.c: how a wait ends: with an offer, or because the queue closes. */
 #include "fixture.h"
 
 static const bb_mode modes[] = {BB_EVICT_OLDEST, BB_EVICT_LOWEST, BB_REFUSE, BB_CALLER_RUNS};
@@ -9,7 +9,7 @@ static fixture *full_queue(int32_t capacity) {
     return f;
 }
 
-static void test_an_offer_after_being_let_in_is_accepted_once(void) {
+static void test_an_offer_after_admission_is_accepted_once(void) {
     for (int i = 0; i < 4; i++) {
         fixture *f = full_queue(1);
         bb_waiter *waiter = join(f, &f->high, 2);
@@ -20,7 +20,7 @@ static void test_an_offer_after_being_let_in_is_accepted_once(void) {
     }
 }
 
-static void test_an_offer_leaves_the_line_whatever_comes_of_it(void) {
+static void test_an_offer_ends_the_wait_whatever_its_result(void) {
     const bb_result results[] = {BB_EVICTED, BB_EVICTED, BB_REFUSED, BB_RUN};
     for (int i = 0; i < 4; i++) {
         fixture *f = full_queue(1);
@@ -32,7 +32,7 @@ static void test_an_offer_leaves_the_line_whatever_comes_of_it(void) {
     }
 }
 
-static void test_whoever_leaves_the_head_with_an_offer_lets_the_next_in(void) {
+static void test_an_offer_of_the_first_waiter_admits_the_next(void) {
     fixture *f = fixture_new(2);
     bb_route two = several(f, 2, 2);
     fill(f, &f->low, 1, 1);
@@ -43,13 +43,13 @@ static void test_whoever_leaves_the_head_with_an_offer_lets_the_next_in(void) {
     fixture_free(f);
 }
 
-/* It may have become first in line, or gone from it, since it last looked. */
-static void test_an_offer_from_the_line_takes_room_that_is_there(void) {
+/* It may have become the first waiter since it last checked. */
+static void test_an_offer_of_a_waiter_takes_free_slots(void) {
     fixture *f = fixture_new(2);
     bb_route two = several(f, 2, 2);
     fill(f, &f->low, 1, 1);
-    bb_waiter *first = join(f, &two, 2), *behind = join(f, &f->medium, 3);
-    CHECK_INT(BB_ACCEPTED, offer_as(f, &f->medium, 3, BB_REFUSE, BB_OUTSIDE, behind));
+    bb_waiter *first = join(f, &two, 2), *second = join(f, &f->medium, 3);
+    CHECK_INT(BB_ACCEPTED, offer_as(f, &f->medium, 3, BB_REFUSE, BB_OUTSIDE, second));
     CHECK_BOOKS(f, .published = 2, .queued = 2);
     CHECK_INT(0, bb_waiter_leave(first));
     fixture_free(f);
@@ -57,7 +57,7 @@ static void test_an_offer_from_the_line_takes_room_that_is_there(void) {
 
 /* ---- closing ------------------------------------------------------------------------------- */
 
-static void test_close_wakes_the_line_and_turns_it_away(void) {
+static void test_close_wakes_and_rejects_all_waiters(void) {
     enum { WAITING = 4 };
     for (int32_t drain = 0; drain <= 1; drain++) {
         fixture *f = full_queue(1);
@@ -90,7 +90,7 @@ static void test_close_between_two_slices(void) {
     CHECK_INT(0, stats_of(f).waiting);
     CHECK_INT(BB_CLOSED, bb_waiter_wait(waiter[0], NEVER));
     CHECK_INT(BB_CLOSED, offer_as(f, &f->low, 3, BB_EVICT_OLDEST, BB_OUTSIDE, waiter[1]));
-    CHECK_TAKES(1, f->worker); /* nobody is let in any more */
+    CHECK_TAKES(1, f->worker); /* no waiter is admitted any more */
     CHECK_INT(0, bb_depth(f->q));
     CHECK_INT(0, bb_waiter_leave(waiter[0]));
     CHECK_INT(0, bb_waiter_leave(waiter[2]));
@@ -99,7 +99,7 @@ static void test_close_between_two_slices(void) {
     fixture_free(f);
 }
 
-static void test_handlers_of_a_draining_queue_stay_in_line_and_are_let_in(void) {
+static void test_handlers_of_a_draining_queue_keep_waiting_and_are_admitted(void) {
     fixture *f = full_queue(2);
     sleeper s;
     take_some(f, 1);
@@ -126,7 +126,7 @@ static void test_handlers_of_a_draining_queue_stay_in_line_and_are_let_in(void) 
     fixture_free(f);
 }
 
-static void test_they_are_turned_away_when_the_drain_is_over(void) {
+static void test_they_are_rejected_when_the_drain_is_over(void) {
     for (int by_deadline = 0; by_deadline <= 1; by_deadline++) {
         fixture *f = full_queue(2);
         staged_clock_set(NOW);
@@ -146,8 +146,8 @@ static void test_they_are_turned_away_when_the_drain_is_over(void) {
     }
 }
 
-static void test_who_was_let_in_stays_accepted_when_the_queue_closes(void) {
-    fixture *f = full_queue(8); /* so large that a single place is no reason to notify anyone */
+static void test_an_admitted_event_stays_accepted_when_the_queue_closes(void) {
+    fixture *f = full_queue(8); /* so large that a single free slot notifies no waiter */
     bb_waiter *first = join(f, &f->low, 9), *second = join(f, &f->low, 10);
     take_some(f, 2);
     bb_close(f->q, 0, 0);
@@ -159,13 +159,13 @@ static void test_who_was_let_in_stays_accepted_when_the_queue_closes(void) {
 }
 
 void waiting_end_tests(void) {
-    RUN(test_an_offer_after_being_let_in_is_accepted_once);
-    RUN(test_an_offer_leaves_the_line_whatever_comes_of_it);
-    RUN(test_whoever_leaves_the_head_with_an_offer_lets_the_next_in);
-    RUN(test_an_offer_from_the_line_takes_room_that_is_there);
-    RUN(test_close_wakes_the_line_and_turns_it_away);
+    RUN(test_an_offer_after_admission_is_accepted_once);
+    RUN(test_an_offer_ends_the_wait_whatever_its_result);
+    RUN(test_an_offer_of_the_first_waiter_admits_the_next);
+    RUN(test_an_offer_of_a_waiter_takes_free_slots);
+    RUN(test_close_wakes_and_rejects_all_waiters);
     RUN(test_close_between_two_slices);
-    RUN(test_handlers_of_a_draining_queue_stay_in_line_and_are_let_in);
-    RUN(test_they_are_turned_away_when_the_drain_is_over);
-    RUN(test_who_was_let_in_stays_accepted_when_the_queue_closes);
+    RUN(test_handlers_of_a_draining_queue_keep_waiting_and_are_admitted);
+    RUN(test_they_are_rejected_when_the_drain_is_over);
+    RUN(test_an_admitted_event_stays_accepted_when_the_queue_closes);
 }

@@ -1,4 +1,4 @@
-/* admission.pml: what a publisher can do, as in admission.c and callers.c. Included by
+/* admission.pml: the calls of a publisher, as in admission.c and callers.c. Included by
  * waiters.pml. */
 
 inline bb_push(id, result, wake) {
@@ -19,11 +19,11 @@ inline bb_push(id, result, wake) {
 
 #define over(n, handler) (queued + (n) - slot_limit(handler))
 
-/* How many are left after as many were evicted as the event needs. */
+/* The number left after evicting as many as the event needs. */
 #define left_for(n, handler) \
     ((n) > slot_limit(handler) -> 0 : (over(n, handler) < (n) -> slot_limit(handler) - (n) : queued - (n)))
 
-/* Any mode: refuse, evict as many as the event needs, or run it oneself. */
+/* Any mode: refuse, evict as many as the event needs, or let the caller run it. */
 inline decide(n, handler, result) {
     if
     :: result = REFUSED
@@ -84,7 +84,7 @@ proctype publisher(byte p) {
         bb_push(p, result, wake);
         if
         :: result == FULL -> bb_waiter_join(p, result, wake); waits = result == WAITING
-        :: result == FULL /* or decide at once */
+        :: result == FULL /* or decide immediately */
         :: else
         fi;
         do

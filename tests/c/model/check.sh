@@ -1,24 +1,24 @@
 #!/bin/sh
-# check.sh holds|caught FLAG...: try the model in one setting, in all its states, or until it fails.
+# check.sh holds|caught FLAG...: run the model in one setting, in all its states, or until it fails.
 # Called by the Makefile, which exports MODEL, BUILD, SPIN and CC.
 set -eu
 expected=$1
 shift
 optimise=-O2
-[ "$expected" = holds ] || optimise=-O0 # it fails sooner than the compiler could optimise
+[ "$expected" = holds ] || optimise=-O0 # it fails sooner than the compiler would optimise
 folder=$BUILD/$expected/$(echo "$*" | tr -c 'A-Za-z0-9\n' _)
 mkdir -p "$folder"
-cd "$folder" # spin writes, and pan reads, where they are started
+cd "$folder" # spin and pan use the current directory
 
 give_up() {
     cat ./*.out
     echo "model: $1 $2"
-    exit 255 # which makes xargs stop
+    exit 255 # xargs then stops
 } >&2
 
 "$SPIN" "$@" -a "$MODEL" >spin.out 2>&1 || give_up "not understood with" "$*"
 "$CC" "$optimise" -DSAFETY -DCOLLAPSE -o pan pan.c >cc.out 2>&1 || give_up "not compiled with" "$*"
-./pan -n -m100000 >pan.out 2>&1 || true # its findings are in what it says
+./pan -n -m100000 >pan.out 2>&1 || true # the findings are in its output
 
 errors=$(sed -n 's/.*errors: //p' pan.out)
 states=$(awk '/states, stored/ {printf "%d", $1}' pan.out)

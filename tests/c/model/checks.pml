@@ -1,4 +1,4 @@
-/* checks.pml: what must hold in every state, and who takes part. Included by waiters.pml. */
+/* checks.pml: what must hold in every state, and the processes. Included by waiters.pml. */
 
 #define on_its_way(w) (woken[w] && !asleep[w])
 #if WORKERS == 1
@@ -13,13 +13,13 @@
 #endif
 
 #define a_wake_up_is_lost (queued > 0 && state != SHUT && all_asleep && wakes_in_flight == 0)
-#define a_worker_is_lazy (queued > 0 && state != SHUT && idle_workers > 0 && !waking)
-#define nobody_leaves (has_surplus && all_asleep)
+#define idle_while_work_waits (queued > 0 && state != SHUT && idle_workers > 0 && !waking)
+#define surplus_stays (has_surplus && all_asleep)
 #define waking_is_stuck (waking && wakes_in_flight == 0 && !any_on_its_way)
 
-/* The first in line: a handler, else publisher 1, which is alone at its level, else one of the
+/* The first waiter: a handler, else publisher 1, which is alone at its level, else one of the
  * lower level, of which number 0 alone has large events. */
-#define room_is_wasted \
+#define slots_are_wasted \
     ((len(line[2]) > 0 && fits(LARGE, true)) || \
      (len(line[2]) == 0 && len(line[1]) > 0 && fits(1, false)) || \
      (len(line[2]) + len(line[1]) == 0 && len(line[0]) > 0 && \
@@ -41,17 +41,17 @@
 #endif
 
 /* Never set; spin prints the name of an assertion that failed. */
-hidden byte no_lost_wake_up, no_lazy_worker, no_stuck_waking, no_wasted_room, all_end_together,
+hidden byte no_lost_wake_up, no_idle_worker, no_stuck_waking, no_wasted_slots, all_end_together,
     surplus_leaves;
 
 proctype monitor() {
 end_monitor:
     if
     :: atomic { a_wake_up_is_lost -> assert(no_lost_wake_up) }
-    :: atomic { a_worker_is_lazy -> assert(no_lazy_worker) }
+    :: atomic { idle_while_work_waits -> assert(no_idle_worker) }
     :: atomic { waking_is_stuck -> assert(no_stuck_waking) }
-    :: atomic { room_is_wasted -> assert(no_wasted_room) }
-    :: atomic { nobody_leaves -> assert(surplus_leaves) }
+    :: atomic { slots_are_wasted -> assert(no_wasted_slots) }
+    :: atomic { surplus_stays -> assert(surplus_leaves) }
     :: atomic { one_sleeps_through_it -> assert(all_end_together) }
     fi
 }

@@ -6,25 +6,25 @@
  * after unlock_and_wake, and the time between waking up and taking, in which the C code re-attaches
  * to its host.
  *
- * Who may wait in line: publishers, and the handlers that workers run, which have places of their
- * own (RESERVE) and go first. Each has a number: publishers from 0, then handlers.
+ * Publishers may wait, and the handlers that workers run, which have slots of their own (RESERVE) and
+ * are admitted first. Each has a number: publishers from 0, then handlers.
  *
  * What is left out: events, counters and all time, and bb_push_many, which is bb_push several times
  * in one step. A limit can strike at any moment, but only NAPS times for each publisher, SPURIOUS
  * wake-ups likewise, and the standstill rule STANDSTILLS times altogether: if they were unlimited,
- * they would rescue whoever is forgotten, and nothing could be proved. For the same reason a waiter
- * sleeps here until it is woken, though in C it looks again now and then. Restarts of the rule are
- * left out: they only put it off.
+ * they would hide lost wake-ups, and nothing could be proved. For the same reason a waiter sleeps here
+ * until it is woken, though in C it checks again periodically. Restarts of the rule are left out: they
+ * only delay it.
  *
  * What is checked, in every reachable state:
  *   no lost wake-up       never do all workers sleep while work is queued and no wake is in flight;
  *                         nor does any sleep then, unless a wake is on its way through `waking`
- *   no wasted room        never does the first in line wait for room that is there
+ *   no wasted slots       never does the first waiter wait for slots that are free
  *   surplus leaves        never do all workers sleep while there are too many of them
- *   all end together      while the queue is congested, nobody sleeps in line without a limit
- *   the books             queued and running are never negative, nor is there ever too much queued
+ *   all end together      while the queue is congested, no publisher waits without a limit
+ *   the counts            queued and running are never negative, nor is too much ever queued
  * and in every final state:
- *   no deadlock           all publishers have come back, and bb_wait_idle has returned
+ *   no deadlock           all publishers and bb_wait_idle have returned
  *   close wakes everyone  after bb_close all workers have ended; without it they sleep, idle
  *
  * Each BROKEN_... takes one line out of the protocol; spin must then find a counterexample. */
@@ -66,7 +66,7 @@
 #define IDS (PUBLISHERS + WORKERS)
 #define HANDLER(id) ((id) >= PUBLISHERS)
 #define COUNT(id) ((id) == 0 || HANDLER(id) -> LARGE : 1)
-#define RANK(id) (HANDLER(id) -> 2 : (id) % 2) /* whose line; of two levels outside */
+#define RANK(id) (HANDLER(id) -> 2 : (id) % 2) /* which wait queue; two levels outside */
 
 mtype = { OPEN, DRAINING, SHUT };                       /* bb_queue.state */
 mtype = { ACCEPTED, WAITING, FULL, CLOSED, REFUSED, RUN };
@@ -80,7 +80,7 @@ byte present = WORKERS, wanted = WORKERS, blocked;
 byte idle_workers;
 bool waking;
 bool asleep[WORKERS];
-bool woken[WORKERS];  /* from wait_for_work until bb_take looks again */
+bool woken[WORKERS];  /* from wait_for_work until bb_take checks again */
 byte wakes_in_flight; /* decided on in unlock_and_wake, not sent yet; a ghost, not in the C code */
 
 /* Waiters, by number. `dozing`: in bb_cond_wait_until on bb_waiter.wake. */
@@ -119,7 +119,7 @@ inline enqueue(n) {
     queued = queued + n
 }
 
-/* ---- letting in ------------------------------------------------------------------------------ */
+/* ---- admission ------------------------------------------------------------------------------- */
 
 #define highest_rank (len(line[2]) > 0 -> 2 : (len(line[1]) > 0 -> 1 : 0))
 
@@ -149,7 +149,7 @@ inline notify(id) {
     count_notified++
 }
 
-/* In C the first; in whatever order they were let in, one is as good as another. */
+/* In C the first; which one does not matter to the model. */
 inline notify_one() {
     do
     :: i < IDS && admitted[i] && !notified[i] -> notify(i); break
@@ -251,7 +251,7 @@ inline unlock_and_wake(wake) {
     fi
 }
 
-/* Signal bb_queue.work: any one of those who sleep on it. */
+/* Signal bb_queue.work: wakes any one of the workers that sleep on it. */
 inline signal_work() {
     if
     :: asleep[0] -> asleep[0] = false

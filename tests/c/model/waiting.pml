@@ -1,4 +1,4 @@
-/* waiting.pml: joining the line, waiting in it and leaving it, as in waiters.c. Included by
+/* waiting.pml: joining a wait queue, waiting in it and leaving it, as in waiters.c. Included by
  * waiters.pml. */
 
 inline bb_waiter_join(id, result, wake) {
@@ -25,7 +25,7 @@ inline bb_waiter_join(id, result, wake) {
     send(wake)
 }
 
-/* It is over for all of them. */
+/* The waits of all end. */
 inline begin_congestion() {
     standstills_left--;
     congested = true;
@@ -37,12 +37,12 @@ inline begin_congestion() {
 #define its_wait_has_ended(id) \
     (!admitted[id] && ((HANDLER(id) && all_workers_wait) || (congested && !limited[id])))
 
-/* The rule can strike while nobody who was woken is on the way. */
+/* The rule can apply while no woken worker is on its way. */
 #define can_stand_still(id) \
     (dozing[id] && in_line(id) && !limited[id] && !congested && !waking && standstills_left > 0)
 
-/* A look at the loop's condition; 0 in `result`: sleep on. */
-inline look(id, result, in_time) {
+/* Check the loop's condition; 0 in `result`: sleep on. */
+inline check(id, result, in_time) {
     if
     :: notified[id] || rejected[id] || (admitted[id] && !in_time) ->
         result = (admitted[id] -> ACCEPTED : CLOSED)
@@ -69,14 +69,14 @@ inline bb_waiter_wait(id, result, wake, naps, spurious, in_time) {
         break
     }
     :: atomic { !dozing[id] ->
-        look(id, result, in_time);
+        check(id, result, in_time);
         if
         :: result != 0 -> unlock_and_wake(wake); break
         :: else
         fi
     }
     od;
-    in_time = false; /* forget, so that fewer states differ */
+    in_time = false; /* reset, so that fewer states differ */
     send(wake)
 }
 

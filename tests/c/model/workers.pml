@@ -128,7 +128,7 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
 
 /* ---- handlers that publish ------------------------------------------------------------------- */
 
-/* Wait in line, telling the queue so; decide afterwards. */
+/* Wait, counted as a waiting worker; decide afterwards. */
 inline wait_inside(id, result, wake, waits, naps, spurious, in_time) {
     bb_worker_waits(true);
     bb_waiter_join(id, result, wake);
@@ -172,7 +172,7 @@ proctype worker(byte w) {
         do
         :: atomic { inside_left > 0 -> inside_left-- }
 #ifdef ELSEWHERE
-            if /* those of worker 0 wait in line of another queue, until nobody waits for them */
+            if /* those of worker 0 wait for another queue, until no handler waits here */
             :: w == 0 ->
                 bb_worker_waits(true);
                 len(line[2]) == 0;
@@ -209,8 +209,8 @@ inline bb_close(to) {
 }
 
 #ifdef CLOSER
-/* Closes at any moment, with or without draining, with or without a deadline; may lose patience
- * with a drain. In the end it discards what is left. */
+/* Closes at any moment, with or without draining and deadline; may cut a drain short. Then it discards
+ * what is left. */
 proctype closer() {
     atomic {
         if
