@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py setup.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py lint types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py lint docs types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -42,9 +42,12 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
-lint: $(READY)  ## ruff, style and format
+lint: $(READY) docs  ## ruff, style and format, and the documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+docs: $(READY)  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
