@@ -1,4 +1,8 @@
-"""Two plots: what the bus changes, with the claims' bounds drawn in, and how many threads run."""
+"""Two plots: what the bus changes, with the claims' bounds drawn in, and how many threads run.
+
+The contestants have a line each within the row of a shape, so that equal figures do not hide each
+other. All panels of a figure have one scale; what was not measured says so.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,7 +11,7 @@ import matplotlib as mpl
 from loads import GUARD
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from outcome import Outcome
 from plots import GRID, OTHERS, OURS
 from verdicts import CLAIMS, Claim
@@ -16,6 +20,9 @@ from ways import OURS as BUS
 
 HELD = "#eef6ee"
 COLOURS = {NAIVE: "#24435c", "ThreadPoolExecutor": OTHERS, BUS: OURS}
+MARKERS = {NAIVE: "s", "ThreadPoolExecutor": "D", BUS: "o"}
+APART = 0.26
+"""Of a row: between the lines of two contestants."""
 
 
 def draw(outcome: Outcome, directory: Path) -> list[Path]:
@@ -23,15 +30,16 @@ def draw(outcome: Outcome, directory: Path) -> list[Path]:
     mpl.rcParams["svg.hashsalt"] = "brummerbus"
     mpl.rcParams["svg.fonttype"] = "none"
     files = []
-    for name, figure in (("ratios", _ratios(outcome)), ("threads", _threads(outcome))):
+    for name, figure in (("ratios", ratios(outcome)), ("threads", threads(outcome))):
         path = directory / f"claims-{name}.svg"
         figure.savefig(path, metadata={"Date": None})
         files.append(path)
     return files
 
 
-def _ratios(outcome: Outcome) -> Figure:
-    figure = Figure(figsize=(13, 0.32 * len(outcome.shapes) + 1.7), layout="constrained")
+def ratios(outcome: Outcome) -> Figure:
+    """Draw a panel for each claim, with the bound from which on it holds."""
+    figure = Figure(figsize=(13, 0.4 * len(outcome.shapes) + 1.9), layout="constrained")
     figure.suptitle(
         "brummerbus, as a ratio to the others (shaded: as much as the study claims)",
         fontsize=12,
@@ -41,71 +49,113 @@ def _ratios(outcome: Outcome) -> Figure:
     )
     figure.supxlabel(_footer(outcome), fontsize=7, color="#667085")
     panels = figure.subplots(1, len(CLAIMS), sharey=True, squeeze=False)[0]
+    limits = _limits(outcome)
     for panel, claim in zip(panels, CLAIMS, strict=True):
-        _ratio_panel(panel, claim, outcome)
+        _ratio_panel(panel, claim, outcome, limits)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
-def _ratio_panel(panel: Axes, claim: Claim, outcome: Outcome) -> None:
+def _limits(outcome: Outcome) -> tuple[float, float]:
+    """Return the scale on which each ratio, and each bound, is seen."""
+    found = [verdict.ratio for some in outcome.verdicts.values() for verdict in some]
+    values = [ratio for ratio in found if ratio] + [claim.bound for claim in CLAIMS] + [1.0]
+    return min(values) / 2, max(values) * 2
+
+
+def _ratio_panel(panel: Axes, claim: Claim, outcome: Outcome, limits: tuple[float, float]) -> None:
     names = [shape.name for shape in outcome.shapes]
-    for label, found in outcome.verdicts.items():
-        points = [
-            (verdict.ratio, names.index(verdict.shape.name))
-            for verdict in found
-            if verdict.claim is claim and verdict.ratio is not None
-        ]
-        ours = label == NAIVE
-        panel.scatter(
-            [ratio for ratio, _ in points],
-            [row for _, row in points],
-            s=42 if ours else 20,
-            color=OURS if ours else OTHERS,
-            zorder=3 if ours else 2,
+    for line, (label, found) in enumerate(outcome.verdicts.items()):
+        about = {verdict.shape.name: verdict.ratio for verdict in found if verdict.claim is claim}
+        _points(
+            panel,
+            [about.get(name) for name in names],
+            shift=_shift(line, len(outcome.verdicts)),
             label=f"against {label}",
+            colour=OURS if label == NAIVE else OTHERS,
+            marker=MARKERS[label],
         )
-    panel.set_xscale("log")
-    least, most = panel.get_xlim()
-    least, most = min(least, claim.bound / 2, 0.5), max(most, claim.bound * 2, 2.0)
-    held = (least, claim.bound) if claim.change < 0 else (claim.bound, most)
+    held = (limits[0], claim.bound) if claim.change < 0 else (claim.bound, limits[1])
     panel.axvspan(*held, color=HELD, zorder=0)
     panel.axvline(1.0, color=OTHERS, linewidth=0.8, zorder=1)
-    panel.set_xlim(least, most)
     panel.set_title(claim.name, fontsize=10, loc="left", fontweight="bold")
+    panel.set_xlabel("brummerbus / the other, log scale", fontsize=8)
     _plain(panel, names)
+    panel.set_xlim(*limits)
 
 
-def _threads(outcome: Outcome) -> Figure:
+def threads(outcome: Outcome) -> Figure:
+    """Draw the maximum of threads of each contestant in each shape."""
     names = [shape.name for shape in outcome.shapes]
-    figure = Figure(figsize=(7.5, 0.32 * len(names) + 1.5), layout="constrained")
-    title = f"Most threads at once, publishers included ({GUARD:,} more is all that any may have)"
-    figure.suptitle(title, fontsize=11, fontweight="bold")
+    figure = Figure(figsize=(7.5, 0.4 * len(names) + 1.7), layout="constrained")
+    title = f"Maximum of threads, publishers included (limit: {GUARD:,} beside the publishers)"
     figure.supxlabel(_footer(outcome), fontsize=7, color="#667085")
     panel = figure.subplots()
-    for label in WAYS:
+    panel.set_title(title, fontsize=10, fontweight="bold")
+    for line, label in enumerate(WAYS):
         cells = [outcome.results.cells.get((name, label)) for name in names]
-        counts = [cell.median("threads") if cell else None for cell in cells]
-        points = [(count, row) for row, count in enumerate(counts) if count]
-        panel.scatter(
-            [count for count, _ in points],
-            [row for _, row in points],
-            s=42 if label == BUS else 30,
-            color=COLOURS[label],
+        _points(
+            panel,
+            [cell.median("threads") if cell else None for cell in cells],
+            shift=_shift(line, len(WAYS)),
             label=label,
-            zorder=3,
+            colour=COLOURS[label],
+            marker=MARKERS[label],
         )
-    panel.set_xscale("log")
-    panel.legend(fontsize=8, frameon=False, loc="best")
+    panel.set_xlabel("threads, log scale", fontsize=8)
+    figure.legend(loc="outside upper right", ncols=len(WAYS), fontsize=8, frameon=False)
     _plain(panel, names)
     return figure
 
 
+def _shift(line: int, lines: int) -> float:
+    """Return how far from the middle of its row a contestant's line is."""
+    return (line - (lines - 1) / 2) * APART
+
+
+def _points(
+    panel: Axes,
+    values: Sequence[float | None],
+    *,
+    shift: float,
+    label: str,
+    colour: str,
+    marker: str,
+) -> None:
+    """Draw a contestant's point in each row, or say that there is none."""
+    found = [(value, row + shift) for row, value in enumerate(values) if value]
+    panel.scatter(
+        [value for value, _ in found],
+        [row for _, row in found],
+        s=26,
+        color=colour,
+        marker=marker,
+        label=label,
+        zorder=3,
+    )
+    for row, value in enumerate(values):
+        if not value:
+            where = (0.02, row + shift)
+            panel.annotate(
+                f"{label}: no figure",
+                where,
+                xycoords=("axes fraction", "data"),
+                va="center",
+                fontsize=6,
+                color=colour,
+            )
+
+
 def _plain(panel: Axes, names: Sequence[str]) -> None:
+    panel.set_xscale("log")
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    panel.xaxis.set_minor_formatter(NullFormatter())
     panel.grid(axis="x", which="major", color=GRID)
+    for row in range(len(names) - 1):
+        panel.axhline(row + 0.5, color=GRID, linewidth=0.6, zorder=1)
     panel.set_axisbelow(True)
     panel.tick_params(axis="both", which="both", length=0, labelsize=8)
     panel.spines[:].set_visible(False)

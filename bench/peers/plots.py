@@ -1,15 +1,17 @@
 """Plots that can be read at a glance: one panel for each shape, the best on top, ours in colour.
 
-What spans orders of magnitude is drawn as dots on a logarithmic scale, since the length of a bar
-means nothing there; memory as bars from zero.
+All panels of a figure have one scale, with its unit, so that they can be compared. What spans
+orders of magnitude is drawn as dots on a logarithmic scale, since the length of a bar means nothing
+there; memory as bars from zero. A contestant without a figure keeps its row, and says so.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from packages import BASELINE
 from rounds import Cell, Results
 from shapes import Shape
@@ -17,15 +19,60 @@ from tables import LATENCY_KINDS, decisive
 
 OURS, OTHERS, GRID = "#c8501e", "#7b8794", "#e4e8ec"
 COLUMNS = 4
+ROOM = 14
+"""Times the largest value, on a logarithmic scale: where its label stands."""
+
+
+class Chart(NamedTuple):
+    """What a figure shows.
+
+    Attributes:
+        title: Above it.
+        unit: At the axis of each panel.
+        shapes: The kinds of shapes that it has a panel for.
+        start: The figure at which a line or bar begins: the dot, where there is one.
+        end: The figure at which it ends.
+        log: Whether the scale is logarithmic; otherwise it begins at zero.
+    """
+
+    title: str
+    unit: str
+    shapes: tuple[str, ...]
+    start: str
+    end: str
+    log: bool = True
+
 
 FILES = {
-    "throughput": (
-        "Events a second, published to handled (further right is better)",
+    "throughput": Chart(
+        "Events per second, published to handled (further right is better)",
+        "events per second, log scale",
         ("throughput",),
+        "rate",
+        "rate",
     ),
-    "latency": ("Microseconds: from p50, the dot, to p99 (further left is better)", LATENCY_KINDS),
-    "full": ("A full ring: events a second (further right is better)", ("full",)),
-    "burst": ("Memory a burst took, MB (shorter is better)", ("burst",)),
+    "latency": Chart(
+        "Latency, from p50 (dot) to p99 (end of the line); further left is better",
+        "microseconds, log scale",
+        LATENCY_KINDS,
+        "p50",
+        "p99",
+    ),
+    "full": Chart(
+        "A full queue: events per second (further right is better)",
+        "events per second, log scale",
+        ("full",),
+        "rate",
+        "rate",
+    ),
+    "burst": Chart(
+        "Memory that a burst takes (shorter is better)",
+        "MB",
+        ("burst",),
+        "memory_mb",
+        "memory_mb",
+        log=False,
+    ),
 }
 
 
@@ -34,82 +81,103 @@ def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: 
     mpl.rcParams["svg.hashsalt"] = "brummerbus"
     mpl.rcParams["svg.fonttype"] = "none"
     files = []
-    for name, (title, kinds) in FILES.items():
-        some = [shape for shape in shapes if shape.kind in kinds and results.of(shape.name)]
+    for name, chart in FILES.items():
+        some = [shape for shape in shapes if shape.kind in chart.shapes and results.of(shape.name)]
         if some:
             path = build / f"peers-{name}.svg"
-            figure = _figure(results, some, title, _footer(context))
-            figure.savefig(path, metadata={"Date": None})
+            figure_of(results, some, chart, _footer(context)).savefig(path, metadata={"Date": None})
             files.append(path)
     return files
 
 
-def _figure(results: Results, shapes: list[Shape], title: str, footer: str) -> Figure:
+def figure_of(results: Results, shapes: list[Shape], chart: Chart, footer: str) -> Figure:
+    """Draw the panels of a chart, all on the same scale."""
     columns = min(COLUMNS, len(shapes))
     lines = -(-len(shapes) // columns)
     most = max(len(results.of(shape.name)) for shape in shapes)
-    height = 0.21 * most + 0.45
+    height = 0.21 * most + 0.85
     figure = Figure(figsize=(max(6.5, 3.9 * columns), lines * height + 0.8), layout="constrained")
-    figure.suptitle(title, fontsize=12, fontweight="bold")
+    figure.suptitle(chart.title, fontsize=12, fontweight="bold")
     figure.supxlabel(footer, fontsize=7, color="#667085")
-    grid = figure.subplots(lines, columns, squeeze=False)
-    panels = list(grid.flat)
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
+    limits = _limits(results, shapes, chart)
     for panel, shape in zip(panels, shapes, strict=False):
-        _panel(panel, results, shape)
+        _panel(panel, results, shape, chart)
+        _scale(panel, chart, limits)
     for panel in panels[len(shapes) :]:
         panel.set_visible(False)
     return figure
 
 
-def _panel(panel: Axes, results: Results, shape: Shape) -> None:
-    burst, latency = shape.kind == "burst", shape.kind in LATENCY_KINDS
-    figure = "memory_mb" if burst else "p50" if latency else "rate"
-    more_is_better = decisive(shape)[1] and not burst
-    cells = [cell for cell in results.of(shape.name) if cell.median(figure) is not None]
-    cells.sort(key=lambda cell: cell.median(figure) or 0.0, reverse=more_is_better)
-    values = [max(cell.median(figure) or 0.0, 0.01) for cell in cells]
-    colours = [OURS if cell.contestant.startswith(BASELINE.label) else OTHERS for cell in cells]
-    names = [cell.contestant for cell in cells]
-    ends = [cell.median("p99") or 0.0 for cell in cells] if latency else values
-    rows = range(len(cells))
-    if burst:
-        panel.barh(rows, values, color=colours, height=0.7)
-        panel.set_xlim(0, max(values) * 1.45)
+def _limits(results: Results, shapes: list[Shape], chart: Chart) -> tuple[float, float]:
+    """Return the scale on which everything that was measured is seen, with room for labels."""
+    cells = [cell for shape in shapes for cell in results.of(shape.name)]
+    found = [cell.median(figure) for cell in cells for figure in (chart.start, chart.end)]
+    values = [value for value in found if value is not None] or [1.0]
+    if chart.log:
+        return min(values) / 2, max(values) * ROOM
+    return min(0.0, *values), max(values) * 1.45
+
+
+def _panel(panel: Axes, results: Results, shape: Shape, chart: Chart) -> None:
+    more_is_better = chart.log and decisive(shape)[1]
+    cells = results.of(shape.name)
+    measured = [cell for cell in cells if cell.median(chart.start) is not None]
+    measured.sort(key=lambda cell: cell.median(chart.start) or 0.0, reverse=more_is_better)
+    missing = [cell for cell in cells if cell.median(chart.start) is None]
+    starts = [cell.median(chart.start) or 0.0 for cell in measured]
+    ends = [cell.median(chart.end) or 0.0 for cell in measured]
+    colours = [OURS if cell.contestant.startswith(BASELINE.label) else OTHERS for cell in measured]
+    rows = range(len(measured))
+    if chart.log:
+        panel.hlines(rows, starts, ends, color=colours, linewidth=2)
+        panel.scatter(starts, rows, color=colours, s=42, zorder=3)
     else:
-        panel.hlines(rows, values, ends, color=colours, linewidth=2)
-        panel.scatter(values, rows, color=colours, s=42, zorder=3)
-        panel.set_xscale("log")
-        panel.set_xlim(min(values) / 2, max(ends) * 14)
-        panel.grid(axis="x", which="major", color=GRID)
-        panel.set_axisbelow(True)
-    panel.set_yticks(rows, names)
-    panel.invert_yaxis()
+        panel.barh(rows, ends, color=colours, height=0.7)
+    for row, (cell, start, end) in enumerate(zip(measured, starts, ends, strict=True)):
+        _say(panel, _label(chart, cell, start, end), row, max(start, end))
+    for row, _ in enumerate(missing, start=len(measured)):
+        panel.annotate("no figure", (0.02, row), xycoords=("axes fraction", "data"), fontsize=7.5)
+    names = [cell.contestant for cell in (*measured, *missing)]
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylim(len(names) - 0.5, -0.5)
     panel.set_title(shape.name, fontsize=10, loc="left", fontweight="bold")
+
+
+def _scale(panel: Axes, chart: Chart, limits: tuple[float, float]) -> None:
+    if chart.log:
+        panel.set_xscale("log")
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    panel.set_xlim(*limits)
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    panel.set_xlabel(chart.unit, fontsize=8)
+    panel.grid(axis="x", which="major", color=GRID)
+    panel.set_axisbelow(True)
     panel.tick_params(axis="both", which="both", length=0, labelsize=8)
-    panel.tick_params(axis="x", labelbottom=False)
     panel.spines[:].set_visible(False)
-    for row, (cell, value, end) in enumerate(zip(cells, values, ends, strict=True)):
-        label = _label(shape, cell, value, end)
-        panel.annotate(
-            label, (end, row), (7, 0), textcoords="offset points", va="center", fontsize=7.5
-        )
 
 
-def _label(shape: Shape, cell: Cell, value: float, end: float) -> str:
-    if shape.kind in LATENCY_KINDS:
-        return f"{_short(value)} / {_short(end)}"
-    if shape.kind == "burst":
-        lost = cell.median("lost") or 0
-        return f"{value:.1f}" + (f", {lost:,.0f} lost" if lost else "")
-    return _short(value)
+def _say(panel: Axes, text: str, row: int, value: float) -> None:
+    panel.annotate(
+        text, (value, row), (7, 0), textcoords="offset points", va="center", fontsize=7.5
+    )
 
 
-def _short(value: float) -> str:
-    if value >= 1e6:
-        return f"{value / 1e6:.2f} M"
-    if value >= 1e4:
-        return f"{value / 1e3:,.0f} k"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+def _label(chart: Chart, cell: Cell, start: float, end: float) -> str:
+    if chart.start != chart.end:
+        return f"{short(start)} / {short(end)}"
+    if chart.log:
+        return short(end)
+    lost = cell.median("lost") or 0
+    return f"{end:.1f}" + (f", {lost:,.0f} lost" if lost else "")
+
+
+def short(value: float) -> str:
+    """Return a number of three figures or so."""
+    for size, letter in ((1e6, " M"), (1e3, " k")):
+        if value >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
 
 
 def _footer(context: dict[str, Any]) -> str:

@@ -123,7 +123,8 @@ class EventBusConfig:
             counts of `BusStats` are kept in any case.
         priorities: Event type (a non-empty string or a class) to priority, 1 to 8. Default: the
             study's table. What is given replaces the table; write
-            `{**DEFAULT_PRIORITIES, "my.type": 3}` to add to it. Types without an entry are medium.
+            `{**EventBusConfig.default().priorities, "my.type": 3}` to add to it. Types without an
+            entry are medium.
             An entry above `priority_levels` counts as the top level. Kept as a read-only copy.
 
     Raises:

@@ -89,7 +89,6 @@ def _replace(self: Event, **changes: Any) -> Event:
     """Return a new event, with an id and timestamp of its own, that differs in the fields given.
 
     Args:
-        self: The event.
         **changes: `type`, `data`, `source`, or attributes that a subclass has added.
 
     Raises:
