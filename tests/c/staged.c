@@ -38,7 +38,10 @@ static _Atomic bool reliable;
 void staged_ticks_set(uint64_t to) { ticks = to; }
 void staged_ticks_step(uint64_t by) { tick_step = by; }
 void staged_ticks_reliable(bool are) { reliable = are; }
-uint64_t staged_ticks(void) { return ticks += tick_step; }
+uint64_t staged_ticks(void) {
+    uint64_t step = tick_step;
+    return atomic_fetch_add(&ticks, step) + step;
+}
 bool staged_ticks_are_reliable(void) { return reliable; }
 
 void staged_sleeps(staged_sleep how) { sleeps = (int)how; }
