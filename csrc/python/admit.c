@@ -46,7 +46,7 @@ static int between_slices(admission *a, uint64_t began) {
 
 static int wait_for_slots(admission *a, bb_result *result) {
     uint64_t now = bb_clock(), began = now;
-    *result = bb_waiter_join(a->route->queue, &a->route->route, a->event, here.hooks, a->origin,
+    *result = bb_waiter_join(a->route->queue, &a->route->route, as_queued(a->event), here.hooks, a->origin,
                              a->limited, &a->waiter);
     while (*result == BB_WAITING && now < a->until) {
         *result = bb_waiter_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
@@ -76,17 +76,17 @@ static int wait_or_leave(admission *a, bb_result *result) {
 /* ---- the policy -------------------------------------------------------------------------- */
 
 static void add_lost(admission *a, const bb_delivery *delivery) {
-    Py_ssize_t at = 3 * (Py_ssize_t)a->lost_count++;
-    PyList_SetItem(a->lost, at, delivery->event);
-    PyList_SetItem(a->lost, at + 1, (PyObject *)recipient_of(delivery->recipient));
-    PyList_SetItem(a->lost, at + 2,
-                   PyLong_FromLong(delivery->depth)); /* a small int: not allocated */
+    put_lost(a->lost, a->lost_count++, delivery);
 }
 
 /* The deliveries of the event from index `i` on are lost. */
 static void add_lost_from(admission *a, int32_t i) {
     for (; i < a->route->route.count; i++) {
-        bb_delivery lost = {a->event, a->route->route.recipients[i], here.hooks};
+        bb_delivery lost = {
+            .event = as_queued(a->event),
+            .recipient = a->route->route.recipients[i],
+            .depth = here.hooks,
+        };
         add_lost(a, &lost);
     }
 }
@@ -109,7 +109,7 @@ static bb_result offer(admission *a, int32_t max_lost, bb_caller **caller) {
     a->lost = new_delivery_list(max_lost);
     bb_result result = BB_NO_MEMORY;
     if (out != NULL && a->lost != NULL) {
-        result = bb_offer(a->route->queue, route, a->event, here.hooks, a->origin, a->mode,
+        result = bb_offer(a->route->queue, route, as_queued(a->event), here.hooks, a->origin, a->mode,
                           a->waiter, out, max_lost, &evicted, &a->first, caller);
         for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
     } else {
@@ -141,20 +141,37 @@ static int call_inside(admission *a, recipient_object *recipient) {
     int32_t hooks = here.hooks;
     here.innermost = &frame;
     here.hooks = 0; /* events that a handler publishes are not published by a hook */
-    int status = call_handler(recipient, a->event);
+    ticket_object *ticket = ticket_of(as_queued(a->event));
+    PyObject *context = ticket != NULL ? ticket->context : NULL;
+    int status = call_handler_in(context, recipient, event_of(as_queued(a->event)));
     here.hooks = hooks;
     here.innermost = frame.outer;
     return status;
 }
 
+/* Count the end of a delivery that ran here, at its ticket. The exception that is set stays so. */
+static void end_here(admission *a, recipient_object *recipient, PyObject *error) {
+    ticket_object *ticket = ticket_of(as_queued(a->event));
+    if (ticket == NULL) return;
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    end_delivery(ticket, recipient, error != NULL ? FAILED : HANDLED, error);
+    PyErr_Restore(type, value, traceback);
+}
+
 /* Run one handler. -1: an exception that is no Exception, to be raised to the publisher. */
 static int run_one(admission *a, recipient_object *recipient, bb_caller *caller) {
-    int failed = call_inside(a, recipient) < 0, raises = 0;
-    if (failed) {
+    PyObject *error = NULL, *event = event_of(as_queued(a->event));
+    int raises = 0;
+    if (call_inside(a, recipient) < 0) {
         raises = !PyErr_ExceptionMatches(PyExc_Exception);
-        if (!raises) raises = report_failure(a->report, a->event, recipient, here.hooks) < 0;
+        error = fetch_exception();
+        if (raises) PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        else raises = report_failure(a->report, event, recipient, here.hooks, error) < 0;
     }
-    bb_caller_done(caller, failed);
+    bb_caller_done(caller, error != NULL);
+    end_here(a, recipient, error);
+    Py_XDECREF(error);
     return raises ? -1 : 0;
 }
 

@@ -55,8 +55,7 @@ static PyObject *call_one(PyObject *callable, PyObject *argument) {
 }
 #endif
 
-int call_handler(recipient_object *recipient, PyObject *event) {
-    PyObject *result = call_one(recipient->handler, event);
+static int checked(PyObject *result) {
     if (result != NULL && result != Py_None && is_unfinished(result)) {
         refuse_result(result);
         Py_CLEAR(result);
@@ -66,11 +65,36 @@ int call_handler(recipient_object *recipient, PyObject *event) {
     return status;
 }
 
+int call_handler(recipient_object *recipient, PyObject *event) {
+    return checked(call_one(recipient->handler, event));
+}
+
+/* In a copy: what a handler sets is for itself, and a context can be entered once at a time. */
+int call_handler_in(PyObject *context, recipient_object *recipient, PyObject *argument) {
+    if (context == NULL) return call_handler(recipient, argument);
+    PyObject *copy = PyObject_CallMethod(context, "copy", NULL), *result = NULL;
+    if (copy != NULL) result = PyObject_CallMethod(copy, "run", "OO", recipient->handler, argument);
+    Py_XDECREF(copy);
+    return checked(result);
+}
+
+/* ---- lists of lost deliveries ------------------------------------------------------------------ */
+
 PyObject *new_delivery_list(int32_t n) {
-    PyObject *list = PyList_New(3 * (Py_ssize_t)n);
-    for (Py_ssize_t i = 0; list != NULL && i < 3 * (Py_ssize_t)n; i++)
+    PyObject *list = PyList_New(LOST_FIELDS * (Py_ssize_t)n);
+    for (Py_ssize_t i = 0; list != NULL && i < LOST_FIELDS * (Py_ssize_t)n; i++)
         PyList_SetItem(list, i, Py_NewRef(Py_None));
     return list;
+}
+
+/* Allocates nothing: a hook depth is a small int. */
+void put_lost(PyObject *list, Py_ssize_t i, const bb_delivery *delivery) {
+    Py_ssize_t at = LOST_FIELDS * i;
+    ticket_object *ticket = ticket_of(delivery->event);
+    PyList_SetItem(list, at, ticket != NULL ? Py_NewRef(ticket->event) : delivery->event);
+    PyList_SetItem(list, at + 1, (PyObject *)recipient_of(delivery->recipient));
+    PyList_SetItem(list, at + 2, PyLong_FromLong(delivery->depth));
+    if (ticket != NULL) PyList_SetItem(list, at + 3, (PyObject *)ticket);
 }
 
 PyObject *fetch_exception(void) {
@@ -83,8 +107,8 @@ PyObject *fetch_exception(void) {
     return value != NULL ? value : Py_NewRef(Py_None);
 }
 
-int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks) {
-    PyObject *error = fetch_exception();
+int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks,
+                   PyObject *error) {
     PyObject *depth = PyLong_FromLong(hooks), *result = NULL;
     if (depth != NULL)
         result =
@@ -92,7 +116,6 @@ int report_failure(PyObject *report, PyObject *event, recipient_object *recipien
     int status = result != NULL ? 0 : -1;
     Py_XDECREF(result);
     Py_XDECREF(depth);
-    Py_DECREF(error);
     return status;
 }
 

@@ -67,13 +67,18 @@ static PyTypeObject *owner_type;
 
 /* ---- objects in a queue --------------------------------------------------------------------- */
 
+/* Takes over both references. */
 static PyObject *delivery_tuple(const bb_open_delivery *open) {
-    return Py_BuildValue("(KNNKK)", open->thread, (PyObject *)open->event,
-                         (PyObject *)recipient_of(open->recipient), open->ns, open->number);
+    PyObject *tuple =
+        Py_BuildValue("(KOOKK)", open->thread, event_of(open->event),
+                      (PyObject *)recipient_of(open->recipient), open->ns, open->number);
+    Py_DECREF(object_of(open->event));
+    Py_DECREF((PyObject *)recipient_of(open->recipient));
+    return tuple;
 }
 
 static void hold_open(const bb_open_delivery *open) {
-    Py_INCREF((PyObject *)open->event);
+    Py_INCREF(object_of(open->event));
     Py_INCREF((PyObject *)recipient_of(open->recipient));
 }
 
@@ -90,10 +95,10 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     for (int32_t i = 0; i < n; i++) {
         PyObject *one = found != NULL ? delivery_tuple(&open[i]) : NULL;
         if (found == NULL) {
-            Py_DECREF((PyObject *)open[i].event);
+            Py_DECREF(object_of(open[i].event));
             Py_DECREF((PyObject *)recipient_of(open[i].recipient));
         } else if (one == NULL) {
-            Py_CLEAR(found); /* Py_BuildValue has dropped the two of this one */
+            Py_CLEAR(found);
         } else {
             PyList_SetItem(found, i, one);
         }
@@ -102,25 +107,28 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     return found;
 }
 
-/* discard(address) -> ([event, recipient, hook depth, event, ...], n): deliveries removed from a
- * shut queue. */
-static PyObject *discard(PyObject *module, PyObject *args) {
-    (void)module;
-    PyObject *address;
-    if (!PyArg_ParseTuple(args, "O:discard", &address)) return NULL;
+/* (list as of new_delivery_list, n) of what a function removes from a queue. */
+static PyObject *removed(PyObject *address, int32_t (*remove)(bb_queue *, bb_delivery *, int32_t)) {
     bb_queue *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL && PyErr_Occurred()) return NULL;
     enum { AT_ONCE = 32 };
     bb_delivery out[AT_ONCE];
     PyObject *lost = new_delivery_list(AT_ONCE);
     if (lost == NULL) return NULL;
-    int32_t n = bb_discard(queue, out, AT_ONCE);
-    for (int32_t i = 0; i < n; i++) {
-        PyList_SetItem(lost, 3 * i, out[i].event);
-        PyList_SetItem(lost, 3 * i + 1, (PyObject *)recipient_of(out[i].recipient));
-        PyList_SetItem(lost, 3 * i + 2, PyLong_FromLong(out[i].depth));
-    }
+    int32_t n = remove(queue, out, AT_ONCE);
+    for (int32_t i = 0; i < n; i++) put_lost(lost, i, &out[i]);
     return Py_BuildValue("Ni", lost, n);
+}
+
+/* discard(address): deliveries of a shut queue. purge(address): those that have expired. */
+static PyObject *discard(PyObject *module, PyObject *address) {
+    (void)module;
+    return removed(address, bb_discard);
+}
+
+static PyObject *purge(PyObject *module, PyObject *address) {
+    (void)module;
+    return removed(address, bb_purge);
 }
 
 /* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an
@@ -178,7 +186,9 @@ static PyMethodDef functions[] = {
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
      "Return the running deliveries: (thread, event, recipient, nanoseconds, number) each."},
-    {"discard", discard, METH_VARARGS,
+    {"purge", purge, METH_O,
+     "purge(address, /)\n--\n\nRemove deliveries that have expired, like discard."},
+    {"discard", discard, METH_O,
      "discard(address, /)\n--\n\n"
      "Remove deliveries from a shut queue: ([event, recipient, hook depth, ...], n)."},
     {0},
@@ -193,7 +203,7 @@ PyMODINIT_FUNC PyInit__ext(void) {
     PyUnstable_Module_SetGIL(module, Py_MOD_GIL_NOT_USED);
 #endif
     if (add_event(module) < 0 || add_recipient(module) < 0 || add_route(module) < 0 ||
-        add_publisher(module) < 0 || add_worker(module) < 0 || add_handlers(module) < 0 ||
+        add_publisher(module) < 0 || add_worker(module) < 0 || add_ticket(module) < 0 || add_handlers(module) < 0 ||
         add_type(module, &owner_spec, &owner_type) < 0 ||
         PyModule_AddFunctions(module, functions) < 0)
         Py_CLEAR(module);

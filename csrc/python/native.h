@@ -37,6 +37,7 @@
 #endif
 
 #include "../queue/api.h"
+#include "../queue/ticket.h"
 
 /* ---- types ------------------------------------------------------------------------------- */
 
@@ -58,6 +59,8 @@ typedef struct {
     bb_recipient account;
     long long forks; /* the number of forks that `account` counts after */
     char is_python;  /* the interpreter switches threads while it runs */
+    bb_group *group; /* NULL: deliveries to it are not grouped */
+    long long batch_wait; /* ns */
 } recipient_object;
 
 /* The recipients of events of one type at one level, in the queue of one process. */
@@ -66,11 +69,37 @@ typedef struct {
     PyObject *owner;      /* keeps `queue` alive */
     PyObject *recipients; /* tuple */
     PyObject *key;        /* keeps the object that is its key in a cache alive */
+    PyObject *plan;       /* what Python does for each event (_core/plan.py); NULL: nothing */
     bb_queue *queue;
     bb_route route;
 } route_object;
 
+/* The deliveries of one key to one recipient. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *recipient; /* owns the group */
+    Py_ssize_t pins;     /* by tickets */
+    bb_lane lane;
+} lane_object;
+
+/* See ticket.c. */
+typedef struct {
+    PyObject_HEAD
+    PyObject *event;
+    PyObject *recipients; /* tuple */
+    PyObject *lanes;      /* tuple with a Lane or None per recipient, or NULL */
+    PyObject *context;    /* for the handlers, or NULL */
+    PyObject *hooks;
+    PyObject *on_done; /* or NULL; then what follows is not counted */
+    PyObject *failed;  /* list of (recipient, exception) */
+    PyObject *dropped; /* list of (recipient, reason) */
+    Py_ssize_t handled;
+    Py_ssize_t remaining;
+    bb_ticket ticket;
+} ticket_object;
+
 extern PyTypeObject *event_type, *recipient_type, *route_type, *publisher_type, *worker_type;
+extern PyTypeObject *lane_type, *ticket_type;
 
 int add_event(PyObject *module);
 int add_recipient(PyObject *module);
@@ -78,11 +107,45 @@ int add_route(PyObject *module);
 int add_publisher(PyObject *module);
 int add_worker(PyObject *module);
 int add_handlers(PyObject *module);
+int add_ticket(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {
     return (recipient_object *)((char *)account - offsetof(recipient_object, account));
 }
+
+/* ---- events and tickets ------------------------------------------------------------------ */
+
+/* What the queue has as an event is an Event, or any object, or a ticket with one. */
+static inline ticket_object *ticket_of(const void *queued) {
+    bb_ticket *ticket = bb_ticket_of(queued);
+    if (ticket == NULL) return NULL;
+    return (ticket_object *)((char *)ticket - offsetof(ticket_object, ticket));
+}
+
+/* The object to which the queue has a reference for each delivery. */
+static inline PyObject *object_of(void *queued) {
+    ticket_object *ticket = ticket_of(queued);
+    return ticket != NULL ? (PyObject *)ticket : (PyObject *)queued;
+}
+
+static inline PyObject *event_of(void *queued) {
+    ticket_object *ticket = ticket_of(queued);
+    return ticket != NULL ? ticket->event : (PyObject *)queued;
+}
+
+/* The other way round: `object` is a Ticket, or an event without one. */
+static inline void *as_queued(PyObject *object) {
+    if (Py_TYPE(object) != ticket_type) return object;
+    return bb_with_ticket(&((ticket_object *)object)->ticket);
+}
+
+/* How a delivery ended. */
+typedef enum { HANDLED, FAILED, DROPPED } ending;
+
+/* Count the end of a delivery, and call the completion hook after the last. `why`: the exception, or
+ * the reason. */
+void end_delivery(ticket_object *ticket, recipient_object *recipient, ending how, PyObject *why);
 
 /* ---- references -------------------------------------------------------------------------- */
 
@@ -124,14 +187,34 @@ static inline bb_origin origin_in(const bb_queue *queue) {
     return BB_HANDLER;
 }
 
-/* Call a recipient's handler. */
+/* Call a recipient's handler, in a copy of a context if there is one. -1: it raised. */
 int call_handler(recipient_object *recipient, PyObject *event);
+int call_handler_in(PyObject *context, recipient_object *recipient, PyObject *argument);
 
-/* Report a failure, with the exception that is set, to `report(event, recipient, hooks,
- * exception)`. -1: that raised. */
-int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks);
+/* What a worker calls in Python, all of which let no exception pass. */
+typedef struct {
+    PyObject *report; /* (event, recipient, hook depth, exception) */
+    PyObject *retry;  /* (ticket, index, delay in ns) */
+    PyObject *drop;   /* (list as new_delivery_list makes it), of what has expired */
+} worker_hooks;
 
-/* A list for event, recipient, hook depth of each of `n` deliveries, filled with None. */
+/* Run the handler of a delivery with a ticket and finish it; see call.c. Afterwards the caller has
+ * a reference to the recipient of `first`, and none to the event. */
+void run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+              const bb_delivery *first);
+
+/* Report a failure from a worker; the exception is an object. */
+void report_from_worker(PyObject *report, const bb_delivery *delivery, PyObject *error);
+
+/* Put a delivery with its references into a list of new_delivery_list. */
+#define LOST_FIELDS 4
+void put_lost(PyObject *list, Py_ssize_t i, const bb_delivery *delivery);
+
+/* Report a failure to `report(event, recipient, hooks, error)`. -1: that raised. */
+int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks,
+                   PyObject *error);
+
+/* A list for event, recipient, hook depth and ticket of each of `n` deliveries, filled with None. */
 PyObject *new_delivery_list(int32_t n);
 
 /* Clear the exception that is set and return it, with its traceback; never NULL. */

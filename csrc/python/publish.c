@@ -73,7 +73,9 @@ PyObject *publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
     int level = level_of(args, nargs, kwnames);
     if (level >= 0 && here.hooks == 0) {
         route_object *route = cached_route((publisher_object *)op, args[0], level);
-        if (route != NULL) {
+        if (route != NULL && route->plan != NULL) {
+            Py_DECREF((PyObject *)route);
+        } else if (route != NULL) {
             hold(args[0], &route->route);
             bb_result result =
                 bb_push(route->queue, &route->route, args[0], 0, origin_in(route->queue));
@@ -115,7 +117,7 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
             return;
         }
         route_object *route = cached_route(self, event, level);
-        if (route == NULL || (b->n > 0 && route->queue != b->owners[0]->queue)) {
+        if (route == NULL || route->plan != NULL || (b->n > 0 && route->queue != b->owners[0]->queue)) {
             Py_XDECREF((PyObject *)route);
             Py_DECREF(event);
             return;

@@ -21,6 +21,31 @@ static int recipient_init(PyObject *op, PyObject *args, PyObject *kwargs) {
     return 0;
 }
 
+static void reset_group(bb_group *group) {
+    *group = (bb_group){.limit = group->limit, .batch = group->batch};
+    for (int level = 0; level < BB_LEVELS; level++) group->unkeyed[level].group = group;
+}
+
+/* set_group(limit, batch, batch_wait): once, before anything is delivered to it. */
+static PyObject *recipient_set_group(PyObject *op, PyObject *args) {
+    recipient_object *self = (recipient_object *)op;
+    int limit, batch;
+    long long batch_wait;
+    if (!PyArg_ParseTuple(args, "iiL:set_group", &limit, &batch, &batch_wait)) return NULL;
+    if (self->group != NULL || limit < 0 || batch < 0 || batch_wait < 0) {
+        PyErr_SetString(PyExc_ValueError, "set_group: once, and nothing negative");
+        return NULL;
+    }
+    bb_group *group = PyMem_Calloc(1, sizeof *group);
+    if (group == NULL) return PyErr_NoMemory();
+    group->limit = limit;
+    group->batch = batch;
+    reset_group(group);
+    self->batch_wait = batch_wait;
+    self->group = group;
+    Py_RETURN_NONE;
+}
+
 static int recipient_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((recipient_object *)op)->handler);
@@ -37,6 +62,7 @@ static void recipient_dealloc(PyObject *op) {
     PyObject_GC_UnTrack(op);
     if (((recipient_object *)op)->weak != NULL) PyObject_ClearWeakRefs(op);
     recipient_clear(op);
+    PyMem_Free(((recipient_object *)op)->group);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
 }
@@ -51,7 +77,10 @@ static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
     recipient_object *self = (recipient_object *)op;
     long long number = PyLong_AsLongLong(forks);
     if (number == -1 && PyErr_Occurred()) return NULL;
-    if (self->forks != number) self->account = (bb_recipient){0};
+    if (self->forks != number) {
+        self->account = (bb_recipient){0};
+        if (self->group != NULL) reset_group(self->group);
+    }
     self->forks = number;
     Py_RETURN_NONE;
 }
@@ -63,12 +92,21 @@ static PyMemberDef recipient_members[] = {
     {0},
 };
 
+static PyObject *recipient_is_grouped(PyObject *op, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(((recipient_object *)op)->group != NULL);
+}
+
 static PyGetSetDef recipient_getset[] = {
+    {"is_grouped", recipient_is_grouped, NULL, "Whether set_group was called.", NULL},
     {"account", recipient_account, NULL, "Address of its bb_recipient.", NULL},
     {0},
 };
 
 static PyMethodDef recipient_methods[] = {
+    {"set_group", recipient_set_group, METH_VARARGS,
+     "set_group($self, limit, batch, batch_wait_ns, /)\n--\n\n"
+     "Have its deliveries wait in lanes: limited, in batches, by key, or to be retried."},
     {"count_from", recipient_count_from, METH_O,
      "count_from($self, forks, /)\n--\n\nReset the counts if they are from before that fork."},
     {0},
@@ -120,13 +158,13 @@ static int set_recipients(route_object *self, PyObject *recipients) {
     return 0;
 }
 
-/* Route(owner, address, level, type, recipients, key) */
+/* Route(owner, address, level, type, recipients, key, plan) */
 static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *owner, *address, *recipients, *key;
+    PyObject *owner, *address, *recipients, *key, *plan;
     int level, number;
-    if (!PyArg_ParseTuple(args, "OO!iiO!O:Route", &owner, &PyLong_Type, &address, &level, &number,
-                          &PyTuple_Type, &recipients, &key))
+    if (!PyArg_ParseTuple(args, "OO!iiO!OO:Route", &owner, &PyLong_Type, &address, &level, &number,
+                          &PyTuple_Type, &recipients, &key, &plan))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -143,6 +181,7 @@ static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->queue = queue;
     self->owner = Py_NewRef(owner);
     self->key = Py_NewRef(key);
+    self->plan = plan != Py_None ? Py_NewRef(plan) : NULL;
     self->route.level = level;
     self->route.type = number;
     if (set_recipients(self, recipients) < 0) Py_CLEAR(op);
@@ -154,6 +193,7 @@ static int route_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(((route_object *)op)->owner);
     Py_VISIT(((route_object *)op)->recipients);
     Py_VISIT(((route_object *)op)->key);
+    Py_VISIT(((route_object *)op)->plan);
     return 0;
 }
 
@@ -165,16 +205,17 @@ static void route_dealloc(PyObject *op) {
     Py_CLEAR(self->recipients);
     Py_CLEAR(self->owner);
     Py_CLEAR(self->key);
+    Py_CLEAR(self->plan);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
 }
 
-/* push(event) -> result */
+/* push(event or ticket) -> result */
 static PyObject *route_push(PyObject *op, PyObject *event) {
     route_object *self = (route_object *)op;
     hold(event, &self->route);
     bb_result result =
-        bb_push(self->queue, &self->route, event, here.hooks, origin_in(self->queue));
+        bb_push(self->queue, &self->route, as_queued(event), here.hooks, origin_in(self->queue));
     if (result != BB_ACCEPTED) release(event, &self->route);
     return PyLong_FromLong(result);
 }
@@ -182,7 +223,10 @@ static PyObject *route_push(PyObject *op, PyObject *event) {
 static PyMemberDef route_members[] = {
     {"recipients", T_OBJECT_EX, offsetof(route_object, recipients), READONLY,
      "The subscriptions, in the order in which they were made."},
+    {"plan", T_OBJECT, offsetof(route_object, plan), READONLY,
+     "What is to be done for each event; None: nothing."},
     {"level", T_INT, offsetof(route_object, route.level), READONLY, "From 1."},
+    {"type", T_INT, offsetof(route_object, route.type), READONLY, "Number of the event type."},
     {0},
 };
 
@@ -199,7 +243,7 @@ static PyMethodDef methods[] = {
 
 static PyType_Slot route_slots[] = {
     {Py_tp_doc,
-     "Route(owner, address, level, type, recipients, key)\n--\n\nThe recipients of events."},
+     "Route(owner, address, level, type, recipients, key, plan)\n--\n\nThe recipients of events."},
     {Py_tp_new, route_new},
     {Py_tp_traverse, route_traverse},
     {Py_tp_dealloc, route_dealloc},

@@ -34,18 +34,18 @@ typedef struct {
     PyObject_HEAD
     PyObject *owner; /* keeps `queue` alive */
     PyObject *ready; /* a lock, released when the loop is entered */
-    PyObject *report;
+    worker_hooks hooks;
     PyObject *ended; /* called at the end */
     bb_queue *queue;
     char entered;
 } worker_object;
 
-/* Worker(owner, address, ready, report, ended) */
+/* Worker(owner, address, ready, report, retry, drop, ended) */
 static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *owner, *address, *ready, *report, *ended;
-    if (!PyArg_ParseTuple(args, "OO!OOO:Worker", &owner, &PyLong_Type, &address, &ready, &report,
-                          &ended))
+    PyObject *owner, *address, *ready, *report, *retry, *drop, *ended;
+    if (!PyArg_ParseTuple(args, "OO!OOOOO:Worker", &owner, &PyLong_Type, &address, &ready, &report,
+                          &retry, &drop, &ended))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -57,7 +57,9 @@ static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     worker_object *self = (worker_object *)op;
     self->owner = Py_NewRef(owner);
     self->ready = Py_NewRef(ready);
-    self->report = Py_NewRef(report);
+    self->hooks.report = Py_NewRef(report);
+    self->hooks.retry = Py_NewRef(retry);
+    self->hooks.drop = Py_NewRef(drop);
     self->ended = Py_NewRef(ended);
     self->queue = queue;
     return op;
@@ -68,7 +70,9 @@ static int worker_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->owner);
     Py_VISIT(self->ready);
-    Py_VISIT(self->report);
+    Py_VISIT(self->hooks.report);
+    Py_VISIT(self->hooks.retry);
+    Py_VISIT(self->hooks.drop);
     Py_VISIT(self->ended);
     return 0;
 }
@@ -77,7 +81,9 @@ static int worker_clear(PyObject *op) {
     worker_object *self = (worker_object *)op;
     Py_CLEAR(self->owner);
     Py_CLEAR(self->ready);
-    Py_CLEAR(self->report);
+    Py_CLEAR(self->hooks.report);
+    Py_CLEAR(self->hooks.retry);
+    Py_CLEAR(self->hooks.drop);
     Py_CLEAR(self->ended);
     return 0;
 }
@@ -92,27 +98,44 @@ static void worker_dealloc(PyObject *op) {
 
 /* ---- the loop ------------------------------------------------------------------------------ */
 
-static void report_from_worker(PyObject *report, const bb_delivery *d) {
+void report_from_worker(PyObject *report, const bb_delivery *d, PyObject *error) {
     recipient_object *recipient = recipient_of(d->recipient);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
     for (int tries = 0; tries < REPORT_TRIES; tries++) {
-        Py_XINCREF(type), Py_XINCREF(value), Py_XINCREF(traceback);
-        PyErr_Restore(type, value, traceback);
-        if (report_failure(report, d->event, recipient, d->depth) == 0) break;
+        if (report_failure(report, event_of(d->event), recipient, d->depth, error) == 0) break;
         PyErr_Clear();
     }
-    Py_XDECREF(type), Py_XDECREF(value), Py_XDECREF(traceback);
 }
 
 static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
+    if (ticket_of(d->event) != NULL) {
+        run_call(&self->hooks, self->queue, worker, d);
+        return;
+    }
     if (call_handler(recipient_of(d->recipient), d->event) < 0) {
+        PyObject *error = fetch_exception();
         bb_failed(worker);
-        report_from_worker(self->report, d);
+        report_from_worker(self->hooks.report, d, error);
+        Py_DECREF(error);
     }
     bb_let_go(worker);
     Py_DECREF((PyObject *)d->event);
+}
+
+/* A delivery has expired: report it. Without memory for the list the hook is not called; the drop is
+ * counted all the same. */
+static void drop_expired(worker_object *self, const bb_delivery *d) {
+    PyObject *lost = new_delivery_list(1);
+    if (lost == NULL) {
+        PyErr_Clear();
+        Py_DECREF(object_of(d->event));
+        Py_DECREF((PyObject *)recipient_of(d->recipient));
+        return;
+    }
+    put_lost(lost, 0, d);
+    PyObject *result = PyObject_CallFunctionObjArgs(self->hooks.drop, lost, NULL);
+    if (result == NULL) PyErr_Clear(); /* another thread's exception */
+    Py_XDECREF(result);
+    Py_DECREF(lost);
 }
 
 /* Release the GIL once if handlers in C have kept it for long. */
@@ -145,7 +168,12 @@ static void loop(worker_object *self, bb_worker *worker) {
     uint64_t fair_since = bb_clock();
     here.innermost = &frame;
     here.worker = worker;
-    while (take(worker, &delivery, &finished) == BB_TOOK) {
+    bb_took took;
+    while ((took = take(worker, &delivery, &finished)) != BB_LEAVE) {
+        if (took == BB_EXPIRED) {
+            drop_expired(self, &delivery);
+            continue;
+        }
         recipient_object *recipient = recipient_of(delivery.recipient);
         run(self, worker, &delivery);
         finished = (PyObject *)recipient;
@@ -175,7 +203,7 @@ static PyMemberDef members[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc,
-     "Worker(owner, address, ready, report, ended)\n--\n\nThe loop of a worker's thread."},
+     "Worker(owner, address, ready, report, retry, drop, ended)\n--\n\nThe loop of a worker's thread."},
     {Py_tp_new, worker_new},
     {Py_tp_call, worker_call},
     {Py_tp_traverse, worker_traverse},

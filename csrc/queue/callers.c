@@ -29,6 +29,7 @@ bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event) {
         .q = q,
         .event = event,
         .recipients = route->recipients,
+        .sequence = q->sequence++,
         .thread = bb_thread_id(),
         .level = route->level - 1,
         .type = route->type,

@@ -33,6 +33,19 @@ void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, 
     r->tally.failed += failed;
 }
 
+/* What was running is queued again. */
+void count_retried(bb_queue *q, int32_t level, int32_t type, bb_recipient *r) {
+    ASSERT_LOCKED(q);
+    assert(q->running > 0);
+    q->running--;
+    q->queued++;
+    bb_tally *tallies[] = {&q->by_level[level], &q->by_type[type], &r->tally};
+    for (int32_t i = 0; i < 3; i++) {
+        tallies[i]->taken--;
+        tallies[i]->retried++;
+    }
+}
+
 void sample_depth(bb_queue *q, uint64_t now) {
     ASSERT_LOCKED(q);
     if (elapsed(q->last_sample, now) < SAMPLE_NS) return;
@@ -50,6 +63,7 @@ static bb_counts counts(const bb_tally *t) {
         .dropped = t->dropped,
         .queued = t->published - t->dropped - t->taken,
         .running = t->taken - t->processed,
+        .retried = t->retried,
     };
 }
 
@@ -62,9 +76,13 @@ static void fill_totals(const bb_queue *q, bb_stats *out) {
         out->total.processed += out->level[l].processed;
         out->total.failed += out->level[l].failed;
         out->total.dropped += out->level[l].dropped;
+        out->total.retried += out->level[l].retried;
     }
     out->total.queued = (uint64_t)q->queued;
-    for (int32_t w = 0; w < q->present; w++) out->total.running += q->workers[w]->open.open;
+    for (int32_t w = 0; w < q->present; w++) {
+        const open_delivery *open = &q->workers[w]->open;
+        if (open->open) out->total.running += 1 + (uint64_t)open->more_count;
+    }
     for (const bb_caller *c = q->callers; c != NULL; c = c->next)
         out->total.running += (uint64_t)c->remaining;
     assert(out->total.running == (uint64_t)q->running);
@@ -81,9 +99,11 @@ static void fill_history(const bb_queue *q, bb_stats *out) {
 static uint64_t oldest_wait(const bb_queue *q, uint64_t now) {
     uint64_t oldest = 0;
     for (int32_t l = 0; q->timed && l < q->levels; l++) {
-        if (!(q->nonempty >> l & 1)) continue;
-        uint64_t waited = elapsed(q->slots[q->level[l].head].accepted, now);
+        uint64_t waited = 0, parked = 0;
+        if (q->nonempty >> l & 1) waited = elapsed(q->slots[q->level[l].head].accepted, now);
+        if (q->oldest_parked[l] != NULL) parked = elapsed(q->oldest_parked[l]->accepted, now);
         if (waited > oldest) oldest = waited;
+        if (parked > oldest) oldest = parked;
     }
     return oldest;
 }

@@ -12,16 +12,37 @@
 typedef struct {
     bb_delivery delivery;
     uint64_t accepted;
+    uint64_t sequence;
     int32_t level; /* from 0 */
     int32_t type;
+    bool expired;
 } dequeued;
 
 bool grow_slots(bb_queue *q, int32_t count);
 void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uint64_t now);
-dequeued dequeue(bb_queue *q, int32_t level);
-int32_t next_level(const bb_queue *q, uint64_t now);
+void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken);
+void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken);
+int32_t starving_level(const bb_queue *q, uint64_t now);
+int32_t highest_level(const bb_queue *q);
+uint64_t oldest_sequence(const bb_queue *q);
 bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level);
 int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level);
+
+/* ---- lanes.c: grouped deliveries --------------------------------------------------------- */
+void park(bb_queue *q, bb_parked *p);
+void unpark(bb_queue *q, bb_parked *p);
+void settle_ready(bb_queue *q);
+void lane_begins(bb_queue *q, bb_lane *lane);
+void lane_ends(bb_queue *q, bb_lane *lane);
+bb_parked *next_of_batch(const bb_lane *lane);
+void delay(bb_queue *q, bb_parked *p);
+void end_delay(bb_queue *q, bb_parked *p);
+
+/* ---- calls.c: calls of grouped subscriptions --------------------------------------------- */
+void begin_call(bb_queue *q, bb_parked *p);
+uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now);
+void signal_barrier(bb_queue *q); /* lifecycle.c */
+
 
 /* ---- waiters.c: publishers that wait, and wake-ups --------------------------------------- */
 bool has_waiters_before(const bb_queue *q, int32_t level, bool handler);
@@ -31,8 +52,8 @@ void notify_admitted(bb_queue *q, uint64_t now);
 void wake_waiters(bb_queue *q);
 void wake_if_all_wait(bb_queue *q);
 void wake_all(bb_queue *q);
-void signal_if_idle(bb_queue *q);
-void unlock_and_wake(bb_queue *q, void *token); /* the mutex is released afterwards */
+void signal_idle(bb_queue *q);
+void unlock_and_signal(bb_queue *q, void *token);
 
 /* ---- standstill.c ------------------------------------------------------------------------ */
 bool all_workers_wait(const bb_queue *q);
@@ -47,6 +68,7 @@ void free_callers(bb_queue *q); /* without the mutex, of a queue that no thread 
 void count_published(bb_queue *q, int32_t level, int32_t type, int32_t n);
 void count_dropped(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bb_reason reason);
 void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bool failed);
+void count_retried(bb_queue *q, int32_t level, int32_t type, bb_recipient *r);
 void sample_depth(bb_queue *q, uint64_t now);
 
 /* ---- histograms.c ------------------------------------------------------------------------ */
@@ -110,6 +132,68 @@ static inline bool ensure_slots(bb_queue *q, int32_t count) {
 static inline bool is_open_to(const bb_queue *q, bb_origin origin) {
     ASSERT_LOCKED(q);
     return q->state == BB_OPEN || (origin == BB_INSIDE && q->state == BB_DRAINING);
+}
+
+/* ---- counting, with the mutex --------------------------------------------------------------- */
+
+static inline void count_taken(bb_queue *q, int32_t level, int32_t type, bb_recipient *r) {
+    ASSERT_LOCKED(q);
+    q->running++;
+    q->by_level[level].taken++;
+    q->by_type[type].taken++;
+    r->tally.taken++;
+}
+
+/* ---- slots --------------------------------------------------------------------------------- */
+
+/* Take the first slot of a level that has slots. */
+static inline void dequeue_slot(bb_queue *q, int32_t level, dequeued *taken) {
+    level_list *list = &q->level[level];
+    int32_t index = list->head;
+    slot *s = &q->slots[index];
+    taken->delivery.event = s->event;
+    taken->delivery.recipient = s->recipient;
+    taken->delivery.parked = NULL;
+    taken->delivery.depth = s->depth;
+    taken->accepted = s->accepted;
+    taken->sequence = s->sequence;
+    taken->level = level;
+    taken->type = s->type;
+    taken->expired = false;
+    list->head = s->next;
+    if (list->head < 0) q->nonempty &= ~(1u << level);
+    s->next = q->free_slot;
+    q->free_slot = index;
+    q->queued--;
+}
+
+/* ---- work -------------------------------------------------------------------------------- */
+
+/* The levels at which a delivery may be taken: those with slots, and those with lanes that are
+ * ready. A lane whose group has reached its limit counts until settle_ready has removed it. */
+static inline uint32_t levels_with_work(const bb_queue *q) {
+    ASSERT_LOCKED(q);
+    return q->nonempty | q->ready_levels;
+}
+
+/* The level to serve next; there is work. */
+static inline int32_t next_level(const bb_queue *q, uint64_t now) {
+    uint32_t bits = levels_with_work(q);
+    assert(q->queued > 0 && bits != 0);
+    return q->starvation == 0 ? bb_highest_bit(bits) : starving_level(q, now);
+}
+
+/* A delivery has ended: wake the threads for which that was the last to wait for. */
+static inline void signal_if_idle(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    assert(q->queued >= 0 && q->running >= 0);
+    if ((q->queued == 0 && q->running == 0) || q->barrier_waiters > 0) signal_idle(q);
+}
+
+/* Unlock, and wake an idle worker if there is work and no wake-up is in flight. */
+static inline void unlock_and_wake(bb_queue *q, void *token) {
+    if (q->idle_workers > 0 || q->idle_reserved > 0) unlock_and_signal(q, token);
+    else queue_unlock(q, token);
 }
 
 /* ---- CPU time, see timers.c -------------------------------------------------------------- */

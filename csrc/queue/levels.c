@@ -38,85 +38,186 @@ static int32_t unused_slot(bb_queue *q) {
     return q->fresh_slot++;
 }
 
+static inline void append_slot(bb_queue *q, const bb_route *route, bb_recipient *recipient, void *event,
+                        int32_t depth, uint64_t now) {
+    int32_t level = route->level - 1, index = unused_slot(q);
+    level_list *list = &q->level[level];
+    q->slots[index] = (slot){
+        .event = event,
+        .recipient = recipient,
+        .sequence = q->sequence++,
+        .accepted = now,
+        .next = -1,
+        .type = (int16_t)route->type,
+        .depth = (int16_t)depth,
+    };
+    if (list->head < 0) list->head = index;
+    else q->slots[list->tail].next = index;
+    list->tail = index;
+}
+
+/* Some deliveries of an event with a ticket are parked instead. */
+BB_COLD static void enqueue_with_ticket(bb_queue *q, const bb_route *route, bb_ticket *ticket, void *event,
+                                int32_t depth, uint64_t now) {
+    assert(ticket->parked == NULL || ticket->count == route->count);
+    for (int32_t i = 0; i < route->count; i++) {
+        bb_recipient *recipient = route->recipients[i];
+        recipient->tally.published++;
+        bb_parked *p = ticket->parked != NULL ? &ticket->parked[i] : NULL;
+        if (p == NULL || p->lane == NULL) {
+            append_slot(q, route, recipient, event, depth, now);
+            q->nonempty |= 1u << (route->level - 1);
+            continue;
+        }
+        p->event = event;
+        p->recipient = recipient;
+        p->sequence = q->sequence++;
+        p->accepted = now;
+        p->level = route->level - 1;
+        p->type = route->type;
+        p->depth = depth;
+        park(q, p);
+    }
+    if (ticket->expires == 0) return;
+    if (q->expiring == 0 || ticket->expires < q->next_expiry) q->next_expiry = ticket->expires;
+    q->expiring += route->count;
+}
+
 /* Precondition: there are slots for the event, see ensure_slots. */
 void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uint64_t now) {
     ASSERT_LOCKED(q);
     assert(route->level >= 1 && route->level <= q->levels);
     assert(route->count >= 0 && route->count <= q->slot_count - q->queued);
-    int32_t level = route->level - 1;
-    level_list *list = &q->level[level];
-    for (int32_t i = 0; i < route->count; i++) {
-        int32_t index = unused_slot(q);
-        q->slots[index] = (slot){
-            .event = event,
-            .recipient = route->recipients[i],
-            .sequence = q->sequence++,
-            .accepted = now,
-            .next = -1,
-            .type = (int16_t)route->type,
-            .depth = (int16_t)depth,
-        };
-        if (list->head < 0) list->head = index;
-        else q->slots[list->tail].next = index;
-        list->tail = index;
-        route->recipients[i]->tally.published++;
+    bb_ticket *ticket = bb_ticket_of(event);
+    if (ticket != NULL) {
+        enqueue_with_ticket(q, route, ticket, event, depth, now);
+    } else {
+        for (int32_t i = 0; i < route->count; i++) {
+            append_slot(q, route, route->recipients[i], event, depth, now);
+            route->recipients[i]->tally.published++;
+        }
+        if (route->count > 0) q->nonempty |= 1u << (route->level - 1);
     }
-    if (route->count > 0) q->nonempty |= 1u << level;
     q->queued += route->count;
-    count_published(q, level, route->type, route->count);
+    count_published(q, route->level - 1, route->type, route->count);
     if (q->monitoring) count_arrivals(q, route->count, now);
 }
 
-/* Take the oldest delivery out of a level that is not empty. */
-dequeued dequeue(bb_queue *q, int32_t level) {
-    ASSERT_LOCKED(q);
-    assert(level >= 0 && level < q->levels && (q->nonempty >> level & 1) && q->queued > 0);
-    level_list *list = &q->level[level];
-    int32_t index = list->head;
-    slot *s = &q->slots[index];
-    dequeued taken = {
-        .delivery = {.event = s->event, .recipient = s->recipient, .depth = s->depth},
-        .accepted = s->accepted,
-        .level = level,
-        .type = s->type,
+BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
+    *taken = (dequeued){
+        .delivery = {p->event, p->recipient, p, p->depth},
+        .accepted = p->accepted,
+        .sequence = p->sequence,
+        .level = p->level,
+        .type = p->type,
     };
-    list->head = s->next;
-    if (list->head < 0) q->nonempty &= ~(1u << level);
-    s->next = q->free_slot;
-    q->free_slot = index;
+    unpark(q, p);
     q->queued--;
-    return taken;
 }
 
-/* Of the levels in `bits`, which is not 0, the one whose head was accepted first. */
+/* A delivery with a ticket has left the queue: note whether it had expired. One that has begun
+ * before, and failed, does not expire. */
+BB_COLD static void note_expiry(bb_queue *q, dequeued *taken, uint64_t now) {
+    const bb_ticket *ticket = bb_ticket_of(taken->delivery.event);
+    const bb_parked *p = taken->delivery.parked;
+    if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return;
+    q->expiring--;
+    taken->expired = (now != 0 ? now : bb_clock()) >= ticket->expires;
+}
+
+/* ---- the order of taking ------------------------------------------------------------------- */
+
+/* At a level with work: the delivery to be taken next, if it is parked; NULL: that of a slot. */
+BB_COLD static bb_parked *next_parked(const bb_queue *q, int32_t level) {
+    const bb_lane *lane = q->ready[level].head;
+    if (lane == NULL) return NULL;
+    bool has_slots = q->nonempty >> level & 1;
+    if (has_slots && q->slots[q->level[level].head].sequence < lane->sequence) return NULL;
+    return lane->head;
+}
+
+/* When the next delivery of a level with work was accepted, and its sequence. */
+static uint64_t next_accepted(const bb_queue *q, int32_t level, uint64_t *sequence) {
+    const bb_parked *p = q->ready_levels != 0 ? next_parked(q, level) : NULL;
+    const slot *s = &q->slots[q->level[level].head];
+    *sequence = p != NULL ? p->sequence : s->sequence;
+    return p != NULL ? p->accepted : s->accepted;
+}
+
+/* Take the oldest delivery that may be taken out of a level with work. `now`: 0 if not known. */
+void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken) {
+    ASSERT_LOCKED(q);
+    assert(level >= 0 && level < q->levels && (levels_with_work(q) >> level & 1) && q->queued > 0);
+    bb_parked *p = q->ready_levels != 0 ? next_parked(q, level) : NULL;
+    if (p != NULL) dequeue_parked(q, p, taken);
+    else dequeue_slot(q, level, taken);
+    if (bb_ticket_of(taken->delivery.event) != NULL) note_expiry(q, taken, now);
+}
+
+/* next_level, for a queue that knows starvation. Comparing the heads is enough: within a level no
+ * delivery that may be taken has waited longer than the head. */
+int32_t starving_level(const bb_queue *q, uint64_t now) {
+    ASSERT_LOCKED(q);
+    uint32_t bits = levels_with_work(q);
+    uint64_t first = UINT64_MAX, since = 0, sequence;
+    int32_t found = 0;
+    for (int32_t level = 0; level < q->levels; level++) {
+        if (!(bits >> level & 1)) continue;
+        uint64_t accepted = next_accepted(q, level, &sequence);
+        if (sequence < first) first = sequence, since = accepted, found = level;
+    }
+    return elapsed(since, now) > q->starvation ? found : bb_highest_bit(bits);
+}
+
+/* ---- the order of dropping ------------------------------------------------------------------- */
+
+/* The sequence of the oldest delivery of a level, taken or parked; UINT64_MAX: there is none. */
+static uint64_t oldest_at(const bb_queue *q, int32_t level) {
+    uint64_t sequence = UINT64_MAX;
+    if (q->nonempty >> level & 1) sequence = q->slots[q->level[level].head].sequence;
+    if (q->parked_levels >> level & 1 && q->oldest_parked[level]->sequence < sequence)
+        sequence = q->oldest_parked[level]->sequence;
+    return sequence;
+}
+
+/* Of the levels in `bits`, the one with the oldest delivery. */
 static int32_t oldest(const bb_queue *q, uint32_t bits) {
-    assert(bits != 0);
+    uint64_t first = UINT64_MAX;
     int32_t found = -1;
     for (int32_t level = 0; level < q->levels; level++) {
         if (!(bits >> level & 1)) continue;
-        const slot *head = &q->slots[q->level[level].head];
-        if (found < 0 || head->sequence < q->slots[q->level[found].head].sequence) found = level;
+        uint64_t sequence = oldest_at(q, level);
+        if (sequence < first) first = sequence, found = level;
     }
     return found;
 }
 
-/* The level to serve; the queue is not empty. Comparing the heads is enough: within a level no
- * delivery has waited longer than the head. */
-int32_t next_level(const bb_queue *q, uint64_t now) {
+/* The sequence of the oldest queued delivery; UINT64_MAX: nothing is queued. */
+uint64_t oldest_sequence(const bb_queue *q) {
     ASSERT_LOCKED(q);
-    assert(q->queued > 0 && q->nonempty != 0);
-    if (q->starvation > 0) {
-        int32_t level = oldest(q, q->nonempty);
-        const slot *head = &q->slots[q->level[level].head];
-        if (elapsed(head->accepted, now) > q->starvation) return level;
-    }
-    return bb_highest_bit(q->nonempty);
+    if (q->queued == 0) return UINT64_MAX;
+    return oldest_at(q, oldest(q, q->nonempty | q->parked_levels));
+}
+
+/* The highest level of a queue that is not empty. */
+int32_t highest_level(const bb_queue *q) {
+    ASSERT_LOCKED(q);
+    return bb_highest_bit(q->nonempty | q->parked_levels);
+}
+
+/* Take the oldest delivery of a level that is occupied, to drop it. */
+void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken) {
+    ASSERT_LOCKED(q);
+    bb_parked *p = q->oldest_parked[level];
+    if (p != NULL && p->sequence == oldest_at(q, level)) dequeue_parked(q, p, taken);
+    else dequeue_slot(q, level, taken);
+    note_expiry(q, taken, 0);
 }
 
 /* The levels whose deliveries may be evicted for an event of `level`. */
 static uint32_t victims(const bb_queue *q, bb_mode mode, int32_t level) {
     uint32_t above = (mode == BB_EVICT_OLDEST ? 2u : 1u) << level;
-    return q->nonempty & (above - 1);
+    return (q->nonempty | q->parked_levels) & (above - 1);
 }
 
 /* How many deliveries could be evicted; the depth of a level follows from its tally. */
@@ -137,7 +238,92 @@ bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level) {
     ASSERT_LOCKED(q);
     uint32_t bits = victims(q, mode, level);
     int32_t victim = mode == BB_EVICT_OLDEST ? oldest(q, bits) : bb_highest_bit(bits & (0u - bits));
-    dequeued out = dequeue(q, victim);
+    dequeued out;
+    dequeue_oldest(q, victim, &out);
     count_dropped(q, out.level, out.type, out.delivery.recipient, BB_WHY_EVICTED);
     return out.delivery;
+}
+
+/* ---- expiry ---------------------------------------------------------------------------------- */
+
+/* Whether a queued delivery has expired; if not, it is one of those that can. */
+static bool has_expired(bb_queue *q, const void *event, const bb_parked *p, uint64_t now) {
+    const bb_ticket *ticket = bb_ticket_of(event);
+    if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return false;
+    if (now >= ticket->expires) return true;
+    if (ticket->expires < q->next_expiry) q->next_expiry = ticket->expires;
+    return false;
+}
+
+static void drop_expired(bb_queue *q, const dequeued *taken, bb_delivery *out) {
+    *out = taken->delivery;
+    q->expiring--;
+    count_dropped(q, taken->level, taken->type, taken->delivery.recipient, BB_WHY_EXPIRED);
+}
+
+/* The slot after `before`, or the first if that is -1, leaves its level. */
+static void dequeue_after(bb_queue *q, int32_t level, int32_t before, dequeued *taken) {
+    level_list *list = &q->level[level];
+    if (before >= 0) { /* it becomes the first */
+        int32_t index = q->slots[before].next;
+        q->slots[before].next = q->slots[index].next;
+        if (list->tail == index) list->tail = before;
+        q->slots[index].next = list->head;
+        list->head = index;
+    }
+    dequeue_slot(q, level, taken);
+}
+
+static int32_t purge_slots(bb_queue *q, int32_t level, bb_delivery *out, int32_t n, uint64_t now) {
+    int32_t found = 0, before = -1;
+    int32_t index = q->nonempty >> level & 1 ? q->level[level].head : -1;
+    while (index >= 0) {
+        int32_t next = q->slots[index].next;
+        if (!has_expired(q, q->slots[index].event, NULL, now)) {
+            before = index;
+        } else if (found == n) {
+            q->next_expiry = now; /* for the next call */
+            before = index;
+        } else {
+            dequeued taken;
+            dequeue_after(q, level, before, &taken);
+            drop_expired(q, &taken, &out[found++]);
+        }
+        index = next;
+    }
+    return found;
+}
+
+static int32_t purge_parked(bb_queue *q, int32_t level, bb_delivery *out, int32_t n, uint64_t now) {
+    int32_t found = 0;
+    for (bb_parked *p = q->oldest_parked[level], *next; p != NULL; p = next) {
+        next = p->newer;
+        if (!has_expired(q, p->event, p, now)) continue;
+        if (found == n) {
+            q->next_expiry = now;
+        } else {
+            dequeued taken;
+            dequeue_parked(q, p, &taken);
+            drop_expired(q, &taken, &out[found++]);
+        }
+    }
+    return found;
+}
+
+int32_t bb_purge(bb_queue *q, bb_delivery *out, int32_t n) {
+    if (is_gone(q)) return 0;
+    int32_t found = 0;
+    void *token = queue_lock(q);
+    uint64_t now = q->expiring > 0 ? bb_clock() : 0;
+    if (q->expiring > 0 && now >= q->next_expiry) {
+        q->next_expiry = UINT64_MAX;
+        for (int32_t level = 0; level < q->levels; level++) {
+            found += purge_slots(q, level, out + found, n - found, now);
+            found += purge_parked(q, level, out + found, n - found, now);
+        }
+        if (found > 0) signal_if_idle(q);
+        if (q->waiting > 0) admit_waiters(q, time_if(q, q->timed));
+    }
+    unlock_and_wake(q, token);
+    return found;
 }

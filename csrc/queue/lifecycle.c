@@ -21,7 +21,7 @@ bool bb_watch_forks(void) {
 
 static bool init_sync(bb_queue *q) {
     return bb_watch_forks() && bb_mutex_init(&q->mutex) && bb_cond_init(&q->work) &&
-           bb_cond_init(&q->idle);
+           bb_cond_init(&q->idle) && bb_cond_init(&q->fill) && bb_cond_init(&q->top_work);
 }
 
 static void free_memory(bb_queue *q) {
@@ -39,6 +39,7 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->capacity = settings->capacity;
     q->reserve = settings->reserve;
     q->levels = settings->levels;
+    q->reserved = settings->reserved;
     q->monitoring = settings->monitoring != 0;
     q->starvation = settings->starvation > 0 ? (uint64_t)settings->starvation : 0;
     q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
@@ -62,9 +63,11 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
 void bb_queue_free(bb_queue *q) {
     if (is_gone(q)) return; /* the parent frees it and what it refers to */
     ASSERT_UNLOCKED();
-    assert(q->idle_workers == 0 && q->idle_waiters == 0);
+    assert(q->idle_workers == 0 && q->idle_reserved == 0 && q->idle_waiters == 0);
     while (q->present > 0) free(q->workers[--q->present]);
     free_callers(q);
+    bb_cond_destroy(&q->top_work);
+    bb_cond_destroy(&q->fill);
     bb_cond_destroy(&q->idle);
     bb_cond_destroy(&q->work);
     bb_mutex_destroy(&q->mutex);
@@ -92,7 +95,8 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
     int32_t discarded = 0;
     void *token = queue_lock(q);
     while (q->state == BB_SHUT && q->queued > 0 && discarded < n) {
-        dequeued taken = dequeue(q, next_level(q, 0));
+        dequeued taken;
+        dequeue_oldest(q, highest_level(q), &taken);
         out[discarded++] = taken.delivery;
         count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
     }
@@ -115,6 +119,54 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
     int32_t idle = is_idle(q);
     queue_unlock(q, token);
     return idle;
+}
+
+/* ---- barriers -------------------------------------------------------------------------------- */
+
+/* The sequence of the oldest delivery that has not ended; UINT64_MAX: all have. */
+static uint64_t first_outstanding(const bb_queue *q) {
+    uint64_t first = oldest_sequence(q);
+    for (int32_t w = 0; w < q->present; w++) {
+        const open_delivery *open = &q->workers[w]->open;
+        if (!open->open) continue;
+        if (open->sequence < first) first = open->sequence;
+        for (int32_t i = 0; i < open->more_count; i++)
+            if (open->more[i].parked->sequence < first) first = open->more[i].parked->sequence;
+    }
+    for (const bb_caller *c = q->callers; c != NULL; c = c->next)
+        if (c->sequence < first) first = c->sequence;
+    return first;
+}
+
+/* A delivery has ended: wake the threads in bb_wait_barrier if one of them need not wait longer. */
+void signal_barrier(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    if (q->barrier_waiters > 0 && first_outstanding(q) >= q->barrier) bb_cond_broadcast(&q->idle);
+}
+
+uint64_t bb_barrier(bb_queue *q) {
+    if (is_gone(q)) return 0;
+    void *token = queue_lock(q);
+    uint64_t barrier = q->sequence;
+    queue_unlock(q, token);
+    return barrier;
+}
+
+int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns) {
+    if (is_gone(q)) return 1;
+    void *token = queue_lock_detached(q);
+    uint64_t deadline = deadline_after(timeout_ns);
+    while (first_outstanding(q) < barrier && bb_clock() < deadline) {
+        /* After each broadcast, those that still wait say anew for what. */
+        if (q->barrier_waiters == 0 || barrier < q->barrier || first_outstanding(q) >= q->barrier)
+            q->barrier = barrier;
+        q->barrier_waiters++;
+        queue_wait_until(q, &q->idle, deadline);
+        q->barrier_waiters--;
+    }
+    int32_t ended = first_outstanding(q) >= barrier;
+    queue_unlock(q, token);
+    return ended;
 }
 
 int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns) {

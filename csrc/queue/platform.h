@@ -40,6 +40,13 @@ void bb_cond_wait(bb_cond *cond, bb_mutex *mutex);
 /* Wait until bb_clock() reaches `deadline`; may return early, also spuriously. */
 void bb_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
 
+/* For what is rarely needed: out of the way of the code that calls it. */
+#ifdef _MSC_VER
+#define BB_COLD __declspec(noinline)
+#else
+#define BB_COLD __attribute__((noinline, cold))
+#endif
+
 /* The position of the highest bit of a value that is not 0. */
 static inline int32_t bb_highest_bit(uint64_t value) {
 #ifdef _MSC_VER

@@ -61,14 +61,20 @@ typedef enum {
     BB_WHY_EVICTED = 0,
     BB_WHY_REFUSED = 1,
     BB_WHY_SHUTDOWN = 2,
-    BB_REASONS = 3
+    BB_WHY_EXPIRED = 3,
+    BB_REASONS = 4
 } bb_reason;
 
 /* The state of a queue; it only ever increases. */
 typedef enum { BB_OPEN = 0, BB_DRAINING = 1, BB_SHUT = 2 } bb_state;
 
 /* Result of taking. */
-typedef enum { BB_NOTHING = -1, BB_LEAVE = 0, BB_TOOK = 1 } bb_took;
+typedef enum {
+    BB_NOTHING = -1,
+    BB_LEAVE = 0,
+    BB_TOOK = 1,
+    BB_EXPIRED = 2 /* a delivery was dropped, because it had not begun in time */
+} bb_took;
 
 /* Where a publisher calls from; handlers are admitted before publishers from outside. */
 typedef enum {
@@ -81,6 +87,7 @@ typedef struct bb_queue bb_queue;
 typedef struct bb_worker bb_worker;
 typedef struct bb_waiter bb_waiter;
 typedef struct bb_caller bb_caller;
+typedef struct bb_parked bb_parked;
 
 /* The settings of a queue. */
 typedef struct {
@@ -89,6 +96,7 @@ typedef struct {
     int32_t levels;     /* 1 to 8 */
     int32_t monitoring; /* 0: no clock is read for statistics */
     int64_t starvation; /* ns; > 0: a delivery that has waited longer is taken next */
+    int32_t reserved;   /* workers that take only the highest level */
     int64_t standstill; /* ns without a take that end a wait without a limit of its own */
 } bb_settings;
 
@@ -99,6 +107,7 @@ typedef struct {
     uint64_t processed;
     uint64_t failed; /* part of processed */
     uint64_t dropped;
+    uint64_t retried; /* failures that were queued again; not part of failed */
 } bb_tally;
 
 /* Durations of finished deliveries, summed up; ns. */
@@ -130,6 +139,7 @@ typedef struct {
 typedef struct {
     void *event;
     bb_recipient *recipient;
+    bb_parked *parked; /* see ticket.h; NULL: the subscription is not grouped */
     int32_t depth;
 } bb_delivery;
 
@@ -142,6 +152,7 @@ typedef struct {
     uint64_t dropped;
     uint64_t queued;
     uint64_t running;
+    uint64_t retried;
 } bb_counts;
 
 /* A histogram of durations in nanoseconds: values below 16 have a bucket each, above that each
@@ -160,7 +171,7 @@ typedef struct {
 typedef struct {
     bb_counts total; /* queued and running are counted at the slots, not derived */
     bb_counts level[8];
-    uint64_t dropped_by[3][8]; /* reason, level */
+    uint64_t dropped_by[4][8]; /* reason, level */
     uint64_t unrouted;         /* events that no subscription matched */
     double processing_average; /* ns; moving average, alpha 0.1, seeded by the first sample */
     bb_timer timer;            /* of all deliveries together */
@@ -310,6 +321,22 @@ bb_took bb_take(bb_worker *worker, bb_delivery *out);
 /* The same without sleeping. NOTHING: nothing is queued; the open delivery is finished anyway. */
 bb_took bb_try_take(bb_worker *worker, bb_delivery *out);
 
+/* Take up to `n` further deliveries into the same call as the open one, of the same lane or group,
+ * and wait up to `wait_ns` for that many. Returns how many; `out` is in use until the open delivery
+ * is finished. Only in the worker's thread, with a grouped delivery open. */
+int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wait_ns);
+
+/* Finish the open delivery, and those of bb_take_more, and take no other. Those for which bb_retry
+ * was called are queued again. */
+void bb_finish(bb_worker *worker);
+
+/* A delivery of the call that is open is to be queued again by bb_finish, delayed until bb_due is
+ * called for it. */
+void bb_retry(bb_worker *worker, bb_parked *parked);
+
+/* A delayed delivery's time has come. Does nothing if it has left the queue. */
+void bb_due(bb_queue *q, bb_parked *parked);
+
 /* The worker's open delivery has failed. Only in the worker's thread. */
 void bb_failed(bb_worker *worker);
 
@@ -337,6 +364,17 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n);
  * gone.
  */
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns);
+
+/* What bb_wait_barrier waits for: every delivery that was accepted so far. */
+uint64_t bb_barrier(bb_queue *q);
+
+/* Sleep until those have ended, at most `timeout_ns`. 1: they have, or the queue is gone. Only while
+ * a thread sleeps here does the end of a delivery cost more, some ns per level and worker. */
+int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns);
+
+/* Remove up to `n` deliveries that have expired from the queue, counted as dropped. Returns their
+ * number. Constant while none can have expired, else linear in what is queued. */
+int32_t bb_purge(bb_queue *q, bb_delivery *out, int32_t n);
 
 /* Sleep until the queue is shut, at most `timeout_ns`. 1: it is, or it is gone. */
 int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns);

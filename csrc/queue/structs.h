@@ -4,6 +4,7 @@
 
 #include "api.h"
 #include "fast_clock.h"
+#include "ticket.h"
 
 #define SCALES 3 /* of bb_arrivals.windows */
 
@@ -58,6 +59,7 @@ struct bb_caller {
     bb_queue *q;
     void *event;
     bb_recipient **recipients;
+    uint64_t sequence;
     uint64_t thread;
     uint64_t number;
     uint64_t since; /* when its present delivery began, */
@@ -72,6 +74,10 @@ struct bb_caller {
 typedef struct {
     void *event; /* NULL: hidden from bb_running, see bb_let_go */
     bb_recipient *recipient;
+    bb_parked *parked; /* NULL: the subscription is not grouped */
+    bb_delivery *more; /* of the same call, see bb_take_more */
+    int32_t more_count;
+    uint64_t sequence;
     uint64_t began;
     uint64_t cpu; /* the thread's CPU time then; 0: not read, see timers.c */
     int32_t level;
@@ -133,7 +139,22 @@ struct bb_queue {
     level_list level[BB_LEVELS];
     slot *slots;
 
+    /* Grouped deliveries, see lanes.c. */
+    uint32_t ready_levels; /* bit l: ready[l] is not empty */
+    bb_lane_list ready[BB_LEVELS];
+    uint32_t parked_levels; /* bit l: oldest_parked[l] is not NULL */
+    bb_parked *oldest_parked[BB_LEVELS];
+    bb_parked *newest_parked[BB_LEVELS];
+    bb_cond fill; /* workers sleep on it until a batch is full */
+
+    int32_t expiring;     /* queued deliveries that can expire, */
+    uint64_t next_expiry; /* none of which does before that */
+
     /* Waking workers, see workers.c. */
+    int32_t reserved;       /* workers [0 .. reserved - 1] take only the highest level */
+    int32_t idle_reserved;  /* asleep on `top_work` */
+    bool waking_reserved;
+    bb_cond top_work;
     int32_t idle_workers; /* asleep on `work` */
     bool waking;          /* a wake-up is in flight */
 
@@ -154,6 +175,8 @@ struct bb_queue {
     bool congested;          /* a wait ended by the rule, and no worker has taken since */
     bool streak;          /* something was dropped, and the queue has not been half empty since */
     int32_t idle_waiters; /* threads in bb_wait_idle */
+    int32_t barrier_waiters; /* threads in bb_wait_barrier, */
+    uint64_t barrier;        /* the first of which waits for the sequences below */
 
     bb_tally by_level[BB_LEVELS];
     bb_tally *by_type;

@@ -278,27 +278,33 @@ static void reject(bb_waiter *waiter) {
 void wake_all(bb_queue *q) {
     ASSERT_LOCKED(q);
     bb_cond_broadcast(&q->work);
+    bb_cond_broadcast(&q->top_work);
+    bb_cond_broadcast(&q->fill);
     bb_cond_broadcast(&q->idle);
     for_each_waiter(q, reject);
     while (q->unnotified.head != NULL) notify(q->unnotified.head);
 }
 
-/* Unlock, and wake an idle worker if there is work and no wake-up is in flight. The signal is sent
- * without the mutex, so that the woken thread does not block on it, and before re-attaching to the
- * host, which may take a while. */
-void unlock_and_wake(bb_queue *q, void *token) {
-    bool wake = q->idle_workers > 0 && !q->waking && q->queued > 0;
+/* unlock_and_wake, while workers are idle. The signal is sent without the mutex, so that the woken
+ * thread does not block on it, and before re-attaching to the host, which may take a while. */
+void unlock_and_signal(bb_queue *q, void *token) {
+    uint32_t work = levels_with_work(q);
+    bool wake = work != 0 && q->idle_workers > 0 && !q->waking;
+    bool wake_reserved = q->idle_reserved > 0 && !q->waking_reserved && !wake && !q->waking &&
+                         (work >> (q->levels - 1) & 1);
     if (wake) q->waking = true;
+    if (wake_reserved) q->waking_reserved = true;
     queue_release(q);
     if (wake) bb_cond_signal(&q->work);
+    if (wake_reserved) bb_cond_signal(&q->top_work);
     host_attach(token);
 }
 
 /* If nothing is queued or running any more, wake the threads in bb_wait_idle; if the queue was
  * draining, it is shut now. */
-void signal_if_idle(bb_queue *q) {
+void signal_idle(bb_queue *q) {
     ASSERT_LOCKED(q);
-    assert(q->queued >= 0 && q->running >= 0);
+    if (q->barrier_waiters > 0) signal_barrier(q);
     if (q->queued > 0 || q->running > 0) return;
     if (q->state == BB_DRAINING) {
         q->state = BB_SHUT;

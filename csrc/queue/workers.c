@@ -36,6 +36,7 @@ int32_t bb_resize(bb_queue *q, int32_t n) {
         if (missing < 0) {
             missing = 0;
             bb_cond_broadcast(&q->work); /* surplus workers may be idle */
+            bb_cond_broadcast(&q->top_work);
         }
         q->starting += missing;
     }
@@ -90,6 +91,8 @@ static void remove_worker(bb_worker *worker) {
     bb_worker *last = q->workers[--q->present];
     q->workers[worker->index] = last;
     last->index = worker->index;
+    /* It may be a reserved one from now on, or sleep as one that it no longer is. */
+    if (q->reserved > 0 && last->index < q->reserved) bb_cond_broadcast(&q->work);
     free(worker);
 }
 
@@ -97,10 +100,11 @@ static void remove_worker(bb_worker *worker) {
 
 /* Finish the open delivery, if any; returns the reading of the thread's CPU time, 0 if it was not
  * read. */
-static uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
+static inline uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     ASSERT_LOCKED(q);
     open_delivery *open = &worker->open;
     if (!open->open) return 0;
+    if (open->parked != NULL) return finish_call(q, worker, now);
     open->open = false;
     count_processed(q, open->level, open->type, open->recipient, open->failed);
     uint64_t cpu_now = 0;
@@ -114,25 +118,36 @@ static uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     return cpu_now;
 }
 
-/* Take the next delivery of a queue that is not empty. `cpu`: the thread's CPU time, if known. */
-static void begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now, uint64_t cpu) {
+/* Take the next delivery of a queue with work. `cpu`: the thread's CPU time, if known. False: it has
+ * expired, and is dropped. */
+static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now, uint64_t cpu) {
     assert(!worker->open.open);
-    dequeued taken = dequeue(q, next_level(q, now));
+    int32_t level = worker->index < q->reserved ? q->levels - 1 : next_level(q, now);
+    dequeued taken;
+    bool plain = q->ready_levels == 0 &&
+                 bb_ticket_of(q->slots[q->level[level].head].event) == NULL;
+    if (plain) dequeue_slot(q, level, &taken);
+    else dequeue(q, level, now, &taken);
     *out = taken.delivery;
     bb_recipient *r = taken.delivery.recipient;
+    if (taken.expired) {
+        count_dropped(q, taken.level, taken.type, r, BB_WHY_EXPIRED);
+        signal_if_idle(q);
+        return false;
+    }
+    if (taken.delivery.parked != NULL) begin_call(q, taken.delivery.parked);
     worker->number++;
     worker->open = (open_delivery){
         .event = taken.delivery.event,
         .recipient = r,
+        .parked = taken.delivery.parked,
+        .sequence = taken.sequence,
         .began = now,
         .level = taken.level,
         .type = taken.type,
         .open = true,
     };
-    q->running++;
-    q->by_level[taken.level].taken++;
-    q->by_type[taken.type].taken++;
-    r->tally.taken++;
+    count_taken(q, taken.level, taken.type, r);
     q->congested = false;
     if (q->queued <= q->capacity / 2) q->streak = false;
     if (q->monitoring) {
@@ -141,6 +156,7 @@ static void begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
         record_duration(&q->queue_wait, elapsed(taken.accepted, now));
         sample_depth(q, now);
     }
+    return true;
 }
 
 /* A delivery left the queue: give its slot to waiting publishers. */
@@ -167,17 +183,33 @@ static void end_drain_at_deadline(bb_queue *q) {
 /* Threads that have not entered do not count: bb_worker_enter rejects those not needed. */
 static bool has_surplus(const bb_queue *q) { return q->present > q->wanted; }
 
+/* Whether there is a delivery for this worker; a reserved one takes only the highest level. Lanes
+ * that may not be served, since their group has reached its limit, are sorted out here. */
+static bool has_work(bb_queue *q, const bb_worker *worker) {
+    if (q->ready_levels != 0) settle_ready(q);
+    uint32_t levels = levels_with_work(q);
+    return worker->index < q->reserved ? levels >> (q->levels - 1) : levels != 0;
+}
+
+static void wait_until_woken(bb_queue *q, bb_cond *cond, int32_t *sleepers) {
+    ++*sleepers;
+    if (q->state == BB_DRAINING && q->deadline != 0) queue_wait_until(q, cond, q->deadline);
+    else queue_wait(q, cond);
+    --*sleepers;
+}
+
+/* The wake-up has arrived: let others be woken. Both flags, since a worker may have become a reserved
+ * one while it slept; to clear the other one too costs a wake-up at most. */
+static void end_wake_up(bb_queue *q) { q->waking = q->waking_reserved = false; }
+
 /* Sleep until there is work or the worker must leave. Another worker may take the work before this
  * one has re-attached to the host, so the caller checks again. */
-static void wait_for_work(bb_queue *q) {
+static void wait_for_work(bb_queue *q, const bb_worker *worker) {
     void *token = queue_lock_detached(q);
-    while (q->queued == 0 && q->state != BB_SHUT && !has_surplus(q)) {
-        bool until_deadline = q->state == BB_DRAINING && q->deadline != 0;
-        q->idle_workers++;
-        if (until_deadline) queue_wait_until(q, &q->work, q->deadline);
-        else queue_wait(q, &q->work);
-        q->idle_workers--;
-        if (q->queued == 0) q->waking = false; /* woken for nothing: let others be woken */
+    while (!has_work(q, worker) && q->state != BB_SHUT && !has_surplus(q)) {
+        if (worker->index < q->reserved) wait_until_woken(q, &q->top_work, &q->idle_reserved);
+        else wait_until_woken(q, &q->work, &q->idle_workers);
+        if (!has_work(q, worker)) end_wake_up(q);
         end_drain_at_deadline(q);
     }
     queue_unlock(q, token);
@@ -191,18 +223,18 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
     void *token = queue_lock(q);
     uint64_t now = time_of(q, reading), cpu = finish(q, worker, now);
     for (;; woken = true) {
-        if (woken) q->waking = false;
+        if (woken) end_wake_up(q);
         end_drain_at_deadline(q);
         if (q->state == BB_SHUT || has_surplus(q)) break;
-        if (q->queued > 0) {
-            begin(q, worker, out, now, cpu);
+        if (has_work(q, worker)) {
+            bb_took took = begin(q, worker, out, now, cpu) ? BB_TOOK : BB_EXPIRED;
             admit_and_notify(q, now);
             unlock_and_wake(q, token);
-            return BB_TOOK;
+            return took;
         }
-        queue_unlock(q, token);
+        unlock_and_wake(q, token); /* what this one may not take, another may */
         if (!may_sleep) return BB_NOTHING;
-        wait_for_work(q);
+        wait_for_work(q, worker);
         cpu = 0; /* of before the sleep */
         reading = read_if(q, q->timed);
         token = queue_lock(q);
@@ -216,6 +248,15 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
 
 bb_took bb_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, true); }
 bb_took bb_try_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, false); }
+
+void bb_finish(bb_worker *worker) {
+    bb_queue *q = worker->q;
+    if (is_gone(q)) return;
+    uint64_t reading = read_if(q, q->timed);
+    void *token = queue_lock(q);
+    finish(q, worker, time_of(q, reading));
+    unlock_and_wake(q, token);
+}
 
 void bb_failed(bb_worker *worker) {
     if (is_gone(worker->q)) return;

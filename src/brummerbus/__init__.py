@@ -19,8 +19,9 @@ from brummerbus import sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._errors import BusClosed, BusError, QueueFull
+from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
 from brummerbus._events import Event, EventType, Priority
+from brummerbus._outcome import Outcome
 from brummerbus._policies import BackpressurePolicy, DropReason
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ __all__ = [
     "EventBus",
     "EventBusConfig",
     "EventType",
+    "Outcome",
     "Priority",
     "QueueFull",
+    "Retry",
     "Subscription",
     "sizing",
 ]
@@ -55,8 +58,10 @@ for _public in (
     EventBus,
     EventBusConfig,
     EventType,
+    Outcome,
     Priority,
     QueueFull,
+    Retry,
     Subscription,
 ):
     _public.__module__ = __name__

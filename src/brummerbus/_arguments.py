@@ -21,6 +21,13 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
     return int(value)
 
 
+def check_bool(name: str, value: object) -> bool:
+    """Return `value`; raise `TypeError` unless it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
+    return value
+
+
 def shown(value: object) -> str:
     """Return a value's `repr` for an error message, short and whatever the value does.
 

@@ -1,7 +1,7 @@
 """The event bus: subscribe, publish, flush, stop, look."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
@@ -10,6 +10,7 @@ from brummerbus._config import EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
 from brummerbus._core.log import counted
+from brummerbus._core.options import Options, checked
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
@@ -72,12 +73,64 @@ class EventBus(ProcessPublisher):
     # ---- subscribing ----------------------------------------------------------------------
 
     @overload
-    def subscribe(self, event_type: type[T], handler: Callable[[T], object]) -> Subscription: ...
+    def subscribe(
+        self,
+        event_type: type[T],
+        handler: Callable[[T], object],
+        *,
+        once: bool = False,
+        key: Callable[[T], Hashable] | str | None = None,
+        max_concurrency: int | None = None,
+        batch: None = None,
+        retries: int = 0,
+        backoff: float = 0.1,
+    ) -> Subscription: ...
 
     @overload
-    def subscribe(self, event_type: str, handler: Callable[[Event], object]) -> Subscription: ...
+    def subscribe(
+        self,
+        event_type: type[T],
+        handler: Callable[[list[T]], object],
+        *,
+        once: bool = False,
+        key: Callable[[T], Hashable] | str | None = None,
+        max_concurrency: int | None = None,
+        batch: int,
+        batch_wait: float = 0.0,
+        retries: int = 0,
+        backoff: float = 0.1,
+    ) -> Subscription: ...
 
-    def subscribe(self, event_type: str | type, handler: Handler) -> Subscription:
+    @overload
+    def subscribe(
+        self,
+        event_type: str,
+        handler: Callable[[Event], object],
+        *,
+        once: bool = False,
+        key: Callable[[Event], Hashable] | str | None = None,
+        max_concurrency: int | None = None,
+        batch: None = None,
+        retries: int = 0,
+        backoff: float = 0.1,
+    ) -> Subscription: ...
+
+    @overload
+    def subscribe(
+        self,
+        event_type: str,
+        handler: Callable[[list[Event]], object],
+        *,
+        once: bool = False,
+        key: Callable[[Event], Hashable] | str | None = None,
+        max_concurrency: int | None = None,
+        batch: int,
+        batch_wait: float = 0.0,
+        retries: int = 0,
+        backoff: float = 0.1,
+    ) -> Subscription: ...
+
+    def subscribe(self, event_type: str | type, handler: Handler, **options: Any) -> Subscription:
         """Call the handler with each event of a type. From any thread, handler or signal handler.
 
         The handler receives every event whose `publish` began after this returned. Handlers run
@@ -89,6 +142,22 @@ class EventBus(ProcessPublisher):
                 abstract base class adopts later. Strings match events only, not other objects.
             handler: Called as `handler(event)`. What it returns is ignored, unless it is an
                 awaitable or a generator: then the delivery has failed, since nobody awaits it.
+            once: Call it for exactly one event, then end the subscription.
+            key: A callable of the event, or the name of one of its attributes or of an item of a
+                mapping in its `data`. Events with equal keys are handled one at a time, in the
+                order in which they were accepted, whatever their priorities; no other event and
+                no worker waits for that. It is computed, hashed and compared by the publisher; if
+                that raises, `publish` raises it and nothing is published.
+            max_concurrency: How many calls of the handler run at once, 1 to 4,096. Workers are not
+                held up: they take other deliveries.
+            batch: Call the handler with a list of up to that many events that are queued, 1 to
+                65,536, in order and of one key, if there are keys. If it raises, all have failed.
+            batch_wait: Seconds that a worker waits for the batch to fill, at most.
+            retries: How often a delivery that has failed is tried again, 0 to 1,000. It keeps its
+                level and the turn of its key; only the last failure is reported. The handler can
+                say when by raising `Retry`.
+            backoff: Seconds until the first retry; doubled for each further one, and up to a
+                quarter longer at random.
 
         Returns:
             The subscription; `cancel()` ends it.
@@ -97,20 +166,24 @@ class EventBus(ProcessPublisher):
             TypeError: `event_type` is neither string nor class, or `handler` is not callable with
                 one argument, or is a coroutine or generator function, also inside a partial, a
                 decorator or a bound method.
-            ValueError: `event_type` is empty.
+            ValueError: `event_type` is empty, or an option is out of range.
             BusClosed: The bus is stopped.
+
+        With `key`, `max_concurrency`, `batch` or `retries` each publish to it costs some
+        microseconds more.
 
         A forked child has the subscriptions made before. Costs the next publish of that type a new
         route, some microseconds; a glob or a class costs each type one.
         """
         if self._closed:
             raise BusClosed(f"{self._name}: the bus is stopped, it delivers nothing any more")
-        return self._subscriptions.add(event_type, handler)
+        checked_options = checked(_options(options))
+        return self._subscriptions.add(event_type, handler, checked_options)
 
-    def on(self, *event_types: str | type) -> Callable[[H], H]:
+    def on(self, *event_types: str | type, **options: Any) -> Callable[[H], H]:
         """Subscribe the decorated function to each of the types; it is returned unchanged.
 
-        As safe as `subscribe`.
+        The options are those of `subscribe`. As safe as `subscribe`.
 
         Raises:
             TypeError, ValueError, BusClosed: As `subscribe`, and `TypeError` if no type is given.
@@ -118,10 +191,11 @@ class EventBus(ProcessPublisher):
         if not event_types:
             raise TypeError("on() needs at least one event type")
         types = [check_event_type(event_type) for event_type in event_types]
+        checked(_options(options))
 
         def decorate(handler: H) -> H:
             for event_type in types:
-                self.subscribe(event_type, handler)
+                self.subscribe(event_type, handler, **options)
             return handler
 
         return decorate
@@ -151,6 +225,26 @@ class EventBus(ProcessPublisher):
         if engine.queue.is_inside():
             raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
         return engine.wait_idle(limit)
+
+    def barrier(self, timeout: float | None = None) -> bool:
+        """Wait until every delivery accepted before the call has ended, `timeout` seconds at most.
+
+        Whatever is published meanwhile: beside a steady publisher `flush` may never see an idle
+        moment. Deliveries that wait for a retry have not ended. From where `flush` may be called.
+
+        Returns:
+            True: they have ended. False: the time was over.
+
+        Raises:
+            BusError: Called from a handler of this bus, it would wait for itself.
+            TypeError, ValueError: `timeout` is no number or negative.
+        """
+        limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
+        engine = self._here()
+        if engine.queue.is_inside():
+            message = "barrier() in a handler would wait for the handler itself"
+            raise BusError(f"{self._name}: {message}")
+        return engine.wait_barrier(limit)
 
     def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool:
         """Refuse new events, finish what is queued, end the workers. Idempotent.
@@ -287,3 +381,11 @@ class EventBus(ProcessPublisher):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
         return f"<EventBus {self._name!r}, {counted(self.workers, 'worker')}, {state}>"
+
+
+def _options(given: dict[str, Any]) -> Options:
+    for name in given:
+        if name not in Options._fields:
+            known = ", ".join(Options._fields)
+            raise TypeError(f"a subscription has no option {name!r}, only {known}")
+    return Options(**given)

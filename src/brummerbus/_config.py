@@ -100,6 +100,9 @@ class EventBusConfig:
         handler_reserve: Deliveries, 0 to 16,777,216, that handlers can publish beyond `queue_size`.
             Default: 4,096. A handler that publishes into a full queue cannot wait for room that
             only workers make: it could be the last of them. `BusStats.reserve_used` shows the use.
+        reserved_workers: Workers, 0 to `workers` - 1, that take only the highest priority level, so
+            that a health check is answered while all others are stuck. Default: 0. They stand idle
+            while nothing of that level is queued.
         starvation_after: Seconds after which a delivery is served next whatever its level, 1e-9 to
             1e9, or None. Default: None, strict priority. Set it when urgent events can keep all
             workers busy for long and the rest must still get through. The bound: once a delivery
@@ -121,6 +124,9 @@ class EventBusConfig:
             Default: None.
         monitoring: Whether times, histograms and utilisation are recorded. Default: True. The
             counts of `BusStats` are kept in any case.
+        propagate_context: Whether each handler runs in a copy of the context variables that the
+            publisher had at `publish`, as tracing needs it; what it sets there is gone after it.
+            Default: False, an empty context. Costs each publish some microseconds.
         priorities: Event type (a non-empty string or a class) to priority, 1 to 8. Default: the
             study's table. What is given replaces the table; write
             `{**EventBusConfig.default().priorities, "my.type": 3}` to add to it. Types without an
@@ -140,11 +146,13 @@ class EventBusConfig:
     policy: BackpressurePolicy = BackpressurePolicy.DROP_OLDEST
     publish_timeout: float = 0.1
     handler_reserve: int = 4096
+    reserved_workers: int = 0
     starvation_after: float | None = None
     shutdown_timeout: float | None = 5.0
     slow_handler_after: float | None = None
     thread_stack_size: int | None = None
     monitoring: bool = True
+    propagate_context: bool = False
     priorities: Mapping[Any, int] = field(default_factory=lambda: DEFAULT_PRIORITIES)
 
     if TYPE_CHECKING:  # what the constructor takes is more than what the attributes are
@@ -157,11 +165,13 @@ class EventBusConfig:
             policy: BackpressurePolicy | str = BackpressurePolicy.DROP_OLDEST,
             publish_timeout: float = 0.1,
             handler_reserve: int = 4096,
+            reserved_workers: int = 0,
             starvation_after: float | None = None,
             shutdown_timeout: float | None = 5.0,
             slow_handler_after: float | None = None,
             thread_stack_size: int | None = None,
             monitoring: bool = True,  # noqa: FBT001, FBT002
+            propagate_context: bool = False,  # noqa: FBT001, FBT002
             priorities: Mapping[Any, int] = ...,
         ) -> None: ...
 
@@ -177,6 +187,8 @@ class EventBusConfig:
         if stack is not None:
             stack = _int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
         _one_of("monitoring", self.monitoring, bool, (True, False))
+        _one_of("propagate_context", self.propagate_context, bool, (True, False))
+        fewest = workers if isinstance(workers, int) else workers[0]
         checked = {
             "workers": workers,
             "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
@@ -184,6 +196,7 @@ class EventBusConfig:
             "policy": _policy(self.policy),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
             "handler_reserve": _int("handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE),
+            "reserved_workers": _int("reserved_workers", self.reserved_workers, 0, fewest - 1),
             "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
             "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
             "thread_stack_size": stack,

@@ -5,6 +5,8 @@ Wrong arguments are not here: they raise `TypeError` or `ValueError`, before any
 
 import queue
 
+from brummerbus._arguments import check_timeout, shown
+
 
 class BusError(Exception):
     """Base of the bus's own exceptions; raised itself for a call that could never return.
@@ -31,3 +33,20 @@ class QueueFull(BusError, queue.Full):
 
 class BusClosed(BusError, RuntimeError):
     """The bus is stopped or stopping; the event was never published and is not counted."""
+
+
+class Retry(Exception):
+    """A handler raises it to have its event again; with `subscribe(..., retries=n)`, n times.
+
+    Args:
+        after: Seconds until then; None: as `backoff` says.
+
+    Raises:
+        TypeError, ValueError: `after` is no number, negative or infinite.
+    """
+
+    def __init__(self, after: float | None = None) -> None:
+        if after is not None and check_timeout("after", after) == float("inf"):
+            raise ValueError(f"after must be a finite number of seconds, got {shown(after)}")
+        super().__init__(after)
+        self.after = after

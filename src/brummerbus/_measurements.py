@@ -15,6 +15,7 @@ class Counts(NamedTuple):
     dropped: int
     queued: int
     running: int
+    retried: int
 
 
 class Durations(NamedTuple):

@@ -58,5 +58,8 @@ class DropReason(str, Enum):
     SHUTDOWN = "shutdown"
     """It was still queued when the bus stopped waiting for its handlers."""
 
+    EXPIRED = "expired"
+    """It had not begun within the time that `publish(..., expires=...)` allowed."""
+
     def __str__(self) -> str:
         return str(self.value)

@@ -10,7 +10,12 @@ from brummerbus._measurements import Durations as QueueDurations
 from brummerbus._measurements import SizingStep, Snapshot, bucket_edge
 from brummerbus._policies import DropReason
 
-_REASONS = (DropReason.EVICTED, DropReason.REFUSED, DropReason.SHUTDOWN)  # as in csrc/queue/queue.h
+_REASONS = (  # as in csrc/queue/queue.h
+    DropReason.EVICTED,
+    DropReason.REFUSED,
+    DropReason.SHUTDOWN,
+    DropReason.EXPIRED,
+)
 _NS = 1e-9
 
 
@@ -30,6 +35,8 @@ class Counts:
     """Waiting for a worker."""
     running: int
     """In a handler now."""
+    retried: int
+    """Failures after which the delivery was queued again; not part of `failed`."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,8 @@ class BusStats:
     """Deliveries whose handler returned or raised."""
     dropped: int
     """Deliveries that were not made, for any reason."""
+    retried: int
+    """Failures after which the delivery was queued again; not part of `failed`."""
     queued: int
     """Deliveries waiting for a worker."""
     running: int

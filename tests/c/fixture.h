@@ -15,9 +15,9 @@
 #define NEVER UINT64_MAX
 #define FOREVER INT64_MAX
 
-/* The queue dereferences no event, so any number serves as one. */
-#define EVENT(number) ((void *)(intptr_t)(number))
-#define NUMBER(event) ((int64_t)(intptr_t)(event))
+/* The queue dereferences no event without a ticket, so any even number serves as one. */
+#define EVENT(number) ((void *)((intptr_t)(number) * 2))
+#define NUMBER(event) ((int64_t)(intptr_t)(event) / 2)
 
 /* A queue of three levels, with a route to one recipient for each, and a worker. */
 typedef struct {

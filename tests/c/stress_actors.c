@@ -17,7 +17,7 @@ static lane *any_lane(actor *a) {
     return ledger_lane(a->index * levels + (int)draw(a, (uint32_t)levels));
 }
 
-static void *pointer(int64_t event) { return (void *)(intptr_t)event; }
+static void *pointer(int64_t event) { return (void *)(intptr_t)(event * 2); }
 
 /* ---- publishing -------------------------------------------------------------------------- */
 

@@ -63,7 +63,7 @@ void ledger_accept(lane *l, int64_t event, flow *f) {
 }
 
 int64_t ledger_number(const bb_delivery *delivery) {
-    int64_t event = (int64_t)(intptr_t)delivery->event;
+    int64_t event = (int64_t)(intptr_t)delivery->event / 2;
     const lane *l = &lanes[lane_index(event)];
     int64_t position = delivery->recipient - l->recipient;
     if (position < 0 || position >= l->count)

@@ -9,7 +9,7 @@ from typing import Any
 
 from brummerbus._config import EventBusConfig
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Route
+from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
 from brummerbus._core.log import counted
@@ -60,23 +60,31 @@ class Admission:
         self._places = config.queue_size
         self._reported = False
 
-    def admit(self, route: Route, event: Any, timeout: float | None) -> bool:
+    def admit(
+        self, route: Route, event: Any, timeout: float | None, ticket: Ticket | None = None
+    ) -> bool:
         """Admit an event, after waiting for room for `timeout` seconds, and report what was lost.
+
+        Where handlers would run in the publisher's thread, an event with grouped subscriptions
+        waits instead, as with BLOCK: run in place, it would overtake what is queued before it.
 
         Raises:
             QueueFull, BusClosed: As `EventBus.publish`.
             Gone: The queue is that of another process.
         """
         _have_stack(FRAMES)  # before anything is lost that could then not be reported
+        mode, waits, blocks = self._mode, self._waits, self._blocks
+        if mode == c.CALLER_RUNS and route.plan is not None and route.plan.grouped:
+            mode, waits, blocks = c.REFUSE, True, True
         if timeout is None:
-            limit, limited = -1 if self._waits else 0, self._blocks
+            limit, limited = -1 if waits else 0, blocks
         else:
             limit, limited = -1 if timeout == float("inf") else c.ns(timeout), True
         result, first, lost, waited, error = route.admit(
-            event,
+            event if ticket is None else ticket,
             limit,
             limited,
-            self._mode,
+            mode,
             MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS,
             self._hooks.failed_here,
             self._standstill,

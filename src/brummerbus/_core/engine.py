@@ -13,16 +13,18 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from brummerbus._config import EventBusConfig
-from brummerbus._core._ext import discard
+from brummerbus._core._ext import Ticket, discard, purge
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.log import counted, log
 from brummerbus._core.monitor import Monitor
-from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, Queue, clock, ns
+from brummerbus._core.plan import Tickets
+from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, WHY_SHUTDOWN, Queue, clock, ns
 from brummerbus._core.routes import OTHER, Routes
+from brummerbus._core.scheduler import call_at
 from brummerbus._core.subscriptions import Subscription, Subscriptions
-from brummerbus._core.threads import PoolThread, Threads
+from brummerbus._core.threads import PoolThread, Threads, WorkerHooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -68,6 +70,7 @@ class Engine:
             config.queue_size,
             config.priority_levels,
             reserve=config.handler_reserve,
+            reserved=config.reserved_workers,
             monitoring=config.monitoring,
             starvation_after=config.starvation_after,
             standstill_after=standstill,
@@ -75,7 +78,8 @@ class Engine:
         self.sizing: tuple[SizingStep, ...] = ()
         self.started = False
         self._starter: dict[str, object] = {}
-        self._hooks = hooks
+        self.hooks = hooks
+        self.tickets = Tickets(hooks)
         self._subscriptions = subscriptions
         self.routes = Routes(self.queue, config, subscriptions)
         self.admission = Admission(name, self.queue, hooks, config)
@@ -83,8 +87,12 @@ class Engine:
             name,
             self.queue,
             config.thread_stack_size,
-            hooks.failed_in_worker,
-            _discarder(self.queue, hooks),
+            WorkerHooks(
+                hooks.failed_in_worker,
+                _retrier(self.queue),
+                hooks.expired,
+                _discarder(self.queue, hooks),
+            ),
         )
         self._monitor = Monitor(name, config, self.queue, self)
 
@@ -181,7 +189,7 @@ class Engine:
 
     def _end(self) -> bool:
         snapshot = self.queue.snapshot()
-        dropped, still = sum(snapshot.dropped_by[-1]), snapshot.total.running
+        dropped, still = sum(snapshot.dropped_by[WHY_SHUTDOWN]), snapshot.total.running
         if not still:
             self.queue.close(drain=False)  # no thread is left to drain, but workers may sleep
             self.threads.join()
@@ -206,7 +214,27 @@ class Engine:
 
     def discard(self) -> None:
         """Drop what a shut queue still holds."""
-        _discard(self.queue, self._hooks)
+        _discard(self.queue, self.hooks)
+
+    def purge(self) -> bool:
+        """Drop what has expired, and report it; whether there was any."""
+        found = False
+        while self.tickets.can_expire:
+            lost, n = purge(self.queue.address)
+            if not n:
+                break
+            found = True
+            self.hooks.dropped(lost, DropReason.EXPIRED, first=False)
+        return found
+
+    def wait_barrier(self, timeout: float) -> bool:
+        """Wait until all that was accepted before the call has ended; in slices for Ctrl-C."""
+        queue, barrier = self.queue, self.queue.barrier()
+        end = clock() + ns(timeout)
+        while not queue.wait_barrier(barrier, min(50_000_000, max(0, end - clock()))):
+            if clock() >= end:
+                return False
+        return True
 
     def wait_idle(
         self,
@@ -313,6 +341,15 @@ def _discard(queue: Queue, hooks: Hooks) -> None:
             goes_on = raised
     if goes_on is not None:
         raise goes_on
+
+
+def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:
+    """Return what brings a delivery back after a delay; it holds the queue until then."""
+
+    def retry(ticket: Ticket, index: int, delay: int) -> None:
+        call_at(clock() + delay, lambda: ticket.due(queue.address, index))
+
+    return retry
 
 
 def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:

@@ -9,16 +9,22 @@ leave it behind.
 """
 
 import logging
+from _thread import interrupt_main
 from collections.abc import Callable
+from threading import get_ident, main_thread
 from typing import Any
 
 from brummerbus._core._ext import call_hook, hooks_here
 from brummerbus._core.log import log, shown_event
 from brummerbus._core.subscriptions import Subscription
+from brummerbus._outcome import Outcome
 from brummerbus._policies import DropReason
 
 OnError = Callable[[Any, Subscription, BaseException], object]
 OnDrop = Callable[[Any, Subscription, DropReason], object]
+
+LOST_FIELDS = 4
+"""Items per delivery in the lists that C returns."""
 
 MAX_HOOKS = 3
 """Hooks that may be called in a chain. One is enough for a bus that reports its errors on itself;
@@ -52,12 +58,12 @@ class Hooks:
     def dropped(self, lost: list[Any], reason: DropReason, *, first: bool) -> None:
         """Report deliveries that were not made; the log has only the first of a streak.
 
-        `lost` has event, subscription and hooks of each, in a row, as C returns them, and None
-        behind the last. All are reported, whatever the hook does.
+        `lost` has event, subscription, hooks and ticket of each, in a row, as C returns them, and
+        None after the last. All are reported, whatever the hook does.
         """
         goes_on: BaseException | None = None
-        for i in range(0, len(lost), 3):
-            event, subscription, hooks = lost[i], lost[i + 1], lost[i + 2]
+        for i in range(0, len(lost), LOST_FIELDS):
+            event, subscription, hooks, ticket = lost[i : i + LOST_FIELDS]
             if subscription is None:
                 break
             try:
@@ -68,8 +74,38 @@ class Hooks:
                     self._call(self.on_drop, event, subscription, hooks, reason)
             except BaseException as raised:
                 goes_on = raised
+            if ticket is not None:
+                ticket.drop(subscription, reason)
         if goes_on is not None:
             raise goes_on
+
+    def expired(self, lost: list[Any]) -> None:
+        """Report to `on_drop` what a worker found expired; raises nothing."""
+        try:
+            self.dropped(lost, DropReason.EXPIRED, first=False)
+        except BaseException as raised:
+            self.log_raised(raised)
+
+    def done(
+        self,
+        on_done: Callable[[Outcome], object],
+        event: Any,
+        handled: int,
+        failed: Any,
+        dropped: Any,
+    ) -> None:
+        """Tell a publisher what became of its event; raises nothing.
+
+        A Ctrl-C that strikes in the hook is raised in the main thread right after.
+        """
+        hooks = min(hooks_here(), MAX_HOOKS - 1) + 1
+        try:
+            outcome = Outcome(event, handled, tuple(failed), tuple(dropped))
+            call_hook(hooks, on_done, outcome)
+        except BaseException as raised:
+            if isinstance(raised, KeyboardInterrupt) and get_ident() == main_thread().ident:
+                interrupt_main()
+            self.log_raised(raised, hooks)
 
     def _call(
         self,

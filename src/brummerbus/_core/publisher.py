@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from brummerbus._arguments import check_timeout, shown
+from brummerbus._arguments import check_hook, check_timeout, shown
 from brummerbus._config import EventBusConfig
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
@@ -17,6 +17,7 @@ from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
+from brummerbus._core.plan import OnDone, publish_planned
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._errors import QueueFull
 
@@ -79,13 +80,27 @@ class ProcessPublisher(Publisher):
     # ---- the slow way ------------------------------------------------------------------------
 
     def _publish(
-        self, event: Any, *, priority: int | None = None, timeout: float | None = None
+        self,
+        event: Any,
+        *,
+        priority: int | None = None,
+        timeout: float | None = None,
+        on_done: OnDone | None = None,
+        expires: float | None = None,
     ) -> bool:
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
+        check_hook("on_done", on_done)
+        expires = _check_expires(expires)
+        has_options = on_done is not None or expires is not None
         while True:
             engine = self._started()
             route = self._route(engine, event, priority)
+            if has_options or route.plan is not None:
+                try:
+                    return publish_planned(engine, route, event, timeout, expires, on_done)
+                except Gone:
+                    continue
             result = route.push(event)
             if result == c.ACCEPTED:
                 return True
@@ -111,10 +126,17 @@ class ProcessPublisher(Publisher):
         priority: int | None = None,
         timeout: float | None = None,
         accepted: int = 0,
+        *,
+        on_done: OnDone | None = None,
+        expires: float | None = None,
     ) -> int:
         """Publish many, of which so many others were accepted already."""
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
+        check_hook("on_done", on_done)
+        options: dict[str, Any] = {}
+        if on_done is not None or expires is not None:
+            options = {"on_done": on_done, "expires": _check_expires(expires)}
         if isinstance(events, str):
             raise TypeError(f"events must be an iterable of events, got {shown(events)}")
         try:
@@ -129,24 +151,31 @@ class ProcessPublisher(Publisher):
                 some.extend(islice(source, BATCH))
             except Exception as error:  # what came before is published first, as in a loop
                 failure = error
-            accepted = self._publish_list(some, priority, timeout, accepted)
+            accepted = self._publish_list(some, priority, timeout, accepted, options)
             if failure is not None:
                 raise failure
             if not some:
                 return accepted
 
     def _publish_list(
-        self, events: list[Any], priority: int | None, timeout: float | None, accepted: int
+        self,
+        events: list[Any],
+        priority: int | None,
+        timeout: float | None,
+        accepted: int,
+        options: dict[str, Any],
     ) -> int:
         done = 0
         try:
             while True:
-                pushed = self._push_events(events, done, priority or 0)
+                pushed = 0 if options else self._push_events(events, done, priority or 0)
                 done += pushed
                 accepted += pushed
                 if done >= len(events):
                     return accepted
-                accepted += self._publish(events[done], priority=priority, timeout=timeout)
+                accepted += self._publish(
+                    events[done], priority=priority, timeout=timeout, **options
+                )
                 done += 1
         except QueueFull as full:
             full.accepted += accepted
@@ -165,3 +194,12 @@ class ProcessPublisher(Publisher):
     # What Python says of wrong arguments is to name the method that was called.
     _publish.__qualname__ = "EventBus.publish"
     _publish_rest.__qualname__ = "EventBus.publish_many"
+
+
+def _check_expires(expires: Any) -> float | None:
+    if expires is None:
+        return None
+    seconds = check_timeout("expires", expires)
+    if not seconds:
+        raise ValueError("expires must be more than 0 seconds: what may not begin is not published")
+    return None if seconds == float("inf") else seconds

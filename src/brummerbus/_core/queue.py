@@ -32,6 +32,8 @@ CALLER_RUNS: Final = lib.BB_CALLER_RUNS
 
 SHUT: Final = lib.BB_SHUT
 
+WHY_SHUTDOWN: Final = lib.BB_WHY_SHUTDOWN
+
 MAX_TYPES: Final = lib.BB_MAX_TYPES
 BUCKETS: Final = lib.BB_BUCKETS
 MAX_PRESENT_WORKERS: Final = lib.BB_MAX_WORKERS
@@ -64,6 +66,7 @@ class Queue:
         levels: int,
         *,
         reserve: int,
+        reserved: int,
         monitoring: bool,
         starvation_after: float | None,
         standstill_after: float,
@@ -73,6 +76,7 @@ class Queue:
             {
                 "capacity": capacity,
                 "reserve": reserve,
+                "reserved": reserved,
                 "levels": levels,
                 "monitoring": monitoring,
                 "starvation": 0 if starvation_after is None else max(1, ns(starvation_after)),
@@ -111,6 +115,14 @@ class Queue:
     def wait_idle(self, nanoseconds: int) -> bool:
         """Wait until nothing is queued or running."""
         return bool(lib.bb_wait_idle(self._pointer, nanoseconds))
+
+    def barrier(self) -> int:
+        """Return what `wait_barrier` waits for: all that was accepted so far."""
+        return lib.bb_barrier(self._pointer)
+
+    def wait_barrier(self, barrier: int, nanoseconds: int) -> bool:
+        """Wait until all that was accepted before the barrier has ended."""
+        return bool(lib.bb_wait_barrier(self._pointer, barrier, nanoseconds))
 
     def wait_shut(self, seconds: float) -> bool:
         """Wait until the queue is shut."""
@@ -204,7 +216,7 @@ def _accounts(recipients: Sequence[Recipient]) -> Any:
 
 
 def _counts(c: Any) -> Counts:
-    return Counts(c.published, c.processed, c.failed, c.dropped, c.queued, c.running)
+    return Counts(c.published, c.processed, c.failed, c.dropped, c.queued, c.running, c.retried)
 
 
 def _timer(t: Any) -> Timer:

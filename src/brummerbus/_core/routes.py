@@ -1,13 +1,15 @@
 """Routes into the queue of one process: what is constant about events of one type at one level."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from brummerbus._config import MAX_LEVELS, EventBusConfig
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
+from brummerbus._core.plan import plan_for
 from brummerbus._core.queue import MAX_TYPES, Queue
-from brummerbus._core.subscriptions import Subscriptions
+from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._events import Priority
 
 OTHER = "(other)"
@@ -21,6 +23,7 @@ class Routes:
         self._queue = queue
         self._subscriptions = subscriptions
         self._levels = config.priority_levels
+        self._context = config.propagate_context
         # Classes by address: the hash of a class may be anybody's code.
         priorities = config.priorities.items()
         self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
@@ -51,7 +54,18 @@ class Routes:
             one.count_from(self._queue.forks)
         level = self._level(cls, name) if priority is None else priority
         number = self._type(name if name is not None else cls.__qualname__)
-        return Route(self._queue, self._queue.address, level, number, recipients, cls), cls, name
+        return self._route(level, number, recipients, cls), cls, name
+
+    def without(self, route: Route, left_out: Sequence[Subscription]) -> Route:
+        """Return a route like another, to fewer recipients."""
+        recipients = tuple([one for one in route.recipients if one not in left_out])
+        return self._route(route.level, route.type, recipients, None)
+
+    def _route(
+        self, level: int, number: int, recipients: tuple[Subscription, ...], key: object
+    ) -> Route:
+        plan = plan_for(recipients, context=self._context)
+        return Route(self._queue, self._queue.address, level, number, recipients, key, plan)
 
     def _level(self, cls: type, name: str | None) -> int:
         try:

@@ -15,6 +15,7 @@ Guarantees
 import fnmatch
 import itertools
 import logging
+import random
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,10 +25,14 @@ from typing import Any
 from brummerbus._core._ext import Publisher, Recipient, swap_item
 from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
 from brummerbus._core.log import log
+from brummerbus._core.options import Options
+from brummerbus._core.queue import ns
+from brummerbus._errors import Retry
 
 Handler = Callable[[Any], object]
 
 _WILD = frozenset("*?[")
+_PLAIN = Options()
 _CLASSES = "classes"
 _PATTERNS = "patterns"
 
@@ -43,12 +48,29 @@ class Subscription(Recipient):
         label: Event type and handler, for logs and statistics.
     """
 
-    __slots__ = ("_cancel", "event_type", "label", "number", "pattern", "warned")
+    __slots__ = (
+        "_cancel",
+        "_claims",
+        "event_type",
+        "label",
+        "number",
+        "options",
+        "pattern",
+        "warned",
+    )
 
     def __init__(
-        self, event_type: str | type, handler: Handler, cancel: Callable[["Subscription"], None]
+        self,
+        event_type: str | type,
+        handler: Handler,
+        options: Options,
+        cancel: Callable[["Subscription"], None],
     ) -> None:
         super().__init__(handler, is_python_function(handler))
+        if options.are_grouped:
+            self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
+        self.options = options
+        self._claims: dict[str, object] = {}
         self.event_type = event_type
         self.label = f"{_type_name(event_type)} -> {_handler_name(handler)}"
         self.number = _next_number()
@@ -77,6 +99,31 @@ class Subscription(Recipient):
 
     def __repr__(self) -> str:
         return f"<Subscription {self.label}>"
+
+    # ---- once ----------------------------------------------------------------------------
+
+    def claim(self, publish: object) -> bool:
+        """Claim the one event of a `once` subscription for a publish; one can at a time."""
+        return self._claims.setdefault("once", publish) is publish
+
+    def release_claim(self) -> None:
+        """The event was not accepted: the next publish may claim it."""
+        self._claims.pop("once", None)
+
+    # ---- retries --------------------------------------------------------------------------
+
+    def _retry_delay(self, attempt: int, error: BaseException) -> int:
+        """Return how many ns after a failure the delivery is run again; -1: it is not.
+
+        Up to a quarter longer than `backoff` says, at random: what failed together does not come
+        back together.
+        """
+        options = self.options
+        if attempt >= options.retries or not isinstance(error, Exception):
+            return -1
+        if isinstance(error, Retry) and error.after is not None:
+            return ns(error.after)
+        return ns(options.backoff * 2.0 ** min(attempt, 64) * random.uniform(1.0, 1.25))
 
     def receives(self, cls: type, name: str | None) -> bool:
         """Return whether a subscription to a glob or a class receives objects of a class.
@@ -116,11 +163,13 @@ class Subscriptions:
             for several in list(table.values()):
                 yield from several
 
-    def add(self, event_type: str | type, handler: Handler) -> Subscription:
-        """Add one; `event_type` and `handler` are checked first."""
+    def add(
+        self, event_type: str | type, handler: Handler, options: Options = _PLAIN
+    ) -> Subscription:
+        """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
         check_handler(handler)
-        subscription = Subscription(event_type, handler, self._remove)
+        subscription = Subscription(event_type, handler, options, self._remove)
         if isinstance(event_type, type):
             if type(event_type).__subclasscheck__ is not type.__subclasscheck__:
                 self._watch_abcs()

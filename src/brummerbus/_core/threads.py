@@ -12,9 +12,9 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from typing import Any
+from typing import Any, NamedTuple
 
-from brummerbus._core._ext import Worker
+from brummerbus._core._ext import Ticket, Worker
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusError
 
@@ -51,6 +51,15 @@ class PoolThread(threading.Thread):
                 self.ready.release()
 
 
+class WorkerHooks(NamedTuple):
+    """What a worker calls: after a failure, for a retry, for what has expired, at its end."""
+
+    report: Callable[[Any, Any, int, BaseException], object]
+    retry: Callable[[Ticket, int, int], object]
+    expired: Callable[[list[Any]], object]
+    ended: Callable[[], object]
+
+
 class Threads:
     """The threads of one queue."""
 
@@ -59,15 +68,13 @@ class Threads:
         name: str,
         queue: Queue,
         stack_size: int | None,
-        report: Callable[[Any, Any, int, BaseException], object],
-        ended: Callable[[], object],
+        hooks: WorkerHooks,
     ) -> None:
         check_threading()
         self._name = name
         self._queue = queue
         self._stack_size = stack_size
-        self._report = report
-        self._ended = ended
+        self._hooks = hooks
         self._threads: tuple[threading.Thread, ...] = ()
         self._next_number = itertools.count(1).__next__
 
@@ -79,7 +86,7 @@ class Threads:
         """
         thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
         queue = self._queue
-        worker = Worker(queue, queue.address, thread.ready, self._report, self._ended)
+        worker = Worker(queue, queue.address, thread.ready, *self._hooks)
         thread.run = worker  # type: ignore[method-assign]
         self.start(thread)
         thread.ready.acquire()

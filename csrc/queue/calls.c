@@ -1,0 +1,112 @@
+/* calls.c: the calls of grouped subscriptions, of one delivery or a batch.
+ *
+ * Guarantees
+ * - A call counts once for its lane and its group, however many deliveries it has; each of its
+ *   deliveries is counted for itself, with an equal share of the time.
+ * - A delivery that is to be retried goes from running to queued in the step that ends the call, so
+ *   that published = processed + dropped + queued + running at every moment.
+ */
+#include "internal.h"
+
+void begin_call(bb_queue *q, bb_parked *p) {
+    p->place = BB_OPENED;
+    p->retry = false;
+    lane_begins(q, p->lane);
+}
+
+static bool has_expired(const bb_parked *p) {
+    const bb_ticket *ticket = bb_ticket_of(p->event);
+    return ticket->expires != 0 && p->attempt == 0 && bb_clock() >= ticket->expires;
+}
+
+static bb_delivery take_into_call(bb_queue *q, bb_parked *p, uint64_t now) {
+    if (bb_ticket_of(p->event)->expires != 0 && p->attempt == 0) q->expiring--;
+    unpark(q, p);
+    q->queued--;
+    p->place = BB_OPENED;
+    p->retry = false;
+    count_taken(q, p->level, p->type, p->recipient);
+    if (q->monitoring) record_duration(&q->queue_wait, elapsed(p->accepted, now));
+    return (bb_delivery){p->event, p->recipient, p, p->depth};
+}
+
+int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wait_ns) {
+    bb_queue *q = worker->q;
+    if (is_gone(q) || worker->open.parked == NULL) return 0;
+    const bb_lane *lane = worker->open.parked->lane;
+    void *token = wait_ns > 0 ? queue_lock_detached(q) : queue_lock(q);
+    uint64_t deadline = wait_ns > 0 ? deadline_after(wait_ns) : 0;
+    uint64_t now = time_if(q, q->monitoring);
+    worker->open.more = out;
+    while (worker->open.more_count < n) {
+        bb_parked *p = next_of_batch(lane);
+        if (p != NULL && !has_expired(p)) {
+            out[worker->open.more_count++] = take_into_call(q, p, now);
+            continue;
+        }
+        if (p != NULL || wait_ns <= 0 || q->state != BB_OPEN || bb_clock() >= deadline) break;
+        lane->group->filling++;
+        queue_wait_until(q, &q->fill, deadline);
+        lane->group->filling--;
+        now = time_if(q, q->monitoring);
+    }
+    int32_t found = worker->open.more_count;
+    if (found > 0 && q->waiting > 0) admit_waiters(q, time_if(q, q->timed));
+    unlock_and_wake(q, token);
+    return found;
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+void bb_retry(bb_worker *worker, bb_parked *parked) {
+    if (is_gone(worker->q)) return;
+    parked->retry = true; /* read by this thread alone */
+}
+
+static bb_parked *nth(const open_delivery *open, int32_t i) {
+    return i == 0 ? open->parked : open->more[i - 1].parked;
+}
+
+/* The last first: those of a serial lane return to its front. */
+static void queue_retries(bb_queue *q, const open_delivery *open) {
+    for (int32_t i = open->more_count; i >= 0; i--) {
+        bb_parked *p = nth(open, i);
+        if (!p->retry) continue;
+        count_retried(q, p->level, p->type, p->recipient);
+        delay(q, p);
+    }
+}
+
+/* The end of a call of a grouped subscription. */
+uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
+    ASSERT_LOCKED(q);
+    open_delivery *open = &worker->open;
+    uint64_t wall = elapsed(open->began, now), cpu_now = 0;
+    uint64_t n = 1 + (uint64_t)open->more_count, cpu = cpu_since(open->cpu, wall, &cpu_now);
+    bb_lane *lane = open->parked->lane;
+    open->open = false;
+    if (q->monitoring) {
+        roll_histograms(q, now);
+        worker->busy += wall;
+    }
+    for (int32_t i = 0; i <= open->more_count; i++) {
+        bb_parked *p = nth(open, i);
+        if (p->retry) continue;
+        p->place = BB_UNUSED;
+        count_processed(q, p->level, p->type, p->recipient, open->failed);
+        if (q->monitoring) record_processing(q, p->recipient, wall / n, cpu / n);
+    }
+    queue_retries(q, open);
+    open->parked = NULL; /* what it points to may be freed as soon as the mutex is released */
+    open->more_count = 0;
+    lane_ends(q, lane);
+    signal_if_idle(q);
+    return cpu_now;
+}
+
+void bb_due(bb_queue *q, bb_parked *parked) {
+    if (is_gone(q)) return;
+    void *token = queue_lock(q);
+    end_delay(q, parked);
+    unlock_and_wake(q, token);
+}

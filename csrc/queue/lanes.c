@@ -1,0 +1,219 @@
+/* lanes.c: deliveries to grouped subscriptions, which wait in lanes instead of slots.
+ *
+ * Guarantees
+ * - Deliveries of a serial lane (one key) are taken one at a time and in order of acceptance; one
+ *   that waits for a retry keeps its turn.
+ * - No more calls of a group run at once than its limit, and no worker waits for that: a lane that
+ *   may not be served is in no list that workers look at.
+ * - The lanes that may be served at a level are in order of their heads' sequences, so that plain
+ *   and parked deliveries are taken in one order.
+ * - Everything is constant but the place of a lane among those that are ready: it is looked for
+ *   from the end, where a lane whose head is new belongs, and for MAX_STEPS lanes at most.
+ *
+ * A group that has reached its limit leaves its other lanes where they are: a worker that comes
+ * across one moves it to `blocked` (settle_ready), and each call that ends brings one back.
+ * To move all of them at once would be linear in the keys.
+ */
+#include "internal.h"
+
+#define MAX_STEPS 64
+
+static bool is_saturated(const bb_group *group) {
+    return group->limit > 0 && group->running >= group->limit;
+}
+
+/* ---- lists of lanes ------------------------------------------------------------------------ */
+
+static bb_lane_list *list_of(bb_queue *q, bb_lane *lane, uint32_t **levels) {
+    if (lane->state == BB_READY) {
+        *levels = &q->ready_levels;
+        return &q->ready[lane->level];
+    }
+    *levels = &lane->group->blocked_levels;
+    return &lane->group->blocked[lane->level];
+}
+
+static void unlink_lane(bb_queue *q, bb_lane *lane) {
+    uint32_t *levels;
+    bb_lane_list *list = list_of(q, lane, &levels);
+    if (lane->prev != NULL) lane->prev->next = lane->next;
+    else list->head = lane->next;
+    if (lane->next != NULL) lane->next->prev = lane->prev;
+    else list->tail = lane->prev;
+    if (list->head == NULL) *levels &= ~(1u << lane->level);
+    lane->prev = lane->next = NULL;
+    lane->state = BB_NOT_READY;
+}
+
+static void link_lane(bb_queue *q, bb_lane *lane, bb_lane_state state) {
+    lane->state = state;
+    lane->level = lane->head->level;
+    lane->sequence = lane->head->sequence;
+    uint32_t *levels;
+    bb_lane_list *list = list_of(q, lane, &levels);
+    bb_lane *before = list->tail;
+    for (int32_t steps = 0; before != NULL && before->sequence > lane->sequence; steps++) {
+        if (steps == MAX_STEPS) break;
+        before = before->prev;
+    }
+    lane->prev = before;
+    lane->next = before != NULL ? before->next : list->head;
+    if (lane->next != NULL) lane->next->prev = lane;
+    else list->tail = lane;
+    if (before != NULL) before->next = lane;
+    else list->head = lane;
+    *levels |= 1u << lane->level;
+}
+
+/* The lane's head, or whether it may be served, has changed: put it where it belongs. */
+static void place_lane(bb_queue *q, bb_lane *lane) {
+    bool ready = lane->head != NULL && !lane->held && !(lane->serial && lane->running > 0);
+    if (lane->state != BB_NOT_READY) {
+        if (ready && lane->sequence == lane->head->sequence) return;
+        unlink_lane(q, lane);
+    }
+    if (ready) link_lane(q, lane, is_saturated(lane->group) ? BB_BLOCKED : BB_READY);
+}
+
+/* A call of the group has ended, or does not count any more: a lane that it blocked is ready. */
+static void unblock(bb_queue *q, bb_group *group) {
+    if (group->blocked_levels == 0 || is_saturated(group)) return;
+    bb_lane *lane = group->blocked[bb_highest_bit(group->blocked_levels)].head;
+    unlink_lane(q, lane);
+    link_lane(q, lane, BB_READY);
+}
+
+/* Move lanes whose groups are saturated away from the heads of their lists. */
+void settle_ready(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    for (int32_t level = 0; q->ready_levels >> level; level++) {
+        bb_lane *lane;
+        while ((lane = q->ready[level].head) != NULL && is_saturated(lane->group)) {
+            unlink_lane(q, lane);
+            link_lane(q, lane, BB_BLOCKED);
+        }
+    }
+}
+
+/* ---- parked deliveries ----------------------------------------------------------------------- */
+
+/* Enter the list of all that is parked at the level. A retry is older than most. */
+static void enlist(bb_queue *q, bb_parked *p) {
+    bb_parked **oldest = &q->oldest_parked[p->level], **newest = &q->newest_parked[p->level];
+    bb_parked *after = NULL; /* the one that is next newer */
+    if (*newest != NULL && (*newest)->sequence > p->sequence)
+        for (after = *oldest; after->sequence < p->sequence;) after = after->newer;
+    p->newer = after;
+    p->older = after != NULL ? after->older : *newest;
+    if (p->older != NULL) p->older->newer = p;
+    else *oldest = p;
+    if (after != NULL) after->older = p;
+    else *newest = p;
+    q->parked_levels |= 1u << p->level;
+}
+
+static void delist(bb_queue *q, bb_parked *p) {
+    if (p->older != NULL) p->older->newer = p->newer;
+    else q->oldest_parked[p->level] = p->newer;
+    if (p->newer != NULL) p->newer->older = p->older;
+    else q->newest_parked[p->level] = p->older;
+    p->older = p->newer = NULL;
+    if (q->oldest_parked[p->level] == NULL) q->parked_levels &= ~(1u << p->level);
+}
+
+static void leave_lane(bb_parked *p) {
+    bb_lane *lane = p->lane;
+    if (p->prev != NULL) p->prev->next = p->next;
+    else lane->head = p->next;
+    if (p->next != NULL) p->next->prev = p->prev;
+    else lane->tail = p->prev;
+    p->prev = p->next = NULL;
+}
+
+static void append_to_lane(bb_parked *p) {
+    p->prev = p->lane->tail;
+    if (p->prev != NULL) p->prev->next = p;
+    else p->lane->head = p;
+    p->lane->tail = p;
+}
+
+static void prepend_to_lane(bb_parked *p) {
+    p->next = p->lane->head;
+    if (p->next != NULL) p->next->prev = p;
+    else p->lane->tail = p;
+    p->lane->head = p;
+}
+
+void park(bb_queue *q, bb_parked *p) {
+    ASSERT_LOCKED(q);
+    assert(p->place == BB_UNUSED);
+    p->place = BB_IN_LANE;
+    enlist(q, p);
+    append_to_lane(p);
+    if (p->lane->head == p) place_lane(q, p->lane);
+    if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);
+}
+
+/* Take a parked delivery out of the queue, to be run or dropped. */
+void unpark(bb_queue *q, bb_parked *p) {
+    ASSERT_LOCKED(q);
+    bb_lane *lane = p->lane;
+    bool was_delayed = p->place == BB_DELAYED;
+    delist(q, p);
+    if (!was_delayed || lane->serial) leave_lane(p);
+    if (was_delayed && lane->serial) lane->held = lane->head != NULL && lane->head->place == BB_DELAYED;
+    p->place = BB_UNUSED;
+    place_lane(q, lane);
+}
+
+/* A call begins, with the lane's delivery that was just taken out. */
+void lane_begins(bb_queue *q, bb_lane *lane) {
+    ASSERT_LOCKED(q);
+    lane->running++;
+    lane->group->running++;
+    place_lane(q, lane);
+}
+
+void lane_ends(bb_queue *q, bb_lane *lane) {
+    ASSERT_LOCKED(q);
+    assert(lane->running > 0 && lane->group->running > 0);
+    lane->running--;
+    lane->group->running--;
+    place_lane(q, lane);
+    unblock(q, lane->group);
+}
+
+/* The next delivery that can go into the same call as those of `lane`; NULL: none. */
+bb_parked *next_of_batch(const bb_lane *lane) {
+    if (lane->serial) return lane->head;
+    const bb_group *group = lane->group;
+    for (int32_t level = BB_LEVELS - 1; level >= 0; level--)
+        if (group->unkeyed[level].head != NULL) return group->unkeyed[level].head;
+    return NULL;
+}
+
+/* ---- retries ----------------------------------------------------------------------------------- */
+
+/* A delivery that has failed is queued again and waits. Of a serial lane it keeps the turn: several
+ * of one call are given back the last first. */
+void delay(bb_queue *q, bb_parked *p) {
+    ASSERT_LOCKED(q);
+    p->place = BB_DELAYED;
+    p->attempt++;
+    enlist(q, p);
+    if (!p->lane->serial) return;
+    prepend_to_lane(p);
+    p->lane->held = true;
+    place_lane(q, p->lane);
+}
+
+/* Its time has come. Does nothing if it was evicted or discarded. */
+void end_delay(bb_queue *q, bb_parked *p) {
+    ASSERT_LOCKED(q);
+    if (p->place != BB_DELAYED) return;
+    p->place = BB_IN_LANE;
+    if (!p->lane->serial) prepend_to_lane(p);
+    else if (p->lane->head == p) p->lane->held = false;
+    if (p->lane->serial) p->lane->held = p->lane->head->place == BB_DELAYED;
+    place_lane(q, p->lane);
+}

@@ -1,0 +1,86 @@
+"""What a subscription can ask for beyond its handler, checked."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple
+
+from brummerbus._arguments import check_bool, check_int, check_timeout, shown
+
+MAX_CONCURRENCY = 4096
+MAX_BATCH = 65_536
+MAX_RETRIES = 1000
+
+Key = Callable[[Any], Hashable] | str
+
+
+class Options(NamedTuple):
+    """The options of `EventBus.subscribe`, which says what they mean."""
+
+    once: bool = False
+    key: Key | None = None
+    max_concurrency: int | None = None
+    batch: int | None = None
+    batch_wait: float = 0.0
+    retries: int = 0
+    backoff: float = 0.1
+
+    @property
+    def are_grouped(self) -> bool:
+        """Whether deliveries wait in lanes (`csrc/queue/lanes.c`) instead of slots."""
+        limited = self.max_concurrency is not None or self.batch is not None
+        return limited or self.key is not None or self.retries > 0
+
+
+def checked(options: Options) -> Options:
+    """Return the options as they are used.
+
+    Raises:
+        TypeError, ValueError: One is of the wrong type or out of range; the message names it.
+    """
+    key, batch = options.key, options.batch
+    if key is not None and not callable(key) and not isinstance(key, str):
+        raise TypeError(f"key must be a callable of the event or a name, got {shown(key)}")
+    if isinstance(key, str) and not key:
+        raise ValueError("key must be a callable of the event or a non-empty name, got ''")
+    limit = options.max_concurrency
+    if limit is not None:
+        limit = check_int("max_concurrency", limit, 1, MAX_CONCURRENCY)
+    if batch is not None:
+        batch = check_int("batch", batch, 1, MAX_BATCH)
+    batch_wait = _seconds("batch_wait", options.batch_wait)
+    if batch_wait and batch is None:
+        raise ValueError(f"batch_wait needs batch: got batch_wait={batch_wait!r} without it")
+    return Options(
+        check_bool("once", options.once),
+        key,
+        limit,
+        batch,
+        batch_wait,
+        check_int("retries", options.retries, 0, MAX_RETRIES),
+        _seconds("backoff", options.backoff),
+    )
+
+
+def _seconds(name: str, value: Any) -> float:
+    seconds = check_timeout(name, value)
+    if seconds == float("inf"):
+        raise ValueError(f"{name} must be a finite number of seconds, got {shown(value)}")
+    return seconds
+
+
+def key_function(key: Key) -> Callable[[Any], Hashable]:
+    """Return what computes the key of an event."""
+    if not isinstance(key, str):
+        return key
+    name = key
+
+    def named(event: Any) -> Hashable:
+        try:
+            value: Hashable = getattr(event, name)
+        except AttributeError:
+            data = getattr(event, "data", None)
+            if isinstance(data, Mapping):
+                return data[name]  # type: ignore[no-any-return]
+            raise
+        return value
+
+    return named

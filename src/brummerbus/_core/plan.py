@@ -1,0 +1,161 @@
+"""What a publish does beyond handing its event to the queue.
+
+Most routes have no plan, and most publishes no options; then C does it all. A route whose
+subscriptions ask for more has a plan, and such a publish goes through here: the event gets a ticket
+(`csrc/python/ticket.c`), which is pushed in its place.
+"""
+
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from brummerbus._core import queue as c
+from brummerbus._core._ext import Lane, Route, Ticket
+from brummerbus._core.hooks import Hooks
+from brummerbus._core.lanes import LaneTable
+from brummerbus._core.options import key_function
+from brummerbus._core.subscriptions import Subscription
+from brummerbus._outcome import Outcome
+
+if TYPE_CHECKING:
+    from brummerbus._core.engine import Engine
+
+OnDone = Callable[[Outcome], object]
+
+
+class Plan(NamedTuple):
+    """What the subscriptions of a route, or the bus, ask for.
+
+    Attributes:
+        keyed: Whether one of them has a key.
+        grouped: Whether deliveries of one wait in lanes.
+        once: Whether one takes a single event.
+        context: Whether handlers run in the publisher's context.
+    """
+
+    keyed: bool
+    grouped: bool
+    once: bool
+    context: bool
+
+
+def plan_for(recipients: tuple[Subscription, ...], *, context: bool) -> Plan | None:
+    """Return the plan of a route, or None if it needs none."""
+    options = [one.options for one in recipients]
+    plan = Plan(
+        keyed=any([o.key is not None for o in options]),
+        grouped=any([o.are_grouped for o in options]),
+        once=any([o.once for o in options]),
+        context=context and bool(recipients),
+    )
+    return plan if any(plan) else None
+
+
+class Tickets:
+    """Makes the tickets of one process."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._tables: dict[int, LaneTable] = {}  # by the number of the subscription
+        self.can_expire = False
+        """Whether any event was published that can expire."""
+
+    def make(
+        self, route: Route, event: Any, expires: float | None, on_done: OnDone | None
+    ) -> Ticket:
+        """Return the ticket of an event, for a route to at least one recipient.
+
+        Raises:
+            Exception: What computing, hashing or comparing a key raises. Nothing has changed then.
+        """
+        plan: Plan | None = route.plan
+        due = 0
+        if expires is not None:
+            self.can_expire = True
+            due = c.clock() + c.ns(expires)
+        context: Context | None = copy_context() if plan is not None and plan.context else None
+        if plan is None or not plan.keyed:
+            return Ticket(route, event, due, context, self._hooks, on_done, None)
+        lanes: list[Lane | None] = []
+        try:
+            for one in route.recipients:
+                keyed = one.options.key is not None
+                lanes.append(self._table(one).pinned(event) if keyed else None)
+            return Ticket(route, event, due, context, self._hooks, on_done, tuple(lanes))
+        except BaseException:
+            for lane in lanes:
+                if lane is not None:
+                    lane.unpin()
+            raise
+
+    def _table(self, subscription: Subscription) -> LaneTable:
+        table = self._tables.get(subscription.number)
+        if table is None:
+            key = subscription.options.key
+            assert key is not None
+            table = LaneTable(subscription, key_function(key))
+            table = self._tables.setdefault(subscription.number, table)
+        return table
+
+    def forget(self, subscription: Subscription) -> None:
+        """The subscription has ended; what is queued for it keeps its lanes."""
+        self._tables.pop(subscription.number, None)
+
+
+def publish_planned(
+    engine: "Engine",
+    route: Route,
+    event: Any,
+    timeout: float | None,
+    expires: float | None,
+    on_done: OnDone | None,
+) -> bool:
+    """Publish one event with options, or on a route with a plan.
+
+    Raises:
+        QueueFull, BusClosed: As `EventBus.publish`.
+        Gone: The queue is that of another process.
+        Exception: What a key raises; nothing has changed then.
+    """
+    publish = object()
+    claimed: list[Subscription] = []
+    if route.plan is not None and route.plan.once:
+        taken: list[Subscription] = []
+        for one in route.recipients:
+            if one.options.once:
+                (claimed if one.claim(publish) else taken).append(one)
+        if taken:
+            route = engine.routes.without(route, taken)
+    accepted = False
+    try:
+        accepted = _push(engine, route, event, timeout, expires, on_done)
+    finally:
+        for one in claimed:
+            if accepted:
+                one.cancel()
+            else:
+                one.release_claim()
+    return accepted
+
+
+def _push(
+    engine: "Engine",
+    route: Route,
+    event: Any,
+    timeout: float | None,
+    expires: float | None,
+    on_done: OnDone | None,
+) -> bool:
+    ticket = None
+    if route.recipients:
+        ticket = engine.tickets.make(route, event, expires, on_done)
+    result = route.push(event if ticket is None else ticket)
+    if result == c.FULL and engine.purge():
+        result = route.push(event if ticket is None else ticket)
+    if result == c.CLOSED and ticket is None:
+        raise engine.admission.closed_error()
+    if result == c.ACCEPTED:
+        if ticket is None and on_done is not None:
+            engine.hooks.done(on_done, event, 0, [], [])
+        return True
+    return engine.admission.admit(route, event, timeout, ticket)

@@ -1,0 +1,89 @@
+"""What is to happen later: retries and scheduled events. One thread for the process.
+
+Guarantees
+- `call_at` may be called from anywhere, also from signal handlers and finalizers: it puts into a
+  `SimpleQueue`, whose `put` is reentrant, and takes no lock of ours.
+- Actions run in order of their times; one that raises is logged, and the thread goes on.
+- The thread begins with the first action, and in the child of a fork with the first one there. What
+  the parent has scheduled is the parent's.
+"""
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from brummerbus._core.log import log
+from brummerbus._core.queue import clock, fork_count
+from brummerbus._core.threads import PoolThread
+
+NAME = "brummerbus-timer"
+
+Action = Callable[[], object]
+Entry = tuple[int, int, Action]
+
+_MAX_SLEEP_NS = 3_600_000_000_000
+
+_next_number = itertools.count().__next__
+
+
+class Scheduler:
+    """Calls actions at their times, which are those of `clock`."""
+
+    def __init__(self) -> None:
+        self._inbox: SimpleQueue[Entry] = SimpleQueue()
+        self._starter: dict[str, object] = {}
+
+    def call_at(self, due: int, action: Action) -> None:
+        """Call an action in the scheduler's thread, at a time in ns or as soon after as it can.
+
+        Raises:
+            RuntimeError: The thread could not be started; the next call tries again.
+        """
+        me = object()
+        if self._starter.setdefault("start", me) is me:
+            try:
+                PoolThread(NAME, self._run).start()
+            except BaseException:
+                self._starter.clear()
+                raise
+        self._inbox.put((due, _next_number(), action))
+
+    def _run(self) -> None:
+        entries: list[Entry] = []
+        while True:
+            self._collect(entries)
+            while entries and entries[0][0] <= clock():
+                self._call(heapq.heappop(entries)[2])
+
+    def _collect(self, entries: list[Entry]) -> None:
+        """Wait until the first entry is due or another arrives, and take in all that arrived."""
+        wait = None
+        if entries:
+            wait = max(0, min(entries[0][0] - clock(), _MAX_SLEEP_NS)) * 1e-9
+        try:
+            heapq.heappush(entries, self._inbox.get(timeout=wait))
+            while True:
+                heapq.heappush(entries, self._inbox.get_nowait())
+        except Empty:
+            pass
+
+    @staticmethod
+    def _call(action: Action) -> None:
+        try:
+            action()
+        except BaseException as error:
+            log(logging.ERROR, "a scheduled action raised", exc_info=error)
+
+
+_schedulers: dict[int, Scheduler] = {}  # by the number of forks
+
+
+def call_at(due: int, action: Action) -> None:
+    """Call an action later, in the one thread of this process; see `Scheduler.call_at`."""
+    forks = fork_count()
+    scheduler = _schedulers.get(forks)
+    if scheduler is None:
+        scheduler = _schedulers.setdefault(forks, Scheduler())
+    scheduler.call_at(due, action)

@@ -1,0 +1,23 @@
+"""What became of an event: what `publish(..., on_done=...)` is told."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brummerbus._policies import DropReason
+
+if TYPE_CHECKING:
+    from brummerbus._core.subscriptions import Subscription
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How all deliveries of one event ended. `handled + len(failed) + len(dropped)` are all."""
+
+    event: Any
+    """The event."""
+    handled: int
+    """Deliveries whose handler returned."""
+    failed: "tuple[tuple[Subscription, BaseException], ...]"
+    """Deliveries whose handler raised, the last time if it was retried, and what."""
+    dropped: "tuple[tuple[Subscription, DropReason], ...]"
+    """Deliveries that were not made, and why."""
