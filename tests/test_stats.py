@@ -109,7 +109,7 @@ def test_counts_follow_a_delivery_through_its_life(factory: BusFactory) -> None:
 
 
 def test_drops_are_counted_by_reason_and_level(factory: BusFactory) -> None:
-    """Each of the three reasons has its own counts."""
+    """Each reason has its own counts."""
     bus = factory.bus(queue_size=2, policy=BackpressurePolicy.DROP_LOWEST)
     gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
@@ -120,6 +120,7 @@ def test_drops_are_counted_by_reason_and_level(factory: BusFactory) -> None:
         DropReason.EVICTED: {1: 1, 2: 0, 3: 0},
         DropReason.REFUSED: {1: 2, 2: 0, 3: 0},
         DropReason.SHUTDOWN: {1: 0, 2: 1, 3: 1},
+        DropReason.EXPIRED: {1: 0, 2: 0, 3: 0},
     }
     assert_balance(bus.stats())
     gate.open()

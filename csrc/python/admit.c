@@ -46,8 +46,8 @@ static int between_slices(admission *a, uint64_t began) {
 
 static int wait_for_slots(admission *a, bb_result *result) {
     uint64_t now = bb_clock(), began = now;
-    *result = bb_waiter_join(a->route->queue, &a->route->route, as_queued(a->event), here.hooks, a->origin,
-                             a->limited, &a->waiter);
+    *result = bb_waiter_join(a->route->queue, &a->route->route, as_queued(a->event), here.hooks,
+                             a->origin, a->limited, &a->waiter);
     while (*result == BB_WAITING && now < a->until) {
         *result = bb_waiter_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
         now = bb_clock();
@@ -109,8 +109,8 @@ static bb_result offer(admission *a, int32_t max_lost, bb_caller **caller) {
     a->lost = new_delivery_list(max_lost);
     bb_result result = BB_NO_MEMORY;
     if (out != NULL && a->lost != NULL) {
-        result = bb_offer(a->route->queue, route, as_queued(a->event), here.hooks, a->origin, a->mode,
-                          a->waiter, out, max_lost, &evicted, &a->first, caller);
+        result = bb_offer(a->route->queue, route, as_queued(a->event), here.hooks, a->origin,
+                          a->mode, a->waiter, out, max_lost, &evicted, &a->first, caller);
         for (int32_t i = 0; i < evicted; i++) add_lost(a, &out[i]);
     } else {
         result = leave_without_memory(a);

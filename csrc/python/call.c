@@ -43,7 +43,8 @@ static void run_handler(call *c) {
     PyObject *argument = new_argument(c);
     int status = -1;
     if (argument != NULL)
-        status = call_handler_in(ticket_of(c->deliveries[0].event)->context, c->recipient, argument);
+        status =
+            call_handler_in(ticket_of(c->deliveries[0].event)->context, c->recipient, argument);
     Py_XDECREF(argument);
     if (status < 0) c->error = fetch_exception();
 }

@@ -57,9 +57,9 @@ typedef struct {
     PyObject *handler;
     PyObject *weak;
     bb_recipient account;
-    long long forks; /* the number of forks that `account` counts after */
-    char is_python;  /* the interpreter switches threads while it runs */
-    bb_group *group; /* NULL: deliveries to it are not grouped */
+    long long forks;      /* the number of forks that `account` counts after */
+    char is_python;       /* the interpreter switches threads while it runs */
+    bb_group *group;      /* NULL: deliveries to it are not grouped */
     long long batch_wait; /* ns */
 } recipient_object;
 

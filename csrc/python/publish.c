@@ -117,7 +117,8 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
             return;
         }
         route_object *route = cached_route(self, event, level);
-        if (route == NULL || route->plan != NULL || (b->n > 0 && route->queue != b->owners[0]->queue)) {
+        if (route == NULL || route->plan != NULL ||
+            (b->n > 0 && route->queue != b->owners[0]->queue)) {
             Py_XDECREF((PyObject *)route);
             Py_DECREF(event);
             return;

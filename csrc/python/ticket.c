@@ -114,7 +114,8 @@ static int set_parked(ticket_object *self, const bb_route *route) {
         PyErr_NoMemory();
         return -1;
     }
-    for (int32_t i = 0; i < route->count; i++) self->ticket.parked[i].lane = lane_at(self, route, i);
+    for (int32_t i = 0; i < route->count; i++)
+        self->ticket.parked[i].lane = lane_at(self, route, i);
     return 0;
 }
 

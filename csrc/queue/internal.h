@@ -43,7 +43,6 @@ void begin_call(bb_queue *q, bb_parked *p);
 uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now);
 void signal_barrier(bb_queue *q); /* lifecycle.c */
 
-
 /* ---- waiters.c: publishers that wait, and wake-ups --------------------------------------- */
 bool has_waiters_before(const bb_queue *q, int32_t level, bool handler);
 bool finish_wait(bb_waiter *waiter);

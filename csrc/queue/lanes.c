@@ -161,7 +161,8 @@ void unpark(bb_queue *q, bb_parked *p) {
     bool was_delayed = p->place == BB_DELAYED;
     delist(q, p);
     if (!was_delayed || lane->serial) leave_lane(p);
-    if (was_delayed && lane->serial) lane->held = lane->head != NULL && lane->head->place == BB_DELAYED;
+    if (was_delayed && lane->serial)
+        lane->held = lane->head != NULL && lane->head->place == BB_DELAYED;
     p->place = BB_UNUSED;
     place_lane(q, lane);
 }

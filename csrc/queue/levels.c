@@ -38,8 +38,8 @@ static int32_t unused_slot(bb_queue *q) {
     return q->fresh_slot++;
 }
 
-static inline void append_slot(bb_queue *q, const bb_route *route, bb_recipient *recipient, void *event,
-                        int32_t depth, uint64_t now) {
+static inline void append_slot(bb_queue *q, const bb_route *route, bb_recipient *recipient,
+                               void *event, int32_t depth, uint64_t now) {
     int32_t level = route->level - 1, index = unused_slot(q);
     level_list *list = &q->level[level];
     q->slots[index] = (slot){
@@ -57,8 +57,8 @@ static inline void append_slot(bb_queue *q, const bb_route *route, bb_recipient 
 }
 
 /* Some deliveries of an event with a ticket are parked instead. */
-BB_COLD static void enqueue_with_ticket(bb_queue *q, const bb_route *route, bb_ticket *ticket, void *event,
-                                int32_t depth, uint64_t now) {
+BB_COLD static void enqueue_with_ticket(bb_queue *q, const bb_route *route, bb_ticket *ticket,
+                                        void *event, int32_t depth, uint64_t now) {
     assert(ticket->parked == NULL || ticket->count == route->count);
     for (int32_t i = 0; i < route->count; i++) {
         bb_recipient *recipient = route->recipients[i];

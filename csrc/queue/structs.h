@@ -151,8 +151,8 @@ struct bb_queue {
     uint64_t next_expiry; /* none of which does before that */
 
     /* Waking workers, see workers.c. */
-    int32_t reserved;       /* workers [0 .. reserved - 1] take only the highest level */
-    int32_t idle_reserved;  /* asleep on `top_work` */
+    int32_t reserved;      /* workers [0 .. reserved - 1] take only the highest level */
+    int32_t idle_reserved; /* asleep on `top_work` */
     bool waking_reserved;
     bb_cond top_work;
     int32_t idle_workers; /* asleep on `work` */

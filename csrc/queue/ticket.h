@@ -24,8 +24,8 @@ typedef enum {
 /* A delivery to a grouped subscription. Its ticket has the memory, so that the queue allocates
  * nothing; all fields but `lane` are the queue's. */
 struct bb_parked {
-    bb_lane *lane; /* set by the publisher; NULL: the subscription is not grouped */
-    void *event;   /* as it was handed in */
+    bb_lane *lane;   /* set by the publisher; NULL: the subscription is not grouped */
+    void *event;     /* as it was handed in */
     bb_parked *prev; /* in the lane */
     bb_parked *next;
     bb_parked *older; /* among all that are parked at the level, by sequence */
@@ -57,7 +57,7 @@ struct bb_lane {
     bool serial; /* one at a time, in order of acceptance, whatever their levels */
     bool held;   /* serial: its head waits for a retry */
     bb_lane_state state;
-    int32_t level;    /* of the list of lanes that it is in, */
+    int32_t level;     /* of the list of lanes that it is in, */
     uint64_t sequence; /* and of its head then */
     int32_t running;
     bb_parked *head;

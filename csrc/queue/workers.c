@@ -124,8 +124,7 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
     assert(!worker->open.open);
     int32_t level = worker->index < q->reserved ? q->levels - 1 : next_level(q, now);
     dequeued taken;
-    bool plain = q->ready_levels == 0 &&
-                 bb_ticket_of(q->slots[q->level[level].head].event) == NULL;
+    bool plain = q->ready_levels == 0 && bb_ticket_of(q->slots[q->level[level].head].event) == NULL;
     if (plain) dequeue_slot(q, level, &taken);
     else dequeue(q, level, now, &taken);
     *out = taken.delivery;

@@ -43,9 +43,9 @@ def plan_for(recipients: tuple[Subscription, ...], *, context: bool) -> Plan | N
     """Return the plan of a route, or None if it needs none."""
     options = [one.options for one in recipients]
     plan = Plan(
-        keyed=any([o.key is not None for o in options]),
-        grouped=any([o.are_grouped for o in options]),
-        once=any([o.once for o in options]),
+        keyed=any(o.key is not None for o in options),
+        grouped=any(o.are_grouped for o in options),
+        once=any(o.once for o in options),
         context=context and bool(recipients),
     )
     return plan if any(plan) else None
