@@ -15,7 +15,7 @@ Any thread publishes an event and goes on; a static pool of OS threads runs the 
 
 from typing import TYPE_CHECKING, Any
 
-from brummerbus import sizing
+from brummerbus import _typing, sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
 from brummerbus._core.subscriptions import Subscription
@@ -65,14 +65,8 @@ for _public in (
 def __getattr__(name: str) -> Any:
     """Import what takes milliseconds, and what few programs name, only when it is asked for."""
     value: Any
-    if name == "Advice":
-        from brummerbus.sizing import _advice  # noqa: PLC0415
-
-        value = _advice.Advice
-    elif name == "BusStats":
-        from brummerbus import _stats  # noqa: PLC0415
-
-        value = _stats.BusStats
+    if name in {"Advice", "BusStats"}:
+        value = getattr(_typing, name)
     elif name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415
 

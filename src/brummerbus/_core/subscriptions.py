@@ -49,11 +49,11 @@ class Subscription(Recipient):
         self, event_type: str | type, handler: Handler, cancel: Callable[["Subscription"], None]
     ) -> None:
         super().__init__(handler, is_python_function(handler))
-        self.event_type = event_type
-        self.label = f"{_type_name(event_type)} -> {_handler_name(handler)}"
-        self.number = _next_number()
+        self.event_type: str | type[Any] = event_type
+        self.label: str = f"{_type_name(event_type)} -> {_handler_name(handler)}"
+        self.number: int = _next_number()
         self.pattern: Callable[[str], object] | None = None
-        self.warned = False
+        self.warned: bool = False
         self._cancel = cancel
 
     def cancel(self) -> None:
