@@ -56,8 +56,10 @@ format: $(READY)  ## let ruff and clang-format rewrite what they can
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
 
-types: $(READY)  ## mypy --strict
+types: $(READY)  ## mypy --strict, and a program that uses the bus, with mypy and pyright
 	$(BIN)/mypy
+	$(BIN)/pyright --version
+	$(BIN)/python -m pytest -q tests/test_typing.py
 
 sanitize-clang:  ## the C checks again, with clang's sanitizers
 	$(MAKE) -C tests/c check-clang

@@ -15,7 +15,7 @@ FLOORS = (
     ("_core", "_core._ext"),  # the extension, and the check that it can be used here
     ("_arguments", "_errors", "_events", "_measurements", "_policies"),
     ("sizing", "sizing.*"),
-    ("_config", "_stats"),
+    ("_config", "_stats", "_typing"),
     ("_core.*",),
     ("_bus",),
     ("",),  # the package itself: the public names

@@ -15,13 +15,13 @@ Any thread publishes an event and goes on; a static pool of OS threads runs the 
 
 from typing import TYPE_CHECKING, Any
 
-from brummerbus import sizing
+from brummerbus import _typing, sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
+from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
 from brummerbus._events import Event, EventType, Priority
-from brummerbus._outcome import Outcome
 from brummerbus._policies import BackpressurePolicy, DropReason
 
 if TYPE_CHECKING:
@@ -70,14 +70,8 @@ for _public in (
 def __getattr__(name: str) -> Any:
     """Import what takes milliseconds, and what few programs name, only when it is asked for."""
     value: Any
-    if name == "Advice":
-        from brummerbus.sizing import _advice  # noqa: PLC0415
-
-        value = _advice.Advice
-    elif name == "BusStats":
-        from brummerbus import _stats  # noqa: PLC0415
-
-        value = _stats.BusStats
+    if name in {"Advice", "BusStats"}:
+        value = getattr(_typing, name)
     elif name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415
 

@@ -3,25 +3,35 @@
 import sys
 from collections.abc import Callable, Hashable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
+from brummerbus import _typing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
-from brummerbus._config import EventBusConfig, configured
+from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
 from brummerbus._core.log import counted
-from brummerbus._core.options import Options, checked
+from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
+from brummerbus._typing import Unpack
 
 if TYPE_CHECKING:
-    from brummerbus._stats import BusStats
-    from brummerbus.sizing._advice import Advice
-
-H = TypeVar("H", bound=Callable[..., object])
-T = TypeVar("T")
+    from brummerbus._typing import (
+        T2,
+        T3,
+        T4,
+        T5,
+        BatchOptions,
+        Decorator,
+        EventHandler,
+        EventOptions,
+        NoClass,
+        SubscribeOptions,
+        T,
+    )
 
 
 class EventBus(ProcessPublisher):
@@ -61,7 +71,7 @@ class EventBus(ProcessPublisher):
         name: str = "bus",
         on_error: OnError | None = None,
         on_drop: OnDrop | None = None,
-        **overrides: Any,
+        **overrides: Unpack[ConfigOverrides],
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {shown(name)}")
@@ -72,65 +82,64 @@ class EventBus(ProcessPublisher):
 
     # ---- subscribing ----------------------------------------------------------------------
 
-    @overload
-    def subscribe(
-        self,
-        event_type: type[T],
-        handler: Callable[[T], object],
-        *,
-        once: bool = False,
-        key: Callable[[T], Hashable] | str | None = None,
-        max_concurrency: int | None = None,
-        batch: None = None,
-        retries: int = 0,
-        backoff: float = 0.1,
-    ) -> Subscription: ...
+    if TYPE_CHECKING:
 
-    @overload
+        @overload
+        def subscribe(
+            self,
+            event_type: type[T] | NoClass,
+            handler: Callable[[T], object],
+            *,
+            key: Callable[[T], Hashable] | str | None = None,
+            batch: None = None,
+            **options: Unpack[SubscribeOptions],
+        ) -> Subscription: ...
+        @overload
+        def subscribe(
+            self,
+            event_type: str,
+            handler: Callable[[Event], object],
+            *,
+            key: Callable[[Event], Hashable] | str | None = None,
+            batch: None = None,
+            **options: Unpack[SubscribeOptions],
+        ) -> Subscription: ...
+        @overload
+        def subscribe(
+            self,
+            event_type: type[T] | NoClass,
+            handler: Callable[[list[T]], object],
+            *,
+            batch: int,
+            batch_wait: float = 0.0,
+            key: Callable[[T], Hashable] | str | None = None,
+            **options: Unpack[SubscribeOptions],
+        ) -> Subscription: ...
+        @overload
+        def subscribe(
+            self,
+            event_type: str,
+            handler: Callable[[list[Event]], object],
+            *,
+            batch: int,
+            batch_wait: float = 0.0,
+            key: Callable[[Event], Hashable] | str | None = None,
+            **options: Unpack[SubscribeOptions],
+        ) -> Subscription: ...
+
     def subscribe(
         self,
-        event_type: type[T],
-        handler: Callable[[list[T]], object],
+        event_type: str | type,
+        handler: Handler,
         *,
         once: bool = False,
-        key: Callable[[T], Hashable] | str | None = None,
+        key: Key | None = None,
         max_concurrency: int | None = None,
-        batch: int,
+        batch: int | None = None,
         batch_wait: float = 0.0,
         retries: int = 0,
         backoff: float = 0.1,
-    ) -> Subscription: ...
-
-    @overload
-    def subscribe(
-        self,
-        event_type: str,
-        handler: Callable[[Event], object],
-        *,
-        once: bool = False,
-        key: Callable[[Event], Hashable] | str | None = None,
-        max_concurrency: int | None = None,
-        batch: None = None,
-        retries: int = 0,
-        backoff: float = 0.1,
-    ) -> Subscription: ...
-
-    @overload
-    def subscribe(
-        self,
-        event_type: str,
-        handler: Callable[[list[Event]], object],
-        *,
-        once: bool = False,
-        key: Callable[[Event], Hashable] | str | None = None,
-        max_concurrency: int | None = None,
-        batch: int,
-        batch_wait: float = 0.0,
-        retries: int = 0,
-        backoff: float = 0.1,
-    ) -> Subscription: ...
-
-    def subscribe(self, event_type: str | type, handler: Handler, **options: Any) -> Subscription:
+    ) -> Subscription:
         """Call the handler with each event of a type. From any thread, handler or signal handler.
 
         The handler receives every event whose `publish` began after this returned. Handlers run
@@ -177,13 +186,48 @@ class EventBus(ProcessPublisher):
         """
         if self._closed:
             raise BusClosed(f"{self._name}: the bus is stopped, it delivers nothing any more")
-        checked_options = checked(_options(options))
-        return self._subscriptions.add(event_type, handler, checked_options)
+        options = Options(once, key, max_concurrency, batch, batch_wait, retries, backoff)
+        return self._subscriptions.add(event_type, handler, checked(options))
 
-    def on(self, *event_types: str | type, **options: Any) -> Callable[[H], H]:
+    if TYPE_CHECKING:  # of more than five types, the handler is not checked
+
+        @overload
+        def on(
+            self, *event_types: str, **options: Unpack[EventOptions]
+        ) -> Callable[[EventHandler], EventHandler]: ...
+        @overload
+        def on(
+            self,
+            type1: type[T] | NoClass,
+            type2: type[T2] | NoClass = ...,
+            type3: type[T3] | NoClass = ...,
+            type4: type[T4] | NoClass = ...,
+            type5: type[T5] | NoClass = ...,
+            /,
+            **options: Unpack[EventOptions],
+        ) -> Decorator[T | T2 | T3 | T4 | T5]: ...
+        @overload
+        def on(
+            self,
+            type1: type[T] | str,
+            type2: type[T2] | str,
+            type3: type[T3] | str = ...,
+            type4: type[T4] | str = ...,
+            type5: type[T5] | str = ...,
+            /,
+            **options: Unpack[EventOptions],
+        ) -> Decorator[Event | T | T2 | T3 | T4 | T5]: ...
+        @overload
+        def on(
+            self, *event_types: type[Any] | str, **options: Unpack[BatchOptions]
+        ) -> Decorator[Any]: ...
+
+    def on(self, *event_types: str | type, **options: Any) -> Callable[[Any], Any]:
         """Subscribe the decorated function to each of the types; it is returned unchanged.
 
-        The options are those of `subscribe`. As safe as `subscribe`.
+        The options are those of `subscribe`, and it is as safe. Type checkers see that the function
+        takes what it will be given:
+        of strings and globs an `Event`, of a class its instances, of several types any of them.
 
         Raises:
             TypeError, ValueError, BusClosed: As `subscribe`, and `TypeError` if no type is given.
@@ -193,7 +237,7 @@ class EventBus(ProcessPublisher):
         types = [check_event_type(event_type) for event_type in event_types]
         checked(_options(options))
 
-        def decorate(handler: H) -> H:
+        def decorate(handler: Handler) -> Handler:
             for event_type in types:
                 self.subscribe(event_type, handler, **options)
             return handler
@@ -289,14 +333,14 @@ class EventBus(ProcessPublisher):
         workers = check_int("workers", workers, 1, MAX_WORKERS)
         self._started().resize(workers, "resize() was called")
 
-    def stats(self) -> "BusStats":
+    def stats(self) -> "_typing.BusStats":
         """Return all figures of one moment, of this process.
 
         From anywhere. Costs some 50 us, and holds up nobody for longer.
         """
         return self._here().stats()
 
-    def advise(self, target_wait: float = 0.01) -> "Advice":
+    def advise(self, target_wait: float = 0.01) -> "_typing.Advice":
         """Say how many workers this bus should have, by what it has measured so far, and why.
 
         Printed, it is a report: what each handler costs, what other numbers of workers would
@@ -336,7 +380,7 @@ class EventBus(ProcessPublisher):
         return self._hooks.on_error
 
     @on_error.setter
-    def on_error(self, _hook: object) -> NoReturn:
+    def on_error(self, _hook: NoReturn) -> NoReturn:
         raise AttributeError("on_error cannot be set later: EventBus(on_error=...)")
 
     @property
@@ -345,7 +389,7 @@ class EventBus(ProcessPublisher):
         return self._hooks.on_drop
 
     @on_drop.setter
-    def on_drop(self, _hook: object) -> NoReturn:
+    def on_drop(self, _hook: NoReturn) -> NoReturn:
         raise AttributeError("on_drop cannot be set later: EventBus(on_drop=...)")
 
     @property

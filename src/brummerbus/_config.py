@@ -7,7 +7,7 @@ variables and command lines, and whoever reads them in has one exception to catc
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 from brummerbus._arguments import MAX_WORKERS, check_int, shown
 from brummerbus._events import EventType, Priority
@@ -238,7 +238,26 @@ class EventBusConfig:
         return cls(workers=preset.workers, queue_size=preset.queue_size)
 
 
-def configured(config: Any, overrides: Mapping[str, Any]) -> EventBusConfig:
+class ConfigOverrides(TypedDict, total=False):
+    """Fields of `EventBusConfig` given as keywords, with what its constructor takes for each."""
+
+    workers: int | tuple[int, int] | None
+    queue_size: int | None
+    priority_levels: int
+    policy: BackpressurePolicy | str
+    publish_timeout: float
+    handler_reserve: int
+    reserved_workers: int
+    starvation_after: float | None
+    shutdown_timeout: float | None
+    slow_handler_after: float | None
+    thread_stack_size: int | None
+    monitoring: bool
+    propagate_context: bool
+    priorities: Mapping[Any, int]
+
+
+def configured(config: Any, overrides: ConfigOverrides) -> EventBusConfig:
     """Return the settings of a bus: `config`, or the default, with some fields replaced.
 
     Raises:
@@ -253,7 +272,8 @@ def configured(config: Any, overrides: Mapping[str, Any]) -> EventBusConfig:
             raise TypeError(f"EventBusConfig has no field {name!r}, only {', '.join(known)}")
     if config is None:
         return EventBusConfig(**overrides)
-    return replace(config, **overrides) if overrides else config
+    changes: Mapping[str, Any] = overrides  # mypy takes the attributes' types for what fits
+    return replace(config, **changes) if changes else config
 
 
 def _int(name: str, value: object, low: int, high: int) -> int:

@@ -1,13 +1,11 @@
 """The extension as mypy sees it: what cffi binds of `queue.h`, and the types of `csrc/python`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 from typing import Any, SupportsInt
 
 import cffi
 from typing_extensions import Self
-
-from brummerbus._outcome import Outcome
 
 class _Lib:
     BB_LEVELS: int
@@ -147,24 +145,6 @@ class Route:
 class Publisher:
     @property
     def _version(self) -> int: ...
-    def publish(
-        self,
-        event: Any,
-        *,
-        priority: int | None = None,
-        timeout: float | None = None,
-        on_done: Callable[[Outcome], object] | None = None,
-        expires: float | None = None,
-    ) -> bool: ...
-    def publish_many(
-        self,
-        events: Iterable[Any],
-        *,
-        priority: int | None = None,
-        timeout: float | None = None,
-        on_done: Callable[[Outcome], object] | None = None,
-        expires: float | None = None,
-    ) -> int: ...
     def _push_events(self, events: list[Any], start: int, level: int, /) -> int: ...
     def _cached_route(self, event: object, level: int, /) -> Route | None: ...
     def _store_route(

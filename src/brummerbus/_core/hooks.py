@@ -16,8 +16,8 @@ from typing import Any
 
 from brummerbus._core._ext import call_hook, hooks_here
 from brummerbus._core.log import log, shown_event
+from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._outcome import Outcome
 from brummerbus._policies import DropReason
 
 OnError = Callable[[Any, Subscription, BaseException], object]

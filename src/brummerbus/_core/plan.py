@@ -7,18 +7,15 @@ subscriptions ask for more has a plan, and such a publish goes through here: the
 
 from collections.abc import Callable
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Lane, Route, Ticket
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.lanes import LaneTable
 from brummerbus._core.options import key_function
+from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._outcome import Outcome
-
-if TYPE_CHECKING:
-    from brummerbus._core.engine import Engine
 
 OnDone = Callable[[Outcome], object]
 
@@ -100,62 +97,3 @@ class Tickets:
     def forget(self, subscription: Subscription) -> None:
         """The subscription has ended; what is queued for it keeps its lanes."""
         self._tables.pop(subscription.number, None)
-
-
-def publish_planned(
-    engine: "Engine",
-    route: Route,
-    event: Any,
-    timeout: float | None,
-    expires: float | None,
-    on_done: OnDone | None,
-) -> bool:
-    """Publish one event with options, or on a route with a plan.
-
-    Raises:
-        QueueFull, BusClosed: As `EventBus.publish`.
-        Gone: The queue is that of another process.
-        Exception: What a key raises; nothing has changed then.
-    """
-    publish = object()
-    claimed: list[Subscription] = []
-    if route.plan is not None and route.plan.once:
-        taken: list[Subscription] = []
-        for one in route.recipients:
-            if one.options.once:
-                (claimed if one.claim(publish) else taken).append(one)
-        if taken:
-            route = engine.routes.without(route, taken)
-    accepted = False
-    try:
-        accepted = _push(engine, route, event, timeout, expires, on_done)
-    finally:
-        for one in claimed:
-            if accepted:
-                one.cancel()
-            else:
-                one.release_claim()
-    return accepted
-
-
-def _push(
-    engine: "Engine",
-    route: Route,
-    event: Any,
-    timeout: float | None,
-    expires: float | None,
-    on_done: OnDone | None,
-) -> bool:
-    ticket = None
-    if route.recipients:
-        ticket = engine.tickets.make(route, event, expires, on_done)
-    result = route.push(event if ticket is None else ticket)
-    if result == c.FULL and engine.purge():
-        result = route.push(event if ticket is None else ticket)
-    if result == c.CLOSED and ticket is None:
-        raise engine.admission.closed_error()
-    if result == c.ACCEPTED:
-        if ticket is None and on_done is not None:
-            engine.hooks.done(on_done, event, 0, [], [])
-        return True
-    return engine.admission.admit(route, event, timeout, ticket)

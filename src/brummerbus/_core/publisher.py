@@ -7,7 +7,7 @@ new, keywords, a full or closed queue, a hook that publishes, the child of a for
 import weakref
 from collections.abc import Iterable
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brummerbus._arguments import check_hook, check_timeout, shown
 from brummerbus._config import EventBusConfig
@@ -17,7 +17,8 @@ from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
-from brummerbus._core.plan import OnDone, publish_planned
+from brummerbus._core.plan import OnDone
+from brummerbus._core.planned import publish_planned
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._errors import QueueFull
 
@@ -30,6 +31,27 @@ class ProcessPublisher(Publisher):
 
     _config: EventBusConfig
     _name: str
+
+    if TYPE_CHECKING:  # in C: csrc/python/publish.c
+
+        def publish(
+            self,
+            event: Any,
+            *,
+            priority: int | None = None,
+            timeout: float | None = None,
+            on_done: OnDone | None = None,
+            expires: float | None = None,
+        ) -> bool: ...
+        def publish_many(
+            self,
+            events: Iterable[Any],
+            *,
+            priority: int | None = None,
+            timeout: float | None = None,
+            on_done: OnDone | None = None,
+            expires: float | None = None,
+        ) -> int: ...
 
     def _begin(self, name: str, config: EventBusConfig, hooks: Hooks) -> None:
         # Imported with the first bus, not with the package, for it takes milliseconds; and not by

@@ -69,13 +69,13 @@ class Subscription(Recipient):
         super().__init__(handler, is_python_function(handler))
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
-        self.options = options
+        self.options: Options = options
         self._claims: dict[str, object] = {}
-        self.event_type = event_type
-        self.label = f"{_type_name(event_type)} -> {_handler_name(handler)}"
-        self.number = _next_number()
+        self.event_type: str | type[Any] = event_type
+        self.label: str = f"{_type_name(event_type)} -> {_handler_name(handler)}"
+        self.number: int = _next_number()
         self.pattern: Callable[[str], object] | None = None
-        self.warned = False
+        self.warned: bool = False
         self._cancel = cancel
 
     def cancel(self) -> None:

@@ -1,12 +1,10 @@
 """What became of an event: what `publish(..., on_done=...)` is told."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from brummerbus._core.subscriptions import Subscription
 from brummerbus._policies import DropReason
-
-if TYPE_CHECKING:
-    from brummerbus._core.subscriptions import Subscription
 
 
 @dataclass(frozen=True)
@@ -17,7 +15,7 @@ class Outcome:
     """The event."""
     handled: int
     """Deliveries whose handler returned."""
-    failed: "tuple[tuple[Subscription, BaseException], ...]"
+    failed: tuple[tuple[Subscription, BaseException], ...]
     """Deliveries whose handler raised, the last time if it was retried, and what."""
-    dropped: "tuple[tuple[Subscription, DropReason], ...]"
+    dropped: tuple[tuple[Subscription, DropReason], ...]
     """Deliveries that were not made, and why."""

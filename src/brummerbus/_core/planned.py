@@ -1,0 +1,68 @@
+"""Publishing an event with options, or on a route with a plan."""
+
+from typing import Any
+
+from brummerbus._core import queue as c
+from brummerbus._core._ext import Route
+from brummerbus._core.engine import Engine
+from brummerbus._core.plan import OnDone
+from brummerbus._core.subscriptions import Subscription
+
+
+def publish_planned(
+    engine: Engine,
+    route: Route,
+    event: Any,
+    timeout: float | None,
+    expires: float | None,
+    on_done: OnDone | None,
+) -> bool:
+    """Publish one event with options, or on a route with a plan.
+
+    Raises:
+        QueueFull, BusClosed: As `EventBus.publish`.
+        Gone: The queue is that of another process.
+        Exception: What a key raises; nothing has changed then.
+    """
+    publish = object()
+    claimed: list[Subscription] = []
+    if route.plan is not None and route.plan.once:
+        taken: list[Subscription] = []
+        for one in route.recipients:
+            if one.options.once:
+                (claimed if one.claim(publish) else taken).append(one)
+        if taken:
+            route = engine.routes.without(route, taken)
+    accepted = False
+    try:
+        accepted = _push(engine, route, event, timeout, expires, on_done)
+    finally:
+        for one in claimed:
+            if accepted:
+                one.cancel()
+            else:
+                one.release_claim()
+    return accepted
+
+
+def _push(
+    engine: Engine,
+    route: Route,
+    event: Any,
+    timeout: float | None,
+    expires: float | None,
+    on_done: OnDone | None,
+) -> bool:
+    ticket = None
+    if route.recipients:
+        ticket = engine.tickets.make(route, event, expires, on_done)
+    result = route.push(event if ticket is None else ticket)
+    if result == c.FULL and engine.purge():
+        result = route.push(event if ticket is None else ticket)
+    if result == c.CLOSED and ticket is None:
+        raise engine.admission.closed_error()
+    if result == c.ACCEPTED:
+        if ticket is None and on_done is not None:
+            engine.hooks.done(on_done, event, 0, [], [])
+        return True
+    return engine.admission.admit(route, event, timeout, ticket)

@@ -1,0 +1,106 @@
+"""What signatures name: how handlers are checked against classes, and what is imported late.
+
+The rules for handlers are for type checkers alone, and cost nothing at run time. They are here, in
+one place, because `EventBus.subscribe` and `EventBus.on` state them several times.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Advice", "BusStats", "Unpack"]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+    from typing import ParamSpec, Protocol, TypedDict, TypeVar, overload
+
+    from typing_extensions import Unpack
+
+    from brummerbus._events import Event
+    from brummerbus._stats import BusStats
+    from brummerbus.sizing._advice import Advice
+
+    EventHandler = TypeVar("EventHandler", bound=Callable[[Event], object])
+
+    T = TypeVar("T")
+    # Of the second to fifth class given to `on`. Checkers leave those that are not given out of the
+    # union, and so need no overload for each number of classes.
+    T2 = TypeVar("T2")
+    T3 = TypeVar("T3")
+    T4 = TypeVar("T4")
+    T5 = TypeVar("T5")
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+    R_co = TypeVar("R_co", covariant=True)
+    T_co = TypeVar("T_co", covariant=True)
+    T_contra = TypeVar("T_contra", contravariant=True)
+
+    class NoClass(type):
+        """No class is one. mypy refuses an abstract class for `type[T]`, not for a union with it.
+
+        Abstract classes can be subscribed to like any other.
+        """
+
+    class HandlerOf(Protocol[T_contra, P, R_co]):  # pyright: ignore[reportInvalidTypeVarUse]
+        """A handler that can be called with a `T`, whose parameters are `P` and result `R`.
+
+        It has to match both signatures. So the first checks it and the second captures it whole,
+        which neither a bound (it cannot contain `T`) nor `Callable[[T], R]` could do: that forgets
+        the names, the defaults and the wider type of its parameters.
+        """
+
+        @overload
+        def __call__(self, event: T_contra, /) -> object: ...
+        @overload
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    class SubscribeOptions(TypedDict, total=False):
+        """Options of `subscribe` that say nothing of the type of an event."""
+
+        once: bool
+        max_concurrency: int | None
+        retries: int
+        backoff: float
+
+    class EventOptions(SubscribeOptions, total=False):
+        """Those of handlers that take one event."""
+
+        key: Callable[[Any], Hashable] | str | None
+
+    class BatchOptions(EventOptions, total=False):
+        """Those of handlers that take a list of events."""
+
+        batch: int
+        batch_wait: float
+
+    class Decorator(Protocol[T_co]):
+        """What `on` returns: takes a handler that can be called with a `T`, and returns it."""
+
+        def __call__(self, handler: HandlerOf[T_co, P, R], /) -> Callable[P, R]: ...
+
+elif sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+
+    class Unpack:
+        """What Python 3.10 has not got: there the annotation is the `TypedDict` itself."""
+
+        def __class_getitem__(cls, fields: Any) -> Any:
+            """Return the fields."""
+            return fields
+
+
+def __getattr__(name: str) -> Any:
+    """Import what takes milliseconds, and what few programs name, only when it is asked for.
+
+    `typing.get_type_hints` asks for `_typing.BusStats`, and so finds it.
+    """
+    if name == "Advice":
+        from brummerbus.sizing import _advice  # noqa: PLC0415
+
+        return _advice.Advice
+    if name == "BusStats":
+        from brummerbus import _stats  # noqa: PLC0415
+
+        return _stats.BusStats
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
