@@ -13,6 +13,13 @@ PyObject *cffi_init_ext(void);
 static void *detach(void) { return PyEval_SaveThread(); }
 static void attach(void *token) { PyEval_RestoreThread(token); }
 
+/* Of what is no Event, the address. Called with a queue's mutex held: it only reads. */
+static uint64_t event_id(const void *queued) {
+    PyObject *event = event_of((void *)queued);
+    if (!PyObject_TypeCheck(event, event_type)) return (uint64_t)(uintptr_t)event;
+    return (uint64_t)((event_object *)event)->id;
+}
+
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
     *type = (PyTypeObject *)PyType_FromSpec(spec);
     if (*type == NULL) return -1;
@@ -195,7 +202,7 @@ static PyMethodDef functions[] = {
 };
 
 PyMODINIT_FUNC PyInit__ext(void) {
-    host = (bb_host){.detach = detach, .attach = attach, .parallel = IS_FREE_THREADED};
+    host = (bb_host){.detach = detach, .attach = attach, .parallel = IS_FREE_THREADED, .event_id = event_id};
     if (!bb_watch_forks()) return PyErr_NoMemory();
     PyObject *module = cffi_init_ext();
     if (module == NULL) return NULL;

@@ -74,13 +74,14 @@ static bb_result record_loss(bb_queue *q, offer_outcome to, bb_result result) {
     return result;
 }
 
-static bb_result refuse(bb_queue *q, const bb_route *route, offer_outcome to) {
+static bb_result refuse(bb_queue *q, const bb_route *route, void *event, offer_outcome to) {
     int32_t level = route->level - 1;
     count_published(q, level, route->type, route->count);
     for (int32_t i = 0; i < route->count; i++) {
         route->recipients[i]->tally.published++;
         count_dropped(q, level, route->type, route->recipients[i], BB_WHY_REFUSED);
     }
+    note(q, BB_NOTED_REFUSED, event, NULL, route->type, level, 0);
     return record_loss(q, to, BB_REFUSED);
 }
 
@@ -98,10 +99,10 @@ static int32_t needed_for(const bb_queue *q, int32_t count, bool handler) {
 static bb_result evict_for(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                            bool handler, bb_mode mode, offer_outcome to) {
     int32_t level = route->level - 1, needed = needed_for(q, route->count, handler);
-    if (count_evictable(q, mode, level) < needed) return refuse(q, route, to);
+    if (count_evictable(q, mode, level) < needed) return refuse(q, route, event, to);
     if (needed > to.out_size) return BB_FULL;
     if (!ensure_slots(q, route->count)) return BB_NO_MEMORY;
-    for (int32_t i = 0; i < needed; i++) to.out[i] = evict(q, mode, level);
+    for (int32_t i = 0; i < needed; i++) to.out[i] = evict(q, mode, level, event);
     *to.evicted = needed;
     enqueue(q, route, event, depth, time_if(q, q->timed));
     return record_loss(q, to, BB_EVICTED);
@@ -117,7 +118,7 @@ static bb_result apply_policy(bb_queue *q, const bb_route *route, void *event, i
                               bool handler, bb_mode mode, offer_outcome to) {
     switch (mode) {
     case BB_CALLER_RUNS: return let_caller_run(q, route, event, to);
-    case BB_REFUSE: return refuse(q, route, to);
+    case BB_REFUSE: return refuse(q, route, event, to);
     default: return evict_for(q, route, event, depth, handler, mode, to);
     }
 }

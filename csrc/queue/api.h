@@ -16,6 +16,7 @@ typedef struct {
     void (*attach)(void *token);
     bool
         parallel; /* it excludes no thread: attached threads run at the same time (free-threaded) */
+    uint64_t (*event_id)(const void *event); /* for the flight recorder; with the mutex held */
 } bb_host;
 extern bb_host host;
 

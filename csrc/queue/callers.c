@@ -46,6 +46,7 @@ bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event) {
         caller->recipients[i]->tally.published++;
         caller->recipients[i]->tally.taken++;
     }
+    note(q, BB_NOTED_ACCEPTED, event, NULL, caller->type, caller->level, 0);
     begin_next(caller, time_if(q, q->monitoring), 0);
     return caller;
 }
@@ -70,6 +71,8 @@ void bb_caller_done(bb_caller *caller, int32_t failed) {
     uint64_t now = time_of(q, reading);
     bb_recipient *r = current_recipient(caller);
     count_processed(q, caller->level, caller->type, r, failed != 0);
+    bb_noted what = failed != 0 ? BB_NOTED_FAILED : BB_NOTED_HANDLED;
+    note(q, what, caller->event, r, caller->type, caller->level, now);
     if (q->monitoring) {
         uint64_t wall = elapsed(caller->since, now);
         roll_histograms(q, now);
@@ -92,6 +95,8 @@ void bb_caller_abort(bb_caller *caller) {
     for (int32_t i = caller->count - caller->remaining; i < caller->count; i++) {
         caller->recipients[i]->tally.taken--;
         count_dropped(q, caller->level, caller->type, caller->recipients[i], BB_WHY_REFUSED);
+        note(q, BB_NOTED_REFUSED, caller->event, caller->recipients[i], caller->type, caller->level,
+             0);
     }
     remove_caller(caller);
     signal_if_idle(q);

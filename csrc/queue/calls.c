@@ -26,6 +26,7 @@ static bb_delivery take_into_call(bb_queue *q, bb_parked *p, uint64_t now) {
     p->place = BB_OPENED;
     p->retry = false;
     count_taken(q, p->level, p->type, p->recipient);
+    note(q, BB_NOTED_BEGAN, p->event, p->recipient, p->type, p->level, now);
     if (q->monitoring) record_duration(&q->queue_wait, elapsed(p->accepted, now));
     return (bb_delivery){p->event, p->recipient, p, p->depth};
 }
@@ -91,6 +92,10 @@ uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
     }
     for (int32_t i = 0; i <= open->more_count; i++) {
         bb_parked *p = nth(open, i);
+        bb_noted what = p->retry       ? BB_NOTED_RETRIED
+                        : open->failed ? BB_NOTED_FAILED
+                                       : BB_NOTED_HANDLED;
+        note(q, what, p->event, p->recipient, p->type, p->level, now);
         if (p->retry) continue;
         p->place = BB_UNUSED;
         count_processed(q, p->level, p->type, p->recipient, open->failed);

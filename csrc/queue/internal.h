@@ -25,7 +25,7 @@ void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken);
 int32_t starving_level(const bb_queue *q, uint64_t now);
 int32_t highest_level(const bb_queue *q);
 uint64_t oldest_sequence(const bb_queue *q);
-bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level);
+bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level, const void *by);
 int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level);
 
 /* ---- lanes.c: grouped deliveries --------------------------------------------------------- */
@@ -62,6 +62,11 @@ uint64_t slice_for(const bb_queue *q, const bb_waiter *waiter);
 /* ---- callers.c --------------------------------------------------------------------------- */
 bb_caller *add_caller(bb_queue *q, const bb_route *route, void *event);
 void free_callers(bb_queue *q); /* without the mutex, of a queue that no thread uses any more */
+
+/* ---- recorder.c -------------------------------------------------------------------------- */
+uint64_t id_of(const void *event);
+void write_note(bb_queue *q, bb_noted what, uint64_t event, const bb_recipient *r, int32_t type,
+                int32_t level, uint64_t by, uint64_t now);
 
 /* ---- counters.c -------------------------------------------------------------------------- */
 void count_published(bb_queue *q, int32_t level, int32_t type, int32_t n);
@@ -131,6 +136,15 @@ static inline bool ensure_slots(bb_queue *q, int32_t count) {
 static inline bool is_open_to(const bb_queue *q, bb_origin origin) {
     ASSERT_LOCKED(q);
     return q->state == BB_OPEN || (origin == BB_INSIDE && q->state == BB_DRAINING);
+}
+
+/* ---- the flight recorder ------------------------------------------------------------------ */
+
+/* Note a decision, if the recorder is on. `r`: NULL if it is about the whole event. `now`: 0 if no
+ * time is at hand. */
+static inline void note(bb_queue *q, bb_noted what, const void *event, const bb_recipient *r,
+                        int32_t type, int32_t level, uint64_t now) {
+    if (q->notes != NULL) write_note(q, what, id_of(event), r, type, level, 0, now);
 }
 
 /* ---- counting, with the mutex --------------------------------------------------------------- */

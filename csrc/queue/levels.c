@@ -101,6 +101,7 @@ void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uin
     q->queued += route->count;
     count_published(q, route->level - 1, route->type, route->count);
     if (q->monitoring) count_arrivals(q, route->count, now);
+    note(q, BB_NOTED_ACCEPTED, event, NULL, route->type, route->level - 1, now);
 }
 
 BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
@@ -234,13 +235,16 @@ int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level) {
 }
 
 /* Precondition: count_evictable is not 0. */
-bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level) {
+bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level, const void *by) {
     ASSERT_LOCKED(q);
     uint32_t bits = victims(q, mode, level);
     int32_t victim = mode == BB_EVICT_OLDEST ? oldest(q, bits) : bb_highest_bit(bits & (0u - bits));
     dequeued out;
     dequeue_oldest(q, victim, &out);
     count_dropped(q, out.level, out.type, out.delivery.recipient, BB_WHY_EVICTED);
+    if (q->notes != NULL)
+        write_note(q, BB_NOTED_EVICTED, id_of(out.delivery.event), out.delivery.recipient, out.type,
+                   out.level, id_of(by), 0);
     return out.delivery;
 }
 
@@ -259,6 +263,7 @@ static void drop_expired(bb_queue *q, const dequeued *taken, bb_delivery *out) {
     *out = taken->delivery;
     q->expiring--;
     count_dropped(q, taken->level, taken->type, taken->delivery.recipient, BB_WHY_EXPIRED);
+    note(q, BB_NOTED_EXPIRED, out->event, out->recipient, taken->type, taken->level, 0);
 }
 
 /* The slot after `before`, or the first if that is -1, leaves its level. */

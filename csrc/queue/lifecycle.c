@@ -25,6 +25,7 @@ static bool init_sync(bb_queue *q) {
 }
 
 static void free_memory(bb_queue *q) {
+    free(q->notes);
     free(q->workers);
     free(q->by_type);
     free(q->slots);
@@ -40,6 +41,7 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->reserve = settings->reserve;
     q->levels = settings->levels;
     q->reserved = settings->reserved;
+    q->notes_size = settings->notes;
     q->monitoring = settings->monitoring != 0;
     q->starvation = settings->starvation > 0 ? (uint64_t)settings->starvation : 0;
     q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
@@ -52,6 +54,11 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->slots = calloc((size_t)q->slot_count, sizeof *q->slots);
     q->by_type = calloc(BB_MAX_TYPES, sizeof *q->by_type);
     q->workers = calloc(BB_MAX_WORKERS, sizeof *q->workers);
+    if (settings->notes > 0) q->notes = calloc((size_t)settings->notes, sizeof *q->notes);
+    if (settings->notes > 0 && q->notes == NULL) {
+        free_memory(q);
+        return NULL;
+    }
     if (q->slots == NULL || q->by_type == NULL || q->workers == NULL || !init_sync(q)) {
         free_memory(q);
         return NULL;
@@ -99,6 +106,8 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
         dequeue_oldest(q, highest_level(q), &taken);
         out[discarded++] = taken.delivery;
         count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
+        note(q, BB_NOTED_DISCARDED, taken.delivery.event, taken.delivery.recipient, taken.type,
+             taken.level, 0);
     }
     if (discarded > 0) signal_if_idle(q);
     queue_unlock(q, token);

@@ -89,6 +89,31 @@ typedef struct bb_waiter bb_waiter;
 typedef struct bb_caller bb_caller;
 typedef struct bb_parked bb_parked;
 
+/* What the flight recorder notes. */
+typedef enum {
+    BB_NOTED_ACCEPTED = 0,
+    BB_NOTED_WAITED = 1, /* its publisher waits for free slots */
+    BB_NOTED_BEGAN = 2,
+    BB_NOTED_HANDLED = 3,
+    BB_NOTED_FAILED = 4,
+    BB_NOTED_RETRIED = 5, /* it failed and is queued again */
+    BB_NOTED_EVICTED = 6, /* by the event `by` */
+    BB_NOTED_REFUSED = 7,
+    BB_NOTED_EXPIRED = 8,
+    BB_NOTED_DISCARDED = 9 /* by the end of the queue */
+} bb_noted;
+
+/* A decision about an event, or one of its deliveries. */
+typedef struct {
+    uint64_t time;      /* of bb_clock */
+    uint64_t event;     /* what bb_host.event_id says of it */
+    uint64_t by;        /* the same of the event that it was evicted for */
+    uint64_t recipient; /* its address; 0: the decision is about the whole event */
+    int32_t type;
+    int16_t level; /* from 0 */
+    int16_t what;  /* bb_noted */
+} bb_note;
+
 /* The settings of a queue. */
 typedef struct {
     int32_t capacity;   /* deliveries, 1 to 2^24 */
@@ -97,6 +122,7 @@ typedef struct {
     int32_t monitoring; /* 0: no clock is read for statistics */
     int64_t starvation; /* ns; > 0: a delivery that has waited longer is taken next */
     int32_t reserved;   /* workers that take only the highest level */
+    int32_t notes;      /* that the flight recorder keeps, 0: none */
     int64_t standstill; /* ns without a take that end a wait without a limit of its own */
 } bb_settings;
 
@@ -395,6 +421,10 @@ bb_state bb_get_state(bb_queue *q);
 int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_types,
                     bb_recipient *const *which, bb_counts *recipients, int32_t n_recipients,
                     bb_worker_time *workers, int32_t n_workers, bb_histograms *histograms);
+
+/* Copy up to `n` notes of the flight recorder, the newest of those about `event`, or of all if that
+ * is 0, the oldest of them first. Returns their number. Linear in what the recorder keeps. */
+int32_t bb_notes(bb_queue *q, uint64_t event, bb_note *out, int32_t n);
 
 /* Fill in `arrivals`, and `timers[r]` with those of `which[r]` for r < n, at one moment; all 0
  * without monitoring. 0, or GONE. */

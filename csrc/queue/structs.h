@@ -78,6 +78,7 @@ typedef struct {
     bb_delivery *more; /* of the same call, see bb_take_more */
     int32_t more_count;
     uint64_t sequence;
+    uint64_t id; /* of the event, if the flight recorder is on */
     uint64_t began;
     uint64_t cpu; /* the thread's CPU time then; 0: not read, see timers.c */
     int32_t level;
@@ -198,6 +199,10 @@ struct bb_queue {
     uint64_t rolled; /* when the histograms last began a new half */
     rolling_histogram queue_wait;
     rolling_histogram processing;
+
+    bb_note *notes; /* a ring, see recorder.c; NULL: nothing is recorded */
+    int32_t notes_size;
+    uint64_t noted; /* so far */
 
     bb_timer timer; /* of all recipients */
     bb_arrivals arrivals;

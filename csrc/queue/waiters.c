@@ -156,6 +156,7 @@ static bb_waiter *add_waiter(bb_queue *q, const bb_route *route, void *event, in
     waiter->handler = origin != BB_OUTSIDE;
     waiter->limited = limited;
     waiter->since = bb_clock();
+    note(q, BB_NOTED_WAITED, event, NULL, route->type, route->level - 1, waiter->since);
     if (q->waiting == 0) q->restarts = 0;
     append(&q->wait_queue[waiter->handler][route->level - 1], waiter);
     q->waiting_levels[waiter->handler] |= 1u << (route->level - 1);

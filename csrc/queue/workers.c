@@ -106,6 +106,9 @@ static inline uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     if (!open->open) return 0;
     if (open->parked != NULL) return finish_call(q, worker, now);
     open->open = false;
+    if (q->notes != NULL)
+        write_note(q, open->failed ? BB_NOTED_FAILED : BB_NOTED_HANDLED, open->id, open->recipient,
+                   open->type, open->level, 0, now);
     count_processed(q, open->level, open->type, open->recipient, open->failed);
     uint64_t cpu_now = 0;
     if (q->monitoring) {
@@ -131,6 +134,7 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
     bb_recipient *r = taken.delivery.recipient;
     if (taken.expired) {
         count_dropped(q, taken.level, taken.type, r, BB_WHY_EXPIRED);
+        note(q, BB_NOTED_EXPIRED, taken.delivery.event, r, taken.type, taken.level, now);
         signal_if_idle(q);
         return false;
     }
@@ -147,6 +151,10 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
         .open = true,
     };
     count_taken(q, taken.level, taken.type, r);
+    if (q->notes != NULL) {
+        worker->open.id = id_of(taken.delivery.event); /* at the end the event is freed */
+        write_note(q, BB_NOTED_BEGAN, worker->open.id, r, taken.type, taken.level, 0, now);
+    }
     q->congested = false;
     if (q->queued <= q->capacity / 2) q->streak = false;
     if (q->monitoring) {

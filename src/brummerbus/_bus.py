@@ -1,9 +1,11 @@
 """The event bus: subscribe, publish, flush, stop, look."""
 
+import os
 import sys
 from collections.abc import Callable, Hashable
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, overload
 
 from brummerbus import _typing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
@@ -339,6 +341,41 @@ class EventBus(ProcessPublisher):
         From anywhere. Costs some 50 us, and holds up nobody for longer.
         """
         return self._here().stats()
+
+    def explain(self, event_id: int) -> str:
+        """Say what became of an event, and so why it was not delivered: a line per decision.
+
+        Needs `flight_recorder`, and knows as many of the last decisions as that says. From
+        anywhere, also a signal handler. Linear in what is kept.
+
+        Raises:
+            TypeError, ValueError: `event_id` is no `Event.id`.
+            BusError: The flight recorder is off.
+        """
+        event_id = check_int("event_id", event_id, 1)
+        self._check_recorder()
+        return self._here().explain(event_id)
+
+    def dump(self, file: str | os.PathLike[str] | TextIO) -> None:
+        """Write the flight recorder to a file: its decisions, and the stacks of running handlers.
+
+        `file` is a path, or an open text file. From anywhere; from a signal handler to a path or a
+        file that the interrupted code does not use.
+
+        Raises:
+            BusError: The flight recorder is off.
+            OSError: The file cannot be written.
+        """
+        self._check_recorder()
+        text = self._here().report()
+        if isinstance(file, (str, os.PathLike)):
+            Path(file).write_text(text, encoding="utf-8")
+        else:
+            file.write(text)
+
+    def _check_recorder(self) -> None:
+        if not self._config.flight_recorder:
+            raise BusError(f"{self._name}: the flight recorder is off: EventBus(flight_recorder=n)")
 
     def advise(self, target_wait: float = 0.01) -> "_typing.Advice":
         """Say how many workers this bus should have, by what it has measured so far, and why.

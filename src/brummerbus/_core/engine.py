@@ -21,6 +21,7 @@ from brummerbus._core.log import counted, log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
 from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, WHY_SHUTDOWN, Queue, clock, ns
+from brummerbus._core.recorder import explanation, report
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.scheduler import call_at
 from brummerbus._core.subscriptions import Subscription, Subscriptions
@@ -71,6 +72,7 @@ class Engine:
             config.priority_levels,
             reserve=config.handler_reserve,
             reserved=config.reserved_workers,
+            notes=config.flight_recorder,
             monitoring=config.monitoring,
             starvation_after=config.starvation_after,
             standstill_after=standstill,
@@ -300,6 +302,17 @@ class Engine:
             if max(types.values()) < known:
                 labels = [one.label for one in recipients]
                 return bus_stats(snapshot, types, labels, self.sizing, OTHER)
+
+    def explain(self, event_id: int) -> str:
+        """Return what the flight recorder knows of an event."""
+        return explanation(self.queue, event_id, self._labels())
+
+    def report(self) -> str:
+        """Return all that the flight recorder knows."""
+        return report(self.name, self.queue, self._labels(), self.routes.types.copy())
+
+    def _labels(self) -> dict[int, str]:
+        return {one.account: one.label for one in self._subscriptions}
 
     def load(self) -> tuple[MeasuredLoad, dict[int, str]]:
         """Return how deliveries arrived, what they took by subscription, and the labels of those.

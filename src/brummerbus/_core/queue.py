@@ -5,7 +5,7 @@ not here: publishing is a method of `EventBus`, taking is what a worker's thread
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from brummerbus._core import _ext
 from brummerbus._core._ext import Owner, Recipient, ffi, lib
@@ -49,6 +49,18 @@ fork_count = lib.bb_fork_count
 """How many forks this process is away from the one that loaded the library."""
 
 
+class Note(NamedTuple):
+    """A decision in the flight recorder; see `bb_note`."""
+
+    time: int
+    event: int
+    by: int
+    recipient: int
+    type: int
+    level: int
+    what: int
+
+
 class Queue:
     """A queue in C, freed with the last reference to this object.
 
@@ -58,7 +70,16 @@ class Queue:
         MemoryError: There is none.
     """
 
-    __slots__ = ("__weakref__", "_owner", "_pointer", "address", "capacity", "forks", "levels")
+    __slots__ = (
+        "__weakref__",
+        "_owner",
+        "_pointer",
+        "address",
+        "capacity",
+        "forks",
+        "levels",
+        "notes_kept",
+    )
 
     def __init__(
         self,
@@ -67,6 +88,7 @@ class Queue:
         *,
         reserve: int,
         reserved: int,
+        notes: int,
         monitoring: bool,
         starvation_after: float | None,
         standstill_after: float,
@@ -77,6 +99,7 @@ class Queue:
                 "capacity": capacity,
                 "reserve": reserve,
                 "reserved": reserved,
+                "notes": notes,
                 "levels": levels,
                 "monitoring": monitoring,
                 "starvation": 0 if starvation_after is None else max(1, ns(starvation_after)),
@@ -91,6 +114,7 @@ class Queue:
         self._owner = Owner(self.address)
         self.capacity = capacity
         self.levels = levels
+        self.notes_kept = notes
 
     def is_gone(self) -> bool:
         """Return whether a fork left the queue behind."""
@@ -192,6 +216,14 @@ class Queue:
             oldest=stats.oldest,
             age=stats.age,
         )
+
+    def notes(self, event: int) -> list[Note]:
+        """Return what the flight recorder has of an event, or, with 0, of all; the oldest first."""
+        if not self.notes_kept:
+            return []
+        out: Any = ffi.new("bb_note[]", self.notes_kept)
+        n = max(0, lib.bb_notes(self._pointer, event, out, self.notes_kept))
+        return [Note(o.time, o.event, o.by, o.recipient, o.type, o.level, o.what) for o in out[0:n]]
 
     def load(self, recipients: Sequence[Recipient]) -> tuple[Arrivals, list[Timer]]:
         """Return how deliveries arrived, and what those of each recipient took."""
