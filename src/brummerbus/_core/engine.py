@@ -81,7 +81,7 @@ class Engine:
         self.started = False
         self._starter: dict[str, object] = {}
         self.hooks = hooks
-        self.tickets = Tickets(hooks)
+        self.tickets = Tickets(hooks, self.queue.forks)
         self._subscriptions = subscriptions
         self.routes = Routes(self.queue, config, subscriptions)
         self.admission = Admission(name, self.queue, hooks, config)

@@ -51,9 +51,9 @@ def plan_for(recipients: tuple[Subscription, ...], *, context: bool) -> Plan | N
 class Tickets:
     """Makes the tickets of one process."""
 
-    def __init__(self, hooks: Hooks) -> None:
+    def __init__(self, hooks: Hooks, forks: int) -> None:
         self._hooks = hooks
-        self._tables: dict[int, LaneTable] = {}  # by the number of the subscription
+        self._forks = forks
         self.can_expire = False
         """Whether any event was published that can expire."""
 
@@ -86,14 +86,10 @@ class Tickets:
             raise
 
     def _table(self, subscription: Subscription) -> LaneTable:
-        table = self._tables.get(subscription.number)
+        table: LaneTable | None = subscription.lane_tables.get(self._forks)
         if table is None:
             key = subscription.options.key
             assert key is not None
             table = LaneTable(subscription, key_function(key))
-            table = self._tables.setdefault(subscription.number, table)
+            table = subscription.lane_tables.setdefault(self._forks, table)
         return table
-
-    def forget(self, subscription: Subscription) -> None:
-        """The subscription has ended; what is queued for it keeps its lanes."""
-        self._tables.pop(subscription.number, None)
