@@ -72,7 +72,9 @@ class Subscription(Recipient):
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
         self.options: Options = options
         self._claims: dict[str, object] = {}
-        self.lane_tables: dict[int, Any] = {}  # by the number of forks, see plan.py
+        # By the number of forks, see plan.py. They refer to the subscription, and are not cleared at
+        # its end: a publish that began before may still use them. The collector frees both.
+        self.lane_tables: dict[int, Any] = {}
         self.event_type: str | type[Any] = event_type
         self.label: str = f"{_type_name(event_type)} -> {_handler_name(handler)}"
         self.number: int = _next_number()
@@ -186,7 +188,6 @@ class Subscriptions:
 
     def _remove(self, subscription: Subscription) -> None:
         self._change(subscription, present=False)
-        subscription.lane_tables.clear()  # they refer to it; what is queued keeps its lanes
 
     def _change(self, subscription: Subscription, *, present: bool) -> None:
         table, key, type_changed = self._others, _CLASSES, None
