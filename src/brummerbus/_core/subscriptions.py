@@ -72,8 +72,8 @@ class Subscription(Recipient):
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
         self.options: Options = options
         self._claims: dict[str, object] = {}
-        # By the number of forks, see plan.py. They refer to the subscription, and are not cleared at
-        # its end: a publish that began before may still use them. The collector frees both.
+        # By the number of forks, see plan.py. They refer to the subscription, and are not cleared
+        # at its end: a publish that began before may still use them. The collector frees both.
         self.lane_tables: dict[int, Any] = {}
         self.event_type: str | type[Any] = event_type
         self.label: str = f"{_type_name(event_type)} -> {_handler_name(handler)}"
