@@ -96,8 +96,11 @@ static void end_call(call *c) {
         Py_INCREF(object_of(c->deliveries[i].event));
         Py_INCREF((PyObject *)c->recipient);
     }
+    bool completes = false;
+    for (int32_t i = 0; i < c->n; i++)
+        completes = completes || (c->delays[i] < 0 && ticket_of(c->deliveries[i].event)->on_done);
     bb_let_go(c->worker);
-    bb_finish(c->worker);
+    bb_finish(c->worker, completes);
     for (int32_t i = 0; i < c->n; i++) {
         ticket_object *ticket = ticket_of(c->deliveries[i].event);
         if (c->delays[i] >= 0) schedule(c, ticket, c->deliveries[i].parked, c->delays[i]);
@@ -105,6 +108,7 @@ static void end_call(call *c) {
         Py_DECREF((PyObject *)ticket);
         if (i > 0) Py_DECREF((PyObject *)c->recipient); /* the first is the caller's */
     }
+    if (completes) bb_completed(c->worker);
     Py_XDECREF(c->error);
 }
 

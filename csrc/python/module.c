@@ -202,7 +202,8 @@ static PyMethodDef functions[] = {
 };
 
 PyMODINIT_FUNC PyInit__ext(void) {
-    host = (bb_host){.detach = detach, .attach = attach, .parallel = IS_FREE_THREADED, .event_id = event_id};
+    host = (bb_host){
+        .detach = detach, .attach = attach, .parallel = IS_FREE_THREADED, .event_id = event_id};
     if (!bb_watch_forks()) return PyErr_NoMemory();
     PyObject *module = cffi_init_ext();
     if (module == NULL) return NULL;

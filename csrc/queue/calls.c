@@ -68,6 +68,13 @@ static bb_parked *nth(const open_delivery *open, int32_t i) {
     return i == 0 ? open->parked : open->more[i - 1].parked;
 }
 
+uint64_t first_of_call(const open_delivery *open) {
+    uint64_t first = open->sequence;
+    for (int32_t i = 1; i <= open->more_count; i++)
+        if (nth(open, i)->sequence < first) first = nth(open, i)->sequence;
+    return first;
+}
+
 /* The last first: those of a serial lane return to its front. */
 static void queue_retries(bb_queue *q, const open_delivery *open) {
     for (int32_t i = open->more_count; i >= 0; i--) {

@@ -40,6 +40,7 @@ void end_delay(bb_queue *q, bb_parked *p);
 
 /* ---- calls.c: calls of grouped subscriptions --------------------------------------------- */
 void begin_call(bb_queue *q, bb_parked *p);
+uint64_t first_of_call(const open_delivery *open);
 uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now);
 void signal_barrier(bb_queue *q); /* lifecycle.c */
 
@@ -196,11 +197,15 @@ static inline int32_t next_level(const bb_queue *q, uint64_t now) {
     return q->starvation == 0 ? bb_highest_bit(bits) : starving_level(q, now);
 }
 
+static inline bool is_idle(const bb_queue *q) {
+    return q->queued == 0 && q->running == 0 && q->completing == 0;
+}
+
 /* A delivery has ended: wake the threads for which that was the last to wait for. */
 static inline void signal_if_idle(bb_queue *q) {
     ASSERT_LOCKED(q);
     assert(q->queued >= 0 && q->running >= 0);
-    if ((q->queued == 0 && q->running == 0) || q->barrier_waiters > 0) signal_idle(q);
+    if (is_idle(q) || q->barrier_waiters > 0) signal_idle(q);
 }
 
 /* Unlock, and wake an idle worker if there is work and no wake-up is in flight. */

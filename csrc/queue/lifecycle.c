@@ -114,8 +114,6 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
     return discarded;
 }
 
-static bool is_idle(const bb_queue *q) { return q->queued == 0 && q->running == 0; }
-
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
@@ -136,11 +134,10 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
 static uint64_t first_outstanding(const bb_queue *q) {
     uint64_t first = oldest_sequence(q);
     for (int32_t w = 0; w < q->present; w++) {
-        const open_delivery *open = &q->workers[w]->open;
-        if (!open->open) continue;
-        if (open->sequence < first) first = open->sequence;
-        for (int32_t i = 0; i < open->more_count; i++)
-            if (open->more[i].parked->sequence < first) first = open->more[i].parked->sequence;
+        const bb_worker *worker = q->workers[w];
+        uint64_t sequence = worker->open.open ? first_of_call(&worker->open) : UINT64_MAX;
+        if (worker->completing && worker->completed < sequence) sequence = worker->completed;
+        if (sequence < first) first = sequence;
     }
     for (const bb_caller *c = q->callers; c != NULL; c = c->next)
         if (c->sequence < first) first = c->sequence;

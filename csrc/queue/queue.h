@@ -353,8 +353,10 @@ bb_took bb_try_take(bb_worker *worker, bb_delivery *out);
 int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wait_ns);
 
 /* Finish the open delivery, and those of bb_take_more, and take no other. Those for which bb_retry
- * was called are queued again. */
-void bb_finish(bb_worker *worker);
+ * was called are queued again. `completes`: the worker calls completion hooks now, and then
+ * bb_completed; until then the queue is not idle, though nothing is running. */
+void bb_finish(bb_worker *worker, int32_t completes);
+void bb_completed(bb_worker *worker);
 
 /* A delivery of the call that is open is to be queued again by bb_finish, delayed until bb_due is
  * called for it. */

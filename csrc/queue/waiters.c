@@ -306,7 +306,7 @@ void unlock_and_signal(bb_queue *q, void *token) {
 void signal_idle(bb_queue *q) {
     ASSERT_LOCKED(q);
     if (q->barrier_waiters > 0) signal_barrier(q);
-    if (q->queued > 0 || q->running > 0) return;
+    if (!is_idle(q)) return;
     if (q->state == BB_DRAINING) {
         q->state = BB_SHUT;
         wake_all(q);

@@ -256,12 +256,27 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
 bb_took bb_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, true); }
 bb_took bb_try_take(bb_worker *worker, bb_delivery *out) { return take(worker, out, false); }
 
-void bb_finish(bb_worker *worker) {
+void bb_finish(bb_worker *worker, int32_t completes) {
     bb_queue *q = worker->q;
     if (is_gone(q)) return;
     uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
+    if (completes) {
+        worker->completed = first_of_call(&worker->open);
+        worker->completing = true;
+        q->completing++;
+    }
     finish(q, worker, time_of(q, reading));
+    unlock_and_wake(q, token);
+}
+
+void bb_completed(bb_worker *worker) {
+    bb_queue *q = worker->q;
+    if (is_gone(q)) return;
+    void *token = queue_lock(q);
+    worker->completing = false;
+    q->completing--;
+    signal_if_idle(q);
     unlock_and_wake(q, token);
 }
 
