@@ -3,7 +3,7 @@
 #define BB_DOCS_H
 
 #define PUBLISH_DOC \
-    "publish($self, event, *, priority=None, timeout=None)\n--\n\n" \
+    "publish($self, event, *, priority=None, timeout=None, on_done=None, expires=None)\n--\n\n" \
     "Queue one delivery for each matching subscription, all of them or none.\n\n" \
     "Args:\n" \
     "    event: An `Event`, routed by its `type`; any other object is routed by its class.\n" \
@@ -12,25 +12,36 @@
     "    timeout: Max seconds to wait for free slots before the policy applies; 0: no wait.\n" \
     "        Default: as long as workers take deliveries, and `config.publish_timeout` seconds\n" \
     "        longer; after a wait that ended so, further calls apply the policy immediately,\n" \
-    "        until a worker takes again. With `BLOCK`: no limit.\n\n" \
+    "        until a worker takes again. With `BLOCK`: no limit.\n" \
+    "    on_done: Called once as `on_done(outcome)` when all deliveries of the event have ended,\n" \
+    "        in the thread that ended the last one; see `Outcome`. For an event without\n" \
+    "        subscriptions and for one that is refused, before this returns; not after\n" \
+    "        `BusClosed`. What it raises is logged. `flush` and `stop` wait for it.\n" \
+    "    expires: Seconds, more than 0. A delivery that has not begun by then is dropped\n" \
+    "        (`DropReason.EXPIRED`), when it is taken or when its place is needed.\n\n" \
     "Returns:\n" \
     "    True: accepted (or no subscription matches). False: the event was dropped.\n\n" \
     "Raises:\n" \
     "    QueueFull: The queue is full and the policy is `REJECT`, or `BLOCK` and the `timeout`\n" \
     "        is over, or, in a handler, all workers wait in `publish` or none takes any more.\n" \
     "    BusClosed: The bus is stopped or stopping, and the caller is not one of its handlers.\n" \
-    "    TypeError, ValueError: An argument is of the wrong type or out of range.\n\n" \
+    "    TypeError, ValueError: An argument is of the wrong type or out of range.\n" \
+    "    Exception: What computing, hashing or comparing the key of a subscription raises;\n" \
+    "        nothing was published then.\n\n" \
     "In a handler of any bus, an event that finds the queue full is accepted immediately\n" \
     "beyond the capacity, up to `config.handler_reserve` deliveries; then the handler waits\n" \
     "for free slots, before publishers from outside.\n\n" \
     "From any thread, handler, hook, signal handler or finalizer: no Python lock is held.\n" \
     "Ctrl-C while it waits is answered within 0.1 s; an exception raised there leaves the event\n" \
     "either accepted or unknown to the bus. In a forked child the first publish starts the\n" \
-    "child's own workers. Costs some 60 ns."
+    "child's own workers. Costs some 60 ns; with `on_done`, `expires`, or a subscription that has\n" \
+    "options, some 2 us."
 
 #define PUBLISH_MANY_DOC \
-    "publish_many($self, events, *, priority=None, timeout=None)\n--\n\n" \
-    "Publish many events in order, each as `publish` would; far cheaper per event.\n\n" \
+    "publish_many($self, events, *, priority=None, timeout=None, on_done=None, expires=None)\n" \
+    "--\n\n" \
+    "Publish many events in order, each as `publish` would; far cheaper per event. `on_done` is\n" \
+    "called once for each.\n\n" \
     "Thread-safe as `publish` is. A list or tuple costs least; other iterables are taken in\n" \
     "batches of up to 256.\n\n" \
     "Returns:\n" \
