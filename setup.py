@@ -1,5 +1,6 @@
 """What pyproject.toml cannot say: the C extension, its stable-ABI tag, and a clear build error."""
 
+import re
 import sys
 import sysconfig
 from typing import Any
@@ -13,10 +14,17 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # has no stab
 
 
 class BuildExt(build_ext):
-    """Say in one sentence what to install when the compiler or Python's headers are missing."""
+    """Names the extension so that each Python finds it, and a build error so that it can be mended."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the path of an extension: `_ext.abi3.so`, which all Pythons of the wheel look for.
+
+        CPython 3.15 would build `_ext.abi3-x86_64-linux-gnu.so`, which 3.10 to 3.13 do not look for.
+        """
+        return re.sub(r"\.abi3-[^.]+\.so$", ".abi3.so", super().get_ext_filename(fullname))
 
     def build_extension(self, ext: Any) -> None:
-        """Compile one extension."""
+        """Compile one extension, or say in one sentence what has to be installed for it."""
         try:
             super().build_extension(ext)
         except (CCompilerError, ExecError, PlatformError) as error:
