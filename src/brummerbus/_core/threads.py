@@ -21,9 +21,6 @@ from brummerbus._errors import BusError
 JOIN_GRACE = 1.0
 """Seconds that idle workers may take to end; they need microseconds, and a loaded machine."""
 
-_OPTIONS: dict[str, Any] = {"context": Context()} if sys.version_info >= (3, 14) else {}
-"""Threads begin in an empty context anyway, before Python 3.14, which may copy the starter's."""
-
 
 class PoolThread(threading.Thread):
     """A daemon thread that tells its starter when it ends before it has begun.
@@ -34,7 +31,10 @@ class PoolThread(threading.Thread):
     """
 
     def __init__(self, name: str, run: Callable[[], object]) -> None:
-        super().__init__(name=name, daemon=True, **_OPTIONS)
+        options: dict[str, Any] = {}
+        if sys.version_info >= (3, 14):  # which may copy the starter's context, else empty
+            options["context"] = Context()  # each its own: a context is entered by one thread
+        super().__init__(name=name, daemon=True, **options)
         self.run = run  # type: ignore[assignment]
         self.ready = allocate_lock()  # free once the thread has begun, or ended
         self.ready.acquire()
