@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py set
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py lint docs types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-package test-all lint docs types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -42,6 +42,12 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
+
+test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
+	$(BIN)/python -m pytest release/test_artifacts.py
+
+test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
+	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
 
 lint: $(READY) docs  ## ruff and clang-format: style and format; the documentation without a warning
 	$(BIN)/ruff check .

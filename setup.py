@@ -14,12 +14,12 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # has no stab
 
 
 class BuildExt(build_ext):
-    """Names the extension so that each Python finds it, and a build error so that it can be mended."""
+    """Names the extension so that every Python finds it, and says what a failed build lacks."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Return the path of an extension: `_ext.abi3.so`, which all Pythons of the wheel look for.
+        """Return the path of an extension, with the suffix that all Pythons of the wheel look for.
 
-        CPython 3.15 would build `_ext.abi3-x86_64-linux-gnu.so`, which 3.10 to 3.13 do not look for.
+        CPython 3.15 prefers `.abi3-x86_64-linux-gnu.so`, which 3.10 to 3.13 do not know.
         """
         return re.sub(r"\.abi3-[^.]+\.so$", ".abi3.so", super().get_ext_filename(fullname))
 

@@ -1,0 +1,85 @@
+"""`make test-all`: the tests pass on every interpreter that is found here.
+
+Found are those on the PATH, those of pyenv, and those that `make test-all PYTHONS="..."` lists by
+their paths. The wheel is built once and installed everywhere; a free-threaded Python, for which it
+is not, builds the sdist. `TESTS="tests"` runs all tests instead of the chosen few.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from artifacts import (
+    FREE_THREADED,
+    PYTHONS,
+    ROOT,
+    SUBSET,
+    build,
+    environment,
+    install,
+    run,
+    run_tests,
+    unpack,
+)
+
+ENVIRONMENTS = ROOT / "build" / "interpreters"
+TESTS = os.environ.get("TESTS", "").split() or SUBSET
+PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+HINTS = [*os.environ.get("PYTHONS", "").split(), *map(str, PYENV.glob("versions/*/bin/python3"))]
+
+
+class Built(NamedTuple):
+    """The artifacts, and the sdist's tests without the sources."""
+
+    sdist: Path
+    wheel: Path
+    tests: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build them once."""
+    folder = tmp_path_factory.mktemp("build")
+    sdist, wheel = build(folder)
+    tests = unpack(sdist, folder)
+    shutil.rmtree(tests / "src")
+    return Built(sdist, wheel, tests)
+
+
+def interpreter(version: str) -> Path:
+    """Make an environment with a version of Python; skip the test if there is none here."""
+    try:
+        return environment(ENVIRONMENTS / version, version, HINTS)
+    except AssertionError as error:
+        if "failed to find interpreter" in str(error):
+            pytest.skip(f"Python {version} was not found")
+        raise
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_the_wheel_passes_on(version: str, built: Built) -> None:
+    """One wheel, which some Python 3.10 or newer built."""
+    python = interpreter(version)
+    install(python, built.wheel)
+    print(run(python, "-VV"), run_tests(python, built.tests, TESTS))
+
+
+@pytest.mark.parametrize("version", FREE_THREADED)
+def test_a_build_without_the_gil_passes_on(version: str, built: Built) -> None:
+    """And the GIL stays off, which an extension could have switched on."""
+    python = interpreter(version)
+    install(python, built.sdist)
+    run(python, "-W", "error", "-c", "import brummerbus, sys; assert not sys._is_gil_enabled()")
+    print(run(python, "-VV"), run_tests(python, built.tests, TESTS))
+
+
+def test_a_wheel_of_the_newest_python_imports_on_the_oldest(built: Built, tmp_path: Path) -> None:
+    """Its extension has to have the name and the symbols that the oldest knows."""
+    found = [path for path in (ENVIRONMENTS / version for version in PYTHONS) if path.exists()]
+    newest, oldest = (path / "bin" / "python" for path in (found[-1], found[0]))
+    run(newest, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, built.sdist)
+    (wheel,) = tmp_path.glob("*.whl")
+    run(oldest, "-m", "pip", "install", "--quiet", "--force-reinstall", "--no-deps", wheel)
+    run(oldest, "-c", "import brummerbus", cwd=tmp_path)
