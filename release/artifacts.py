@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,6 +79,29 @@ def environment(path: Path, python: str = sys.executable, hints: Sequence[str] =
     options = [option for hint in hints for option in ("--try-first-with", hint)]
     run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", *options, "-p", python, path)
     return path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def interpreter(version: str, path: Path) -> Path | None:
+    """Make an environment with a version of Python; return None if there is none here.
+
+    Looked at are the PATH, pyenv's versions, and what the variable PYTHONS lists.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    hints = [
+        *os.environ.get("PYTHONS", "").split(),
+        *map(str, pyenv.glob("versions/*/bin/python3")),
+    ]
+    try:
+        return environment(path, version, hints)
+    except AssertionError as error:
+        if "failed to find interpreter" in str(error):
+            return None
+        raise
+
+
+def first_found(versions: Iterable[str], path: Path) -> Path:
+    """Make an environment with the first of some versions that there is."""
+    return next(found for version in versions if (found := interpreter(version, path)))
 
 
 def install(python: Path, artifact: Path) -> None:
