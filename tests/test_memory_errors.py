@@ -65,7 +65,7 @@ def test_publish_without_memory_leaves_the_bus_whole(policy: str, kinds: str) ->
 @pytest.mark.parametrize("call", CALLS)
 def test_other_calls_without_memory_leave_the_bus_whole(call: str) -> None:
     """They can be made again, and then do what they should."""
-    assert in_own_process(f"strike_{call}()") > 2
+    assert in_own_process(f"strike_{call}()") > 0
 
 
 # ---- in the other process ----------------------------------------------------------------------
