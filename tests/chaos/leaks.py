@@ -23,7 +23,7 @@ PAGES = 0 if EXACT else 256 * 1024
 """Growth of a round that counts as noise. The unique set grows by pages, and as the allocator
 likes: there, only leaks of some hundred bytes a call are seen."""
 
-ROUNDS = 5
+ROUNDS = 10
 """Noise does not return in every round, each of which is longer than the one before."""
 
 
