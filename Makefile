@@ -44,15 +44,19 @@ test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
 test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
-	$(BIN)/python -m pytest release/test_artifacts.py
+	$(BIN)/python -m pytest release/test_declared.py release/test_artifacts.py
 
 test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
 	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
 
-lint: $(READY) docs  ## ruff and clang-format: style and format; the documentation without a warning
+lint: $(READY) docs  ## style and format of Python and C, workflows, documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 docs: $(READY)  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
