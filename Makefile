@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py set
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py test-package test-all lint docs types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -56,6 +56,8 @@ lint: $(READY) docs  ## style and format of Python and C, workflows, documentati
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	    $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 	$(BIN)/zizmor --offline --quiet .github
 
 docs: $(READY)  ## the documentation as a site, in build/site
@@ -65,6 +67,18 @@ format: $(READY)  ## let ruff and clang-format rewrite what they can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
+
+# Files of other systems than this would not compile; clang writes what it was called with.
+COMPILED := $(filter-out %_macos.c %_windows.c, $(filter %.c, $(C_FILES)))
+compile-commands: $(READY)  ## compile_commands.json, for editors and C tools (needs clang)
+	@rm -rf build/commands && mkdir -p build/commands
+	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') && \
+	for file in $(COMPILED); do \
+	    name=build/commands/$$(echo $$file | tr / _); \
+	    clang -std=c11 -Wall -Wextra -Wshadow -pthread -Icsrc -Icsrc/queue -I"$$include" \
+	        -c -o $$name.o -MJ $$name.json $$file || exit 1; \
+	done
+	@(echo '['; cat build/commands/*.json | sed '$$ s/,$$//'; echo ']') > compile_commands.json
 
 types: $(READY)  ## mypy --strict, and a program that uses the bus, with mypy and pyright
 	$(BIN)/mypy
@@ -128,5 +142,5 @@ bench-advice: $(READY)  ## the adviser's predictions beside what then happens (2
 	$(BIN)/python bench/advice/run.py $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
-	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	rm -rf $(VENV) build dist compile_commands.json src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
