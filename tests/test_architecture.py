@@ -13,7 +13,7 @@ ROOT = Path(brummerbus.__file__).parent
 
 FLOORS = (
     ("_core", "_core._ext"),  # the extension, and the check that it can be used here
-    ("_arguments", "_errors", "_events", "_measurements", "_policies"),
+    ("_arguments", "_errors", "_events", "_measurements", "_policies", "_text"),
     ("sizing", "sizing.*"),
     ("_config", "_stats", "_typing"),
     ("_core.*",),

@@ -10,11 +10,11 @@ from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_time
 from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
-from brummerbus._core.log import counted
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
+from brummerbus._text import counted
 from brummerbus._typing import Unpack
 
 if TYPE_CHECKING:

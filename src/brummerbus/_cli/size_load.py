@@ -9,7 +9,7 @@ from bisect import bisect_left
 from typing import Any
 
 from brummerbus._arguments import MAX_WORKERS
-from brummerbus._core.log import counted
+from brummerbus._text import counted
 from brummerbus.sizing import calculate_optimal_workers
 from brummerbus.sizing._host import compute_servers, gil_enabled, turn
 from brummerbus.sizing._queueing_model import (

@@ -12,10 +12,10 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Route
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
-from brummerbus._core.log import counted
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import BackpressurePolicy, DropReason
+from brummerbus._text import counted
 
 _MODES = {
     BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,

@@ -17,7 +17,7 @@ from brummerbus._core._ext import discard
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
-from brummerbus._core.log import counted, log
+from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, Queue, clock, ns
 from brummerbus._core.routes import OTHER, Routes
@@ -26,6 +26,7 @@ from brummerbus._core.threads import PoolThread, Threads
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
 from brummerbus._policies import BackpressurePolicy, DropReason
+from brummerbus._text import counted
 
 if TYPE_CHECKING:
     from brummerbus._stats import BusStats

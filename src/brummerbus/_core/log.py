@@ -26,13 +26,6 @@ def log(level: int, message: str, *arguments: object, **options: Any) -> None:
         pass
 
 
-def counted(n: int, noun: str) -> str:
-    """Return a number of things: "1 handler", "2 handlers", "2 deliveries"."""
-    if n == 1:
-        return f"{n:,} {noun}"
-    return f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
-
-
 class _Shortener(reprlib.Repr):
     """Shows builtin values, shortened before their repr is made; of others only the class.
 
