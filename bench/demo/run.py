@@ -5,7 +5,7 @@ every byte; here newlines are counted in those copies and compared with the rows
 read by plain sqlite3, and with the deliveries that the report states. Beyond the numbers, the
 bytes put together from the rows must be those of the copies.
 
-The exit code is 0 if all adds up, though two of the processes fail on purpose.
+The exit code is 0 if all counts agree, although two of the processes fail on purpose.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MIN_FLOOD = 500
 
 
 def main() -> int:
-    """Watch, check, and say whether it adds up."""
+    """Watch, check, and print whether all counts agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=HERE.parents[1] / "build" / "demo")
     build = parser.parse_args().build.resolve()
@@ -41,7 +41,7 @@ def main() -> int:
     print(f"\nThe report is in {build / 'report.html'}, the log store in {build / 'log.db'}")
     for problem in problems:
         print(f"  {problem}")
-    print("It does not add up." if problems else "It adds up.")
+    print("The counts do not agree." if problems else "All counts agree.")
     return 1 if problems else 0
 
 

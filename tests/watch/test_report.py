@@ -87,11 +87,11 @@ def test_what_was_found_is_told(report: dict[str, Any]) -> None:
         "Watched Proc<file> for 4.9 s, exit 1",
         "log.line",
         "Utilisation of",
-        "highest 6 of 64",
+        "maximum 6 of 64",
         "Tests: 1 passed, 1 failed\n  api: t::bad - 1 != 2",
         "Builds: make failed 1",
         "api: python: KeyError: '<x>' at a.py:3",
-        "5 lines read, 5 rows stored, handled by store 5, find 5; 0 dropped, 0 failed: it adds up",
+        "5 lines read, 5 rows stored, handled by store 5, find 5; 0 dropped, 0 failed: all counts",
     ],
 )
 def test_the_text_says_it_all(part: str, report: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def test_any_number_that_differs_does_not_add_up(
     balance = replace(GOOD, **change)
     assert not balance.adds_up
     text = as_text({**report, "balance": {**report["balance"], "adds_up": False}})
-    assert "IT DOES NOT ADD UP" in text
+    assert "THE COUNTS DO NOT AGREE" in text
 
 
 @pytest.mark.parametrize(

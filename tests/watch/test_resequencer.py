@@ -166,12 +166,12 @@ def test_a_reader_waits_while_too_much_waits_in_its_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It goes on as soon as the line that is due has come."""
-    monkeypatch.setattr(resequencer, "ROOM", 1000)
+    monkeypatch.setattr(resequencer, "CAPACITY", 1000)
     _, lane = collecting()
-    lane.wait_for_room()
+    lane.wait_for_capacity()
     lane.put(line(1, text="x" * 2000))
     passed = threading.Event()
-    waiting = _thread(lane.wait_for_room, passed.set)
+    waiting = _thread(lane.wait_for_capacity, passed.set)
     waiting.join(0.1)
     assert not passed.is_set()
     lane.put(line(0))

@@ -141,7 +141,7 @@ def test_what_is_kept_while_nothing_can_be_written_is_bounded(
     store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statement = store_module._WRITE["lines"]
-    monkeypatch.setattr(store_module, "_MOST", 600)
+    monkeypatch.setattr(store_module, "_MAX_PENDING", 600)
     monkeypatch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
     assert sum(fails(store, number) for number in range(5000)) > 1
     monkeypatch.setitem(store_module._WRITE, "lines", statement)

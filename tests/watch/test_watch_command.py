@@ -105,7 +105,7 @@ class TestNothingIsLost:
         out, _ = process.communicate(timeout=TIMEOUT)
         assert not through
         assert "30,001 lines read, 30,001 rows stored" in out
-        assert "0 dropped, 0 failed: it adds up" in out
+        assert "0 dropped, 0 failed: all counts agree" in out
 
     def test_a_process_left_behind_does_not_keep_the_watcher(self, watcher: Watcher) -> None:
         """It holds the pipe open; what was said before is kept."""
@@ -126,7 +126,7 @@ class TestOutput:
         result = watcher.run("--", "sh", "-c", "echo one; echo two >&2")
         lines = result.stdout.splitlines()
         assert {line[9:] for line in lines if " | " in line} == {"sh | one", "sh | two"}
-        assert "it adds up" in lines[-2]
+        assert "all counts agree" in lines[-2]
         assert result.stderr == ""
 
     def test_a_stream_s_lines_are_printed_in_order(self, watcher: Watcher) -> None:
