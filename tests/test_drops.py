@@ -72,16 +72,16 @@ def test_queue_full_names_type_deliveries_policy_and_wait(
     with pytest.raises(QueueFull) as caught:
         scene.bus.publish(thing, timeout=0.05)
     text = str(caught.value)
-    for part in ("night", "3 places", repr(name), "2 deliveries", policy.name):
+    for part in ("night", "3 slots", repr(name), "2 deliveries", policy.name):
         assert part in text
     assert 0.05 <= float(text.rpartition("after a wait of ")[2].removesuffix(" s")) < HANG
 
 
 def test_queue_full_without_a_wait_says_so(factory: BusFactory) -> None:
-    """And counts one place as one."""
+    """And counts one slot as one."""
     scene = Scene(factory, REJECT, 1)
     scene.publish("2a")
-    with pytest.raises(QueueFull, match=r"1 place\).*'a' with 1 delivery .* REJECT .* of \S+ s$"):
+    with pytest.raises(QueueFull, match=r"1 slot\).*'a' with 1 delivery .* REJECT .* of \S+ s$"):
         scene.publish("2b")
 
 

@@ -137,7 +137,7 @@ def test_class_that_cannot_be_asked_for_subclasses_is_refused(
 ) -> None:
     """It would receive nothing, and every other publish would ask it in vain."""
     bus = factory.bus()
-    with pytest.raises(TypeError, match="cannot be asked for subclasses"):
+    with pytest.raises(TypeError, match="does not support issubclass"):
         bus.subscribe(odd, print)
     assert bus.publish(Event("a"))
 
@@ -240,7 +240,7 @@ def test_handler_that_would_not_do_its_work_is_refused(
 ) -> None:
     """Calling it would only make an object that nobody awaits, silently."""
     bus = factory.bus()
-    with pytest.raises(TypeError, match=rf"calling a {kind} only makes an object"):
+    with pytest.raises(TypeError, match=rf"calling an? {kind} only returns an object"):
         bus.subscribe("a", wrap(KINDS[kind]))
     assert list(bus._subscriptions) == []
 
@@ -307,7 +307,7 @@ def test_handler_that_cannot_take_the_event_is_refused(
 
 def test_method_without_its_object_is_refused_with_what_was_meant(factory: BusFactory) -> None:
     """The usual mistake of `@bus.on` inside a class."""
-    with pytest.raises(TypeError, match=r"a method is subscribed .*object\.method"):
+    with pytest.raises(TypeError, match=r"subscribe a method .*object\.method"):
         factory.bus().subscribe("a", Service.handle)
 
 

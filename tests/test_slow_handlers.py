@@ -51,7 +51,7 @@ def test_a_slow_handler_is_logged_once_with_all_that_helps(
     assert "payload" in message
     assert "in s-worker-1, for " in message
     assert "in slow\n    gate(event)" in message
-    stack = message.partition("; it is at\n")[2]
+    stack = message.partition(" so far, at\n")[2]
     assert stack.splitlines()[0].endswith(", in handle"), "frames that start a thread are of no use"
     assert stack.count(threading.__file__) >= 1, "the handler waits inside `threading`"
     assert PACKAGE not in message
