@@ -1,4 +1,4 @@
-"""`python -m brummerbus size` shows what this machine gets, and why."""
+"""`python -m brummerbus size` shows the sizes for this machine, and why."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ MB = 1024 * 1024
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command as the command line does and return what it prints."""
+    """Run the command like the command line does, and return its output."""
     parser = argparse.ArgumentParser()
     size.add_arguments(parser)
     assert size.run(parser.parse_args(arguments)) == 0
@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that puts the command on a machine; 6 of 64 cores and 8,000 MB by default."""
+    """A function that simulates a machine; 6 of 64 cores and 8,000 MB by default."""
 
     def put(
         *,
@@ -105,7 +105,7 @@ def test_shows_the_preset_and_why_it_was_chosen(
     formula: str,
     reason: str,
 ) -> None:
-    """To people and to programs alike."""
+    """As text and as JSON."""
     place(**where)
     figures = json.loads(run(capsys, "--json"))
     assert figures["environment"]["preset"] == preset
@@ -168,14 +168,14 @@ def gil(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def advice(capsys: pytest.CaptureFixture[str], cpu: float, wait: float, *more: str) -> Any:
-    """Return the advice for so many milliseconds, at 1,300 deliveries a second, and its text."""
+    """Return the advice for a load of 1,300 deliveries per second, and its text."""
     load = ["--cpu", str(cpu), "--wait", str(wait), "--rate", "1300", *more]
     return json.loads(run(capsys, *load, "--json")), run(capsys, *load)
 
 
 @pytest.mark.usefixtures("gil")
 class TestLoad:
-    """How many workers a load needs, from numbers."""
+    """How many workers a load needs, from given figures."""
 
     def test_advises_the_fewest_that_meet_the_target(
         self, place: Any, capsys: pytest.CaptureFixture[str]
@@ -208,7 +208,7 @@ class TestLoad:
     def test_too_few_workers_wait_for_ever(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """JSON has null, for it has no infinity."""
+        """JSON has null, as it has no infinity."""
         figures, text = advice(capsys, 0.3, 0.7)
         first = figures["table"][0]
         assert (first["workers"], first["p50_wait"], first["p99_wait"]) == (1, None, None)
@@ -264,7 +264,7 @@ class TestLoad:
     def test_says_when_more_do_not_help(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The advised number is all that computing can use."""
+        """The advised number is the maximum that computing can use."""
         figures, text = advice(capsys, 0.3, 0)
         assert (figures["workers"], figures["enough_workers"]) == (1, 1)
         assert "Advice    1 worker: the minimum" in text
@@ -273,7 +273,7 @@ class TestLoad:
     def test_nothing_to_compute_has_no_textbook_number(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Workers are then the only limit, and 1,024 of them the most."""
+        """Workers are then the only limit, and their maximum is 1,024."""
         figures, text = advice(capsys, 0, 50)
         assert figures["textbook_workers"] is figures["enough_workers"] is None
         assert 65 < figures["workers"] < 100
@@ -312,18 +312,18 @@ class TestLoad:
     def test_bad_numbers_are_refused(
         self, capsys: pytest.CaptureFixture[str], arguments: str, message: str
     ) -> None:
-        """With the option, what it may be, and what it was."""
+        """With the option, its range, and its value."""
         assert message in refused(capsys, arguments)
 
     def test_extremes_are_answered(self, place: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        """The least and the most that is accepted."""
+        """The minimum and the maximum that are accepted."""
         for cpu in ("0", "1e-6", "1e9"):
             for rate in ("1e-6", "1e9"):
                 run(capsys, "--cpu", cpu, "--wait", "1e9", "--rate", rate)
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: str) -> str:
-    """Return what the command says when it refuses its arguments."""
+    """Return the command's message when it rejects its arguments."""
     with pytest.raises(SystemExit) as stop:
         run(capsys, *arguments.split())
     assert stop.value.code == 2
@@ -354,7 +354,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_measured_memory_stands_beside_the_model(
     place: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Resident and reserved, with the formula; left out if asked for."""
+    """Resident and reserved, with the formula; omitted on request."""
     place()
     assert "Measured" not in run(capsys, "--no-measure")
     out = run(capsys)
