@@ -43,10 +43,11 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
-lint: $(READY) docs  ## ruff and clang-format: style and format; the documentation without a warning
+lint: $(READY) docs  ## ruff and clang-format: style and format; spelling; the documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/codespell
 
 docs: $(READY)  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,7 +1,7 @@
 """Limits of this process: as many descriptors as allowed, and few threads.
 
 Which limit works differs: the limit of processes (which are threads, on Linux) counts those of the
-whole user and does not apply to root. So root becomes a user without other processes, for whom the
+whole user and does not apply to root. So root becomes a user without other processes, for which the
 limit is exact; for other users their existing threads are added. Where that limit has no effect,
 address space is limited, with large stacks. Each limit is tested before it is used.
 """
