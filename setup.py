@@ -13,7 +13,7 @@ FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))  # has no stab
 
 
 class BuildExt(build_ext):
-    """Say in one sentence what to install when the compiler or Python's headers are missing."""
+    """Print in one sentence what to install if the compiler or Python's headers are missing."""
 
     def build_extension(self, ext: Any) -> None:
         """Compile one extension."""
@@ -31,7 +31,7 @@ class BdistWheel(bdist_wheel):
     """One wheel serves every CPython from 3.10 on."""
 
     def finalize_options(self) -> None:
-        """Name the oldest Python that the wheel serves."""
+        """Set the oldest Python that the wheel serves."""
         if not FREE_THREADED and sys.implementation.name == "cpython":
             self.py_limited_api = "cp310"
         super().finalize_options()

@@ -228,7 +228,7 @@ class EventBusConfig:
 
 
 class ConfigOverrides(TypedDict, total=False):
-    """Fields of `EventBusConfig` given as keywords, with what its constructor takes for each."""
+    """Fields of `EventBusConfig` given as keywords, with the types that its constructor accepts."""
 
     workers: int | tuple[int, int] | None
     queue_size: int | None
