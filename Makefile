@@ -30,7 +30,7 @@ $(READY): $(VENV)/.installed $(CORE)
 
 # ---- the main job --------------------------------------------------------------------------
 
-run: $(READY)  ## watch three real processes at once, and check that the numbers add up
+run: $(READY)  ## watch three real processes concurrently, and check that all counts agree
 	$(BIN)/python bench/demo/run.py
 
 # ---- checks --------------------------------------------------------------------------------
@@ -49,10 +49,11 @@ test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in
 test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
 	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
 
-lint: $(READY) docs  ## style and format of Python and C, workflows, documentation without a warning
+lint: $(READY) docs  ## style and format of Python and C, spelling, workflows, documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -63,7 +64,7 @@ lint: $(READY) docs  ## style and format of Python and C, workflows, documentati
 docs: $(READY)  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-format: $(READY)  ## let ruff and clang-format rewrite what they can
+format: $(READY)  ## rewrite with ruff and clang-format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
@@ -94,7 +95,7 @@ valgrind:  ## the C tests under valgrind's memcheck
 stress:  ## 100 million operations on the C core (minutes)
 	$(MAKE) -C tests/c stress-long
 
-chaos: $(READY)  ## random buses, misused at random for half a minute; every delivery accounted for
+chaos: $(READY)  ## random buses, misused at random for half a minute; every delivery checked
 	$(BIN)/python tests/chaos/chaos.py --seconds 30 $(ARGS)
 
 soak: $(READY)  ## 100 million events in one process, in which nothing may grow (minutes)
@@ -116,7 +117,7 @@ PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
 	$(PEERS)/bin/python bench/peers/run.py $(ARGS)
 
-bench-targets: $(PEERS)/.ready  ## only the table of ratios to reach
+bench-targets: $(PEERS)/.ready  ## only the table of target ratios
 	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
@@ -135,10 +136,10 @@ bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers a
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
 	$(BIN)/python bench/claims/run.py $(ARGS)
 
-bench-elastic: $(READY)  ## how an elastic pool answers a step, a ramp, a burst and rest
+bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
 	$(BIN)/python bench/elastic.py
 
-bench-advice: $(READY)  ## the adviser's predictions beside what then happens (20 minutes)
+bench-advice: $(READY)  ## the adviser's predictions beside measurements (20 minutes)
 	$(BIN)/python bench/advice/run.py $(ARGS)
 
 clean:  ## remove everything that was built, the environment included

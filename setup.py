@@ -39,7 +39,7 @@ class BdistWheel(bdist_wheel):
     """One wheel serves every CPython from 3.10 on."""
 
     def finalize_options(self) -> None:
-        """Name the oldest Python that the wheel serves."""
+        """Set the oldest Python that the wheel serves."""
         if not FREE_THREADED and sys.implementation.name == "cpython":
             self.py_limited_api = "cp310"
         super().finalize_options()
