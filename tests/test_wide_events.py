@@ -85,7 +85,7 @@ def test_it_is_refused_by_an_exception(
     """It has the number of deliveries and of slots."""
     scene, _ = scene_of(factory, policy)
     scene.publish("1a")
-    with pytest.raises(QueueFull, match=r"2 places.*'wide' with 5 deliveries"):
+    with pytest.raises(QueueFull, match=r"2 slots.*'wide' with 5 deliveries"):
         scene.bus.publish(Event("wide"), timeout=timeout)
     assert scene.bus.stats().dropped_by[DropReason.REFUSED][2] == WIDE
     assert scene.finish() == ["1a"]
