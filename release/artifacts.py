@@ -1,4 +1,4 @@
-"""What the checks of the release share: the files of the tree, environments, test runs."""
+"""Helpers of the release checks: the files of the tree, environments, test runs."""
 
 import os
 import shutil
@@ -11,15 +11,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 SUBSET = ("@release/subset.txt",)
-"""The tests that are run on each artifact and interpreter; the file's paths begin at the root."""
+"""The tests to run on each artifact and interpreter; their paths are relative to the root."""
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 """The versions that the wheel is for, oldest first."""
 
 FREE_THREADED = ("3.14t", "3.15t")
-"""The versions that need a build of their own, which only the sdist can bring them."""
+"""The versions that need their own build, which they can only get from the sdist."""
 
-# What the checks were started with must not reach into the environments under test.
+# the environment of the checks must not affect the environments under test
 _CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("PYTHONPATH")}
 
 
@@ -40,15 +40,15 @@ def run(*command: object, cwd: Path = ROOT) -> str:
 
 
 def files_of_the_tree() -> list[str]:
-    """Return the paths of the files that git has, relative to the root."""
+    """Return the paths of the files in git, relative to the root."""
     return run("git", "ls-files", "-z").rstrip("\0").split("\0")
 
 
 def build(into: Path) -> tuple[Path, Path]:
     """Build the sdist, and the wheel from the sdist, each in an isolated environment.
 
-    They are built in a copy of what git has: setuptools puts into an sdist whatever an earlier
-    build in the same folder listed, so that a gap in MANIFEST.in would not show there.
+    They are built in a copy of the files in git: setuptools adds to an sdist what an earlier build
+    in the same folder listed, so that a gap in MANIFEST.in would not be detected there.
     """
     tree = into / "tree"
     for name in files_of_the_tree():
@@ -69,12 +69,12 @@ def unpack(sdist: Path, into: Path) -> Path:
 
 
 def environment(path: Path, python: str = sys.executable, hints: Sequence[str] = ()) -> Path:
-    """Make a virtual environment and return its interpreter.
+    """Create a virtual environment and return its interpreter.
 
     Args:
-        path: Where to make it; what is there is removed.
+        path: Where to create it; an existing one is removed.
         python: A version, such as "3.14" or "3.14t", or the path of an interpreter.
-        hints: Paths of interpreters that are looked at before those on the PATH.
+        hints: Paths of interpreters that are tried before those on the PATH.
     """
     options = [option for hint in hints for option in ("--try-first-with", hint)]
     run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", *options, "-p", python, path)
@@ -82,9 +82,9 @@ def environment(path: Path, python: str = sys.executable, hints: Sequence[str] =
 
 
 def interpreter(version: str, path: Path) -> Path | None:
-    """Make an environment with a version of Python; return None if there is none here.
+    """Create an environment with a version of Python; return None if there is none here.
 
-    Looked at are the PATH, pyenv's versions, and what the variable PYTHONS lists.
+    Searched are the PATH, pyenv's versions, and the variable PYTHONS.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     hints = [
@@ -100,17 +100,17 @@ def interpreter(version: str, path: Path) -> Path | None:
 
 
 def first_found(versions: Iterable[str], path: Path) -> Path:
-    """Make an environment with the first of some versions that there is."""
+    """Create an environment with the first available of some versions."""
     return next(found for version in versions if (found := interpreter(version, path)))
 
 
 def install(python: Path, artifact: Path) -> None:
-    """Install an artifact with what its tests need, and check that it is what is imported."""
+    """Install an artifact with its tests' requirements, and check that it is what is imported."""
     run(python, "-m", "pip", "install", "--quiet", f"{artifact}[test]")
     found = run(python, "-c", "import brummerbus; print(brummerbus.__file__)", cwd=artifact.parent)
     assert python.parents[1] in Path(found).parents
 
 
 def run_tests(python: Path, folder: Path, tests: Sequence[str] = SUBSET) -> str:
-    """Run tests in a folder that has `tests` and pyproject.toml; return what pytest printed."""
+    """Run tests in a folder that has `tests` and pyproject.toml; return pytest's output."""
     return run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=folder)

@@ -1,7 +1,7 @@
-"""`make test-package`: the sdist and the wheel are complete, sound, and pass their own tests.
+"""`make test-package`: the sdist and the wheel are complete, valid, and pass their own tests.
 
-They are built as for a release, from the sdist down, and used as a stranger uses them: in new
-environments, with nothing of the tree in reach.
+They are built as for a release, from the sdist, and used as a user uses them: in new environments,
+without access to the tree.
 """
 
 import runpy
@@ -32,7 +32,7 @@ MADE_BY_SETUPTOOLS = ("PKG-INFO", "setup.cfg", "src/brummerbus.egg-info/")
 
 
 class Artifacts(NamedTuple):
-    """What a release consists of."""
+    """The files of a release."""
 
     sdist: Path
     wheel: Path
@@ -45,7 +45,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
 
 
 def test_the_sdist_holds_the_whole_tree_and_nothing_else(artifacts: Artifacts) -> None:
-    """A file that git has and MANIFEST.in forgets is missed where only the sdist can be had."""
+    """A file in git that MANIFEST.in omits is missing for users of the sdist."""
     with tarfile.open(artifacts.sdist) as archive:
         paths = [Path(member.name) for member in archive if member.isfile()]
     names = [Path(*path.parts[1:]).as_posix() for path in paths]
@@ -56,7 +56,7 @@ def test_the_sdist_holds_the_whole_tree_and_nothing_else(artifacts: Artifacts) -
 def test_the_sdist_installs_and_passes_the_tests_inside_it(
     artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    """As a distribution's packager does it: compile, install, test what came along."""
+    """Like a distribution's packager: compile, install, run the tests in it."""
     python = environment(tmp_path / "env")
     install(python, artifacts.sdist)
     print(run_tests(python, unpack(artifacts.sdist, tmp_path)))
@@ -86,7 +86,7 @@ def test_the_wheel_has_one_extension_whose_name_every_python_looks_for(
 
 
 def test_the_wheel_has_types_licence_and_command(artifacts: Artifacts) -> None:
-    """What is not Python code is forgotten most easily."""
+    """Files that are not Python code are forgotten most easily."""
     names = zipfile.ZipFile(artifacts.wheel).namelist()
     for name in ("py.typed", "_core/_ext.pyi"):
         assert f"brummerbus/{name}" in names
@@ -124,14 +124,14 @@ def test_only_the_stable_abi_of_the_oldest_python_is_used(artifacts: Artifacts) 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="auditwheel is for Linux")
 def test_the_wheel_needs_the_c_library_only(artifacts: Artifacts) -> None:
-    """Else it could not be tagged for all distributions."""
+    """Otherwise it could not be tagged for all distributions."""
     shown = " ".join(run(sys.executable, "-m", "auditwheel", "show", artifacts.wheel).split())
     assert "is consistent with the following platform tag" in shown
     assert '"manylinux_' in shown or '"musllinux_' in shown
 
 
 def test_nothing_is_in_the_wheel_twice_or_by_accident(artifacts: Artifacts) -> None:
-    """check-wheel-contents knows the usual accidents."""
+    """check-wheel-contents detects the usual mistakes."""
     run(sys.executable, "-m", "check_wheel_contents", artifacts.wheel)
 
 

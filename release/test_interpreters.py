@@ -1,8 +1,8 @@
 """`make test-all`: the tests pass on every interpreter that is found here.
 
-Found are those on the PATH, those of pyenv, and those that `make test-all PYTHONS="..."` lists by
-their paths. The wheel is built once and installed everywhere; a free-threaded Python, for which it
-is not, builds the sdist. `TESTS="tests"` runs all tests instead of the chosen few.
+Searched are the PATH, pyenv's versions, and the paths listed by `make test-all PYTHONS="..."`. The
+wheel is built once and installed everywhere; a free-threaded Python, for which it is not, builds
+the sdist. `TESTS="tests"` runs all tests instead of the subset.
 """
 
 import os
@@ -59,7 +59,7 @@ def test_the_wheel_passes_on(version: str, built: Built) -> None:
 
 @pytest.mark.parametrize("version", FREE_THREADED)
 def test_a_build_without_the_gil_passes_on(version: str, built: Built) -> None:
-    """And the GIL stays off, which an extension could have switched on."""
+    """And the GIL stays off, which an extension could have enabled."""
     python = interpreter(version, ENVIRONMENTS / version)
     if python is None:
         pytest.skip(f"Python {version} was not found")
@@ -69,7 +69,7 @@ def test_a_build_without_the_gil_passes_on(version: str, built: Built) -> None:
 
 
 def test_a_wheel_of_the_newest_python_imports_on_the_oldest(built: Built, tmp_path: Path) -> None:
-    """Its extension has to have the name and the symbols that the oldest knows."""
+    """Its extension must have the name and the symbols that the oldest Python knows."""
     newest = first_found(reversed(PYTHONS), tmp_path / "newest")
     oldest = first_found(PYTHONS, tmp_path / "oldest")
     run(newest, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", tmp_path, built.sdist)

@@ -1,7 +1,7 @@
-"""The ways to start Python that change what code may do: each runs a bus without a word.
+"""Options of Python that change what code may do: each runs a bus silently.
 
-Each program runs in a process of its own. That it is silent on standard error means that no
-warning was raised and that no check of a debug build of memory complained.
+Each program runs in its own process. An empty standard error means that no warning was raised and
+that no check of a debug build of memory failed.
 """
 
 import os
@@ -55,7 +55,7 @@ SAID = "1 2 Line failed full\n"
 
 
 class Ended(NamedTuple):
-    """How a process ended, and what it said."""
+    """How a process ended, and its output."""
 
     code: int
     out: str
@@ -86,27 +86,27 @@ def command(*words: str, **variables: str) -> Ended:
     ids=" ".join,
 )
 def test_a_bus_works_and_is_silent(options: tuple[str, ...]) -> None:
-    """Warnings as errors, asserts and docstrings away, without the user's paths."""
+    """Warnings as errors, no asserts and docstrings, without the user's paths."""
     end = python(USES_ALL, *options)
     assert end == (0, SAID, "")
 
 
 @pytest.mark.parametrize("allocator", ["debug", "malloc_debug", "malloc"])
 def test_a_bus_works_on_another_allocator(allocator: str) -> None:
-    """The debug ones end the process where a block is overrun, or freed without the GIL."""
+    """The debug ones end the process if a block is overrun, or freed without the GIL."""
     assert python(USES_ALL, PYTHONMALLOC=allocator) == (0, SAID, "")
 
 
 @pytest.mark.parametrize("name", ["watch", "log", "size"])
 def test_the_commands_work_without_docstrings(name: str) -> None:
-    """What they print as help must not come from docstrings."""
+    """Their help must not come from docstrings."""
     end = command("-OO", "-W", "error", "-m", "brummerbus", name, "--help")
     assert (end.code, end.err) == (0, "")
     assert f"usage: brummerbus {name}" in end.out
 
 
 def test_nothing_is_imported_from_distutils() -> None:
-    """Python 3.12 has it no more; setuptools' stand-in may be there, or not."""
+    """Python 3.12 has removed it; setuptools' replacement may be there, or not."""
     code = """
         import sys
         sys.modules["distutils"] = sys.modules["setuptools"] = None
