@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py set
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py lint docs types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -30,7 +30,7 @@ $(READY): $(VENV)/.installed $(CORE)
 
 # ---- the main job --------------------------------------------------------------------------
 
-run: $(READY)  ## watch three real processes at once, and check that the numbers add up
+run: $(READY)  ## watch three real processes concurrently, and check that all counts agree
 	$(BIN)/python bench/demo/run.py
 
 # ---- checks --------------------------------------------------------------------------------
@@ -43,18 +43,43 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
-lint: $(READY) docs  ## ruff and clang-format: style and format; the documentation without a warning
+test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
+	$(BIN)/python -m pytest release/test_declared.py release/test_artifacts.py
+
+test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
+	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
+
+lint: $(READY) docs  ## style and format of Python and C, spelling, workflows, documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	$(BIN)/codespell
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	    $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	$(BIN)/zizmor --offline --quiet .github
 
 docs: $(READY)  ## the documentation as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-format: $(READY)  ## let ruff and clang-format rewrite what they can
+format: $(READY)  ## rewrite with ruff and clang-format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(C_FILES)
+
+# Files of other systems than this would not compile; clang writes what it was called with.
+COMPILED := $(filter-out %_macos.c %_windows.c, $(filter %.c, $(C_FILES)))
+compile-commands: $(READY)  ## compile_commands.json, for editors and C tools (needs clang)
+	@rm -rf build/commands && mkdir -p build/commands
+	@include=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))') && \
+	for file in $(COMPILED); do \
+	    name=build/commands/$$(echo $$file | tr / _); \
+	    clang -std=c11 -Wall -Wextra -Wshadow -pthread -Icsrc -Icsrc/queue -I"$$include" \
+	        -c -o $$name.o -MJ $$name.json $$file || exit 1; \
+	done
+	@(echo '['; cat build/commands/*.json | sed '$$ s/,$$//'; echo ']') > compile_commands.json
 
 types: $(READY)  ## mypy --strict, and a program that uses the bus, with mypy and pyright
 	$(BIN)/mypy
@@ -70,7 +95,7 @@ valgrind:  ## the C tests under valgrind's memcheck
 stress:  ## 100 million operations on the C core (minutes)
 	$(MAKE) -C tests/c stress-long
 
-chaos: $(READY)  ## random buses, misused at random for half a minute; every delivery accounted for
+chaos: $(READY)  ## random buses, misused at random for half a minute; every delivery checked
 	$(BIN)/python tests/chaos/chaos.py --seconds 30 $(ARGS)
 
 soak: $(READY)  ## 100 million events in one process, in which nothing may grow (minutes)
@@ -92,7 +117,7 @@ PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
 	$(PEERS)/bin/python bench/peers/run.py $(ARGS)
 
-bench-targets: $(PEERS)/.ready  ## only the table of ratios to reach
+bench-targets: $(PEERS)/.ready  ## only the table of target ratios
 	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
@@ -111,12 +136,12 @@ bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers a
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
 	$(BIN)/python bench/claims/run.py $(ARGS)
 
-bench-elastic: $(READY)  ## how an elastic pool answers a step, a ramp, a burst and rest
+bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
 	$(BIN)/python bench/elastic.py
 
-bench-advice: $(READY)  ## the adviser's predictions beside what then happens (20 minutes)
+bench-advice: $(READY)  ## the adviser's predictions beside measurements (20 minutes)
 	$(BIN)/python bench/advice/run.py $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
-	rm -rf $(VENV) build dist src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	rm -rf $(VENV) build dist compile_commands.json src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""What the suites share: buses whose workers are held, so that publishing can be timed alone."""
+"""Shared fixtures: buses whose workers are blocked, so that publishing can be timed alone."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -11,13 +11,13 @@ import pytest
 from brummerbus import BackpressurePolicy, Event, EventBus
 
 EVENTS = 1_000
-"""Events in a round of each suite: a figure divided by this is the cost of one."""
+"""Events per round of each suite: a figure divided by this is the cost of one event."""
 
 ROUNDS = 100
 
 
 class Held:
-    """A bus whose only worker can be held in a handler."""
+    """A bus whose only worker can be blocked in a handler."""
 
     def __init__(self, **settings: Any) -> None:
         usual = {
@@ -36,17 +36,17 @@ class Held:
         self._pass.acquire()
 
     def hold(self) -> None:
-        """Keep the worker busy from now on, with an empty queue."""
+        """Block the worker from now on, with an empty queue."""
         self.bus.publish(Event("hold"), priority=1)
         self._entered.acquire()
 
     def let_go(self) -> None:
-        """Let the worker handle everything; return when it has."""
+        """Let the worker handle everything, and wait for that."""
         self._pass.release()
         self.bus.flush()
 
     def empty(self) -> None:
-        """Handle what is queued, and hold the worker again."""
+        """Handle what is queued, and block the worker again."""
         self.let_go()
         self.hold()
 
@@ -68,7 +68,7 @@ class Baseline:
             handler(event)
 
     def flush(self) -> None:
-        """Return when all that was put has been handled; for one worker."""
+        """Wait until all items are handled; for one worker."""
         self.queue.put((None, lambda _: self.handled.release()))
         self.handled.acquire()
 
@@ -81,18 +81,18 @@ class Baseline:
 
 
 def no_op(_: Any) -> None:
-    """Handle an event by doing nothing."""
+    """Do nothing."""
 
 
 @pytest.fixture
 def events() -> list[Event]:
-    """Make the events of a round, of the one type that the suites use."""
+    """Create the events of a round, of the single type that the suites use."""
     return [Event("bench.event", n) for n in range(EVENTS)]
 
 
 @pytest.fixture
 def make_held() -> Iterator[Callable[..., Held]]:
-    """Make held buses that end with the test."""
+    """Create buses with a blocked worker that end with the test."""
     made: list[Held] = []
 
     def make(**settings: Any) -> Held:
@@ -108,7 +108,7 @@ def make_held() -> Iterator[Callable[..., Held]]:
 
 @pytest.fixture
 def make_bus() -> Iterator[Callable[..., EventBus]]:
-    """Make running buses, as the ratios to reach have them, that end with the test."""
+    """Create running buses, as for the target ratios, that end with the test."""
     made: list[EventBus] = []
 
     def make(**settings: Any) -> EventBus:
@@ -123,7 +123,7 @@ def make_bus() -> Iterator[Callable[..., EventBus]]:
 
 @pytest.fixture
 def baseline() -> Iterator[Baseline]:
-    """Make a SimpleQueue with one worker."""
+    """Create a SimpleQueue with one worker."""
     baseline = Baseline()
     yield baseline
     baseline.stop()

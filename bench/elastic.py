@@ -1,8 +1,8 @@
-"""How an elastic pool answers a step, a ramp, a burst and rest, in real time, and what that costs.
+"""The response of an elastic pool to a step, a ramp, a burst and idleness, in real time.
 
-Handlers wait 10 ms; so many workers are needed as a hundredth of the deliveries a second. Shown
-are the steps, the time to the steady size, the overshoot, what was dropped, and the CPU time of
-the monitor alone, at rest.
+Handlers wait 10 ms, so a hundredth of the deliveries per second is the number of workers needed.
+Shown are the steps, the time to the steady size, the overshoot, drops, and the CPU time of the
+monitor alone, when idle.
 """
 
 import time
@@ -18,7 +18,7 @@ MIN_WORKERS, MAX_WORKERS = 4, 32
 
 
 class Answer(NamedTuple):
-    """What a pool made of a load."""
+    """The result of one load."""
 
     load: str
     needed: int
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 
 def publish(bus: EventBus, rate: Callable[[float], float], seconds: float) -> None:
-    """Publish so many events a second, open-loop: what came late is made up for."""
+    """Publish at a rate in events per second, open-loop: late events are made up for."""
     began, due, sent = time.monotonic(), 0.0, 0
     while (now := time.monotonic() - began) < seconds:
         due += rate(now) * TICK
@@ -42,7 +42,7 @@ def publish(bus: EventBus, rate: Callable[[float], float], seconds: float) -> No
 
 
 def answer(load: str, rate: Callable[[float], float], peak: float, seconds: float) -> Answer:
-    """Run a load from a fresh pool, and then rest until it is small again, or 10 s."""
+    """Run a load on a new pool, then wait until it is small again, for 10 s at most."""
     needed = ceil(peak * SERVICE)
     with EventBus(workers=(MIN_WORKERS, MAX_WORKERS), name=load) as bus:
         bus.subscribe("work", lambda _: time.sleep(SERVICE))
@@ -59,7 +59,7 @@ def answer(load: str, rate: Callable[[float], float], peak: float, seconds: floa
 
 
 def cost_at_rest(seconds: float = 10.0) -> float:
-    """Return the share of a core that an idle elastic bus takes."""
+    """Return the fraction of a core that an idle elastic bus uses."""
     with EventBus(workers=(MIN_WORKERS, MAX_WORKERS), slow_handler_after=60.0):
         began = time.process_time()
         time.sleep(seconds)
@@ -81,7 +81,7 @@ def main() -> None:
             f"{a.load:<6} {a.needed:>6} {a.largest:>8} {a.steps:>6} {reached:>10} "
             f"{a.last:>11} {a.dropped:>8} {a.p99_wait * 1e3:>6.0f} ms"
         )
-    print(f"An idle elastic bus takes {cost_at_rest():.3%} of a core.")
+    print(f"An idle elastic bus uses {cost_at_rest():.3%} of a core.")
 
 
 if __name__ == "__main__":

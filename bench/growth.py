@@ -1,11 +1,11 @@
-"""How cost grows: one quantity is turned up, and the cost of an event must stay where it was.
+"""How cost grows: one quantity is increased, and the cost per event must stay constant.
 
-Wall time says what a program gets, CPU time what it pays; on a busy machine only the latter is
-comparable, so the verdicts go by it. Each point is the best of several tries, since whatever else
-the machine does can only add. Events are ready-made: this is the cost of the bus.
+Wall time is what a program experiences, CPU time what it pays; on a busy machine only the latter is
+comparable, so the verdicts use it. Each point is the best of several tries, since other load on the
+machine only adds. Events are created in advance: this is the cost of the bus.
 
-Publishers and workers may cost more the more there are, as the machine has only so many cores;
-these, and handlers, are shown and not judged. Writes growth.json into build/bench/.
+The cost may grow with the number of publishers and workers, as the machine has few cores; these,
+and handlers, are shown without a verdict. Writes growth.json to build/bench/.
 """
 
 import argparse
@@ -32,18 +32,18 @@ QUEUE = 4096
 POOL = 1_000
 TRIES = 5
 LONG = 2_000_000
-"""From so many events on one try is enough: it has all the machine's moods in it."""
+"""With at least this many events one try is enough: it averages over the machine's variations."""
 
 GROWTH = 1.5
-"""More than this between the cheapest point and the last counts as growth, noise allowed for."""
+"""A larger ratio between the last point and the cheapest counts as growth, beyond noise."""
 
 MEMORY_MB = 5.0
-"""Growth of resident memory that still counts as none: allocators keep a little."""
+"""Growth of resident memory up to this counts as none: allocators keep some."""
 
 
 @dataclass
 class Point:
-    """What one delivery cost, in microseconds; of publishing alone where it was timed apart."""
+    """The cost of a delivery in microseconds; of publishing alone if timed separately."""
 
     x: int
     wall: float
@@ -52,11 +52,11 @@ class Point:
 
 
 def no_op(_: Any) -> None:
-    """Handle an event by doing nothing."""
+    """Do nothing."""
 
 
 def ready(count: int, types: int = 1) -> Iterator[Event]:
-    """Return an iterator over `count` events that were made before, of so many types."""
+    """Return an iterator over `count` existing events of `types` types."""
     names = [TYPE] if types == 1 else [f"{TYPE}.{n}" for n in range(1, types + 1)]
     pool = [Event(names[n % types], n) for n in range(POOL)]
     whole, rest = divmod(count, POOL)
@@ -65,7 +65,7 @@ def ready(count: int, types: int = 1) -> Iterator[Event]:
 
 @contextmanager
 def running(**settings: Any) -> Iterator[EventBus]:
-    """Make a bus that blocks when it is full, and stop it in the end."""
+    """Create a bus that blocks when it is full, and stop it at the end."""
     usual = {"workers": 1, "queue_size": QUEUE, "policy": BackpressurePolicy.BLOCK}
     bus = EventBus(**{**usual, **settings})
     try:
@@ -82,7 +82,7 @@ def publish_all(bus: EventBus, events: Iterator[Event]) -> None:
 
 
 def timed(x: int, deliveries: int, work: Callable[[], object]) -> Point:
-    """Run once, by both clocks."""
+    """Run once, timed by both clocks."""
     wall, cpu = perf_counter(), process_time()
     work()
     wall, cpu = perf_counter() - wall, process_time() - cpu
@@ -105,7 +105,7 @@ def best(tries: int, measure: Callable[[], Point]) -> Point:
 
 
 def by_events(count: int) -> Point:
-    """Publish so many events, one after the other."""
+    """Publish `count` events, one after the other."""
     with running() as bus:
         bus.subscribe(TYPE, no_op)
         publish_all(bus, ready(POOL))
@@ -115,7 +115,7 @@ def by_events(count: int) -> Point:
             publish_all(bus, ready(count))
             bus.flush()
 
-        # Few events are repeated, so that the clock has something to measure.
+        # A few events are published repeatedly, so that the time is measurable.
         repeat = max(1, 10_000 // count)
 
         def repeated() -> None:
@@ -126,7 +126,7 @@ def by_events(count: int) -> Point:
 
 
 def by_depth(depth: int) -> Point:
-    """Publish into a queue that deep; then let the worker handle it all."""
+    """Publish into a queue of this depth; then let the worker handle all."""
     some = 20_000
     entered, leave = Semaphore(0), Semaphore(0)
 
@@ -152,7 +152,7 @@ def by_depth(depth: int) -> Point:
 
 
 def by_levels(levels: int) -> Point:
-    """Spread events over so many levels."""
+    """Distribute events over `levels` levels."""
     table = {TYPE: 1, **{f"{TYPE}.{n}": n for n in range(1, levels + 1)}}
     with running(priority_levels=levels, priorities=table) as bus:
         bus.subscribe(TYPE + "*", no_op)
@@ -160,7 +160,7 @@ def by_levels(levels: int) -> Point:
 
 
 def by_handlers(handlers: int) -> Point:
-    """Deliver each event to so many handlers; the cost of one delivery."""
+    """Deliver each event to `handlers` handlers; the cost of one delivery."""
     with running(queue_size=max(QUEUE, handlers)) as bus:
         for _ in range(handlers):
             bus.subscribe(TYPE, no_op)
@@ -168,14 +168,14 @@ def by_handlers(handlers: int) -> Point:
 
 
 def by_workers(workers: int) -> Point:
-    """Share the work between so many workers."""
+    """Distribute the work over `workers` workers."""
     with running(workers=workers) as bus:
         bus.subscribe(TYPE, no_op)
         return publish_and_flush(bus, workers, 50_000)
 
 
 def publish_and_flush(bus: EventBus, x: int, count: int, types: int = 1, fan: int = 1) -> Point:
-    """Time so many events until all are handled."""
+    """Time `count` events until all are handled."""
 
     def work() -> None:
         publish_all(bus, ready(count, types))
@@ -185,7 +185,7 @@ def publish_and_flush(bus: EventBus, x: int, count: int, types: int = 1, fan: in
 
 
 def by_publishers(publishers: int) -> Point:
-    """Publish from so many threads, to 4 workers."""
+    """Publish from `publishers` threads, to 4 workers."""
     each = 64_000 // publishers
     barrier = Barrier(publishers + 1)
     with running(workers=4) as bus:
@@ -210,7 +210,7 @@ def by_publishers(publishers: int) -> Point:
 
 @dataclass(frozen=True)
 class Series:
-    """One quantity, the values it takes, and whether cost may not grow with it."""
+    """One quantity, its values, and whether cost must not grow with it."""
 
     name: str
     measure: Callable[[int], Point]
@@ -250,7 +250,7 @@ def run_series(series: Series, *, quick: bool) -> dict[str, Any]:
 
 
 def run_memory(count: int) -> dict[str, Any]:
-    """Watch resident memory over many events, all made for the purpose."""
+    """Measure resident memory over many events, each newly created."""
     process = psutil.Process()
     samples = []
     with running(workers=4) as bus:
@@ -271,7 +271,7 @@ def run_memory(count: int) -> dict[str, Any]:
 def main() -> int:
     """Measure all series; the exit code is 1 if something grows that must not."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="smaller upper ends: a minute or so")
+    parser.add_argument("--quick", action="store_true", help="smaller maxima: about a minute")
     names = [series.name for series in SERIES]
     parser.add_argument("--only", choices=[*names, "memory"], help="one series")
     parser.add_argument("--build", type=Path, default=BUILD, help="where growth.json goes")

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.benchmark(group="publish at the brim")
 
 
 def publish_all(bus: EventBus, events: list[Event]) -> None:
-    """Publish; an event that is refused by an exception is let go."""
+    """Publish; ignore refusals."""
     publish = bus.publish
     for event in events:
         with suppress(Full):
@@ -27,7 +27,7 @@ def publish_all(bus: EventBus, events: list[Event]) -> None:
 
 
 def fill(held: Held) -> None:
-    """Hold the worker and fill the queue, with events that may give way."""
+    """Block the worker and fill the queue with events that may be evicted."""
     held.empty()
     for n in range(SIZE):
         held.bus.publish(Event("filling", n))
@@ -59,14 +59,14 @@ def test_bus(benchmark: Any, make_held: Make, events: list[Event], policy: Any) 
 
 
 def test_bus_block(benchmark: Any, make_bus: Make, events: list[Event]) -> None:
-    """BLOCK waits, so its queue is worked off: a small one, full nearly all of the time."""
+    """BLOCK waits, so a worker drains the queue: a small one, full nearly all of the time."""
     bus = make_bus(queue_size=SMALL)
     bus.subscribe("bench.event", no_op)
     benchmark.pedantic(publish_all, args=(bus, events), rounds=ROUNDS, warmup_rounds=3)
 
 
 def test_queue_block(benchmark: Any, events: list[Event]) -> None:
-    """The same with `Queue`, and a thread that gets."""
+    """The same with `Queue`, and a thread that calls `get`."""
     queue: Queue[Any] = Queue(SMALL)
 
     def work() -> None:
@@ -98,7 +98,7 @@ def test_queue_reject(benchmark: Any, events: list[Event]) -> None:
 
 
 def test_simple_queue(benchmark: Any, events: list[Event]) -> None:
-    """`SimpleQueue.put`, which knows no brim."""
+    """`SimpleQueue.put`, which is unbounded."""
 
     def put_all(put: Callable[[Any], object]) -> None:
         for event in events:

@@ -12,7 +12,7 @@ Make = Callable[..., Any]
 
 
 def run_bus(benchmark: Any, bus: EventBus, events: list[Event]) -> None:
-    """Time publishing the events until all are handled."""
+    """Time from publishing the events until all are handled."""
 
     def work() -> None:
         publish = bus.publish
@@ -24,7 +24,7 @@ def run_bus(benchmark: Any, bus: EventBus, events: list[Event]) -> None:
 
 
 def run_baseline(benchmark: Any, baseline: Baseline, events: list[Event], times: int = 1) -> None:
-    """Time putting each event, `times` times, until all are handled."""
+    """Time from putting each event, `times` times, until all are handled."""
 
     def work() -> None:
         put = baseline.queue.put
@@ -66,7 +66,7 @@ class TestHandled:
 
 @pytest.mark.benchmark(group="priorities")
 class TestPriorities:
-    """Events spread over all levels."""
+    """Events distributed over all levels."""
 
     @pytest.mark.parametrize("levels", [1, 3, 8])
     def test_bus(self, benchmark: Any, make_bus: Make, events: list[Event], levels: int) -> None:
@@ -82,7 +82,7 @@ class TestPriorities:
 
 @pytest.mark.parametrize("handlers", [1, 3, 10])
 class TestHandlers:
-    """Several handlers for each event; the queue gets an entry for each."""
+    """Several handlers per event; the queue gets an entry for each."""
 
     @pytest.fixture(autouse=True)
     def _group(self, benchmark: Any, handlers: int) -> None:
@@ -102,7 +102,7 @@ class TestHandlers:
 
 @pytest.mark.benchmark(group="stats(), one call")
 class TestStats:
-    """A look at the bus; `qsize` is all that a queue can tell."""
+    """A snapshot of the bus; a queue has only `qsize`."""
 
     @pytest.mark.parametrize("types", [1, 10, 100])
     def test_bus(self, benchmark: Any, make_bus: Make, types: int) -> None:

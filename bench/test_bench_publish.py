@@ -1,4 +1,4 @@
-"""What a publisher pays: one event, batches, monitoring. Each round is 1,000 events."""
+"""The cost to a publisher: one event, batches, monitoring. Each round is 1,000 events."""
 
 from collections.abc import Callable
 from queue import Queue, SimpleQueue
@@ -19,14 +19,14 @@ def put_all(put: Callable[[Any], object], events: list[Event]) -> None:
 
 
 def run_held(benchmark: Any, held: Held, work: Callable[[], object]) -> None:
-    """Time `work` on an empty queue that nobody takes from."""
+    """Time `work` on an empty queue from which no worker takes."""
     held.hold()
     benchmark.pedantic(work, setup=held.empty, rounds=ROUNDS, warmup_rounds=3)
 
 
 @pytest.mark.benchmark(group="publish alone")
 class TestPublishAlone:
-    """The call by itself: the queue has room, and no worker runs."""
+    """The call by itself: the queue has free slots, and no worker runs."""
 
     def test_bus(self, benchmark: Any, make_held: Make, events: list[Event]) -> None:
         held = make_held()
@@ -85,7 +85,7 @@ class TestPublishMany:
 
 @pytest.mark.benchmark(group="monitoring, publish to handled")
 class TestMonitoring:
-    """What counting times costs, and the thread that looks on, on the whole way."""
+    """The cost of timing and of the monitor thread, from publish to handled."""
 
     SETTINGS: ClassVar[dict[str, dict[str, Any]]] = {
         "on": {},

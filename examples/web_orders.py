@@ -7,7 +7,7 @@
 `application` is a WSGI application: `gunicorn --chdir examples --preload web_orders:application`.
 
 What it shows: events named after what happened in the domain; subscribers that do not know of each
-other; a request that is answered with 503 when there is no room; figures at /health; everything
+other; a request that is answered with 503 when the queue is full; figures at /health; everything
 that was accepted is handled before the server ends.
 """
 

@@ -1,7 +1,7 @@
-"""A pool in virtual time, as far as an `AutoscalePolicy` sees it: work flows, nothing is random.
+"""A pool in virtual time, as an `AutoscalePolicy` observes it: a flow of work, without randomness.
 
-Every millisecond so much work arrives, and so much is done: each worker that has a delivery does
-`1 / service` of one a second, and all together no more than the compute servers allow.
+In each millisecond some work arrives and some is done: each worker that has a delivery completes
+`1 / service` of one per second, and all together no more than the compute servers allow.
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ CORES = 2.0
 
 @dataclass
 class Handler:
-    """What a delivery takes, in seconds."""
+    """Duration of a delivery, in seconds."""
 
     wait: float
     compute: float = 0.0
@@ -25,13 +25,13 @@ class Handler:
 
 @dataclass
 class Pool:
-    """A pool from its first moment on."""
+    """A pool from its start."""
 
     policy: AutoscalePolicy
     workers: int
     handler: Handler
     capacity: int = 320
-    others: float = 0.0  # cores of the machine that other processes use
+    others: float = 0.0  # cores of the machine used by other processes
     time: float = 0.0
     queued: float = 0.0
     dropped: float = 0.0
@@ -41,7 +41,7 @@ class Pool:
     _arrivals: deque[tuple[float, float]] = field(default_factory=deque)
 
     def run(self, rate: Callable[[float], float], seconds: float) -> "Pool":
-        """Let deliveries arrive for a while, `rate(time)` a second."""
+        """Have deliveries arrive for some time, `rate(time)` per second."""
         end = self.time + seconds
         next_look, computed, looked = self.time, 0.0, self.time - 1.0
         while self.time < end:
@@ -63,7 +63,7 @@ class Pool:
         return self
 
     def _work(self, arriving: float) -> tuple[float, int]:
-        """Do a tick's work: the deliveries done, and the workers that were busy with it."""
+        """Do the work of one tick: the deliveries completed, and the number of busy workers."""
         handler = self.handler
         there = self.queued + arriving
         possible = self.workers * TICK / (handler.wait + handler.compute)
@@ -94,7 +94,7 @@ class Pool:
         )
 
     def _oldest_wait(self) -> float:
-        """Return how long ago what is done next arrived."""
+        """Return how long ago the oldest pending delivery arrived."""
         done = self.arrived - self.dropped - self.queued
         while self._arrivals and self._arrivals[0][1] <= done:
             self._arrivals.popleft()
@@ -102,7 +102,7 @@ class Pool:
 
     @property
     def turns(self) -> int:
-        """How often growing followed shrinking, or the other way round."""
+        """How often growing followed shrinking, or vice versa."""
         numbers = [size for _, size in self.sizes]
         ups = [after > before for before, after in pairwise(numbers)]
         return sum(a != b for a, b in pairwise(ups))

@@ -1,4 +1,4 @@
-"""Handlers that publish what handlers publish, and how deep they are open inside each other."""
+"""Handlers that publish what handlers publish, and the number of handlers inside each other."""
 
 import threading
 
@@ -6,7 +6,7 @@ from brummerbus import Event, EventBus
 
 
 class Nesting:
-    """Measures how many handlers a thread has open inside each other, and how many were called."""
+    """Counts the handlers that a thread has open inside each other, and all calls."""
 
     def __init__(self) -> None:
         self._here = threading.local()

@@ -1,7 +1,7 @@
 """A discrete-event simulation of deliveries, workers and compute servers, to check the formulas.
 
-It knows no formula: deliveries arrive, queue for a worker in order of arrival, are blocked for a
-time, and then compute at a station with a few servers, first come first served or sharing them.
+It uses no formula: deliveries arrive, queue for a worker in order of arrival, are blocked for some
+time, and then compute at a station with several servers, first come first served or shared.
 """
 
 import heapq
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 _LEFT_OUT = 0.1
-"""Share of the deliveries at the beginning that is not counted: the queue begins empty."""
+"""Fraction of the deliveries at the beginning that is not counted: the queue starts empty."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What is drawn, with its moments."""
+    """A random variable, with its moments."""
 
     draw: Callable[[random.Random], float]
     mean: float
@@ -32,7 +32,7 @@ class Distribution:
 
 
 def constant(value: float) -> Distribution:
-    """Return a distribution with one value."""
+    """Return a distribution with a single value."""
     return Distribution(lambda rng: value, value, 0.0)
 
 
@@ -51,7 +51,7 @@ def bimodal(short: float, long: float, share_long: float) -> Distribution:
 
 
 def geometric(mean: float) -> Distribution:
-    """Return the sizes of bursts that go on by the toss of a coin: 1 and more."""
+    """Return burst sizes of geometric distribution: 1 and more."""
     scale = math.log(1 - 1 / mean)
     return Distribution(lambda rng: 1 + int(math.log(1 - rng.random()) / scale), mean, 1 - 1 / mean)
 
@@ -61,18 +61,18 @@ _ALONE = constant(1)
 
 @dataclass(frozen=True)
 class Workload:
-    """What is simulated: arrivals, handlers, and what they share."""
+    """The simulated system: arrivals, handlers, and what they share."""
 
     blocked: Distribution
     compute: Distribution
     servers: int = 1
-    """How many deliveries compute at the same time."""
+    """Deliveries that compute concurrently."""
     batch: Distribution = _ALONE
-    """How many arrive at a time."""
+    """Deliveries that arrive together."""
     shared: bool = False
-    """Whether the compute servers are shared by all at once, not first come first served."""
+    """Whether all deliveries share the compute servers, instead of first come first served."""
     regular: bool = False
-    """Whether arrivals come at equal distances instead of at random."""
+    """Whether arrivals are equidistant instead of random."""
 
     @property
     def variability(self) -> float:
@@ -93,27 +93,27 @@ class Workload:
 
 @dataclass(frozen=True)
 class Observed:
-    """What the simulation saw; times in seconds."""
+    """The results of the simulation; times in seconds."""
 
     waits: list[float]
-    """Each delivery's wait in the queue, sorted."""
+    """The queue wait of each delivery, sorted."""
 
     walls: list[float]
-    """Each delivery's handling time."""
+    """The handling time of each delivery."""
 
     utilization: float
-    """Share of the workers that were busy on average."""
+    """Average fraction of the workers that was busy."""
 
     running: float
-    """Deliveries that were handled at the same time, on average."""
+    """Average number of deliveries handled concurrently."""
 
     def quantile(self, share: float) -> float:
-        """Return the wait that a share of the deliveries does not exceed."""
+        """Return the wait that a fraction of the deliveries does not exceed."""
         return self.waits[int(share * (len(self.waits) - 1))]
 
     @property
     def mean_wait(self) -> float:
-        """The mean wait in the queue."""
+        """The mean queue wait."""
         return sum(self.waits) / len(self.waits)
 
     @property
@@ -123,15 +123,15 @@ class Observed:
 
 
 def simulate(work: Workload, rate: float, workers: int, count: int, seed: int = 1) -> Observed:
-    """Run so many deliveries through so many workers; the same seed gives the same figures."""
+    """Simulate deliveries with a number of workers; the same seed gives the same figures."""
     return _Run(work, workers, seed).observe(rate, count)
 
 
 class _Station:
-    """The compute servers; time at the station runs slower when they are shared by many.
+    """The compute servers; time at the station runs slower when many share them.
 
-    A shared station finishes jobs in the order of `virtual time at arrival + work`; one that
-    serves first come first served works on as many as it has servers, and keeps others in line.
+    A shared station finishes jobs in the order of `virtual time at arrival + work`; one that serves
+    first come first served handles as many as it has servers, and queues the others.
     """
 
     def __init__(self, servers: int, *, shared: bool) -> None:
@@ -186,7 +186,7 @@ class _Run:
         self.idle = workers
 
     def observe(self, rate: float, count: int) -> Observed:
-        """Run, and return what was seen after the beginning."""
+        """Run, and return the results without the beginning."""
         rng = random.Random(self.rng.random())
         arrived = list(islice(self.work.arrivals(rate, rng), count))
         self.started = [0.0] * count

@@ -1,4 +1,4 @@
-"""A full queue before a held worker, for the tests of what gives way."""
+"""A full queue with a blocked worker, for the tests of eviction."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ CALLER_RUNS = BackpressurePolicy.CALLER_RUNS
 
 
 class Scene:
-    """A bus whose worker is held, a recorder of `a`, and what was dropped."""
+    """A bus whose worker is blocked, a recorder of `a`, and the drops."""
 
     def __init__(
         self, factory: BusFactory, policy: BackpressurePolicy, size: int, **more: Any
@@ -31,7 +31,7 @@ class Scene:
         return [self.bus.publish(Event("a", d), priority=int(d[0])) for d in data]
 
     def finish(self) -> list[Any]:
-        """Let the worker go, and return what it handled, in order."""
+        """Release the worker, and return what it handled, in order."""
         assert_balance(self.bus.stats())
         self.gate.open()
         assert self.bus.flush(HANG)

@@ -145,6 +145,8 @@ class At:
             watch(self._before_opcode, call)
 
     def _before_opcode(self, frame: FrameType, offset: int) -> None:
+        if frame.f_lineno is None:  # of an `except` block's own ends, where no signal is handled:
+            return  # CPython 3.14 would keep the exception in hand for the rest of the thread
         self._left -= 1
         if self._left == 0:
             self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, opcode {offset}"

@@ -1,4 +1,4 @@
-"""`make bench-advice`: what it concludes from figures, and that it measures at all."""
+"""`make bench-advice`: its conclusions from given figures, and a short measurement."""
 
 import json
 import math
@@ -21,12 +21,12 @@ NO_END = Waits(math.inf, math.inf)
 
 
 def compared(*rows: Row, advised: int | None = 6) -> Comparison:
-    """Return a workload whose p99 is to be 10 ms at most."""
+    """Return a workload whose target for p99 is 10 ms."""
     return Comparison("all waiting", "blocked", 10 * MS, 12, advised, "for a reason", rows)
 
 
 def row(workers: int, predicted_p99: float, *measured_p99: float) -> Row:
-    """Return a row of which half of the deliveries do not wait; times in milliseconds."""
+    """Return a row in which half of the deliveries do not wait; times in milliseconds."""
     rounds = tuple(Waits(0.0, wait * MS) for wait in measured_p99)
     return Row(workers, Waits(0.0, predicted_p99 * MS), rounds)
 

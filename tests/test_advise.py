@@ -1,4 +1,4 @@
-"""What the adviser makes of measurements, made up and real."""
+"""The adviser's results for measurements, artificial and real."""
 
 import json
 import sys
@@ -20,13 +20,13 @@ MS = 1_000_000
 
 
 def meter(deliveries: int, wall: int, cpu: int) -> Timer:
-    """Return what equal deliveries measure, in nanoseconds each."""
+    """Return the timer of equal deliveries, in nanoseconds each."""
     squares = deliveries * float(wall) ** 2, deliveries * float(cpu) ** 2
     return Timer(deliveries, deliveries * wall, deliveries * cpu, *squares)
 
 
 def poisson(rate: float, seconds: float) -> list[Windows]:
-    """Return the windows of arrivals at random, as they are on average."""
+    """Return the windows of random arrivals, as they are on average."""
     found = []
     for length in (0.01, 0.1, 1.0):
         n, mean = int(seconds / length), rate * length
@@ -35,7 +35,7 @@ def poisson(rate: float, seconds: float) -> list[Windows]:
 
 
 def measured(rate: float, *meters: Timer, seconds: int = 30, cpu: float = 0.0) -> MeasuredLoad:
-    """Return a queue's measurements of arrivals at random; `cpu` in cores of the whole process."""
+    """Return a queue's measurements with random arrivals; `cpu` in cores of the whole process."""
     ns = seconds * S
     numbered = dict(enumerate(meters, start=1))
     return MeasuredLoad(
@@ -61,7 +61,7 @@ def one_compute_server(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_free_workers_wait_for_the_gil_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch, gil: bool, turn: float
 ) -> None:
-    """Many workers for much computing: p99 is some turns, without a GIL nothing."""
+    """Many workers for much computing: p99 is several switch intervals, without a GIL 0."""
     monkeypatch.setattr("brummerbus.sizing._host.gil_enabled", lambda: gil)
     found = advice(measured(60, meter(1_800, 20 * MS, 6 * MS), cpu=0.36), workers=32)
     assert found.load is not None
@@ -71,7 +71,7 @@ def test_free_workers_wait_for_the_gil_where_there_is_one(
 
 
 def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:
-    """500/s at 10 ms keep 5 workers busy; the fewest that stay under 10 ms are some more."""
+    """500/s at 10 ms keep 5 workers busy; the minimum that stays under 10 ms is somewhat higher."""
     found = advice(measured(500, meter(15_000, 10 * MS, 50_000), cpu=0.025))
     assert found.recommended is not None
     assert 6 <= found.recommended <= 9
@@ -84,7 +84,7 @@ def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:
 
 
 def test_computing_work_is_told_that_workers_do_not_help() -> None:
-    """300/s at 3 ms of CPU each is 90 % of the only server."""
+    """300/s at 3 ms of CPU each are 90 % of the only server."""
     found = advice(measured(300, meter(9_000, 11 * MS, 3 * MS), cpu=0.9))
     assert found.recommended is None
     assert "more workers do not help" in found.reason
@@ -119,7 +119,7 @@ def test_what_other_threads_compute_lengthens_computing() -> None:
 def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Then the cores are the servers."""
+    """Then the servers are the cores."""
     monkeypatch.setattr("brummerbus.sizing._adviser.available_cores", lambda: 8)
     found = advice(measured(1000, meter(30_000, 3 * MS, 2 * MS), cpu=2.0))
     assert found.load is not None
@@ -127,7 +127,7 @@ def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
 
 
 def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
-    """By its share of the handling time, not by how often it runs."""
+    """By its share of the handling time, not by the number of its runs."""
     found = advice(
         measured(500, meter(14_000, MS // 10, MS // 10), meter(1_000, 40 * MS, MS), cpu=0.1)
     )
@@ -148,7 +148,7 @@ def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
     ids=["nothing", "few deliveries", "a short time"],
 )
 def test_too_little_data_is_said_and_no_number_is_given(load: MeasuredLoad) -> None:
-    """With what there is and what it takes."""
+    """With what there is and what is needed."""
     found = advice(load)
     assert (found.recommended, found.load, found.table) == (None, None, ())
     assert "too little data" in found.reason
@@ -157,7 +157,7 @@ def test_too_little_data_is_said_and_no_number_is_given(load: MeasuredLoad) -> N
 
 
 def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
-    """The scale counts on which they explain the wait that was measured."""
+    """The scale counts on which they explain the measured wait."""
     load = measured(300, meter(9_000, 10 * MS, 50_000))
     bursts = Windows(300, 9_000, 300 * (30**2 + 30 * 20))
     load = load._replace(windows=[load.windows[0], bursts, load.windows[2]])
@@ -174,7 +174,7 @@ def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
 
 
 def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
-    """The wait is within the target already: the present number stays, and it says why."""
+    """The wait is within the target already: the present number is kept, and that is the reason."""
     load = measured(300, meter(9_000, 10 * MS, 50_000))
     load = load._replace(windows=[Windows(3000, 9_000, 3000 * (9 + 3 * 200))])
     found = advise(load, {1: "a"}, 5, (0.0, 0.002), 0.01)
@@ -213,7 +213,7 @@ def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
 
 
 def publish_for(bus: EventBus, seconds: float, per_event: float, *types: str) -> None:
-    """Publish events of these types in turn, for a while."""
+    """Publish events of these types in turn, for some time."""
     done = threading.Event()
     timer = threading.Timer(seconds, done.set)
     timer.start()
@@ -250,7 +250,7 @@ def test_a_bus_tells_waiting_handlers_from_computing_ones(factory: BusFactory) -
 
 
 def test_each_subscription_of_one_event_has_its_own_times(factory: BusFactory) -> None:
-    """Deliveries of one event are told apart, whatever the order in which they are handled."""
+    """Deliveries of one event are distinguished, in whatever order they are handled."""
     bus = factory.bus(workers=2, queue_size=100, policy=BackpressurePolicy.BLOCK)
     for _ in range(3):
         bus.subscribe("a", lambda _: None)
@@ -264,7 +264,7 @@ def test_each_subscription_of_one_event_has_its_own_times(factory: BusFactory) -
 
 
 def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactory) -> None:
-    """Handlers subscribed time and again leave one row, and later ones are still told apart."""
+    """Handlers subscribed repeatedly leave one row, and later ones are still distinguished."""
     bus, seen = factory.bus(queue_size=10, policy=BackpressurePolicy.BLOCK), Recorder()
     for _ in range(6000):
         with bus.subscribe("a", seen):
@@ -279,7 +279,7 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactor
 
 
 def test_a_bus_without_monitoring_has_no_data(factory: BusFactory) -> None:
-    """It says so."""
+    """The reason says so."""
     bus = factory.bus(monitoring=False)
     bus.subscribe("a", lambda _: None)
     bus.publish_many([Event("a")] * 5)
@@ -302,6 +302,6 @@ def test_a_target_out_of_range_is_refused(factory: BusFactory, target: float) ->
 
 @pytest.mark.parametrize("target", ["1", None, True])
 def test_a_target_that_is_no_number_is_refused(factory: BusFactory, target: Any) -> None:
-    """A bool is none."""
+    """A bool is not a number."""
     with pytest.raises(TypeError, match="target_wait must be a number of seconds, at least 0"):
         factory.bus().advise(target)

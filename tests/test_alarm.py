@@ -27,10 +27,10 @@ PERIOD = 0.001
 
 
 class Ledger:
-    """What became of each event, by its number."""
+    """The results of each event, by its number."""
 
     def __init__(self) -> None:
-        room = 100 * EVENTS  # how many it takes to see enough alarms depends on the machine
+        room = 100 * EVENTS  # the number needed for enough alarms depends on the machine
         self.accepted = bytearray(room)
         self.handled = bytearray(room)
         self.evicted = bytearray(room)
@@ -38,7 +38,7 @@ class Ledger:
         self._numbers = iter(range(room))
 
     def events(self, event_type: str) -> Any:
-        """Make events without an end, each with a number of its own."""
+        """Create events endlessly, numbered."""
         return (Event(event_type, number) for number in self._numbers)
 
     def next(self, event_type: str) -> Event:
@@ -46,11 +46,11 @@ class Ledger:
         return Event(event_type, next(self._numbers))
 
     def handle(self, event: Event) -> None:
-        """Note that an event is handled."""
+        """Record that an event is handled."""
         self.handled[event.data] += 1
 
     def drop(self, event: Event, subscription: Any, reason: DropReason) -> None:
-        """Note that an accepted event is dropped."""
+        """Record that an accepted event is dropped."""
         self.evicted[event.data] += reason is DropReason.EVICTED
 
     def assert_each_accepted_once(self) -> None:
@@ -77,7 +77,7 @@ def publish_many(bus: EventBus, ledger: Ledger) -> None:
 
 
 def publish_and_look(bus: EventBus, ledger: Ledger) -> None:
-    """Publish a thousand events, and look at the figures or wait for an end after every 50."""
+    """Publish a thousand events, and read statistics or flush after every 50."""
     for event in islice(ledger.events("a"), 1000):
         ledger.accepted[event.data] = bus.publish(event)
         if event.data % 50 == 0:
@@ -96,7 +96,7 @@ def publish_and_look(bus: EventBus, ledger: Ledger) -> None:
 def test_each_event_is_accounted_for_when_alarms_publish_too(
     factory: BusFactory, policy: BackpressurePolicy, call: Callable[[EventBus, Ledger], None]
 ) -> None:
-    """Whatever the alarm interrupts: another publish, a wait for room, a look at the figures."""
+    """Whatever the alarm interrupts: another publish, a wait for free slots, a snapshot."""
     ledger = Ledger()
     bus = factory.bus(
         workers=2,

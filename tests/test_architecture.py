@@ -1,4 +1,4 @@
-"""Imports run one way, also those for types only and those inside functions; no circle anywhere."""
+"""Imports run one way, including those for types only and those inside functions; no cycle."""
 
 import ast
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ROOT = Path(brummerbus.__file__).parent
 
 FLOORS = (
     ("_core", "_core._ext"),  # the extension, and the check that it can be used here
-    ("_arguments", "_errors", "_events", "_measurements", "_policies"),
+    ("_arguments", "_errors", "_events", "_measurements", "_policies", "_text"),
     ("sizing", "sizing.*"),
     ("_config", "_stats", "_typing"),
     ("_core.*",),
@@ -22,7 +22,7 @@ FLOORS = (
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )
-"""From the bottom to the top. A module imports from its own floor and from those below."""
+"""From the bottom to the top. A module imports from its own layer and from those below."""
 
 
 def name_of(path: Path) -> str:
@@ -55,7 +55,7 @@ GRAPH = {name: {module for module, _ in imports(name)} - {name} for name in FILE
 
 
 def floor_of(name: str) -> int:
-    """Return the number of a module's floor; an entry of its own outranks one with a star."""
+    """Return the number of a module's layer; its own entry outranks one with a star."""
     for wanted in (name, name.partition(".")[0] + ".*"):
         for number, floor in enumerate(FLOORS):
             if wanted in floor:
@@ -65,18 +65,18 @@ def floor_of(name: str) -> int:
 
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_module_imports_from_its_own_floor_and_below(name: str) -> None:
-    """So what is below can be read, tested and changed without what is above."""
+    """So lower layers can be read, tested and changed without higher ones."""
     above = {module for module in GRAPH[name] if floor_of(module) > floor_of(name)}
     assert not above
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """`CycleError` names the circle."""
+    """`CycleError` names the cycle."""
     assert set(TopologicalSorter(GRAPH).static_order()) == set(FILES)
 
 
 def test_the_command_line_and_the_watcher_do_not_know_each_other() -> None:
-    """Only `__main__` knows both."""
+    """Only `__main__` uses both."""
     for name, modules in GRAPH.items():
         top = {module.partition(".")[0] for module in (name, *modules)}
         assert name == "__main__" or not top >= {"_cli", "watch"}, name
@@ -84,7 +84,7 @@ def test_the_command_line_and_the_watcher_do_not_know_each_other() -> None:
 
 @pytest.mark.parametrize("name", sorted(n for n in FILES if n.partition(".")[0] == "watch"))
 def test_the_watcher_uses_public_names_only(name: str) -> None:
-    """It could be a distribution of its own."""
+    """It could be a separate distribution."""
     for module, taken in imports(name):
         if module.partition(".")[0] != "watch":
             assert module == ""

@@ -1,4 +1,4 @@
-"""What the bus says of each subscription, of durations as histograms, and of who waits for room."""
+"""Statistics by subscription, durations as histograms, and the number of waiting publishers."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ COUNTS = ("published", "processed", "failed", "dropped", "queued", "running")
 
 
 def assert_sums(stats: BusStats) -> None:
-    """Check that the subscriptions have all that the bus has, and nothing below 0."""
+    """Check that the subscriptions' counts sum up to those of the bus, and that none is below 0."""
     parts = stats.by_subscription.values()
     for field in COUNTS:
         assert sum(getattr(part, field) for part in parts) == getattr(stats, field), field
@@ -38,7 +38,7 @@ def fail(event: Any) -> None:
 
 
 def test_each_subscription_has_counts_under_its_label(factory: BusFactory) -> None:
-    """Of one event one may be handled and the other fail; one without events has counts, too."""
+    """One event may be handled by one and fail in the other; counts exist without events, too."""
     bus = factory.bus(on_error=lambda *_: None)
     both = [bus.subscribe("a", Recorder()), bus.subscribe("*", fail)]
     idle = bus.subscribe("b", Recorder())
@@ -66,7 +66,7 @@ def test_subscriptions_follow_a_delivery_through_its_life(factory: BusFactory) -
 
 
 def test_subscriptions_with_the_same_label_are_counted_together(factory: BusFactory) -> None:
-    """As those that a loop makes."""
+    """As those created in a loop."""
     bus = factory.bus(queue_size=100)
     for _ in range(5):
         subscription = bus.subscribe("a", lambda event: None)
@@ -78,7 +78,7 @@ def test_subscriptions_with_the_same_label_are_counted_together(factory: BusFact
 
 
 def test_subscriptions_that_ended_are_counted_together(factory: BusFactory) -> None:
-    """Under `(other)`, with what is still queued for them; nothing of it is forgotten."""
+    """Under `(other)`, with what is still queued for them; nothing is lost."""
     bus = factory.bus()
     gate = factory.hold(bus)  # whose subscription has ended
     stays, goes = bus.subscribe("a", Recorder()), bus.subscribe("a", fail)
@@ -98,7 +98,7 @@ def test_subscriptions_that_ended_are_counted_together(factory: BusFactory) -> N
 
 
 def test_without_ended_subscriptions_there_are_no_others(factory: BusFactory) -> None:
-    """An ended one that received nothing leaves nothing either."""
+    """An ended one that received nothing leaves no counts."""
     bus = factory.bus()
     bus.subscribe("a", Recorder()).cancel()
     assert bus.stats().by_subscription == {}
@@ -171,7 +171,7 @@ def assert_consistent(times: Durations) -> None:
 
 
 def of_many(factory: BusFactory) -> BusStats:
-    """Return the figures after 100 deliveries that take little and 5 that take long."""
+    """Return the statistics after 100 short deliveries and 5 long ones."""
     bus = factory.bus(queue_size=200)
     bus.subscribe("a", lambda event: pause(0.05 if event.data % 20 == 7 else 0.001))
     fill(bus, 100)
@@ -194,7 +194,7 @@ def test_histograms_agree_with_count_sum_quantiles_and_maximum(factory: BusFacto
 
 
 def test_recent_durations_of_a_young_bus_are_all_of_them(factory: BusFactory) -> None:
-    """It has not lived for half a minute."""
+    """It is younger than half a minute."""
     stats = of_many(factory)
     assert stats.age < 30
     assert stats.recent.queue_wait == stats.queue_wait
@@ -220,7 +220,7 @@ def test_recent_durations_forget_what_was_a_minute_ago(factory: BusFactory) -> N
 def test_durations_of_nothing_are_0_and_have_no_buckets(
     factory: BusFactory, monitoring: bool
 ) -> None:
-    """So are all where nothing is timed."""
+    """So are all if nothing is timed."""
     bus = factory.bus(monitoring=monitoring)
     if not monitoring:
         bus.subscribe("a", Recorder())
@@ -236,7 +236,7 @@ def test_durations_of_nothing_are_0_and_have_no_buckets(
 
 
 def test_waiting_is_how_many_publishers_wait_for_room(factory: BusFactory) -> None:
-    """Those in line now."""
+    """The publishers that wait now."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("a", Recorder())
     gate = factory.hold(bus)
@@ -255,7 +255,7 @@ def test_waiting_is_how_many_publishers_wait_for_room(factory: BusFactory) -> No
 
 
 def test_reserve_used_is_what_handlers_have_queued_beyond_the_capacity(factory: BusFactory) -> None:
-    """It falls as workers take."""
+    """It decreases as workers take."""
     bus, gate = factory.bus(queue_size=2, handler_reserve=10), factory.gate()
 
     def cascade(event: Any) -> None:
@@ -281,8 +281,8 @@ def test_reserve_used_is_what_handlers_have_queued_beyond_the_capacity(factory: 
 
 @pytest.mark.parametrize("kind", [BusStats, Counts, Durations, Recent])
 def test_every_field_has_a_docstring_in_the_source(kind: type) -> None:
-    """Below it, where editors look."""
-    source = ast.parse(inspect.getsource(_stats))  # `kind` itself names the public module
+    """After it, where editors look."""
+    source = ast.parse(inspect.getsource(_stats))  # `kind` itself shows the public module
     classes = [node for node in source.body if isinstance(node, ast.ClassDef)]
     (definition,) = (node for node in classes if node.name == kind.__name__)
     after = dict(zip(definition.body, definition.body[1:], strict=False))

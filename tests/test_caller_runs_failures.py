@@ -1,4 +1,4 @@
-"""Handlers and hooks that fail in a publishing thread: what reaches the publisher."""
+"""Handlers and hooks that fail in a publishing thread: what is propagated to the publisher."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ REPORTED = [ValueError, StopIteration, MemoryError]
 
 
 class Odd(BaseException):
-    """Something that is not even an `Exception`."""
+    """A BaseException that is no `Exception`."""
 
 
 GOING_ON = [SystemExit, KeyboardInterrupt, GeneratorExit, Odd]
 
 
 class Errors(list[BaseException]):
-    """An `on_error` hook that keeps the exceptions."""
+    """An `on_error` hook that records the exceptions."""
 
     def __call__(self, _event: Any, _subscription: Any, error: BaseException) -> None:
-        """Keep the exception."""
+        """Record the exception."""
         self.append(error)
 
 
@@ -35,7 +35,7 @@ def fail_with(failure: type[BaseException]) -> Any:
 
 
 def brim(factory: BusFactory, *handlers: Any, **more: Any) -> EventBus:
-    """Return a bus whose worker is held and whose queue is full, with handlers of `a`."""
+    """Return a bus whose worker is blocked and whose queue is full, with handlers of `a`."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS, **more)
     factory.hold(bus)
     bus.subscribe("filler", lambda _: None)
@@ -64,7 +64,7 @@ def test_exception_is_reported_and_does_not_reach_the_publisher(
 def test_what_is_no_exception_goes_on_to_the_publisher_counted(
     factory: BusFactory, failure: type[BaseException]
 ) -> None:
-    """A Ctrl-C is the publisher's; the deliveries that are not made then are dropped, and told."""
+    """A Ctrl-C is propagated to the publisher; remaining deliveries are dropped and reported."""
     errors, drops, before, after = Errors(), Drops(), Recorder(), Recorder()
     handlers = (before, fail_with(failure), after, after)
     bus = brim(factory, *handlers, on_error=errors, on_drop=drops)
@@ -76,7 +76,7 @@ def test_what_is_no_exception_goes_on_to_the_publisher_counted(
     stats = bus.stats()
     assert (stats.processed, stats.failed, stats.dropped) == (2, 1, 2)
     assert_balance(stats)
-    assert bus.publish(Event("filler")) is True  # the bus is whole
+    assert bus.publish(Event("filler")) is True  # the bus is consistent
 
 
 @pytest.mark.parametrize("failure", GOING_ON)
@@ -96,7 +96,7 @@ def test_what_is_no_exception_in_the_last_handler_loses_nothing(
 def test_on_error_that_fails_in_a_publishing_thread(
     factory: BusFactory, logged: Logged, failure: type[BaseException]
 ) -> None:
-    """An `Exception` is logged, anything else goes on to the publisher."""
+    """An `Exception` is logged, anything else is propagated to the publisher."""
 
     def on_error(*_: object) -> None:
         raise failure
@@ -117,7 +117,7 @@ def test_on_error_that_fails_in_a_publishing_thread(
 def test_failure_inside_a_handler_that_publishes(
     factory: BusFactory, failure: type[BaseException]
 ) -> None:
-    """The handler is a publisher: an `Exception` is not its own, anything else is."""
+    """The handler is a publisher: an `Exception` is not propagated to it, anything else is."""
     errors, recorder = Errors(), Recorder()
     bus = factory.bus(
         queue_size=1,

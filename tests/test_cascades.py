@@ -1,4 +1,4 @@
-"""Handlers that publish on and on, in trees, chains, and between two buses."""
+"""Handlers that publish repeatedly, in trees, chains, and between two buses."""
 
 import threading
 from typing import Any
@@ -17,7 +17,7 @@ MAX_NESTED = 33
 
 
 def bus_of(factory: BusFactory, policy: BackpressurePolicy, reserve: int, **more: Any) -> EventBus:
-    """Make a bus with a policy and a reserve."""
+    """Create a bus with a policy and a reserve."""
     return factory.bus(policy=policy, handler_reserve=reserve, **more)
 
 
@@ -30,7 +30,7 @@ def bus_of(factory: BusFactory, policy: BackpressurePolicy, reserve: int, **more
 def test_tree_of_events_is_handled_to_the_last_leaf(
     factory: BusFactory, policy: BackpressurePolicy, workers: int, children: int, height: int
 ) -> None:
-    """However small the queue, as long as the reserve lasts; and nothing is nested."""
+    """However small the queue, as long as the reserve is not full; and nothing is nested."""
     bus, nesting = bus_of(factory, policy, 8192, workers=workers, queue_size=3), Nesting()
     tree(bus, height, nesting, children)
     assert bus.publish(Event("node", 0))
@@ -61,7 +61,7 @@ def test_caller_runs_handles_a_tree_in_place_without_a_reserve(
 def test_handlers_and_publishers_share_a_full_queue(
     factory: BusFactory, policy: BackpressurePolicy, workers: int
 ) -> None:
-    """Those outside wait or run theirs, those inside use the reserve; all is handled."""
+    """Publishers outside wait or run handlers, those inside use the reserve; all is handled."""
     bus, nesting = bus_of(factory, policy, 4096, workers=workers, queue_size=2), Nesting()
     tree(bus, 3, nesting)
     run_together(4, lambda _: [bus.publish(Event("node", 0)) for _ in range(50)])
@@ -75,7 +75,7 @@ def test_handlers_and_publishers_share_a_full_queue(
 
 
 def test_caller_runs_refuses_what_would_be_nested_too_deep(factory: BusFactory) -> None:
-    """A handler that publishes itself must not overflow the stack: there is no room."""
+    """A handler that publishes to itself must not overflow the stack: the queue is full."""
     bus, nesting = bus_of(factory, CALLER_RUNS, 0, queue_size=1), Nesting()
     refused: list[QueueFull] = []
     bus.subscribe("filler", Recorder())
@@ -102,7 +102,7 @@ def test_caller_runs_refuses_what_would_be_nested_too_deep(factory: BusFactory) 
 
 
 def test_caller_runs_may_nest_again_after_it_was_refused(factory: BusFactory) -> None:
-    """The count goes down with the stack, also from outside and when handlers raise."""
+    """The count decreases with the stack, also from outside and when handlers raise."""
     bus = bus_of(factory, CALLER_RUNS, 0, queue_size=1, on_error=lambda *_: None)
     factory.hold(bus)
     bus.subscribe("filler", Recorder())
@@ -130,7 +130,7 @@ def test_caller_runs_may_nest_again_after_it_was_refused(factory: BusFactory) ->
 def test_endless_chain_stays_bounded_and_stops(
     factory: BusFactory, policy: BackpressurePolicy, timeout: float, children: int, reserve: int
 ) -> None:
-    """Handlers that publish themselves use a bounded stack and queue, and stop ends them."""
+    """Handlers that publish to themselves use a bounded stack and queue, and stop ends them."""
     bus = bus_of(
         factory, policy, reserve, queue_size=2, publish_timeout=timeout, on_error=lambda *_: None
     )
@@ -172,7 +172,7 @@ def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
     publish_timeout: float,
     count: int,
 ) -> None:
-    """In a ring, each handler publishes more into the next bus than fits; all come to an end."""
+    """In a ring, each handler publishes more to the next bus than fits; all of them end."""
     settings = {"workers": workers, "queue_size": 2, "publish_timeout": publish_timeout}
     ring = [
         bus_of(factory, policy, reserve, **settings, on_error=lambda *_: None) for _ in range(count)
@@ -209,7 +209,7 @@ def test_buses_whose_handlers_publish_into_each_other_do_not_deadlock(
 def test_every_event_that_handlers_publish_is_accounted_for(
     factory: BusFactory, policy: BackpressurePolicy, workers: int, queue_size: int, reserve: int
 ) -> None:
-    """Each of 20 events publishes more than the queue holds; nothing hangs, nothing is unknown."""
+    """Each of 20 events publishes more than the queue holds; nothing hangs, all is counted."""
     bus = factory.bus(
         workers=workers, queue_size=queue_size, policy=policy, handler_reserve=reserve
     )

@@ -1,4 +1,4 @@
-"""A configuration is checked when made, immutable afterwards, and sized for its place."""
+"""A configuration is validated on construction, immutable, and sized for its environment."""
 
 import copy
 import inspect
@@ -23,7 +23,7 @@ class Job:
 
 
 class TestDefaults:
-    """What a bus has when it is given nothing."""
+    """The settings of a bus without any."""
 
     def test_the_fields_have_the_defaults_of_the_contract(self) -> None:
         """Three levels, drop-oldest, a tenth of a second, a reserve, monitoring on."""
@@ -47,7 +47,7 @@ class TestDefaults:
             assert (made.workers, made.queue_size) == (15, 150)
 
     def test_the_queue_follows_workers_that_are_given(self) -> None:
-        """Ten places each."""
+        """Ten slots each."""
         assert EventBusConfig(workers=7).queue_size == 70
 
     @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ class TestDefaults:
         assert EventBusConfig().priorities[event_type] == priority
 
     def test_the_table_has_the_ten_types_and_no_other(self) -> None:
-        """Any other type is medium, which is the routing's business."""
+        """Other types are medium, which is left to routing."""
         assert set(DEFAULT_PRIORITIES) == {kind.value for kind in EventType}
 
 
@@ -86,7 +86,7 @@ class TestForEnvironment:
         low: bool = False,
         high: bool = False,
     ) -> tuple[int, int]:
-        """Return workers and queue size for a place."""
+        """Return workers and queue size for an environment."""
         for module in (config_module, _formulas):
             monkeypatch.setattr(module, "available_cores", lambda: cores)
         monkeypatch.setattr(config_module, "is_ci", lambda: ci)
@@ -120,7 +120,7 @@ class TestForEnvironment:
         assert self.made(monkeypatch, 16, ci=True, high=True) == (4, 20)
 
     def test_elsewhere_it_is_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """In size and in all else."""
+        """In size and everything else."""
         assert self.made(monkeypatch, 6) == (15, 150)
         assert EventBusConfig.for_environment() == EventBusConfig.default()
 
@@ -145,7 +145,7 @@ class TestBadValues:
 
     @pytest.mark.parametrize("name", INT_RANGES)
     def test_both_ends_of_a_range_are_accepted_and_the_next_refused(self, name: str) -> None:
-        """The range in the message is the one applied."""
+        """The range in the message is the one that applies."""
         low, high = INT_RANGES[name]
         for value in (low, high):
             assert getattr(EventBusConfig(**{name: value}), name) == value  # type: ignore[arg-type]
@@ -153,7 +153,7 @@ class TestBadValues:
             EventBusConfig(**{name: high + 1})  # type: ignore[arg-type]
 
     def test_priority_levels_cannot_be_none(self) -> None:
-        """Only the size has a formula."""
+        """Only the sizes have a formula."""
         with pytest.raises(ValueError, match=r"priority_levels .* got None"):
             EventBusConfig(priority_levels=None)  # type: ignore[arg-type]
 
@@ -163,7 +163,7 @@ class TestBadValues:
         [-1, -0.001, float("nan"), float("inf"), 2**63, 10**400, True, False, "1", "", 1j, [0.1]],
     )
     def test_a_time_that_is_none_is_refused(self, name: str, value: Any) -> None:
-        """Negative, endless, not a number, or something else."""
+        """Negative, infinite, not a number, or something else."""
         with pytest.raises(ValueError, match=rf"^{name} must be .*seconds from .* to 1e\+09, got "):
             EventBusConfig(**{name: value})
 
@@ -173,14 +173,14 @@ class TestBadValues:
         assert getattr(EventBusConfig(**{name: 0}), name) == 0.0  # type: ignore[arg-type]
 
     def test_a_publisher_cannot_be_given_no_limit_but_a_shutdown_can(self) -> None:
-        """Publishing without a limit is the policy BLOCK; a drain may take what it takes."""
+        """Publishing without a limit is the policy BLOCK; a drain may have no limit."""
         with pytest.raises(ValueError, match=r"publish_timeout .* got None"):
             EventBusConfig(publish_timeout=None)  # type: ignore[arg-type]
         assert EventBusConfig(shutdown_timeout=None).shutdown_timeout is None
 
     @pytest.mark.parametrize("value", [*NOT_INTS, None, -1, 2**24 + 1])
     def test_a_reserve_is_an_int_from_0_to_the_largest_queue(self, value: Any) -> None:
-        """0 is none."""
+        """0 means none."""
         with pytest.raises(ValueError, match=r"^handler_reserve must be an int from 0 to 16777216"):
             EventBusConfig(handler_reserve=value)
         for end in (0, 2**24):
@@ -188,7 +188,7 @@ class TestBadValues:
 
     @pytest.mark.parametrize("value", [0, 0.0, 1e-10, 5e-324])
     def test_starvation_after_nothing_at_all_is_refused(self, value: float) -> None:
-        """The least is a nanosecond; None is how to switch it off, and the message says so."""
+        """The minimum is a nanosecond; None switches it off, and the message says so."""
         with pytest.raises(ValueError, match="starvation_after must be None or a number"):
             EventBusConfig(starvation_after=value)
 
@@ -199,7 +199,7 @@ class TestBadValues:
 
     @pytest.mark.parametrize("value", ["drop", "", " block", None, 0, b"block", BackpressurePolicy])
     def test_a_policy_that_is_none_is_refused_with_all_that_are(self, value: Any) -> None:
-        """The message has the names that would do."""
+        """The message lists the accepted names."""
         with pytest.raises(ValueError, match=r"^policy must be a BackpressurePolicy or") as caught:
             EventBusConfig(policy=value)
         assert repr(value) in str(caught.value)
@@ -207,7 +207,7 @@ class TestBadValues:
 
     @pytest.mark.parametrize("policy", BackpressurePolicy)
     def test_a_policy_may_be_given_by_name(self, policy: BackpressurePolicy) -> None:
-        """As a settings file has it, in lower or upper case; the field is the policy itself."""
+        """As in a settings file, in lower or upper case; the field is the policy itself."""
         for name in (policy.value, policy.name):
             made = EventBusConfig(policy=name)
             assert made.policy is policy
@@ -215,7 +215,7 @@ class TestBadValues:
 
     @pytest.mark.parametrize("value", [0, 1, None, "yes", ""])
     def test_monitoring_is_true_or_false(self, value: Any) -> None:
-        """And nothing that merely counts as such."""
+        """And nothing that is merely truthy or falsy."""
         with pytest.raises(ValueError, match=r"^monitoring must be one of True, False, got "):
             EventBusConfig(monitoring=value)
 
@@ -267,7 +267,7 @@ class TestValue:
             self.EXAMPLE.workers = 4  # type: ignore[misc]
 
     def test_equal_settings_are_equal(self) -> None:
-        """However they came about."""
+        """However they were created."""
         assert EventBusConfig(workers=4) == EventBusConfig(workers=4, queue_size=40)
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -284,7 +284,7 @@ class TestValue:
         assert duplicate(self.EXAMPLE) == self.EXAMPLE
 
     def test_one_setting_is_changed_with_replace(self) -> None:
-        """The others stay, and the new one is checked."""
+        """The others are kept, and the new one is validated."""
         changed = replace(self.EXAMPLE, workers=8)
         assert asdict(changed) == asdict(self.EXAMPLE) | {"workers": 8}
         with pytest.raises(ValueError, match="workers"):

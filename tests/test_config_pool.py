@@ -1,4 +1,4 @@
-"""The settings of the pool: a pair of workers, what counts as slow, stacks."""
+"""The settings of the pool: a pair of workers, the slow-handler limit, stacks."""
 
 import json
 import pickle
@@ -13,7 +13,7 @@ from brummerbus import Event, EventBusConfig
 
 
 def test_a_pair_of_workers_is_the_fewest_and_the_most() -> None:
-    """The queue follows the most; a list, as JSON has it, will do."""
+    """The queue is sized for the maximum; a list, as in JSON, is accepted."""
     made = EventBusConfig(workers=(4, 32))
     assert (made.workers, made.min_workers, made.max_workers) == ((4, 32), 4, 32)
     assert made.queue_size == 320
@@ -23,7 +23,7 @@ def test_a_pair_of_workers_is_the_fewest_and_the_most() -> None:
 
 
 def test_a_number_of_workers_is_both() -> None:
-    """And stays an int."""
+    """And remains an int."""
     made = EventBusConfig(workers=7)
     assert (made.workers, made.min_workers, made.max_workers) == (7, 7, 7)
 
@@ -48,7 +48,7 @@ def test_a_pair_that_is_none_is_refused(workers: Any, message: str) -> None:
 
 @pytest.mark.parametrize("value", [0, 0.0009, -1, float("nan"), float("inf"), "1", True, 2e9])
 def test_a_slow_handler_limit_out_of_range_is_refused(value: Any) -> None:
-    """None is none."""
+    """None means never."""
     with pytest.raises(
         ValueError, match=r"slow_handler_after must be None or a number of seconds from 0.001 to 1e"
     ):
@@ -59,7 +59,7 @@ def test_a_slow_handler_limit_out_of_range_is_refused(value: Any) -> None:
 
 @pytest.mark.parametrize("value", [0, 32_767, 2**30 + 1, 1e6, "1", True])
 def test_a_stack_size_out_of_range_is_refused(value: Any) -> None:
-    """None is the system's default."""
+    """None means the system's default."""
     with pytest.raises(ValueError, match="thread_stack_size must be an int from 32768 to 1073741"):
         EventBusConfig(thread_stack_size=value)
     assert EventBusConfig().thread_stack_size is None
@@ -68,7 +68,7 @@ def test_a_stack_size_out_of_range_is_refused(value: Any) -> None:
 def test_the_stack_size_is_that_of_the_workers_and_of_nobody_else(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process's setting is what it was before."""
+    """The process's setting is as before."""
     set_to: list[int] = []
     real = threading.stack_size
     monkeypatch.setattr(threading, "stack_size", lambda size: set_to.append(size) or real(size))
@@ -81,6 +81,6 @@ def test_the_stack_size_is_that_of_the_workers_and_of_nobody_else(
 
 
 def test_a_replaced_pair_leaves_the_rest() -> None:
-    """As any other field."""
+    """Like any other field."""
     made = replace(EventBusConfig(workers=3), workers=(1, 2))
     assert (made.workers, made.queue_size) == ((1, 2), 30)

@@ -1,4 +1,4 @@
-"""The table of priorities: what is refused, and that it is a read-only copy with plain keys."""
+"""The table of priorities: what is rejected, and that it is a read-only copy with plain keys."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -47,7 +47,7 @@ def test_a_priority_is_an_int_from_1_to_8(value: Any) -> None:
 
 
 def test_keys_and_values_are_kept_plain() -> None:
-    """An enum member becomes the string or int that it is."""
+    """An enum member becomes its string or int."""
     table = EventBusConfig(priorities={EventType.LOG_LINE: Priority.HIGH, Job: 2}).priorities
     assert dict(table) == {"log.line": 3, Job: 2}
     assert [type(key) for key in table] == [str, type]

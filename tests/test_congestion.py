@@ -1,4 +1,4 @@
-"""How long publish waits for room: until there is some, at most its timeout, once a congestion."""
+"""How long publish waits for free slots: its timeout at most, and once per congestion episode."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,11 +13,11 @@ from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
 
 REFUSING = [BackpressurePolicy.DROP_NEWEST, BackpressurePolicy.REJECT]
 WAIT = 0.3
-"""A publish_timeout that can be told from no wait at all."""
+"""A publish_timeout that can be distinguished from no wait."""
 
 
 def brim(factory: BusFactory, **settings: Any) -> tuple[EventBus, Gate]:
-    """Return a bus whose workers are held and whose queue is full of events of the type `a`."""
+    """Return a bus whose workers are blocked and whose queue is full of events of the type `a`."""
     bus = factory.bus(**{"queue_size": 2, "policy": BackpressurePolicy.REJECT, **settings})
     gate = factory.hold(bus)
     bus.subscribe("a", gate)
@@ -27,7 +27,7 @@ def brim(factory: BusFactory, **settings: Any) -> tuple[EventBus, Gate]:
 
 
 def took(call: Callable[[], object]) -> float:
-    """Return how long a call took that may find no room."""
+    """Return the duration of a call that may find too few slots."""
     began = monotonic()
     with suppress(QueueFull):
         call()
@@ -47,7 +47,7 @@ def test_publish_that_finds_room_does_not_wait(factory: BusFactory) -> None:
 def test_publish_waits_for_room(
     factory: BusFactory, policy: BackpressurePolicy, explicit: Any
 ) -> None:
-    """It sleeps until a worker frees a place, and then nothing gives way."""
+    """It sleeps until a worker frees a slot, and then nothing is evicted."""
     bus, gate = brim(factory, policy=policy, publish_timeout=0 if explicit else HANG)
     options = {"timeout": HANG} if explicit else {}
     call = InThread(lambda: bus.publish(Event("a"), **options))
@@ -59,7 +59,7 @@ def test_publish_waits_for_room(
 
 
 def test_publish_many_waits_for_room(factory: BusFactory) -> None:
-    """Each event of the batch has its turn."""
+    """Each event of the batch waits in turn."""
     bus, gate = brim(factory, publish_timeout=HANG)
     call = InThread(lambda: bus.publish_many(Event("a") for _ in range(20)))
     call.wait_in_line(bus)
@@ -70,7 +70,7 @@ def test_publish_many_waits_for_room(factory: BusFactory) -> None:
 
 
 def test_publisher_with_many_deliveries_gets_all_its_room(factory: BusFactory) -> None:
-    """Those behind it in the line do not take it away piece by piece."""
+    """Publishers after it in the wait queue do not take them away one by one."""
     bus, gate = brim(factory, queue_size=3, publish_timeout=HANG)
     recorder = Recorder()
     for _ in range(3):
@@ -92,7 +92,7 @@ def test_publisher_with_many_deliveries_gets_all_its_room(factory: BusFactory) -
 
 
 def test_line_is_first_come_first_served(factory: BusFactory) -> None:
-    """Publishers get room in the order in which they began to wait."""
+    """Publishers are admitted in the order in which they began to wait."""
     bus, gate = brim(factory, queue_size=1, publish_timeout=HANG)
     recorder = Recorder()
     bus.subscribe("b", recorder)
@@ -122,7 +122,7 @@ def test_publish_without_room_waits_its_timeout(
 def test_stuck_handlers_cost_one_wait_and_not_one_an_event(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """After a wait in vain further publishes apply the policy at once, whoever makes them."""
+    """After a wait that timed out, further publishes of any thread apply the policy immediately."""
     bus, _ = brim(factory, policy=policy, publish_timeout=WAIT)
     took(lambda: bus.publish(Event("a")))
     assert sum(took(lambda: bus.publish(Event("a"))) for _ in range(200)) < 200 * WAIT / 10
@@ -143,7 +143,7 @@ def test_publish_many_into_a_stuck_bus_costs_one_wait(factory: BusFactory) -> No
 def test_room_made_by_eviction_does_not_end_a_congestion(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Only a worker that frees a place shows that waiting is of use again."""
+    """Only a worker that takes shows that waiting makes sense again."""
     bus, _ = brim(factory, policy=policy, publish_timeout=WAIT, queue_size=100)
     bus.subscribe("urgent", Recorder())
     began = monotonic()
@@ -154,7 +154,7 @@ def test_room_made_by_eviction_does_not_end_a_congestion(
 
 
 def test_wait_is_paid_again_after_a_worker_has_freed_a_place(factory: BusFactory) -> None:
-    """Each congestion costs its own wait."""
+    """Each congestion episode costs its own wait."""
     bus, gate = brim(factory, publish_timeout=WAIT)
     for _ in range(2):
         assert took(lambda: bus.publish(Event("a"))) >= WAIT * 0.99
@@ -174,7 +174,7 @@ def test_wait_that_was_rewarded_starts_no_congestion(factory: BusFactory) -> Non
 
 
 def test_timeout_of_0_starts_no_congestion(factory: BusFactory) -> None:
-    """Who did not wait does not take the wait away from others."""
+    """A publisher that did not wait does not prevent others from waiting."""
     bus, gate = brim(factory, publish_timeout=HANG)
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0)
@@ -185,7 +185,7 @@ def test_timeout_of_0_starts_no_congestion(factory: BusFactory) -> None:
 
 
 def test_explicit_timeout_is_waited_also_in_a_congestion(factory: BusFactory) -> None:
-    """It is a plain upper bound: no wait in vain of others makes it shorter."""
+    """It is a plain upper bound: waits of others that timed out do not make it shorter."""
     bus, gate = brim(factory, publish_timeout=WAIT / 10)
     took(lambda: bus.publish(Event("a")))
     for _ in range(2):
@@ -197,7 +197,7 @@ def test_explicit_timeout_is_waited_also_in_a_congestion(factory: BusFactory) ->
 
 
 def test_explicit_timeout_in_vain_starts_no_congestion(factory: BusFactory) -> None:
-    """How long one publisher would wait says nothing about whether workers take."""
+    """The limit of one publisher says nothing about whether workers take."""
     bus, gate = brim(factory, publish_timeout=HANG)
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0.01)
@@ -208,7 +208,7 @@ def test_explicit_timeout_in_vain_starts_no_congestion(factory: BusFactory) -> N
 
 
 def test_explicit_timeout_longer_than_the_standstill_outlasts_it(factory: BusFactory) -> None:
-    """`publish_timeout` ends only waits without a limit of their own."""
+    """`publish_timeout` ends only waits without their own limit."""
     bus, gate = brim(factory, publish_timeout=0.01)
     patient = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
     patient.wait_in_line(bus)

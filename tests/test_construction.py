@@ -1,4 +1,4 @@
-"""The bus from outside: its beginning, its properties, its end as a context manager."""
+"""The bus from outside: construction, properties, and its end as a context manager."""
 
 import sys
 import threading
@@ -26,7 +26,7 @@ def test_bus_shows_what_it_was_made_with(factory: BusFactory) -> None:
 
 
 def test_depth_is_what_is_queued(factory: BusFactory) -> None:
-    """Deliveries, without those that run."""
+    """Deliveries, without running ones."""
     bus = factory.bus()
     gate = factory.hold(bus)
     bus.subscribe("a", print)
@@ -52,7 +52,7 @@ def test_closed_says_whether_stop_was_called(factory: BusFactory) -> None:
 
 
 def test_context_manager_stops_with_draining(factory: BusFactory) -> None:
-    """And gives itself to the block."""
+    """And the block gets the bus."""
     before, recorder = threading.active_count(), Recorder()
     made = factory.bus()
     with made as bus:
@@ -77,7 +77,7 @@ def test_context_manager_passes_exceptions_on(factory: BusFactory) -> None:
 
 
 def test_context_manager_left_normally_drains_without_a_limit(factory: BusFactory) -> None:
-    """However long that takes: `shutdown_timeout` is not for it."""
+    """However long that takes: `shutdown_timeout` does not apply."""
     bus, recorder = factory.bus(shutdown_timeout=0.01), Recorder()
     gate = factory.hold(bus)
     bus.subscribe("a", recorder)
@@ -98,7 +98,7 @@ def leave_by_an_exception(bus: EventBus) -> None:
 
 
 def test_context_manager_left_by_an_exception_gives_up_a_standstill(factory: BusFactory) -> None:
-    """A stuck handler does not keep the block from being left; what is queued is dropped."""
+    """A stuck handler does not block the exit; what is queued is dropped."""
     drops = Drops()
     bus = factory.bus(shutdown_timeout=0.02, on_drop=drops)
     gate = factory.hold(bus)
@@ -113,7 +113,7 @@ def test_context_manager_left_by_an_exception_gives_up_a_standstill(factory: Bus
 def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
     factory: BusFactory,
 ) -> None:
-    """In all far longer than the `shutdown_timeout`, which none of them comes near."""
+    """Together far longer than the `shutdown_timeout`, which none of them reaches."""
     bus, recorder = factory.bus(shutdown_timeout=0.4, queue_size=40), Recorder()
     bus.subscribe("a", lambda event: (pause(0.02), recorder(event)))
     for number in range(40):
@@ -126,7 +126,7 @@ def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
 def test_context_manager_without_a_shutdown_timeout_waits_after_an_exception_too(
     factory: BusFactory,
 ) -> None:
-    """None is no limit."""
+    """None means no limit."""
     bus, recorder = factory.bus(shutdown_timeout=None), Recorder()
     gate = factory.hold(bus)
     bus.subscribe("a", recorder)
@@ -141,7 +141,7 @@ def test_context_manager_without_a_shutdown_timeout_waits_after_an_exception_too
 def test_drain_without_a_limit_names_the_handlers_that_stand_still(
     factory: BusFactory, logged: Logged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, as a warning: whoever waits can see for what."""
+    """Once, as a warning: the user sees what it waits for."""
     monkeypatch.setattr(engine, "STILL_AFTER", 0.01)
     with factory.bus(name="night") as bus:
         gate = factory.hold(bus)
@@ -157,7 +157,7 @@ seen: ContextVar[str] = ContextVar("seen", default="nothing")
 
 
 def test_workers_run_in_an_empty_context(factory: BusFactory) -> None:
-    """Not for ever in that of whoever happened to make the bus."""
+    """Not for ever in that of the thread that created the bus."""
     token = seen.set("of the maker")
     try:
         bus, values = factory.bus(workers=2), Recorder()
@@ -172,7 +172,7 @@ def test_workers_run_in_an_empty_context(factory: BusFactory) -> None:
 
 
 class Patched(ModuleType):
-    """Looks like the module that has replaced `threading`."""
+    """Resembles the module that has replaced `threading`."""
 
     def is_module_patched(self, name: str) -> bool:
         """Answer as gevent does."""
@@ -185,7 +185,7 @@ class Patched(ModuleType):
 
 @pytest.mark.parametrize("by", ["gevent.monkey", "eventlet.patcher"])
 def test_bus_without_real_threads_says_so_at_once(monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    """In one sentence that names who replaced them."""
+    """In one sentence that names the library that replaced them."""
     monkeypatch.setitem(sys.modules, by, Patched(by))
     with pytest.raises(BusError, match=f"monkey-patched by {by.partition('.')[0]}"):
         EventBus(workers=1)
@@ -201,7 +201,7 @@ def test_repr_says_what_it_is(factory: BusFactory) -> None:
 
 
 class FailingStart:
-    """Lets `Thread.start` fail from the n-th call on."""
+    """Makes `Thread.start` fail from the n-th call on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
         self.left = n
@@ -218,7 +218,7 @@ class FailingStart:
 
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_thread_that_does_not_start_leaves_none(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
-    """The constructor raises what `Thread.start` raised, and those that were started have ended."""
+    """The constructor raises what `Thread.start` raises, and the started threads have ended."""
     before = set(threading.enumerate())
     with monkeypatch.context() as patch:
         FailingStart(patch, n)

@@ -18,7 +18,7 @@ from brummerbus import BackpressurePolicy, Event
 def test_what_is_no_exception_reaches_the_publisher_that_runs_the_handler(
     factory: BusFactory, whose: str
 ) -> None:
-    """A KeyboardInterrupt is meant for this thread, whoever raised it; it is counted first."""
+    """A KeyboardInterrupt is meant for this thread, whatever raised it; it is counted first."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.CALLER_RUNS)
 
     def handler(event: Any) -> None:

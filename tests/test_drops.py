@@ -1,4 +1,4 @@
-"""How each loss is told: by the hook, by the log, and by the exception."""
+"""How drops are reported: by the hook, by the log, and by the exception."""
 
 import contextlib
 
@@ -27,7 +27,7 @@ def test_what_is_left_at_shutdown_is_told(factory: BusFactory) -> None:
 
 
 def test_first_drop_of_a_streak_is_logged_and_no_other(factory: BusFactory, logged: Logged) -> None:
-    """A streak ends when the queue was half empty again; then the next is logged too."""
+    """A streak ends when the queue was half empty again; then the next one is logged too."""
     scene = Scene(factory, OLDEST, 4)
     for streak in (1, 2):
         scene.publish(*["2a"] * 54)
@@ -41,7 +41,7 @@ def test_first_drop_of_a_streak_is_logged_and_no_other(factory: BusFactory, logg
 
 
 def test_hooks_are_told_outside_the_ring(factory: BusFactory) -> None:
-    """What `on_drop` asks the bus is answered with the loss already counted."""
+    """When `on_drop` reads statistics, the drop is counted already."""
     seen: list[int] = []
     bus = factory.bus(
         policy=NEWEST, queue_size=1, on_drop=lambda *_: seen.append(bus.stats().dropped)
@@ -56,7 +56,7 @@ def test_hooks_are_told_outside_the_ring(factory: BusFactory) -> None:
 
 
 class Job:
-    """An object that is no event."""
+    """An object that is not an `Event`."""
 
 
 @pytest.mark.parametrize("policy", [REJECT, BLOCK])
@@ -64,7 +64,7 @@ class Job:
 def test_queue_full_names_type_deliveries_policy_and_wait(
     factory: BusFactory, policy: BackpressurePolicy, thing: object, name: str
 ) -> None:
-    """Whoever reads it in a log knows what was lost, and why."""
+    """A reader of the log knows what was dropped, and why."""
     scene = Scene(factory, policy, 3, name="night")
     scene.publish("2a", "2b")
     for _ in range(2):
@@ -72,16 +72,16 @@ def test_queue_full_names_type_deliveries_policy_and_wait(
     with pytest.raises(QueueFull) as caught:
         scene.bus.publish(thing, timeout=0.05)
     text = str(caught.value)
-    for part in ("night", "3 places", repr(name), "2 deliveries", policy.name):
+    for part in ("night", "3 slots", repr(name), "2 deliveries", policy.name):
         assert part in text
     assert 0.05 <= float(text.rpartition("after a wait of ")[2].removesuffix(" s")) < HANG
 
 
 def test_queue_full_without_a_wait_says_so(factory: BusFactory) -> None:
-    """And counts one place as one."""
+    """And counts one slot as one."""
     scene = Scene(factory, REJECT, 1)
     scene.publish("2a")
-    with pytest.raises(QueueFull, match=r"1 place\).*'a' with 1 delivery .* REJECT .* of \S+ s$"):
+    with pytest.raises(QueueFull, match=r"1 slot\).*'a' with 1 delivery .* REJECT .* of \S+ s$"):
         scene.publish("2b")
 
 
@@ -89,11 +89,11 @@ def test_queue_full_without_a_wait_says_so(factory: BusFactory) -> None:
 
 
 class Odd(BaseException):
-    """Something that is not even an `Exception`."""
+    """A BaseException that is no `Exception`."""
 
 
 def lose_four(bus: EventBus) -> None:
-    """Have one event with four deliveries dropped, or four deliveries for it."""
+    """Have one event with four deliveries dropped, or four deliveries evicted for it."""
     for data in range(2):
         with contextlib.suppress(QueueFull, BusClosed):
             bus.publish(Event("four", data), priority=2)
@@ -104,10 +104,10 @@ def test_all_losses_are_told_although_the_hook_raises(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
     """Each of the four deliveries."""
-    told = []
+    reported = []
 
     def on_drop(event: Event, *_: object) -> None:
-        told.append(event.data)
+        reported.append(event.data)
         raise ValueError
 
     bus = factory.bus(policy=policy, queue_size=4, on_drop=on_drop)
@@ -115,19 +115,19 @@ def test_all_losses_are_told_although_the_hook_raises(
     for _ in range(4):
         bus.subscribe("four", Recorder())
     lose_four(bus)
-    assert told == ([0] if policy is OLDEST else [1]) * 4
+    assert reported == ([0] if policy is OLDEST else [1]) * 4
     assert bus.stats().dropped == 4
 
 
 def test_what_is_no_exception_goes_on_to_the_publisher_after_all_losses_were_told(
     factory: BusFactory,
 ) -> None:
-    """A Ctrl-C in a hook must not be swallowed, nor hide what was lost."""
-    told = []
+    """A Ctrl-C in a hook must neither be swallowed nor prevent reports."""
+    reported = []
 
     def on_drop(event: Event, _: object, reason: DropReason) -> None:
         if reason is DropReason.REFUSED:
-            told.append(event.data)
+            reported.append(event.data)
             raise Odd
 
     bus = factory.bus(policy=NEWEST, queue_size=4, on_drop=on_drop)
@@ -136,12 +136,12 @@ def test_what_is_no_exception_goes_on_to_the_publisher_after_all_losses_were_tol
         bus.subscribe("four", Recorder())
     with pytest.raises(Odd):
         lose_four(bus)
-    assert told == [1] * 4
+    assert reported == [1] * 4
     assert bus.stats().dropped == 4
 
 
 def test_all_losses_are_told_although_the_hook_publishes(factory: BusFactory) -> None:
-    """Those of the hook's own events too, as far as the chain of hooks is followed."""
+    """Those of the hook's own events too, up to the maximum hook depth."""
     drops = Drops()
 
     def on_drop(event: Event, subscription: object, reason: DropReason) -> None:
@@ -161,7 +161,7 @@ def test_all_losses_are_told_although_the_hook_publishes(factory: BusFactory) ->
 
 
 def test_all_losses_are_told_although_the_hook_stops_the_bus(factory: BusFactory) -> None:
-    """What the stop drops is told in its midst."""
+    """Drops of the stop are reported during it."""
     drops = Drops()
 
     def on_drop(event: Event, subscription: object, reason: DropReason) -> None:

@@ -26,12 +26,12 @@ COMPUTING = Handler(wait=0.0, compute=0.002)
 
 
 def pool(handler: Handler = WAITING, workers: int = 4, most: int = 32, **more: float) -> Pool:
-    """Return an elastic pool at rest, with 4 workers at least."""
+    """Return an idle elastic pool, with 4 workers at least."""
     return Pool(AutoscalePolicy(4, most), workers, handler, **more)  # type: ignore[arg-type]
 
 
 def sample(time: float, queued: int = 0, running: int = 0, workers: int = 4) -> LoadSample:
-    """Return what handlers that wait look like on an idle machine."""
+    """Return a sample of handlers that wait, on an idle machine."""
     return LoadSample(time, queued, 100, running, workers, 0.001, 1.5, 0.1, 1, 0.9)
 
 
@@ -45,12 +45,12 @@ def test_a_queue_over_half_full_grows_by_one_and_says_why() -> None:
 
 
 def test_a_queue_just_half_full_does_not_grow() -> None:
-    """Over 50 %, the rule says."""
+    """The rule: over 50 %."""
     assert AutoscalePolicy(4, 8).decide(sample(0, queued=50, running=4)) is None
 
 
 def test_a_delivery_that_has_waited_long_grows_a_pool_whose_workers_are_busy() -> None:
-    """However short the queue is by its share."""
+    """Even if the queue is short relative to its capacity."""
     waited = sample(0, queued=1, running=4)._replace(oldest_wait=0.06)
     decision = AutoscalePolicy(4, 8).decide(waited)
     assert decision == (
@@ -71,14 +71,14 @@ def test_a_delivery_that_has_waited_long_grows_a_pool_whose_workers_are_busy() -
     ids=["not long", "a worker is idle", "as many as may be", "busy GIL", "busy machine"],
 )
 def test_a_long_wait_alone_is_no_reason_to_grow(change: dict[str, float]) -> None:
-    """What keeps the pool from growing by its queue keeps it from growing by waits, too."""
+    """The limits of growing by the queue are those of growing by waits, too."""
     waited = sample(0, queued=1, running=4)._replace(oldest_wait=1.0)
     assert AutoscalePolicy(4, 8).decide(waited) is not None
     assert AutoscalePolicy(4, 8).decide(waited._replace(**change)) is None  # type: ignore[arg-type]
 
 
 def test_idle_workers_and_an_empty_queue_shrink_by_one_and_say_why() -> None:
-    """After a while, not at once."""
+    """After some time, not immediately."""
     policy = AutoscalePolicy(4, 8)
     assert policy.decide(sample(0, queued=9, running=3, workers=6)) is None
     assert policy.decide(sample(SHRINK_PAUSE - 0.01, running=3, workers=6)) is None
@@ -97,7 +97,7 @@ def test_one_busy_moment_begins_the_wait_for_shrinking_anew(busy: LoadSample) ->
 
 
 def test_slow_handlers_make_shrinking_wait_longer() -> None:
-    """An idle worker means little while each delivery takes seconds."""
+    """An idle worker is no evidence while each delivery takes seconds."""
     policy = AutoscalePolicy(4, 8)
     slow = sample(0, workers=6)._replace(processing_time=1.0)
     assert policy.decide(slow) is None
@@ -106,7 +106,7 @@ def test_slow_handlers_make_shrinking_wait_longer() -> None:
 
 
 def test_no_core_and_no_waiting_is_no_reason_to_grow() -> None:
-    """A worker more would only take turns with the others."""
+    """Another worker would only compete with the others."""
     full = sample(0, queued=100, running=4)
     busy_machine = full._replace(cpu_free=0.1, wait_share=0.4)
     assert AutoscalePolicy(4, 8).decide(busy_machine) is None
@@ -115,18 +115,18 @@ def test_no_core_and_no_waiting_is_no_reason_to_grow() -> None:
 
 
 def test_a_busy_gil_is_a_reason_not_to_grow_whatever_else_there_is() -> None:
-    """Waiting for the GIL looks like waiting; cores that are free do not help."""
+    """Waiting for the GIL looks like waiting; free cores do not help."""
     assert (
         AutoscalePolicy(4, 8).decide(sample(0, queued=100, running=4)._replace(cpu_used=0.95))
         is None
     )
 
 
-@pytest.mark.parametrize(("fewest", "most"), [(0, 4), (5, 4), (-1, -1)])
-def test_bounds_that_are_none_are_refused(fewest: int, most: int) -> None:
+@pytest.mark.parametrize(("minimum", "maximum"), [(0, 4), (5, 4), (-1, -1)])
+def test_bounds_that_are_none_are_refused(minimum: int, maximum: int) -> None:
     """Named, with value and range."""
     with pytest.raises(ValueError, match=r"(min_workers|max_workers) must be an int of at least"):
-        AutoscalePolicy(fewest, most)
+        AutoscalePolicy(minimum, maximum)
 
 
 looks = st.lists(
@@ -137,10 +137,10 @@ looks = st.lists(
 
 @given(looks, st.integers(1, 6), st.integers(0, 6))
 def test_steps_stay_within_the_bounds_and_apart_whatever_is_seen(
-    seen: list[tuple[float, int, float, float]], fewest: int, more: int
+    seen: list[tuple[float, int, float, float]], minimum: int, more: int
 ) -> None:
     """By one, up at most every 0.2 s, down at most every 2 s and never sooner after a step up."""
-    policy, workers, time = AutoscalePolicy(fewest, fewest + more), fewest, 0.0
+    policy, workers, time = AutoscalePolicy(minimum, minimum + more), minimum, 0.0
     last = float("-inf")
     for pause, queued, busy, used in seen:
         time += pause
@@ -149,7 +149,7 @@ def test_steps_stay_within_the_bounds_and_apart_whatever_is_seen(
         if decision is None:
             continue
         assert abs(decision[0] - workers) == 1
-        assert fewest <= decision[0] <= fewest + more
+        assert minimum <= decision[0] <= minimum + more
         assert time - last >= (GROW_PAUSE if decision[0] > workers else SHRINK_PAUSE)
         workers, last = decision[0], time
 
@@ -162,13 +162,13 @@ def test_a_step_in_the_load_is_answered_in_seconds_without_much_overshoot() -> N
     answered = pool().run(lambda _: 1200, 30)
     grown = [time for time, size in answered.sizes if size == 12]
     assert grown[0] < 3
-    assert max(size for _, size in answered.sizes) <= 18  # some to work off what has queued up
+    assert max(size for _, size in answered.sizes) <= 18  # some to drain what has queued up
     assert answered.sizes[-1][0] < 30 - 2 * SHRINK_PAUSE or answered.turns <= 4
     assert answered.queued < answered.capacity / 2
 
 
 def test_a_long_queue_does_not_hide_that_deliveries_wait() -> None:
-    """1,200/s would fill half of its 32,000 places in 20 s, and wait as long as that."""
+    """1,200/s would fill half of its 32,000 slots in 20 s, and would wait as long."""
     answered = pool(capacity=32_000).run(lambda _: 1200, 30)
     assert next(time for time, size in answered.sizes if size == 12) < 3
     assert answered.queued / 1200 < 2 * LONG_WAIT
@@ -192,7 +192,7 @@ def test_a_burst_is_answered_and_then_forgotten() -> None:
 
 
 def test_an_idle_pool_does_nothing_and_looks_once_a_second() -> None:
-    """No step, no look more."""
+    """No step, no more samples."""
     idle = pool().run(lambda _: 0, 60)
     assert idle.sizes == []
     assert idle.looks <= 61
@@ -206,13 +206,13 @@ def test_a_load_between_two_sizes_does_not_make_the_pool_flap() -> None:
 
 
 def test_a_load_that_swings_is_not_followed_in_every_swing() -> None:
-    """A second of much, a second of little: the pause before shrinking outlasts the little."""
+    """A second of high load, a second of low: the pause before shrinking is longer than that."""
     swinging = pool().run(lambda t: 1500 if int(t) % 2 else 50, 60)
     assert swinging.turns <= 4
 
 
 def test_computing_handlers_make_no_pool_grow() -> None:
-    """600/s at 2 ms is more than one GIL does; more workers would not do more."""
+    """600/s at 2 ms exceed one GIL; more workers would not help."""
     assert pool(COMPUTING).run(lambda _: 600, 30).sizes == []
 
 
@@ -225,7 +225,7 @@ def test_a_machine_busy_with_other_things_still_lets_waiting_handlers_grow() -> 
 
 
 def test_a_real_pool_grows_under_load_and_shrinks_again(factory: BusFactory) -> None:
-    """Handlers held at a gate fill the queue; opened, all is handled and the workers go."""
+    """Blocked handlers fill the queue; once released, all is handled and the pool shrinks."""
     bus = factory.bus(
         workers=(1, 3), queue_size=10, policy=BackpressurePolicy.DROP_NEWEST, name="elastic"
     )
@@ -250,13 +250,13 @@ def test_a_real_pool_grows_under_load_and_shrinks_again(factory: BusFactory) -> 
 
 
 def test_a_real_pool_grows_for_one_delivery_that_waits(factory: BusFactory) -> None:
-    """A queue of a thousand places, one of them taken, and the only worker in a long handler."""
+    """A queue of a thousand slots, one of them taken, and the only worker in a long handler."""
     bus, gate = factory.bus(workers=(1, 2), queue_size=1000), factory.gate()
     bus.subscribe("held", gate)
     for _ in range(2):
         assert bus.publish(Event("held"))
-    gate.wait_entered(2)  # one by the worker that was there, one by a new one
-    poll(lambda: bool(bus.stats().sizing))  # the step is noted once the worker is there
+    gate.wait_entered(2)  # one by the first worker, one by a new one
+    poll(lambda: bool(bus.stats().sizing))  # the step is recorded once the worker has started
     (step,) = bus.stats().sizing
     assert (step.before, step.after) == (1, 2)
     assert step.reason.startswith("a delivery has waited for ")
@@ -266,7 +266,7 @@ def test_a_real_pool_grows_for_one_delivery_that_waits(factory: BusFactory) -> N
 def test_the_oldest_wait_is_that_of_the_delivery_that_waits_longest(
     factory: BusFactory, monitoring: bool
 ) -> None:
-    """Whatever its level; 0 for an empty queue, and where nothing is timed."""
+    """Whatever its level; 0 for an empty queue, and if nothing is timed."""
     bus = factory.bus(workers=(1, 2), monitoring=monitoring)
     gate = factory.hold(bus)
     growth = Autoscaler(bus.config, bus._engine.queue, bus._engine)
@@ -293,5 +293,5 @@ def test_a_pool_of_equal_bounds_is_static(factory: BusFactory) -> None:
 
 
 def test_an_elastic_pool_has_a_queue_for_its_most_workers(factory: BusFactory) -> None:
-    """Ten places each."""
+    """Ten slots each."""
     assert factory.bus(workers=(2, 6), queue_size=None).config.queue_size == 60

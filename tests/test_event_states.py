@@ -1,4 +1,4 @@
-"""What is copied of an event's subclass: what it says itself."""
+"""Copies of subclasses of Event: their own state."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from brummerbus import Event
 
 @dataclass(frozen=True, slots=True)
 class Frozen(Event):
-    """A subclass whose state dataclasses describe in their own way."""
+    """A subclass whose state is described by its dataclass."""
 
     number: int
 
@@ -23,7 +23,7 @@ class Frozen(Event):
 
 
 class Guarded(Event):
-    """A subclass with something that cannot be copied, which it leaves out itself."""
+    """A subclass with an attribute that cannot be copied, which it omits itself."""
 
     def __init__(self) -> None:
         super().__init__("guarded")
@@ -39,7 +39,7 @@ class Guarded(Event):
     "copied", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))]
 )
 def test_a_subclass_says_itself_what_its_state_is(make: Any, copied: Any) -> None:
-    """As `copy` and `pickle` ask any other class."""
+    """As `copy` and `pickle` do for any other class."""
     event = make()
     other = copied(event)
     assert (other.number, other.id, other.type) == (4, event.id, event.type)

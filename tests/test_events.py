@@ -1,4 +1,4 @@
-"""What an event is: its fields, its identity, that nothing can change it, and its copies."""
+"""Events: fields, identity, immutability, and copies."""
 
 import copy
 import gc
@@ -28,14 +28,14 @@ TEN = {
 
 
 class Compiled(Event):
-    """An event with a constructor of its own."""
+    """An event with its own constructor."""
 
     def __init__(self, path: str) -> None:
         super().__init__("build.event", path, source="make")
 
 
 class Tagged(Compiled):
-    """An event with an attribute of its own."""
+    """An event with an additional attribute."""
 
     def __init__(self, path: str, tag: str) -> None:
         super().__init__(path)
@@ -43,7 +43,7 @@ class Tagged(Compiled):
 
 
 class Slotted(Event):
-    """An event with a slot of its own."""
+    """An event with an additional slot."""
 
     __slots__ = ("tag",)
 
@@ -87,7 +87,7 @@ def test_event_cannot_be_changed(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["type", "data", "source", "id", "timestamp"])
 def test_fields_of_a_subclass_cannot_be_changed_either(name: str) -> None:
-    """They are the event's, whoever derives from it."""
+    """They are the event's, also in subclasses."""
     event = Compiled("a.c")
     before = getattr(event, name)
     with pytest.raises(AttributeError, match=name):
@@ -98,7 +98,7 @@ def test_fields_of_a_subclass_cannot_be_changed_either(name: str) -> None:
 
 
 def test_subclass_may_have_attributes_of_its_own() -> None:
-    """They are set, changed and deleted as of any object."""
+    """They are set, changed and deleted as for any object."""
     event = Tagged("a.c", "first")
     event.tag = "second"
     assert event.tag == "second"
@@ -115,7 +115,7 @@ def test_event_is_initialised_once() -> None:
 
 
 def test_subclass_may_have_its_own_constructor() -> None:
-    """It passes on what it likes, and its events have id and time like all others."""
+    """It passes on what it wants, and its events have id and time like all others."""
     first, second = Compiled("a.c"), Compiled("b.c")
     assert (first.type, first.data, first.source) == ("build.event", "a.c", "make")
     assert first.id < second.id
@@ -123,13 +123,13 @@ def test_subclass_may_have_its_own_constructor() -> None:
 
 
 def test_ids_increase() -> None:
-    """Of two events made in one thread the later has the larger id."""
+    """Of two events created in one thread the later has the larger id."""
     ids = [Event("tick").id for _ in range(1000)]
     assert ids == sorted(set(ids))
 
 
 def test_ids_are_unique_over_all_threads(frequent_switches: None) -> None:
-    """Threads that make events at the same time never share an id."""
+    """Threads that create events concurrently never share an id."""
     ids: list[list[int]] = [[] for _ in range(8)]
     run_together(8, lambda n: ids[n].extend(Event("tick").id for _ in range(2000)))
     assert len({id for some in ids for id in some}) == 16_000
@@ -153,7 +153,7 @@ def test_events_are_compared_by_identity() -> None:
 
 
 def test_events_with_unhashable_payloads_can_be_hashed() -> None:
-    """The payload has no part in an event's hash."""
+    """The payload is not part of an event's hash."""
     assert len({Event("tick", []), Event("tick", {})}) == 2
 
 
@@ -196,7 +196,7 @@ def test_source_must_be_a_string(source: object) -> None:
 
 @pytest.mark.parametrize("type", [EventType.LOG_LINE, Colour.RED])
 def test_type_of_an_enum_is_kept_as_a_plain_string(type: str) -> None:
-    """Whatever the kind of string, the event has an exact `str`."""
+    """Whatever the str subclass, the event has an exact `str`."""
     event = Event(type)
     assert event.type == type
     assert event.type.__class__ is str
@@ -236,13 +236,13 @@ COPIES: dict[str, Any] = {
 
 
 def fields_of(event: Event) -> tuple[Any, ...]:
-    """Return all that an event has by itself."""
+    """Return all public attributes of an event."""
     return event.type, event.data, event.source, event.id, event.timestamp
 
 
 @pytest.mark.parametrize("how", COPIES)
 def test_copy_is_the_same_event(how: str) -> None:
-    """Its id and its time go along, through a process boundary too."""
+    """Its id and its time are kept, across processes too."""
     event = Event("log.line", ["hello"], source="api")
     again = COPIES[how](event)
     assert again is not event
@@ -252,7 +252,7 @@ def test_copy_is_the_same_event(how: str) -> None:
 
 @pytest.mark.parametrize("how", COPIES)
 def test_copy_of_a_subclass_has_its_own_attributes(how: str) -> None:
-    """The class and what it added; its constructor is not called again."""
+    """The class and its attributes; its constructor is not called again."""
     event, slotted = Tagged("a.c", "first"), Slotted("tick")
     slotted.tag = "slot"
     again = COPIES[how](event)
@@ -269,7 +269,7 @@ def test_deep_copy_of_an_event_that_contains_itself_contains_itself() -> None:
 
 
 def test_replace_makes_a_new_event() -> None:
-    """What is not named stays; id and time are its own."""
+    """The other fields are kept; id and time are new."""
     event = Event("log.line", 1, source="api")
     new = event.replace(data=2)
     assert (new.type, new.data, new.source) == ("log.line", 2, "api")
@@ -280,7 +280,7 @@ def test_replace_makes_a_new_event() -> None:
 
 
 def test_replace_keeps_the_class_and_what_it_added() -> None:
-    """Also where the constructor takes something else."""
+    """Also if the constructor has other parameters."""
     event = Tagged("a.c", "first")
     new, other = event.replace(data="b.c"), event.replace(tag="second")
     assert (type(new), new.data, new.tag) == (Tagged, "b.c", "first")
@@ -289,7 +289,7 @@ def test_replace_keeps_the_class_and_what_it_added() -> None:
 
 @pytest.mark.parametrize("name", ["id", "timestamp", "colour"])
 def test_replace_refuses_what_is_no_field(name: str) -> None:
-    """Id and time cannot be chosen."""
+    """Id and time cannot be given."""
     with pytest.raises(TypeError, match=name):
         Event("tick").replace(**{name: 1})
 
@@ -305,7 +305,7 @@ def test_replace_checks_what_it_is_given() -> None:
 
 
 def test_long_chain_of_events_is_freed() -> None:
-    """Each the payload of the next; freeing them one inside the other would overflow the stack."""
+    """Each the payload of the next; freeing them recursively would overflow the stack."""
     event = Event("first")
     last = weakref.ref(event)
     for _ in range(200_000):
@@ -315,7 +315,7 @@ def test_long_chain_of_events_is_freed() -> None:
 
 
 def test_cycle_of_an_event_and_its_payload_is_collected() -> None:
-    """The garbage collector sees through an event."""
+    """The garbage collector traverses an event."""
     payload: list[Any] = []
     event = Event("tick", payload)
     payload.append(event)

@@ -1,4 +1,4 @@
-"""Each program in examples/ is run, and does what it says."""
+"""Each program in examples/ is run, and prints what it promises."""
 
 import json
 import re
@@ -18,7 +18,7 @@ TESTED = {"log_follower.py", "pipeline.py", "plugins.py", "web_orders.py"}
 
 
 def run(name: str, *arguments: str) -> list[str]:
-    """Run an example to its end; return the lines that it printed."""
+    """Run an example to its end; return the lines of its output."""
     command = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=HANG, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,8 +1,8 @@
-"""What was accepted is handled before the interpreter ends, and nothing hangs it.
+"""What was accepted is handled before the interpreter ends, and exit never hangs.
 
-Each program runs in a process of its own. It says what happened by writing to its output
-directly, which works to the very end. Unless a test says otherwise, nothing may be on standard
-error: no traceback of a thread that died with the interpreter, no fatal error, no warning.
+Each program runs in its own process. It reports by writing to its output directly, which works to
+the very end. Unless a test says otherwise, nothing may be on standard error: no traceback of a
+thread that died with the interpreter, no fatal error, no warning.
 """
 
 import pytest
@@ -13,7 +13,7 @@ SOON = 10.0
 
 
 def assert_clean(end: Ended, code: int = 0) -> None:
-    """Check the exit code, that nothing complained, and that it was over soon."""
+    """Check the exit code, standard error, and the time."""
     assert end.err == ""
     assert end.code == code
     assert end.seconds < SOON
@@ -25,7 +25,7 @@ def test_exit_with_idle_workers_is_clean() -> None:
 
 
 def test_exit_with_a_bus_that_was_stopped_is_clean() -> None:
-    """The hook at exit finds nothing to do."""
+    """The hook at exit has nothing to do."""
     end = run_python("""
         with bus_of() as bus:
             bus.subscribe("a", lambda event: say(event.data))
@@ -38,7 +38,7 @@ def test_exit_with_a_bus_that_was_stopped_is_clean() -> None:
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_full_queue_is_handled_before_exit(workers: int) -> None:
-    """All of it, although the program's last line came when nothing was handled yet."""
+    """All of it, although the program's last line ran before anything was handled."""
     end = run_python(f"""
         bus, gate = bus_of(workers={workers}, queue_size=500), Gate()
         bus.subscribe("gate", gate)
@@ -71,7 +71,7 @@ def test_handlers_that_publish_are_drained_before_exit() -> None:
 
 
 def test_exit_waits_for_a_handler_at_work() -> None:
-    """It runs when the main thread ends, and comes to its end."""
+    """It runs when the main thread ends, and is completed."""
     end = run_python("""
         bus, gate = bus_of(), Gate()
         @bus.on("a")
@@ -88,9 +88,9 @@ def test_exit_waits_for_a_handler_at_work() -> None:
 
 @pytest.mark.parametrize("other", ["json", "multiprocessing.util"])
 def test_stuck_handler_delays_exit_by_the_shutdown_timeout(other: str) -> None:
-    """No less, no longer, and one line says so; `multiprocessing` has finalizers of its own.
+    """No less, no longer, and one message logs it; `multiprocessing` has its own finalizers.
 
-    Measured to a hook of `atexit` from before the import, which runs after the bus's.
+    Measured up to a hook of `atexit` from before the import, which runs after the bus's.
     """
     end = run_python(
         """
@@ -111,7 +111,7 @@ def test_stuck_handler_delays_exit_by_the_shutdown_timeout(other: str) -> None:
 
 
 def test_stuck_handler_does_not_hang_exit() -> None:
-    """In Python code, in a sleep, and in a lock, of several buses at once."""
+    """In Python code, in a sleep, and in a lock, of several buses together."""
     end = run_python("""
         lock, entered = threading.Lock(), threading.Semaphore(0)
         lock.acquire()
@@ -166,7 +166,7 @@ def test_sys_exit_in_the_main_thread_drains() -> None:
 
 
 def test_os_exit_ends_at_once() -> None:
-    """It runs no hooks, so nothing is drained; a stuck handler does not hold it up."""
+    """It runs no hooks, so nothing is drained; a stuck handler does not delay it."""
     end = run_python("""
         bus, gate = bus_of(shutdown_timeout=60), Gate()
         bus.subscribe("a", gate)
@@ -178,7 +178,7 @@ def test_os_exit_ends_at_once() -> None:
 
 
 def test_sys_exit_in_another_thread_ends_that_thread_only() -> None:
-    """The process goes on, and drains at its own end."""
+    """The process continues, and drains at its own end."""
     end = run_python("""
         bus = bus_of()
         bus.subscribe("a", lambda event: say(event.data))
@@ -196,7 +196,7 @@ def test_sys_exit_in_another_thread_ends_that_thread_only() -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_bus_that_is_garbage_handles_what_it_has(workers: int) -> None:
-    """Its last reference goes with work queued; its threads end when that is done."""
+    """Its last reference is released with work queued; its threads end when that is done."""
     end = run_python(f"""
         import gc
         from brummerbus._core import engine
@@ -242,7 +242,7 @@ def test_bus_that_is_garbage_at_exit_handles_what_it_has() -> None:
 
 
 def test_buses_that_publish_on_each_other_are_drained_together() -> None:
-    """An event goes back and forth a thousand times while the process exits."""
+    """An event is passed back and forth a thousand times while the process exits."""
     end = run_python("""
         ping, pong = bus_of(name="ping"), bus_of(name="pong")
         def pass_to(other):

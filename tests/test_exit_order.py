@@ -182,7 +182,7 @@ def test_daemons_that_publish_without_an_end_do_not_hold_up_exit(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent there")
 def test_ctrl_c_ends_the_drain_at_exit_and_says_what_is_lost() -> None:
-    """Of every bus; whoever strikes it does not want to wait."""
+    """Of every bus; the user who presses it does not want to wait."""
     end = run_python(f"""
         def stuck(name):
             bus, gate = bus_of(name=name, shutdown_timeout=None), Gate()

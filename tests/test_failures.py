@@ -1,4 +1,4 @@
-"""What a failing handler or hook touches: nothing but the counts and the report."""
+"""What a failing handler or hook affects: only the counts and the report."""
 
 import threading
 from typing import Any
@@ -12,14 +12,14 @@ FAILURES = [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopIterat
 
 
 class Odd(BaseException):
-    """Something that is not even an `Exception`."""
+    """A BaseException that is no `Exception`."""
 
 
 class Errors(list[tuple[Any, Subscription, BaseException]]):
-    """An `on_error` hook that keeps its arguments."""
+    """An `on_error` hook that records its arguments."""
 
     def __call__(self, event: Any, subscription: Subscription, error: BaseException) -> None:
-        """Keep the arguments."""
+        """Record the arguments."""
         self.append((event, subscription, error))
 
 
@@ -39,7 +39,7 @@ def fail_with(failure: BaseException | type[BaseException]) -> Any:
 def test_failure_ends_no_worker_and_touches_no_other_delivery(
     factory: BusFactory, failure: type[BaseException]
 ) -> None:
-    """The same thread goes on with the next delivery, of the same event or another."""
+    """The same thread continues with the next delivery, of the same event or another."""
     errors, recorder = Errors(), Recorder()
     bus = factory.bus(on_error=errors)
     threads: list[threading.Thread] = []
@@ -92,7 +92,7 @@ def test_failure_is_logged_with_its_traceback_by_default(
 
 
 def test_failure_is_not_logged_if_there_is_a_hook(factory: BusFactory, logged: Logged) -> None:
-    """The hook takes the place of the log."""
+    """The hook replaces the log."""
     bus = factory.bus(on_error=Errors())
     bus.subscribe("a", fail_with(ValueError))
     assert bus.publish(Event("a"))
@@ -101,7 +101,7 @@ def test_failure_is_not_logged_if_there_is_a_hook(factory: BusFactory, logged: L
 
 
 def nested(value: object) -> list[Any]:
-    """Return where a payload may sit inside others."""
+    """Return payloads with others nested in them."""
     return [value, [value], {"key": value}, {value: 1}, ([value],), {value}]
 
 
@@ -110,7 +110,7 @@ def nested(value: object) -> list[Any]:
 def test_log_runs_no_code_of_the_payload(
     factory: BusFactory, logged: Logged, place: int, drop: object
 ) -> None:
-    """A repr may raise, publish, take long, or take a lock: it is not called."""
+    """A repr may raise, publish, block, or take a lock: it is not called."""
     called = []
 
     class Loud:
@@ -174,7 +174,7 @@ def test_log_shows_an_event_shortened(
 def test_on_error_that_raises_is_logged(
     factory: BusFactory, logged: Logged, failure: type[BaseException]
 ) -> None:
-    """The worker goes on."""
+    """The worker continues."""
 
     def on_error(*_: object) -> None:
         raise failure("from the hook")
@@ -191,7 +191,7 @@ def test_on_error_that_raises_is_logged(
 
 
 def test_on_drop_that_raises_is_logged(factory: BusFactory, logged: Logged) -> None:
-    """Publish answers as if it had not."""
+    """Publish returns as if it had not."""
 
     def on_drop(*_: object) -> None:
         raise ValueError("from the hook")
@@ -210,14 +210,14 @@ def test_on_drop_that_raises_is_logged(factory: BusFactory, logged: Logged) -> N
 
 
 class Awaitable:
-    """Something that would do its work only if it were awaited."""
+    """An object that would do its work only if it were awaited."""
 
     def __await__(self) -> Any:
         yield
 
 
 async def coroutine() -> None:
-    """Do nothing, and that only when awaited."""
+    """Do nothing, and only when awaited."""
 
 
 def generator() -> Any:
@@ -246,7 +246,7 @@ def test_handler_that_returns_undone_work_has_failed(factory: BusFactory, make: 
 
 @pytest.mark.parametrize("result", [1, "text", [], iter([]), object(), NotImplemented])
 def test_any_other_result_is_ignored(factory: BusFactory, result: object) -> None:
-    """Handlers are functions that are used for something else as well."""
+    """Handlers are functions that are used elsewhere as well."""
     bus = factory.bus()
     bus.subscribe("a", lambda _: result)
     assert bus.publish(Event("a"))

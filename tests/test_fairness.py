@@ -12,7 +12,7 @@ from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
 
 
 def full(factory: BusFactory, size: int, policy: BackpressurePolicy) -> tuple[EventBus, Gate]:
-    """Return a bus whose worker is held and whose queue is full."""
+    """Return a bus whose worker is blocked and whose queue is full."""
     bus = factory.bus(queue_size=size, policy=policy)
     gate = factory.hold(bus)
     bus.subscribe("a", gate)
@@ -22,7 +22,7 @@ def full(factory: BusFactory, size: int, policy: BackpressurePolicy) -> tuple[Ev
 
 
 def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(factory: BusFactory) -> None:
-    """An event with many deliveries would never get its room together."""
+    """An event with many deliveries would never get enough free slots."""
     bus, gate = full(factory, 3, BackpressurePolicy.BLOCK)
     for _ in range(3):
         bus.subscribe("wide", lambda event: None)
@@ -41,7 +41,7 @@ def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(factory: Bu
 def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """What may be lost for an event is as much as the event has deliveries."""
+    """For an event, at most as many deliveries are lost as it has itself."""
     bus, _gate = full(factory, 50_000, policy)
     bus.subscribe("b", lambda event: None)
     event = Event("b")
@@ -63,7 +63,7 @@ def test_a_full_queue_costs_no_more_memory_the_longer_it_is(
 def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(
     factory: BusFactory,
 ) -> None:
-    """The number of workers is the queue's to say, and a resize to it changes nothing."""
+    """The number of workers is the queue's, and a resize to it changes nothing."""
     bus = factory.bus(workers=1, name="resized")
     for _ in range(20):
         run_together(3, lambda n: [bus.resize(m) for m in ((2, 5), (6, 3), (4, 1))[n]])

@@ -12,7 +12,7 @@ from brummerbus import BackpressurePolicy, BusError, Event, EventBus
 
 
 def handler_that_ends(bus: EventBus, finalizer: Callable[[], Any], outcome: list[Any]) -> None:
-    """Subscribe a handler to "last" that is gone after its first event; then call `finalizer`."""
+    """Subscribe a handler to "last" that is released after its first event, with a finalizer."""
 
     class Handler:
         def __call__(self, event: Event) -> None:
@@ -72,7 +72,7 @@ def test_a_handlers_finalizer_that_waits_for_the_bus_does_not_hang(
 
 
 def test_a_finalizer_in_a_worker_that_leaves_does_no_harm() -> None:
-    """The worker is gone for the queue; that it waits for another bus concerns nobody."""
+    """The worker has left the queue; it may wait for another bus."""
     end = run_python(
         """
         other = bus_of(queue_size=1, policy=BackpressurePolicy.BLOCK, shutdown_timeout=0.1)

@@ -1,4 +1,4 @@
-"""Waiting for the end of the work, and ending it."""
+"""Waiting for the end of the work, and stopping."""
 
 import signal
 import threading
@@ -35,7 +35,7 @@ SHORT = 0.02
 
 
 def test_flush_returns_true_at_once_if_there_is_nothing(factory: BusFactory) -> None:
-    """Also with no time to wait, and again and again."""
+    """Also with a time-out of 0, and repeatedly."""
     bus = factory.bus()
     assert bus.flush() is True
     assert bus.flush(0) is True
@@ -60,7 +60,7 @@ def test_flush_waits_for_what_is_queued_and_what_runs(factory: BusFactory) -> No
 
 @pytest.mark.parametrize("timeout", [0, SHORT])
 def test_flush_returns_false_when_its_time_is_over(factory: BusFactory, timeout: float) -> None:
-    """Not before, and the bus goes on."""
+    """Not before, and the bus continues."""
     bus = factory.bus()
     gate = factory.hold(bus)
     began = monotonic()
@@ -95,7 +95,7 @@ def test_flush_in_a_handler_raises_bus_error(factory: BusFactory) -> None:
 
 
 def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(factory: BusFactory) -> None:
-    """With CALLER_RUNS the main thread is a handler, and afterwards it is none any more."""
+    """With CALLER_RUNS the main thread is a handler, and afterwards it is not any more."""
     bus = factory.bus(policy=BackpressurePolicy.CALLER_RUNS, queue_size=1)
     errors: list[Exception] = []
 
@@ -115,7 +115,7 @@ def test_flush_in_a_handler_that_the_caller_runs_raises_bus_error(factory: BusFa
 
 
 def test_flush_after_stop_returns_true(factory: BusFactory) -> None:
-    """There is nothing, and nothing will come."""
+    """Nothing is queued, and nothing will be."""
     bus = factory.bus()
     bus.stop()
     assert bus.flush() is True
@@ -154,7 +154,7 @@ def test_timeouts_that_are_no_numbers_are_refused(factory: BusFactory, timeout: 
 
 @pytest.mark.parametrize("timeout", [10**400, float("inf"), None])
 def test_endless_timeouts_mean_no_limit(factory: BusFactory, timeout: Any) -> None:
-    """However they are written."""
+    """Whatever their type."""
     bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
     bus.publish(Event("a"))
@@ -190,7 +190,7 @@ def test_stop_is_idempotent(factory: BusFactory) -> None:
 
 
 def test_stop_without_draining_drops_what_is_queued(factory: BusFactory) -> None:
-    """It is counted by reason and level, handed to on_drop, and False is returned."""
+    """It is counted by reason and level, passed to on_drop, and False is returned."""
     drops = Drops()
     bus = factory.bus(on_drop=drops, priorities={"a": 3, "b": 1})
     gate = factory.hold(bus)
@@ -223,7 +223,7 @@ def test_stop_without_draining_lets_a_running_handler_finish(factory: BusFactory
 
 
 def test_stop_drops_what_is_left_when_its_time_is_over(factory: BusFactory, logged: Logged) -> None:
-    """A stuck handler: False, the rest is dropped, and a line in the log says how much."""
+    """A stuck handler: False, the rest is dropped, and the log says how much."""
     drops = Drops()
     bus = factory.bus(on_drop=drops, name="mine")
     gate = factory.hold(bus)
@@ -241,7 +241,7 @@ def test_stop_drops_what_is_left_when_its_time_is_over(factory: BusFactory, logg
 
 
 def test_stop_without_a_timeout_has_no_limit(factory: BusFactory) -> None:
-    """`shutdown_timeout` is for the interpreter's exit."""
+    """`shutdown_timeout` applies at interpreter exit."""
     bus = factory.bus(shutdown_timeout=SHORT, publish_timeout=SHORT)
     gate, seen = factory.hold(bus), Recorder()
     bus.subscribe("a", seen)
@@ -256,7 +256,7 @@ def test_stop_without_a_timeout_has_no_limit(factory: BusFactory) -> None:
 
 
 def test_stop_says_false_as_long_as_a_handler_runs(factory: BusFactory) -> None:
-    """And True when it has come back, for nothing was lost."""
+    """And True when it has returned, for nothing was lost."""
     before = threading.active_count()
     bus = factory.bus()
     gate = factory.hold(bus)
@@ -269,7 +269,7 @@ def test_stop_says_false_as_long_as_a_handler_runs(factory: BusFactory) -> None:
 
 
 def test_stopped_bus_refuses_at_once(factory: BusFactory) -> None:
-    """Events of any kind, with and without subscriptions; nothing of it is counted."""
+    """Any events, with and without subscriptions; none of them is counted."""
     bus = factory.bus(publish_timeout=HANG)
     bus.subscribe("a", print)
     bus.subscribe("a*", print)
@@ -281,7 +281,7 @@ def test_stopped_bus_refuses_at_once(factory: BusFactory) -> None:
 
 
 def test_draining_bus_refuses_from_outside(factory: BusFactory) -> None:
-    """While its handlers are still at work."""
+    """While its handlers are still running."""
     bus = factory.bus(publish_timeout=HANG)
     bus.subscribe("a", print)
     gate = factory.hold(bus)
@@ -311,7 +311,7 @@ def strike(bus: EventBus) -> None:
 def test_ctrl_c_in_a_drain_drops_what_is_left(
     factory: BusFactory, logged: Logged, how: str
 ) -> None:
-    """It goes on to the caller; the rest is counted, handed to on_drop, and said to be lost."""
+    """It is propagated to the caller; the rest is counted, passed to on_drop, and logged."""
     drops = Drops()
     bus = factory.bus(on_drop=drops, name="mine")
     gate = factory.hold(bus)

@@ -1,4 +1,4 @@
-"""Fork: the child has the subscriptions and nothing else; the parent notices nothing."""
+"""Fork: the child has the subscriptions and nothing else; the parent is not affected."""
 
 import os
 import threading
@@ -87,7 +87,7 @@ def test_a_full_queue_of_the_parent_is_no_matter_to_the_child(factory: BusFactor
 
 
 def test_a_closed_bus_is_closed_in_the_child(factory: BusFactory) -> None:
-    """It does not come back to life."""
+    """It does not become usable again."""
     bus = factory.bus()
     bus.subscribe("a", Recorder())
     bus.stop()
@@ -102,7 +102,7 @@ def test_a_closed_bus_is_closed_in_the_child(factory: BusFactory) -> None:
 
 
 def test_a_handler_may_fork(factory: BusFactory) -> None:
-    """The child can use the bus; the parent's handler goes on."""
+    """The child can use the bus; the parent's handler continues."""
     bus, seen = factory.bus(), Recorder()
     codes: list[int] = []
 
@@ -122,7 +122,7 @@ def test_a_handler_may_fork(factory: BusFactory) -> None:
 def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_again(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bus is whole afterwards."""
+    """The bus is consistent afterwards."""
     bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
 
@@ -144,7 +144,7 @@ def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_agai
 def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(
     factory: BusFactory,
 ) -> None:
-    """A hundred of them, wherever they strike."""
+    """A hundred of them, whatever they interrupt."""
     bus, seen = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK), Recorder()
     bus.subscribe("a", seen)
     enough = threading.Event()
@@ -256,7 +256,7 @@ if __name__ == "__main__":
 
 
 def test_a_closed_bus_starts_no_workers_in_the_child(factory: BusFactory) -> None:
-    """Not even when somebody tries to publish."""
+    """Not even if a thread tries to publish."""
     bus = factory.bus()
     bus.subscribe("a", print)
     bus.stop()
@@ -270,7 +270,7 @@ def test_a_closed_bus_starts_no_workers_in_the_child(factory: BusFactory) -> Non
 
 
 def test_children_may_fork_in_turn(factory: BusFactory) -> None:
-    """Three generations, each with a queue of its own."""
+    """Three generations, each with its own queue."""
     bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
 

@@ -1,4 +1,4 @@
-"""Fork in the midst of publishing, as by a signal handler or a finalizer that forks."""
+"""Fork while publishing, as by a signal handler or a finalizer that forks."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ PUBLISHING: dict[str, Callable[[EventBus], object]] = {
 
 
 def subscribed(factory: BusFactory) -> tuple[EventBus, Recorder]:
-    """Make a bus and a recorder of all that is published in `PUBLISHING`."""
+    """Create a bus and a recorder of everything published in `PUBLISHING`."""
     bus, seen = factory.bus(queue_size=100), Recorder()
     for event_type in ("a", "two", "two", int):
         bus.subscribe(event_type, seen)
@@ -62,14 +62,14 @@ def test_the_first_publish_starts_the_workers_however_it_is_made(
 def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
     factory: BusFactory, how: str, known: bool
 ) -> None:
-    """As by a signal handler: both go on, and the event is handled once by who accepted it."""
+    """As by a signal handler: both continue; the event is handled once, where it was accepted."""
     bus, seen = subscribed(factory)
     PUBLISHING[how](bus)
     assert bus.flush(HANG)
     expected = len(seen.events)
-    for k in count():  # 0 forks nowhere: some Pythons count no opcodes of what runs first
+    for k in count():  # 0 forks nowhere: some Pythons count no opcodes of the first code
         if not known:
-            bus.subscribe("other", print).cancel()  # the cache of routes is forgotten
+            bus.subscribe("other", print).cancel()  # the cache of routes is emptied
         seen.events.clear()
         fork = At(k, os.fork)
         try:
@@ -87,7 +87,7 @@ def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
 
 
 def end_child(bus: EventBus, seen: Recorder, expected: int) -> None:
-    """Check in a child what it made of the publish in which it began, and end it."""
+    """Check in a child the result of the publish in which it began, and end it."""
     code = 1
     try:
         assert sys.exc_info()[1] is None

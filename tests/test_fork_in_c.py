@@ -1,6 +1,6 @@
-"""A fork made by C code, as uWSGI does: Python's hooks do not run, and its locks stay as they were.
+"""A fork made by C code, as uWSGI does: Python's hooks do not run, and its locks keep their state.
 
-Each program runs in a process of its own, and forks by `fork` of the C library.
+Each program runs in its own process, and forks by `fork` of the C library.
 """
 
 import os
@@ -62,7 +62,7 @@ def run(code: str, limit: float = 60) -> Ended:
 
 
 def test_the_child_of_a_fork_in_c_has_a_bus_that_works() -> None:
-    """It publishes, handles and flushes with workers of its own; the parent notices nothing."""
+    """It publishes, handles and flushes with its own workers; the parent is not affected."""
     end = run("""
 bus = bus_of(workers=2)
 bus.subscribe("a", lambda event: say(event.data))
@@ -76,7 +76,7 @@ bus.publish(Event("a", "after"))
 
 
 def test_what_was_queued_in_the_parent_is_not_in_the_child() -> None:
-    """It is handled once, where it was published; a full queue there is no matter here."""
+    """It is handled once, where it was published; a full queue there does not matter here."""
     end = run("""
 bus, gate = bus_of(workers=2, queue_size=2), Gate()
 bus.subscribe("gate", gate)
@@ -99,7 +99,7 @@ assert bus.flush(20)
 
 @pytest.mark.parametrize("policy", ["BLOCK", "DROP_OLDEST"])
 def test_forks_in_c_beside_a_publisher_at_work_hurt_neither_side(policy: str) -> None:
-    """Wherever they strike; twenty of them."""
+    """Whatever they interrupt; twenty of them."""
     end = run(f"""
 import logging
 logging.disable()  # what is dropped
@@ -173,7 +173,7 @@ else:
 
 
 def test_a_handler_may_fork_in_c() -> None:
-    """The child is no handler of its own bus; the parent's goes on."""
+    """The child is no handler of its own bus; the parent's handler continues."""
     end = run("""
 bus = bus_of(workers=2)
 bus.subscribe("fork", lambda event: say(in_child(use)))

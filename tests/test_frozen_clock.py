@@ -1,7 +1,7 @@
 """A program that freezes time, as freezegun and time-machine do: every wait still ends.
 
-Each program runs in a process of its own, whose clocks stand still: those of Python from before
-the library is imported, or from after it, as seen by every module.
+Each program runs in its own process, whose clocks are frozen: those of Python from before the
+library is imported, or from after it, as seen by every module.
 """
 
 import pytest
@@ -10,7 +10,7 @@ from support import Ended, run_python
 from brummerbus import BackpressurePolicy
 
 SOON = 10.0
-"""Seconds in which a program without much to wait for ends, however slow the machine."""
+"""Seconds in which a program with little to wait for ends, however slow the machine."""
 
 FREEZE = """
 import sys, time
@@ -38,7 +38,7 @@ bus.publish(Event("a"))
 
 
 def run(code: str, when: str = "before") -> Ended:
-    """Run a program whose clocks stand still, and see that it ended soon."""
+    """Run a program with frozen clocks, and check that it ended soon."""
     first = f"import threading\n{FREEZE}\n" + ("freeze()" if when == "before" else "")
     end = run_python(("freeze()\n" if when == "after" else "") + code, first=first)
     assert (end.code, end.err) == (0, "")
@@ -49,7 +49,7 @@ def run(code: str, when: str = "before") -> Ended:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
 def test_waits_for_room_end_while_clocks_stand_still(policy: BackpressurePolicy, when: str) -> None:
-    """By the standstill rule, and by a time-out of its own; then the policy applies."""
+    """By the standstill rule, and by its own time-out; then the policy applies."""
     settings = f"policy=BackpressurePolicy.{policy.name}"
     end = run(
         f"""
@@ -129,7 +129,7 @@ except LookupError:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_pools_grow_and_slow_handlers_are_seen_while_clocks_stand_still(when: str) -> None:
-    """What the monitor does goes by the same clock."""
+    """The monitor uses the same clock."""
     end = run(
         """
 import logging

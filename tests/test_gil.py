@@ -1,8 +1,8 @@
 """Short calls keep the GIL, and calls that wait release it.
 
-This rests on something that cffi does not document (`_ffi_build.py`), so it is tested itself:
-a second thread counts, and either stands still during a call or goes on. The methods in C keep it
-by nature; that they let others in where they wait or take long is tested here, too.
+This relies on behaviour that cffi does not document (`_ffi_build.py`), so it is tested directly: a
+second thread counts, and is either stopped during a call or continues. The methods in C keep the
+GIL by nature; that they release it where they wait or take long is tested here, too.
 """
 
 import gc
@@ -36,7 +36,7 @@ lib = module_from_spec(spec_from_file_location(name, path, loader=loader)).lib
 
 
 class Counter:
-    """Counts in a thread of its own; gives the GIL up after each step."""
+    """Counts in its own thread; releases the GIL after each step."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -48,10 +48,10 @@ class Counter:
     def _run(self) -> None:
         while not self._end:
             self.count += 1
-            time.sleep(0)  # gives the GIL up, and sleeps not at all
+            time.sleep(0)  # releases the GIL, and does not sleep
 
     def go_on(self, steps: int = 100) -> None:
-        """Return when it has counted on, and so is neither ended nor asleep."""
+        """Wait until it has counted further, and so has neither ended nor sleeps."""
         goal = self.count + steps
         poll(lambda: self.count >= goal)
 
@@ -69,14 +69,14 @@ class Counter:
 
 @pytest.fixture
 def counter() -> Iterator[Counter]:
-    """A thread that counts, and never has to be given the GIL by force."""
+    """A counting thread, and no forced switches."""
     interval = sys.getswitchinterval()
-    # Nor may a collection in the middle: finalizers of buses that other tests left may sleep.
+    # Nor may a collection during the call: finalizers of buses of other tests may sleep.
     gc.collect()
     gc.disable()
     counter = Counter()
-    # Only who gives the GIL up loses it: nothing else can let the counter in, during a call or
-    # between a call and the look at the count.
+    # Only a thread that releases the GIL loses it: nothing else can let the counter run, during a
+    # call or between a call and the reading of the count.
     sys.setswitchinterval(HANG)
     counter.go_on()
     yield counter
@@ -87,7 +87,7 @@ def counter() -> Iterator[Counter]:
 
 @pytest.fixture
 def full(factory: BusFactory) -> tuple[EventBus, Gate]:
-    """A bus whose one worker is held, with one place, which is taken."""
+    """A bus whose one worker is blocked, with one slot, which is taken."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.REJECT)
     gate = factory.hold(bus)
     bus.subscribe("a", deque(maxlen=0).append)
@@ -102,7 +102,7 @@ def full(factory: BusFactory) -> tuple[EventBus, Gate]:
 def test_each_short_call_keeps_the_gil(
     counter: Counter, full: tuple[EventBus, Gate], call: str
 ) -> None:
-    """A thousand of them in a row let nobody in."""
+    """A thousand of them in a row never release it."""
     queue = full[0]._engine.queue
 
     def start_and_fail() -> None:
@@ -127,7 +127,7 @@ def test_each_short_call_keeps_the_gil(
 def test_publishing_and_refusing_keep_the_gil(
     counter: Counter, factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Thousands of events in a row, accepted by the queue or refused at once; not the log."""
+    """Thousands of events in a row, accepted by the queue or refused immediately; not the log."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
     bus = factory.bus(queue_size=3000, policy=BackpressurePolicy.DROP_NEWEST)
     factory.hold(bus)
@@ -203,7 +203,7 @@ def test_waiting_for_work_releases_the_gil(counter: Counter, factory: BusFactory
 
 @pytest.mark.usefixtures("frequent_switches")
 def test_handlers_in_c_let_other_threads_run(factory: BusFactory) -> None:
-    """They do not pass the interpreter's own switch of threads, and the queue is never empty."""
+    """They do not reach the interpreter's own switch of threads, and the queue is never empty."""
     bus = factory.bus(queue_size=2000)
     gate = factory.hold(bus)
     bus.subscribe(list, sum)
@@ -220,14 +220,14 @@ def test_handlers_in_c_let_other_threads_run(factory: BusFactory) -> None:
 
 
 def untouched(code: str) -> set[str]:
-    """Return the names of `lib` that nobody has looked up in a new process."""
+    """Return the names of `lib` that were not looked up in a new process."""
     command = [sys.executable, "-c", code + UNTOUCHED]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG)
     return set(done.stdout.split())
 
 
 def test_every_c_function_is_looked_up_at_import() -> None:
-    """A function is realised when it is first looked up, and threads might race there."""
+    """A function is created when it is first looked up, and threads might race there."""
     functions = {name for name in dir(lib) if name.startswith("bb_")}
     alone = ALONE.format(path=sys.modules["brummerbus._core._ext"].__file__)
     assert untouched(alone) >= functions, "this look tells nothing"

@@ -22,7 +22,7 @@ from conftest import HANG, poll
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
 
 DIRECTLY = build_opener(ProxyHandler({}))
-"""Opens addresses whatever proxy the environment names."""
+"""Opens addresses without the proxy of the environment."""
 
 APPLICATION = """
 import json, os, threading
@@ -74,7 +74,7 @@ class Server:
                 )
 
     def get(self, path: str) -> Any:
-        """Make a request, and return what the application answered."""
+        """Make a request, and return the application's answer."""
         with DIRECTLY.open(f"http://127.0.0.1:{self._port}/{path}", timeout=HANG) as answer:
             return json.load(answer)
 
@@ -83,7 +83,7 @@ class Server:
         return [line.split() for line in self.handled.read_text(encoding="utf-8").splitlines()]
 
     def complaints(self) -> list[str]:
-        """Return what gunicorn, its workers and Python wrote, but for what gunicorn tells."""
+        """Return the output of gunicorn, its workers and Python, without gunicorn's messages."""
         text = self._err.read_text(encoding="utf-8")
         return [line for line in text.splitlines() if "[INFO]" not in line]
 
@@ -96,7 +96,7 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """Start a server that is gone after the test."""
+    """Start a server that ends with the test."""
     assert find_spec("gunicorn"), "gunicorn is missing: install the extra 'test'"
     server = Server(tmp_path)
     yield server
@@ -117,7 +117,7 @@ def request_until_two_workers_answered(server: Server, event_type: str) -> list[
 
 
 def test_what_preloaded_workers_publish_is_handled_by_themselves_once(server: Server) -> None:
-    """While they serve, and what is still queued when they are told to end."""
+    """While they serve, and what is still queued when they are asked to end."""
     answers = request_until_two_workers_answered(server, "now")
     poll(lambda: len(server.lines()) >= len(answers))
     late = request_until_two_workers_answered(server, "at_exit")

@@ -1,4 +1,4 @@
-"""Hooks and logging handlers that publish on their own bus: they come to an end."""
+"""Hooks and logging handlers that publish on their own bus: the chains end."""
 
 import logging
 from collections.abc import Callable
@@ -13,7 +13,7 @@ KEEPING = [BackpressurePolicy.BLOCK, BackpressurePolicy.CALLER_RUNS]
 
 
 class Publishing(logging.Handler):
-    """A logging handler that publishes what it is given."""
+    """A logging handler that publishes its records."""
 
     def __init__(self, publish: Callable[[], object]) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Publishing(logging.Handler):
 def test_on_drop_that_publishes_comes_to_an_end(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Its own event is dropped too, which it is told of, but not for ever."""
+    """Its own event is dropped too, and reported, but not for ever."""
     calls = []
 
     def on_drop(event: Event, *_: object) -> None:

@@ -104,12 +104,12 @@ class TestCores:
         assert _host.affinity_cores() == 6
 
     def test_the_users_own_cpu_count_is_honoured(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`python -X cpu_count=1` speaks through `os.process_cpu_count`."""
+        """`python -X cpu_count=1` changes `os.process_cpu_count`."""
         monkeypatch.setattr(os, "process_cpu_count", lambda: 1, raising=False)
         assert _host.affinity_cores() == 1
 
     def test_an_unknown_number_of_cores_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """`os.cpu_count` may answer None."""
+        """`os.cpu_count` may return None."""
         monkeypatch.setattr(os, "cpu_count", lambda: None)
         assert _host.host_cores() == 1
         assert _host.affinity_cores() == 1
@@ -133,7 +133,7 @@ class TestCores:
         assert _host.available_cores() == cores
 
     def test_the_smallest_quota_on_the_way_up_counts(self, v2: Path) -> None:
-        """A group's quota binds all groups below it."""
+        """A group's quota applies to all groups below it."""
         write(v2, cpu__max="800000 100000")
         write(v2 / "a", cpu__max="250000 100000")
         write(v2 / "a" / "b", cpu__max="max 100000")
@@ -141,7 +141,7 @@ class TestCores:
         assert _host.available_cores() == 2
 
     def test_the_quota_of_a_neighbour_does_not_count(self, v2: Path) -> None:
-        """Only the groups around this process do."""
+        """Only the groups of this process do."""
         write(v2 / "a" / "c", cpu__max="100000 100000")
         assert _host.available_cores() == 64
 
@@ -154,7 +154,7 @@ class TestCores:
         assert _host.available_cores() == 3
 
     def test_minus_one_is_no_quota_in_version_1(self, tree: Tree) -> None:
-        """And leaves those of the groups above in force."""
+        """And keeps those of the groups above in force."""
         tree.join("4:cpu:/a")
         point = tree.mount("cpu", kind="cgroup", options="rw,cpu")
         write(point, cpu__cfs_quota_us=500000, cpu__cfs_period_us=100000)
@@ -189,28 +189,28 @@ class TestCores:
         assert _host.available_cores() == 3
 
     def test_the_group_inside_a_container_is_found_below_the_mounts_root(self, tree: Tree) -> None:
-        """`/docker/1f/inner` stands at `inner` where `/docker/1f` is mounted."""
+        """`/docker/1f/inner` is at `inner` where `/docker/1f` is mounted."""
         tree.join("0::/docker/1f/inner")
         point = tree.mount("cgroup", kind="cgroup2", root="/docker/1f")
         write(point / "inner", cpu__max="200000 100000")
         assert _host.available_cores() == 2
 
     def test_a_path_out_of_the_mounted_tree_is_not_followed(self, tree: Tree) -> None:
-        """It shows when a process was moved out of its namespace."""
+        """It shows that a process was moved out of its namespace."""
         tree.join("0::/../x")
         tree.mount("cgroup", kind="cgroup2")
         write(tree.root / "x", cpu__max="100000 100000")
         assert _host.available_cores() == 64
 
     def test_a_path_with_a_blank_is_understood(self, tree: Tree) -> None:
-        """The kernel writes it as an octal escape; a colon it leaves as it is."""
+        """The kernel writes it as an octal escape; a colon is unchanged."""
         tree.join("0::/a:b")
         point = tree.mount("control groups", kind="cgroup2")
         write(point / "a:b", cpu__max="200000 100000")
         assert _host.available_cores() == 2
 
     def test_broken_files_count_as_no_quota(self, tree: Tree) -> None:
-        """Sizing must not be what stops a program."""
+        """Sizing must not be the reason for a program to fail."""
         (tree.proc / "cgroup").write_bytes(b"\xff\n\n4\n0:\n")
         (tree.proc / "mountinfo").write_bytes(b"\xff\n - \n1 2 - cgroup2 x\n")
         assert _host.available_cores() == 64
@@ -233,7 +233,7 @@ class TestMemory:
     def test_the_machines_figure_is_what_is_available_and_not_what_the_process_uses(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The study read the process's own use."""
+        """The study used the process's own memory."""
         state = SimpleNamespace(total=9000, available=4321, free=17, used=5)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: state)
         assert _host.machine_memory() == 4321
@@ -244,7 +244,7 @@ class TestMemory:
     def test_what_the_limit_of_version_2_has_left_counts(
         self, v2: Path, used: int, cached: int, left: int
     ) -> None:
-        """Inactive file cache is free, active is not; neither difference goes below nothing."""
+        """Inactive file cache is free, active is not; neither difference goes below 0."""
         write(
             v2 / "a" / "b",
             memory__max=600 * MB,
@@ -254,7 +254,7 @@ class TestMemory:
         assert _host.available_memory() == left * MB
 
     def test_max_is_no_limit(self, v2: Path) -> None:
-        """The word that version 2 writes."""
+        """The word of version 2."""
         write(v2 / "a" / "b", memory__max="max", memory__current=200 * MB)
         assert _host.container_memory() is None
 
@@ -265,12 +265,12 @@ class TestMemory:
         assert _host.available_memory() == 50 * MB
 
     def test_the_machine_counts_when_it_has_less_than_the_limit(self, v2: Path) -> None:
-        """A generous limit on a full machine gives no memory."""
+        """A generous limit on a full machine does not add memory."""
         write(v2 / "a" / "b", memory__max=20000 * MB, memory__current=0)
         assert _host.available_memory() == 8000 * MB
 
     def test_what_the_limit_of_version_1_has_left_counts(self, tree: Tree) -> None:
-        """With the cache of the groups below, as the usage has theirs too."""
+        """With the cache of the groups below, as the usage includes theirs too."""
         tree.join("4:memory:/a")
         point = tree.mount("memory", kind="cgroup", options="rw,memory")
         write(
@@ -312,7 +312,7 @@ class TestEnvironment:
     def test_a_variable_that_says_no_means_no_ci(
         self, monkeypatch: pytest.MonkeyPatch, value: str
     ) -> None:
-        """People switch it off so."""
+        """Common ways to switch it off."""
         monkeypatch.setenv("CI", value)
         assert not _host.is_ci()
 

@@ -1,4 +1,4 @@
-"""The package: its public names, where they say they come from, and what importing it brings in."""
+"""The package: its public names, their modules, and what importing it loads."""
 
 import importlib.metadata
 import pickle
@@ -22,7 +22,7 @@ ADVICE = (
     "brummerbus.sizing._queueing_model",
     "brummerbus.sizing._cgroups",
 )
-"""What only sizing by the machine, an elastic pool or advice needs."""
+"""Needed only by sizing from the machine, an elastic pool or advice."""
 
 PUBLISHED = """
 from brummerbus import Event, EventBus
@@ -44,7 +44,7 @@ def modules_after(code: str) -> set[str]:
 
 
 def test_the_import_brings_in_nothing_that_only_some_programs_need() -> None:
-    """It is to take less than 30 ms of CPU time."""
+    """It must take less than 30 ms of CPU time."""
     assert modules_after("import brummerbus").isdisjoint({*ADVICE, "brummerbus._stats"})
 
 
@@ -54,7 +54,7 @@ def test_a_bus_of_a_fixed_size_needs_neither_psutil_nor_the_models() -> None:
 
 
 def test_dir_shows_the_public_names_and_no_other() -> None:
-    """What is private is not offered by completion."""
+    """Private names are not offered by completion."""
     assert dir(brummerbus) == sorted([*brummerbus.__all__, "__version__"])
 
 
@@ -66,7 +66,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 
 
 def test_the_version_is_that_of_the_distribution() -> None:
-    """There is one source: what was installed."""
+    """There is one source: the installed distribution."""
     assert brummerbus.__version__ == importlib.metadata.version("brummerbus")
 
 

@@ -1,4 +1,4 @@
-"""In which `contextvars.Context` handlers and hooks run: a worker's own, which begins empty."""
+"""In which `contextvars.Context` handlers and hooks run: a worker's own, which starts empty."""
 
 import os
 import threading
@@ -17,14 +17,14 @@ span: ContextVar[str] = ContextVar("span", default="none")
 
 @pytest.fixture(autouse=True)
 def span_of_the_maker() -> Iterator[None]:
-    """Set the variable in the thread that makes the buses."""
+    """Set the variable in the thread that creates the buses."""
     token = span.set("of the maker")
     yield
     span.reset(token)
 
 
 def test_a_worker_begins_in_an_empty_context(factory: BusFactory) -> None:
-    """It has no variable at all, not only none of the maker's."""
+    """It has no variable at all, not only none of the creator's."""
     bus, found = factory.bus(workers=3, queue_size=100), Recorder()
     bus.subscribe("a", lambda _: found(Event("found", list(copy_context().items()))))
     assert bus.publish_many([Event("a")] * 30) == 30
@@ -33,7 +33,7 @@ def test_a_worker_begins_in_an_empty_context(factory: BusFactory) -> None:
 
 
 def test_publishing_takes_no_context_along(factory: BusFactory) -> None:
-    """Whoever publishes: a handler runs in its worker's."""
+    """Whatever thread publishes: a handler runs in its worker's."""
     bus, found = factory.bus(), Recorder()
     bus.subscribe("a", lambda _: found(Event("found", span.get())))
 
@@ -68,7 +68,7 @@ def test_workers_that_are_started_later_begin_in_an_empty_context_too(
 
 
 def test_each_worker_has_a_context_of_its_own(factory: BusFactory) -> None:
-    """What a handler sets in one is not seen in another."""
+    """What a handler sets in one is not visible in another."""
     bus, both, found = factory.bus(workers=2), threading.Barrier(2), Recorder()
 
     def handle(event: Any) -> None:

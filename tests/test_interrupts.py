@@ -1,8 +1,8 @@
 """KeyboardInterrupt before each opcode that a call executes in the package.
 
-A tracer counts the opcodes in the package's files and raises before the k-th; k goes up until the
-call comes through untouched. After each strike the bus has to be whole. A real signal strikes
-only between some opcodes, so this is stricter than life.
+A tracer counts the opcodes in the package's files and raises before the k-th; k increases until the
+call completes. After each interrupt the bus has to be consistent. A real signal is handled only
+between some opcodes, so this is stricter than reality.
 """
 
 import logging
@@ -18,10 +18,10 @@ from support import At, Turnstile, assert_at_rest
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
 
 LIMIT = 20_000
-"""Opcodes of one call, far more than any has; a call that never comes through is a failure."""
+"""Opcodes of one call, far more than any has; a call that never completes is a failure."""
 
 WAIT = 0.0002
-"""Seconds; long enough to be a wait, short enough to be made thousands of times."""
+"""Seconds; long enough to be a wait, short enough to be repeated thousands of times."""
 
 POLICIES = list(BackpressurePolicy)
 PRIORITIES = {"fill": 1, "one": 2, "three": 2, "many": 2}
@@ -39,7 +39,7 @@ def interrupt() -> None:
 
 
 def strike(k: int, call: Callable[[], object]) -> str:
-    """Make a call that is interrupted before its k-th opcode; where, or "" if it came through."""
+    """Make a call that is interrupted before its k-th opcode; where, or "" if it completed."""
     interrupted = At(k, interrupt)
     try:
         interrupted.during(call)
@@ -55,8 +55,8 @@ def strike(k: int, call: Callable[[], object]) -> str:
 def strike_everywhere(
     prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
 ) -> int:
-    """Strike each opcode of a call; how many there were."""
-    for k in count():  # 0 strikes nothing: some Pythons count no opcodes of what runs first
+    """Interrupt a call at each opcode; the number of opcodes."""
+    for k in count():  # 0 interrupts nothing: some Pythons count no opcodes of the first code
         assert k < LIMIT
         prepare()
         where = strike(k, call)
@@ -71,12 +71,12 @@ def strike_everywhere(
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be logged: the first drop of each streak would be, thousands of times."""
+    """Disable the log: the first drop of each streak would be logged, thousands of times."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
 
 
 def bus_with_handlers(factory: BusFactory, policy: BackpressurePolicy, **settings: Any) -> EventBus:
-    """Make a bus with a subscription to "one" and "fill" and three to "three"."""
+    """Create a bus with a subscription to "one" and "fill" and three to "three"."""
     bus = factory.bus(**{**SETTINGS, "policy": policy, **settings})
     for event_type in ("fill", "one", "three", "three", "three"):
         bus.subscribe(event_type, lambda event: None)
@@ -99,7 +99,7 @@ def bus_with_handlers(factory: BusFactory, policy: BackpressurePolicy, **setting
 def test_publish_interrupted_anywhere_leaves_the_bus_whole(
     factory: BusFactory, policy: BackpressurePolicy, filled: int, event_type: str, wait: float
 ) -> None:
-    """Whatever the policy, the room and the number of deliveries."""
+    """Whatever the policy, the free slots and the number of deliveries."""
     bus = bus_with_handlers(factory, policy, publish_timeout=wait)
     turnstile = Turnstile(bus, factory.gate())
     timeout = wait if policy is BackpressurePolicy.BLOCK else None
@@ -131,7 +131,7 @@ def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
 def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(
     factory: BusFactory,
 ) -> None:
-    """While its route is made: for an event, a class, and an explicit priority."""
+    """While its route is computed: for an event, a class, and an explicit priority."""
     bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
     bus.subscribe(int, lambda number: None)
     turnstile = Turnstile(bus, factory.gate())
@@ -139,7 +139,7 @@ def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(
 
     def prepare() -> None:
         turnstile.hold()
-        bus.subscribe("nothing.*", print).cancel()  # the cache of routes is forgotten
+        bus.subscribe("nothing.*", print).cancel()  # the cache of routes is emptied
 
     for call in (
         lambda: bus.publish(Event("one")),
@@ -153,7 +153,7 @@ def test_first_publish_of_a_type_interrupted_anywhere_leaves_the_bus_whole(
 def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(
     factory: BusFactory,
 ) -> None:
-    """CALLER_RUNS with handlers that fail, and with handlers that publish in turn."""
+    """CALLER_RUNS with handlers that fail, and with handlers that publish themselves."""
     bus = bus_with_handlers(
         factory, BackpressurePolicy.CALLER_RUNS, handler_reserve=0, on_error=lambda *_: None
     )
@@ -172,7 +172,7 @@ def test_handlers_that_run_in_an_interrupted_caller_leave_the_bus_whole(
 
 @pytest.mark.parametrize("filled", [0, 5])
 def test_flush_interrupted_anywhere_leaves_the_bus_whole(factory: BusFactory, filled: int) -> None:
-    """While it waits in vain."""
+    """While it waits for free slots, until it times out."""
     bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
     turnstile = Turnstile(bus, factory.gate())
     opcodes = strike_everywhere(
@@ -183,7 +183,7 @@ def test_flush_interrupted_anywhere_leaves_the_bus_whole(factory: BusFactory, fi
 
 @pytest.mark.parametrize("filled", [0, 5])
 def test_stats_interrupted_anywhere_leave_the_bus_whole(factory: BusFactory, filled: int) -> None:
-    """They only look; with one level, to be brief."""
+    """They only read; with one level, to be brief."""
     bus = bus_with_handlers(factory, BackpressurePolicy.REJECT, priority_levels=1)
     turnstile = Turnstile(bus, factory.gate())
     opcodes = strike_everywhere(lambda: turnstile.hold(filled), bus.stats, turnstile.assert_whole)
@@ -194,14 +194,14 @@ def test_stats_interrupted_anywhere_leave_the_bus_whole(factory: BusFactory, fil
 def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(
     factory: BusFactory, event_type: str | type
 ) -> None:
-    """No event type receives what another does not, and the rest of the bus goes on."""
+    """No event type receives what another does not, and the rest of the bus works."""
     bus = bus_with_handlers(factory, BackpressurePolicy.REJECT, queue_size=10)
     old, new = Event("one"), [Event("one"), Event("three")]
     matching = new[:1] if event_type == "one" else new
     recorders: list[Recorder] = []
 
     def prepare() -> None:
-        assert bus.publish(old)  # its route is known when the subscription comes
+        assert bus.publish(old)  # its route is cached when the subscription is added
         assert bus.flush(HANG)
         recorders.append(Recorder())
 
@@ -212,13 +212,13 @@ def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(
         recorders[-1].events.clear()
         for one in bus._subscriptions:
             if one.handler is recorders[-1]:
-                one.cancel()  # nobody else has it
+                one.cancel()  # the caller has no reference to it
 
     assert strike_everywhere(prepare, lambda: bus.subscribe(event_type, recorders[-1]), check) > 100
 
 
 def test_cancel_interrupted_anywhere_can_be_made_again(factory: BusFactory) -> None:
-    """Interrupted, it may have been done or not; then it is."""
+    """If it was interrupted, it may have taken effect or not; repeated, it has."""
     bus = bus_with_handlers(factory, BackpressurePolicy.REJECT)
     recorder = Recorder()
     subscriptions = []
@@ -269,7 +269,7 @@ def test_stop_interrupted_anywhere_can_be_made_again(
 
 
 def test_resize_interrupted_anywhere_leaves_the_bus_with_workers(factory: BusFactory) -> None:
-    """Some of those asked for may be missing, but it handles what is published, and can resize."""
+    """Some of the requested workers may be missing, but it handles events, and can resize."""
     buses: list[EventBus] = []
 
     def prepare() -> None:

@@ -1,4 +1,4 @@
-"""The study's load cases, and the bursts that a program really makes."""
+"""The study's load cases, and realistic bursts."""
 
 import threading
 from time import perf_counter
@@ -17,11 +17,11 @@ CASES = {
 TYPES = ("log.line", "process.started", "build.event")
 
 NEVER = 10 * HANG
-"""Seconds that no case comes near, on any machine."""
+"""Seconds, far more than any case needs on any machine."""
 
 
 class Counter:
-    """A handler that counts its calls, each in the list of its thread, and so without a lock."""
+    """A handler that counts its calls, in a list per thread, and so without a lock."""
 
     def __init__(self) -> None:
         self._calls: dict[int, list[object]] = {}
@@ -32,12 +32,12 @@ class Counter:
 
     @property
     def seen(self) -> list[object]:
-        """What all threads saw."""
+        """The calls of all threads."""
         return [data for calls in self._calls.values() for data in calls]
 
 
 def publish_from(publishers: int, each: int, bus: EventBus) -> float:
-    """Publish from many threads at once; the seconds until all is handled."""
+    """Publish from many threads concurrently; the seconds until all is handled."""
 
     def work(number: int) -> None:
         for i in range(each):
@@ -62,7 +62,7 @@ def test_load_case_loses_nothing_with_the_default_policy(case: str) -> None:
         assert threading.active_count() - before <= workers + 10
     print(f"{case}: {events:,} events in {elapsed:.2f} s (the study allows {limit} s)")
     assert_balance(stats)
-    longest = f"longest handler {stats.processing_time.max:.3f} s"  # over 0.1 s: a starved machine
+    longest = f"longest handler {stats.processing_time.max:.3f} s"  # over 0.1 s: overloaded machine
     assert (stats.published, stats.processed, stats.dropped) == (events, events, 0), longest
     expected = {(n, i) for n in range(publishers) for i in range(events // publishers)}
     assert len(counter.seen) == events
@@ -113,7 +113,7 @@ def test_hundred_publishers_run_ten_thousand_handlers() -> None:
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["at_once", "in_turn"])
 def test_ten_buses_leave_no_thread(at_once: object) -> None:
-    """Made, used and stopped, all at once or one after the other."""
+    """Created, used and stopped, all together or one after the other."""
     before = set(threading.enumerate())
     counter = Counter()
     alive: list[EventBus] = []
@@ -132,7 +132,7 @@ def test_ten_buses_leave_no_thread(at_once: object) -> None:
 
 
 def test_slow_handlers_lose_nothing_either() -> None:
-    """Ten publishers against handlers that wait: they are paced."""
+    """Ten publishers with handlers that wait: they are paced."""
     counter, pause = Counter(), threading.Event()
 
     def slow(event: Event) -> None:

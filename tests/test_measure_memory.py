@@ -1,4 +1,4 @@
-"""What a bus costs in memory is measured in processes of its own, and used for sizing."""
+"""The memory of a bus is measured in separate processes, and used for sizing."""
 
 import gc
 import json
@@ -30,7 +30,7 @@ COSTS = MeasuredMemory(
     thread_stack_size=None,
     resident_by="uss",
 )
-"""Round numbers: a worker with its 10 places costs 200."""
+"""Round numbers: a worker with its 10 slots costs 200."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def measured() -> MeasuredMemory:
 
 
 def test_every_cost_is_of_a_plausible_size(measured: MeasuredMemory) -> None:
-    """None is 0, as it would be if memory was handed out twice; none is out of all measure."""
+    """None is 0, as it would be if memory was reused; all are plausible."""
     assert KB <= measured.idle_worker <= MB
     assert measured.idle_worker <= measured.busy_worker <= MB
     assert 32 <= measured.slot <= 512
@@ -57,7 +57,7 @@ def test_deep_calls_make_more_of_a_stack_resident(measured: MeasuredMemory) -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not count reserved stacks")
 def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: MeasuredMemory) -> None:
-    """16 MB instead of 1 MB: 15 MB more address space a worker, and not 1 MB more memory."""
+    """16 MB instead of 1 MB: 15 MB more address space per worker, and not 1 MB more memory."""
     larger = memory_module._costs(memory_module._run_probe(16 * STACK))
     more = larger["worker_reserved"] - measured.worker_reserved
     assert 14 * STACK <= more <= 16 * STACK
@@ -66,7 +66,7 @@ def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: Measu
 
 
 def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> None:
-    """32 workers held in a handler and 20,000 queued events, in a process that does only that."""
+    """32 workers blocked in a handler and 20,000 queued events, in a separate process."""
     ended = run_python("""
         import psutil
         process, gate = psutil.Process(), Gate()
@@ -113,7 +113,7 @@ def test_as_many_workers_as_fit_in_memory(available: int, workers: int) -> None:
     ("reserved", "workers"), [(0, 1), (1999, 1), (2000, 2), (2500, 3), (10**12, 10)]
 )
 def test_as_many_workers_as_fit_in_address_space(reserved: int, workers: int) -> None:
-    """500 for each, beside what the bus itself takes."""
+    """500 for each, in addition to the bus itself."""
     assert workers_within(10**12, COSTS, reserved=reserved, cores=4) == workers
 
 
@@ -172,7 +172,7 @@ def touched(size: int) -> mmap.mmap:
 def test_without_the_unique_set_size_the_resident_set_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As on systems where psutil knows no better, or may not look."""
+    """As on systems where psutil has no better figure, or lacks permission."""
 
     def refused(_process: Any) -> Any:
         raise memory_module.psutil.AccessDenied
@@ -180,7 +180,7 @@ def test_without_the_unique_set_size_the_resident_set_is_read(
     monkeypatch.setattr(memory_module.psutil.Process, "memory_full_info", refused)
     assert memory_module._resident_by() == "rss"
     meter = memory_module._Meter()
-    # Of the system, not of an allocator: that may have any amount lying about from other tests.
+    # Of the system, not of an allocator, which may have kept any amount from other tests.
     meter.grown("much", lambda: touched(64 * MB))
     assert 32 * MB <= meter.growth["much"][0] <= 128 * MB
 
@@ -191,7 +191,7 @@ def test_the_figures_can_be_written_as_json(measured: MeasuredMemory) -> None:
 
 
 def test_what_was_measured_is_kept() -> None:
-    """So that no allocator hands its memory to the next step."""
+    """So that no allocator reuses it in the next step."""
     meter = memory_module._Meter()
     first = meter.grown("first", lambda: type("Thing", (), {})())
     gone: list[object] = []

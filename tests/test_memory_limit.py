@@ -1,7 +1,7 @@
-"""Constrained sizing under a real limit: a process that may reserve only so much address space.
+"""Constrained sizing under a real limit: a process with little address space.
 
-The limit is `RLIMIT_AS`, set in a process of its own. It stops what is reserved, stacks above all;
-a limit on resident memory (a control group) would need rights that a test does not have.
+The limit is `RLIMIT_AS`, set in a separate process. It limits what is reserved, mainly stacks; a
+limit on resident memory (a control group) would need permissions that a test does not have.
 """
 
 import json
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 STACK = 32 * 1024 * 1024
-"""Large, so that what fails in want of space is a thread's stack and not some small allocation."""
+"""Large, so that a thread's stack fails for lack of space and not some small allocation."""
 
 PREPARE = """
 import json, resource
@@ -55,7 +55,7 @@ def fail(workers, stack=STACK):
 
 @pytest.fixture(scope="module")
 def measured() -> MeasuredMemory:
-    """What a worker with a large stack costs here."""
+    """The memory of a worker with a large stack here."""
     return measure_memory(thread_stack_size=STACK)
 
 
@@ -67,13 +67,13 @@ def run_limited(measured: MeasuredMemory, code: str) -> Ended:
 def test_the_recommended_number_of_workers_starts_works_and_stops(
     measured: MeasuredMemory,
 ) -> None:
-    """All of them are in a handler at the same time."""
+    """All of them are in a handler concurrently."""
     ended = run_limited(measured, "say(workers, use(workers))")
     assert (ended.code, ended.lines, ended.err) == (0, ["12 12"], "")
 
 
 def test_far_more_workers_are_refused_and_leave_no_thread(measured: MeasuredMemory) -> None:
-    """The error says what there is too little of, and a bus that fits can be made afterwards."""
+    """The error says what is missing, and a bus that fits can be created afterwards."""
     code = """
 say(fail(TOO_MANY))
 say(threading.enumerate() == [threading.main_thread()])
@@ -85,7 +85,7 @@ say(use(workers))
 
 
 def test_a_smaller_stack_lets_far_more_workers_in(measured: MeasuredMemory) -> None:
-    """What `thread_stack_size` is for: the same limit, the same number, 256 KB instead of 32 MB."""
+    """`thread_stack_size` is for this: the same limit, the same number, 256 KB instead of 32 MB."""
     ended = run_limited(measured, "say(fail(TOO_MANY), use(TOO_MANY, 256 * 1024))")
     assert (ended.code, ended.err) == (0, "")
     assert ended.lines == ["can't start new thread 256"]

@@ -1,4 +1,4 @@
-"""In which order deliveries are handled."""
+"""The order in which deliveries are handled."""
 
 import random
 import threading
@@ -11,7 +11,7 @@ from brummerbus import BackpressurePolicy, Event, EventBus
 
 
 def handled(factory: BusFactory, bus: EventBus, levels: list[int]) -> list[tuple[int, int]]:
-    """Publish events at the levels to a held bus; how they were handled: (level, number)."""
+    """Publish events at the levels to a blocked bus; the order of handling: (level, number)."""
     recorder, gate = Recorder(), factory.hold(bus)
     with bus.subscribe("a", recorder):
         for number, level in enumerate(levels):
@@ -36,7 +36,7 @@ def test_most_urgent_first_and_within_a_level_first_in_first_out(
 
 
 def test_order_is_kept_while_slots_are_used_again(factory: BusFactory) -> None:
-    """A queue that ran full and empty many times is no less a queue."""
+    """A queue that was full and empty many times still works."""
     bus = factory.bus(queue_size=7)
     for seed in range(30):
         mixture = random.Random(seed).choices((1, 2, 3), k=7)
@@ -45,7 +45,7 @@ def test_order_is_kept_while_slots_are_used_again(factory: BusFactory) -> None:
 
 
 def test_urgent_event_overtakes_what_is_queued(factory: BusFactory) -> None:
-    """It is handled next, by whichever worker is free first."""
+    """It is taken next, by the first worker that is free."""
     bus, gate, recorder = factory.bus(queue_size=100), factory.gate(), Recorder()
     bus.subscribe("low", gate)
     bus.subscribe("high", recorder)
@@ -75,7 +75,7 @@ def test_subscriptions_of_one_event_are_served_in_their_order(factory: BusFactor
 def test_events_of_one_publisher_keep_their_order(
     factory: BusFactory, policy: BackpressurePolicy, queue_size: int, frequent_switches: None
 ) -> None:
-    """With one worker, also when all publishers wait for room again and again."""
+    """With one worker, also if all publishers wait for free slots repeatedly."""
     bus = factory.bus(queue_size=queue_size, policy=policy, publish_timeout=HANG)
     recorder = Recorder()
     bus.subscribe("a", recorder)
@@ -87,7 +87,7 @@ def test_events_of_one_publisher_keep_their_order(
 
 @pytest.mark.parametrize("queue_size", [1, 7, 100, 1000])
 def test_publish_many_and_publish_keep_a_common_order(factory: BusFactory, queue_size: int) -> None:
-    """One publisher may use both, several publishers at once."""
+    """One publisher may use both, several publishers concurrently."""
     bus = factory.bus(queue_size=queue_size, policy=BackpressurePolicy.BLOCK)
     recorder = Recorder()
     bus.subscribe("a", recorder)
@@ -108,7 +108,7 @@ def test_publish_many_and_publish_keep_a_common_order(factory: BusFactory, queue
 
 
 def test_two_workers_take_in_order(factory: BusFactory) -> None:
-    """Handlers run at the same time, but deliveries are begun in the order of the queue."""
+    """Handlers run concurrently, but deliveries are begun in the order of the queue."""
     bus, gate = factory.bus(workers=2, queue_size=20), factory.gate()
     hold = factory.hold(bus)
     bus.subscribe("a", gate)
@@ -129,7 +129,7 @@ def test_two_workers_take_in_order(factory: BusFactory) -> None:
 def test_starving_delivery_is_served_next_whatever_its_level(
     factory: BusFactory, monitoring: object
 ) -> None:
-    """With the shortest limit all starve at once, and the queue is first in, first out."""
+    """With the shortest limit all starve immediately, and the queue is first in, first out."""
     mixture = random.Random(1).choices((1, 2, 3), k=200)
     bus = factory.bus(queue_size=200, starvation_after=1e-9, monitoring=monitoring)
     expected = [(level, number) for number, level in enumerate(mixture)]
@@ -147,14 +147,14 @@ def test_delivery_that_does_not_starve_waits_its_turn(
 
 
 def test_only_what_waited_longer_than_the_limit_is_preferred(factory: BusFactory) -> None:
-    """Old ones in the order of their age, then the others by priority."""
+    """Old ones by age, then the others by priority."""
     limit = 1.0
     bus, recorder = factory.bus(queue_size=20, starvation_after=limit), Recorder()
     gate = factory.hold(bus)
     bus.subscribe("a", recorder)
     for data, level in (("old low", 1), ("old high", 3), ("old medium", 2)):
         assert bus.publish(Event("a", data), priority=level)
-    threading.Event().wait(limit * 1.1)  # their age is what is tested
+    threading.Event().wait(limit * 1.1)  # the test depends on their age
     for data, level in (("new low", 1), ("new medium", 2), ("new high", 3)):
         assert bus.publish(Event("a", data), priority=level)
     gate.open()

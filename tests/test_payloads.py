@@ -1,4 +1,4 @@
-"""What happens to an event's payload: it is never touched, and released at once."""
+"""What happens to an event's payload: it is never touched, and released immediately."""
 
 import weakref
 from contextlib import suppress
@@ -22,7 +22,7 @@ class Untouchable:
 
 
 class UntouchableEvent(Event, Untouchable):
-    """An event of the kind."""
+    """Return an event of this kind."""
 
 
 def fail(_: Any) -> None:
@@ -31,7 +31,7 @@ def fail(_: Any) -> None:
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_payloads_are_never_touched(factory: BusFactory, policy: BackpressurePolicy) -> None:
-    """Not on the way through, not when they overtake, give way, fail or are left over."""
+    """Not when they are handled, overtake, are evicted, fail or are left over."""
     drops: Drops = Drops()
     errors: list[BaseException] = []
     bus = factory.bus(
@@ -65,7 +65,7 @@ class Heavy:
 
 
 def publish_heavy(bus: EventBus, references: "list[weakref.ref[Heavy]]") -> None:
-    """Publish one and keep nothing but a weak reference."""
+    """Publish one and keep only a weak reference."""
     heavy = Heavy()
     references.append(weakref.ref(heavy))
     bus.publish(Event("heavy", heavy))
@@ -104,12 +104,12 @@ def test_event_is_released_before_the_delivery_is_finished(factory: BusFactory) 
 
 @pytest.mark.parametrize("policy", list(BackpressurePolicy)[:4])
 def test_dropped_event_is_released_at_once(factory: BusFactory, policy: BackpressurePolicy) -> None:
-    """The bus keeps nothing of what gave way, or was refused."""
+    """The bus keeps nothing that was evicted or refused."""
     bus = factory.bus(queue_size=1, policy=policy)
     factory.hold(bus)
     bus.subscribe("*", Recorder())
     references = []
-    for _ in range(4):  # the first drop is logged, and logging keeps what it likes
+    for _ in range(4):  # the first drop is logged, and logging may keep the record
         with suppress(QueueFull):
             bus.publish(Event("light"))
         with suppress(QueueFull):
@@ -133,7 +133,7 @@ def test_event_left_over_at_shutdown_is_released(factory: BusFactory) -> None:
 
 
 def test_publish_many_keeps_no_event_while_its_source_is_asked(factory: BusFactory) -> None:
-    """What was handled is released even if the next event takes long to come."""
+    """What was handled is released even if the next event arrives much later."""
     bus = factory.bus(queue_size=300)
     bus.subscribe("heavy", lambda _: None)
     references: list[weakref.ref[Heavy]] = []

@@ -1,4 +1,4 @@
-"""The plots of the benchmarks: one scale with its unit, and every point is seen."""
+"""The plots of the benchmarks: one scale with its unit, and every point is visible."""
 
 import sys
 from pathlib import Path
@@ -48,7 +48,7 @@ def peers(chart: str) -> Figure:
 
 @pytest.fixture
 def outcome() -> Outcome:
-    """A run in which all contestants are alike, but for one that was not measured."""
+    """A run in which all contestants are equal, except one that was not measured."""
     shapes = [CLAIM_SHAPES[name] for name in ("small, peak", "heavy, all at once")]
     same = {"memory_mb": 10.0, "p50": 1.0, "p99": 2.0, "rate": 1_000.0, "late_p99": 0.1}
     same |= {"cpu_us": 50.0, "threads": 9.0, "handled": 100.0, "runs": 100.0}

@@ -1,4 +1,4 @@
-"""What gives way when there is no room."""
+"""What is evicted or refused when there are too few free slots."""
 
 import threading
 
@@ -8,7 +8,7 @@ from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
 
-# ---- who gives way ---------------------------------------------------------------------------
+# ---- eviction ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
         ("2a 2b 2c", "2d 2e 2f 2g", "2a 2b 2c 2d", "2e 2f 2g"),
         ("1a 2b 3c", "3d", "1a", "3c 3d 2b"),
         ("3a 1b 2c", "3d", "3a", "3d 2c 1b"),  # the oldest, not the least urgent
-        ("3a 1b 2c", "2d", "1b", "3a 2c 2d"),  # more urgent ones do not give way
+        ("3a 1b 2c", "2d", "1b", "3a 2c 2d"),  # more urgent ones are not evicted
         ("3a 2b 1c", "1d", "1c", "3a 2b 1d"),
         ("2a 1b 2c 1d", "2e 2f 2g", "2a 1b 2c", "2e 2f 2g 1d"),
     ],
@@ -90,7 +90,7 @@ def test_new_event_gives_way_if_no_other_must(
 def test_nothing_is_evicted_for_an_event_that_is_then_refused(
     factory: BusFactory, policy: BackpressurePolicy, queued: str
 ) -> None:
-    """An event of two deliveries needs two places, and only one can be made."""
+    """An event of two deliveries needs two slots, and only one can be freed."""
     scene = Scene(factory, policy, 3)
     scene.publish(*queued.split())
     for _ in range(2):
@@ -104,7 +104,7 @@ def test_nothing_is_evicted_for_an_event_that_is_then_refused(
 def test_event_with_several_deliveries_evicts_as_many_as_it_needs(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Not more: what is free is used first."""
+    """Not more: free slots are used first."""
     scene = Scene(factory, policy, 4)
     scene.publish("1a", "1b", "1c")
     for _ in range(3):
@@ -116,7 +116,7 @@ def test_event_with_several_deliveries_evicts_as_many_as_it_needs(
 
 
 def test_event_can_lose_some_of_its_deliveries(factory: BusFactory) -> None:
-    """Eviction is by delivery: the first subscription's goes first, the others stay."""
+    """Eviction is by delivery: the first subscription's is evicted first, the others stay."""
     scene = Scene(factory, OLDEST, 3)
     second, third = Recorder(), Recorder()
     subscriptions = [scene.subscription, scene.bus.subscribe("a", second)]
@@ -162,7 +162,7 @@ def test_block_raises_queue_full_at_an_explicit_timeout(
 
 
 def test_caller_runs_runs_the_handlers_in_the_publishing_thread(factory: BusFactory) -> None:
-    """All of the event's, at once, ahead of the queue, and counted like any others."""
+    """All of the event's, immediately, before what is queued, and counted like any others."""
     scene = Scene(factory, CALLER_RUNS, 1)
     scene.publish("2a")
     threads: list[threading.Thread] = []
@@ -176,7 +176,7 @@ def test_caller_runs_runs_the_handlers_in_the_publishing_thread(factory: BusFact
 
 
 def test_caller_runs_only_without_room(factory: BusFactory) -> None:
-    """As long as there is room the workers run the handlers."""
+    """As long as slots are free the workers run the handlers."""
     bus = factory.bus(policy=CALLER_RUNS)
     threads: list[threading.Thread] = []
     bus.subscribe("a", lambda _: threads.append(threading.current_thread()))
@@ -194,7 +194,7 @@ def test_caller_runs_only_without_room(factory: BusFactory) -> None:
 def test_counts_are_exact_with_several_publishers_at_the_brim(
     factory: BusFactory, policy: BackpressurePolicy, wide: int, frequent_switches: None
 ) -> None:
-    """Each delivery is handled or told as dropped, once; never both, never neither."""
+    """Each delivery is handled or reported as dropped, once; never both, never neither."""
     scene = Scene(factory, policy, 9)
     for _ in range(wide - 1):
         scene.bus.subscribe("a", scene.recorder)

@@ -1,4 +1,4 @@
-"""What publish routes, at which priority, how long it waits, and what it answers."""
+"""What publish routes, at which priority, how long it waits, and what it returns."""
 
 import queue
 from typing import Any
@@ -52,7 +52,7 @@ class WithProperty(Event):
 
 
 def level_of(bus: EventBus, event: Any, **options: Any) -> int:
-    """Publish one event to a held bus and return the level at which it is queued."""
+    """Publish one event to a blocked bus and return the level at which it is queued."""
     before = bus.stats().queue_depth
     assert bus.publish(event, **options)
     after = bus.stats().queue_depth
@@ -61,7 +61,7 @@ def level_of(bus: EventBus, event: Any, **options: Any) -> int:
 
 
 def held(factory: BusFactory, **settings: Any) -> EventBus:
-    """Return a bus whose worker is held and whose events all have one subscription."""
+    """Return a bus whose worker is blocked and whose events all have one subscription."""
     bus = factory.bus(**settings)
     factory.hold(bus)
     bus.subscribe(object, Recorder())
@@ -102,7 +102,7 @@ def test_priorities_of_the_table(factory: BusFactory, name: str, level: int) -> 
 
 
 def test_argument_outranks_class_outranks_table_outranks_medium(factory: BusFactory) -> None:
-    """The first of the four that says something is taken."""
+    """The first of the four that is given counts."""
     bus = held(factory, priorities={"log.line": 1, "a": 3})
     assert level_of(bus, Urgent("log.line"), priority=2) == 2
     assert level_of(bus, Urgent("log.line")) == 3
@@ -122,7 +122,7 @@ def test_priority_of_an_event_is_not_that_of_another_of_its_type(factory: BusFac
 
 
 def test_priority_of_an_instance_does_not_count(factory: BusFactory) -> None:
-    """The class has it or has it not; a property is no priority."""
+    """The class has it or not; a property is not a priority."""
     bus = held(factory)
     assert level_of(bus, WithProperty("a")) == 2
 
@@ -168,7 +168,7 @@ def test_table_entries_above_the_levels_count_as_the_top(factory: BusFactory, le
 
 
 def test_eight_levels_can_all_be_used(factory: BusFactory) -> None:
-    """Each is a queue of its own, and the table reaches the eighth."""
+    """Each is a separate list, and the table covers the eighth."""
     bus = held(factory, priority_levels=8, priorities={"top": 8, "over": 8})
     for level in range(1, 9):
         assert level_of(bus, Event("a"), priority=level) == level
@@ -178,7 +178,7 @@ def test_eight_levels_can_all_be_used(factory: BusFactory) -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, 4, 8, 2**70])
 def test_explicit_priority_out_of_range_is_refused(factory: BusFactory, wrong: int) -> None:
-    """A `ValueError` with value and range, before anything changed."""
+    """A `ValueError` with value and range, before anything changes."""
     bus = held(factory)
     with pytest.raises(ValueError, match=rf"1 to 3.*{wrong}"):
         bus.publish(Event("a"), priority=wrong)
@@ -202,7 +202,7 @@ def test_explicit_priority_must_be_an_int(factory: BusFactory, wrong: Any) -> No
 
 
 def test_all_deliveries_of_an_event_are_accepted_or_none(factory: BusFactory) -> None:
-    """An event with two deliveries does not take the last single place."""
+    """An event with two deliveries does not take the last single slot."""
     bus = factory.bus(queue_size=3, policy=BackpressurePolicy.DROP_NEWEST)
     gate, recorder = factory.hold(bus), Recorder()
     for _ in range(2):
@@ -243,7 +243,7 @@ def test_timeout_must_be_a_number(factory: BusFactory, wrong: Any) -> None:
 
 @pytest.mark.parametrize("timeout", [2**1000, float("inf"), 1e300, 0, 0.0])
 def test_any_timeout_from_nothing_to_infinity_is_taken(factory: BusFactory, timeout: float) -> None:
-    """Also those that no clock can count."""
+    """Also those that no clock can represent."""
     bus = held(factory)
     assert bus.publish(Event("a"), timeout=timeout)
     assert bus.publish_many([Event("a")], timeout=timeout) == 1
@@ -251,7 +251,7 @@ def test_any_timeout_from_nothing_to_infinity_is_taken(factory: BusFactory, time
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_closed_bus_refuses(factory: BusFactory, policy: BackpressurePolicy) -> None:
-    """With `BusClosed`, also what nobody subscribed to; nothing is counted or kept."""
+    """With `BusClosed`, also events without a subscription; nothing is counted or kept."""
     bus = factory.bus(policy=policy)
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))

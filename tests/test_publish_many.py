@@ -1,4 +1,4 @@
-"""Many events at once: as a loop of `publish`, in order, and with a count."""
+"""Many events together: as a loop of `publish`, in order, and with a count."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def test_publish_many_takes_all_in_order(
 
 
 def test_publish_many_counts_what_was_accepted(factory: BusFactory) -> None:
-    """What the policy drops is not counted, what nobody subscribed to is."""
+    """What the policy drops is not counted, events without a subscription are."""
     bus = factory.bus(policy=BackpressurePolicy.DROP_NEWEST)
     gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
@@ -62,7 +62,7 @@ def test_publish_many_says_how_many_came_before_queue_full(factory: BusFactory, 
 
 
 def test_publish_many_mixes_types_priorities_and_objects(factory: BusFactory) -> None:
-    """Each event takes its own route; a priority argument holds for all."""
+    """Each event has its own route; a priority argument applies to all."""
     bus, recorder = factory.bus(), Recorder()
     gate = factory.hold(bus)
     bus.subscribe(object, recorder)

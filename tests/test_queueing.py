@@ -1,4 +1,4 @@
-"""The adviser's arithmetic: where it is exact, what it advises, and what it refuses."""
+"""The adviser's arithmetic: where it is exact, its advice, and what it rejects."""
 
 import math
 from dataclasses import replace
@@ -17,7 +17,7 @@ from brummerbus.sizing._queueing_model import (
 
 
 def erlang_c(workers: int, offered: float) -> float:
-    """Return the share that waits in M/M/c, by the recursion of Erlang B."""
+    """Return the fraction that waits in M/M/c, by the recursion of Erlang B."""
     blocked = 1.0
     for servers in range(1, workers + 1):
         blocked = offered * blocked / (servers + offered * blocked)
@@ -25,7 +25,7 @@ def erlang_c(workers: int, offered: float) -> float:
 
 
 def repairman(workers: int, wait: float, compute: float, servers: int) -> float:
-    """Return the completions a second of the closed network, by the sum over all its states."""
+    """Return the completions per second of the closed network, by the sum over all its states."""
     weights = [1.0]
     for at_station in range(1, workers + 1):
         up = (workers - at_station + 1) / wait
@@ -36,7 +36,7 @@ def repairman(workers: int, wait: float, compute: float, servers: int) -> float:
 
 
 class TestExactly:
-    """Where there is a formula that holds without approximation."""
+    """Where there is an exact formula."""
 
     @pytest.mark.parametrize("computing", [False, True])
     @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ class TestExactly:
     @pytest.mark.parametrize("variability", [0.0, 0.3, 1.0, 4.0, 50.0])
     @pytest.mark.parametrize("compute", [0.0, 0.003, 0.009])
     def test_one_worker_is_pollaczek_khinchine(self, variability: float, compute: float) -> None:
-        """The mean wait of M/G/1: one worker does not care what it spends its time on."""
+        """The mean wait of M/G/1: for one worker it does not matter how it spends its time."""
         load = Load(70.0, compute, 0.01 - compute, variability, compute_variability=2.0)
         found = predict(load, 1)
         assert found.mean_wait == pytest.approx(0.7 / 0.3 * 0.01 * (1 + variability) / 2)
@@ -74,7 +74,7 @@ class TestExactly:
 
     @pytest.mark.parametrize("busy", [0.3, 0.6, 0.9])
     def test_one_worker_with_regular_arrivals_is_nearly_exact(self, busy: float) -> None:
-        """D/M/1: a share s waits, with s = exp(-(1 - s) / rho), each for 1 / (1 - s) / mu."""
+        """D/M/1: a fraction s waits, with s = exp(-(1 - s) / rho), each for 1 / (1 - s) / mu."""
         share = 0.0
         for _ in range(1000):
             share = math.exp(-(1 - share) / busy)
@@ -86,14 +86,14 @@ class TestExactly:
     def test_throughput_is_the_machine_repairmans(
         self, wait: float, compute: float, servers: int
     ) -> None:
-        """Mean value analysis gives what the sum over all states does, for every pool."""
+        """Mean value analysis equals the sum over all states, for every pool."""
         load = Load(1e-3, compute, wait, compute_servers=servers)
         for workers in (1, 2, 3, 5, 8, 13, 34, 89):
             found = predict(load, workers).sustainable_rate
             assert found == pytest.approx(repairman(workers, wait, compute, servers), rel=1e-9)
 
     def test_equal_times_complete_what_can_be_completed(self) -> None:
-        """Three workers that compute a third of their time take turns without a wait."""
+        """Three workers that compute a third of their time alternate without a wait."""
         load = Load(1.0, 0.1, 0.2, 0.0, compute_variability=0.0)
         assert predict(load, 1).sustainable_rate == pytest.approx(1 / 0.3)
         assert predict(load, 3).sustainable_rate > 0.85 * 10
@@ -111,7 +111,7 @@ GIL = Load(700.0, 0.001, 0.009)
 
 
 class TestAdvice:
-    """What the numbers say about how many workers there should be."""
+    """The number of workers, from given figures."""
 
     def test_fewest_workers_meet_the_target_and_one_fewer_do_not(self) -> None:
         """For every target, and more workers for a shorter one."""
@@ -135,7 +135,7 @@ class TestAdvice:
         assert rates[-1] == pytest.approx(GIL.compute_limit)
 
     def test_too_much_for_the_workers_waits_for_ever(self) -> None:
-        """All workers busy, and the rate they sustain says how much is too much."""
+        """All workers are busy, and their sustainable rate shows the overload."""
         found = predict(GIL, 5)
         assert (found.mean_wait, found.p50_wait, found.p99_wait) == (math.inf,) * 3
         assert found.utilization == 1.0
@@ -144,7 +144,7 @@ class TestAdvice:
         assert binding(GIL, 5) == "workers"
 
     def test_too_much_for_the_compute_server_needs_more_than_workers(self) -> None:
-        """1,300 deliveries a second of 1 ms under a GIL: no number of workers; 2 cores: some."""
+        """1,300 deliveries per second of 1 ms under a GIL: no number of workers; 2 cores: some."""
         load = replace(GIL, rate=1300.0)
         assert fewest_workers(load, 0.01) is None
         assert binding(load, 1) == binding(load, 1000) == "compute"
@@ -162,7 +162,7 @@ class TestAdvice:
         assert binding(heavy, 1) == "compute"
 
     def test_all_waiting_is_bound_by_workers(self) -> None:
-        """However many there are; only the limit ends it."""
+        """However many there are; only the limit ends the search."""
         load = Load(1000.0, 0.0, 0.1)
         assert binding(load, 101) == binding(load, 1000) == "workers"
         assert computing_p99(load) == 0.0
@@ -183,17 +183,17 @@ class TestAdvice:
         assert len(set(needed)) == 4
 
     def test_no_target_is_met_by_chance(self) -> None:
-        """A target of 0 is met where 99 of 100 find a worker free."""
+        """A target of 0 is met if 99 of 100 find a worker free."""
         workers = fewest_workers(Load(100.0, 0.0, 0.01), 0.0)
         assert workers == 5
         assert erlang_c(5, 1.0) < 0.01 < erlang_c(4, 1.0)
 
 
 class TestBlockedTime:
-    """What is left of the wall time."""
+    """The rest of the wall time."""
 
     def test_alone_it_is_wall_less_compute(self) -> None:
-        """Nobody to wait for, nothing to compute, or nothing blocked."""
+        """No others to wait for, nothing to compute, or nothing blocked."""
         assert blocked_time(0.01, 0.003, 1e-6) == pytest.approx(0.007, rel=1e-3)
         assert blocked_time(0.01, 0.0, 5.0) == 0.01
         assert blocked_time(0.01, 0.01, 5.0) == 0.0
@@ -201,7 +201,7 @@ class TestBlockedTime:
         assert blocked_time(0.0, 0.0, 0.0) == 0.0
 
     def test_those_who_wait_for_the_gil_are_not_blocked(self) -> None:
-        """Ten that run at all times and take ten times the CPU time only take turns."""
+        """Ten that always run and take ten times the CPU time only alternate."""
         assert blocked_time(0.01, 0.001, 10.0, workers=10) == pytest.approx(0.0, abs=1e-5)
         assert blocked_time(0.01, 0.001, 10.0, 16, workers=10) > 0.0089
 
@@ -213,7 +213,7 @@ class TestBlockedTime:
             assert blocked_time(wall, 0.001, running, workers=workers) == pytest.approx(0.009)
 
     def test_others_that_compute_explain_some_of_it(self) -> None:
-        """The more they take, the less is left; all that they can take explains all."""
+        """The more they use, the less is left; if they use everything, that explains all."""
         found = [blocked_time(0.01, 0.001, 3.0, 1, others) for others in (0.0, 0.3, 0.6, 1.0)]
         assert found == sorted(found, reverse=True)
         assert found[-1] == pytest.approx(0.0, abs=1e-5)
@@ -221,7 +221,7 @@ class TestBlockedTime:
 
 
 class TestArguments:
-    """Wrong numbers are refused by name; extreme ones work."""
+    """Wrong numbers are rejected by name; extreme ones work."""
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -239,7 +239,7 @@ class TestArguments:
         ],
     )
     def test_bad_values_are_named(self, name: str, value: float) -> None:
-        """With what was given, and what may be."""
+        """With the value, and the range."""
         with pytest.raises(ValueError, match=f"^{name} must be .*, got {value}$"):
             replace(GIL, **{name: value})
 
@@ -257,7 +257,7 @@ class TestArguments:
             textbook_workers(wrong["value"], 1, 1, 1)
 
     def test_other_bad_arguments_are_named(self) -> None:
-        """Nothing to do at all, no workers, more of the servers than there is."""
+        """No load at all, no workers, more of the servers than there are."""
         with pytest.raises(ValueError, match="compute and wait must not both be 0"):
             Load(1.0, 0.0, 0.0)
         with pytest.raises(ValueError, match="workers must be an int of at least 1, got 0"):
@@ -283,7 +283,7 @@ class TestArguments:
     def test_extremes_give_numbers(
         self, rate: float, compute: float, wait: float, variability: float
     ) -> None:
-        """No overflow, no division by 0, no NaN, no share above 1."""
+        """No overflow, no division by 0, no NaN, no fraction above 1."""
         for dispersion in (0.0, 1.0, 1e12):
             load = Load(rate, compute, wait, variability, dispersion, 2, variability)
             for workers in (1, 3, 40):

@@ -1,4 +1,4 @@
-"""The adviser's arithmetic against a simulation that knows no formula."""
+"""The adviser's arithmetic against a simulation that uses no formula."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ MS = 1e-3
 NOTHING = constant(0.0)
 DELIVERIES = 40_000
 FACTOR = 1.5
-"""How far a prediction may be off, up or down."""
+"""The factor by which a prediction may be off, up or down."""
 
 WORKLOADS = {
     "all waiting, exponential": Workload(exponential(10 * MS), NOTHING),
@@ -48,11 +48,11 @@ KNOWN = {
     ("regular arrivals", 4, 0.5),
     ("regular arrivals", 16, 0.7),
 }
-"""Where p99 is off by more than the factor: about 1 in 100 waits, so that p99 is on an edge."""
+"""Where p99 is off by more than the factor: about 1 in 100 waits, so p99 is at an edge."""
 
 
 def load_of(work: Workload, workers: int, busy: float) -> Load:
-    """Return the load that is a share of what so many workers sustain."""
+    """Return the load that is a fraction of what `workers` workers sustain."""
     arrivals = 0.0 if work.regular else work.batch.dispersion
     load = Load(
         1.0,
@@ -67,25 +67,25 @@ def load_of(work: Workload, workers: int, busy: float) -> Load:
 
 
 def agree(predicted: float, seen: float, slack: float = MS) -> bool:
-    """Say whether two durations are within the factor, or as near as to make no difference."""
+    """Return whether two durations are within the factor, or negligibly apart."""
     return abs(predicted - seen) < slack or seen / FACTOR <= predicted <= seen * FACTOR
 
 
 def simulated(name: str, workers: int, busy: float) -> tuple[Load, Observed]:
-    """Return a load and what the simulation saw of it."""
+    """Return a load and the result of its simulation."""
     load = load_of(WORKLOADS[name], workers, busy)
     return load, simulate(WORKLOADS[name], load.rate, workers, DELIVERIES)
 
 
 class TestSimulated:
-    """What the model predicts is what happens, within a factor of 1.5."""
+    """Predictions agree with the simulation, within a factor of 1.5."""
 
     @pytest.mark.parametrize(
         ("workers", "busy"), [(1, 0.7), (4, 0.5), (4, 0.85), (16, 0.7), (16, 0.85)]
     )
     @pytest.mark.parametrize("name", WORKLOADS)
     def test_wait_is_as_predicted(self, name: str, workers: int, busy: float) -> None:
-        """p99 and p50; of p50, whether just more or just less than half wait is not to be had."""
+        """p99 and p50; whether just more or just less than half wait cannot be predicted."""
         load, seen = simulated(name, workers, busy)
         found = predict(load, workers)
         p50, p99 = seen.quantile(0.5), seen.quantile(0.99)
@@ -101,7 +101,7 @@ class TestSimulated:
     )
     @pytest.mark.parametrize(("workers", "busy"), [(4, 0.7), (8, 0.85)])
     def test_blocked_time_is_found_in_wall_time(self, name: str, workers: int, busy: float) -> None:
-        """Though the handlers wait for the GIL a good part of it."""
+        """Although the handlers wait for the GIL a good part of it."""
         load, seen = simulated(name, workers, busy)
         found = blocked_time(
             seen.wall,

@@ -1,6 +1,6 @@
-"""References: whatever way an event takes, nothing keeps it, its handlers or its subscriptions.
+"""References: after every path of an event, nothing refers to it, its handlers or subscriptions.
 
-A count that is too high is a leak, one that is too low a crash to come; so counts are compared, not
+A count that is too high is a leak, one that is too low a future crash; so counts are compared, not
 sizes. `chaos/test_leaks_bus.py` measures memory.
 """
 
@@ -23,32 +23,32 @@ from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
 
 ROOM = 6
 TIMES = 5
-"""Repetitions of each way: a count that is wrong by one each time is wrong by five."""
+"""Repetitions of each path: a count that is wrong by one each time is wrong by five."""
 
 REJECT = BackpressurePolicy.REJECT
 
 
 class Parcel:
-    """A payload that is counted."""
+    """A payload whose references are counted."""
 
 
 class Failure(Exception):
-    """What handlers raise on purpose."""
+    """Raised by handlers on purpose."""
 
 
 class Handler:
-    """A handler that is counted; it returns, raises, or does what it was told."""
+    """A handler whose references are counted; it returns, raises, or calls a function."""
 
     def __init__(self) -> None:
         self.does: Callable[[Any], object] = lambda event: None
 
     def __call__(self, event: Any) -> None:
-        """Do it."""
+        """Handle."""
         self.does(event)
 
 
 class Scene:
-    """A bus with one or three subscriptions to "a", and the counts of all that takes part."""
+    """A bus with one or three subscriptions to "a", and the counts of all objects involved."""
 
     def __init__(self, factory: BusFactory, subscribers: int, **settings: Any) -> None:
         self.factory = factory
@@ -71,7 +71,7 @@ class Scene:
         self.failed += isinstance(error, Failure)
 
     def _counts(self) -> dict[str, int]:
-        self.bus._forget_routes(None)  # those that are cached hold the subscriptions
+        self.bus._forget_routes(None)  # cached routes refer to the subscriptions
         gc.collect()
         counted = {"parcel": sys.getrefcount(self.parcel), "event": sys.getrefcount(self.event)}
         for i in range(len(self.batch)):
@@ -82,16 +82,16 @@ class Scene:
         return counted
 
     def hold(self) -> None:
-        """Stop the workers, so that the queue stays as it is."""
+        """Stop the workers, so that the queue does not change."""
         self.gate = self.factory.hold(self.bus)
 
     def let_go(self) -> None:
-        """Let the workers go on."""
+        """Release the workers."""
         if self.gate is not None:
             self.gate.open()
 
     def fill(self) -> None:
-        """Hold the workers and publish until nothing more is accepted."""
+        """Block the workers and publish until nothing more is accepted."""
         self.hold()
         for _ in range(ROOM // len(self.handlers)):
             assert self.bus.publish(self.event)
@@ -105,12 +105,12 @@ class Scene:
         self.all_do(fail)
 
     def all_do(self, work: Callable[[Any], object]) -> None:
-        """Have every handler do something."""
+        """Have every handler call a function."""
         for handler in self.handlers:
             handler.does = work
 
     def settle(self) -> None:
-        """Let everything end, and check the counts."""
+        """Wait until everything has ended, and check the counts."""
         self.let_go()
         assert_at_rest(self.bus)
         assert self._counts() == self.before
@@ -129,7 +129,7 @@ def subscribers(request: pytest.FixtureRequest) -> int:
 def test_an_accepted_event_is_kept_by_nobody(
     factory: BusFactory, subscribers: int, fails: bool
 ) -> None:
-    """Published plainly, with each keyword and many at once; the handlers return, or raise."""
+    """Published plainly, with each keyword and many together; the handlers return, or raise."""
     scene = Scene(factory, subscribers, queue_size=100)
     if fails:
         scene.fail()
@@ -147,7 +147,7 @@ def test_an_accepted_event_is_kept_by_nobody(
 
 
 def test_a_result_that_nobody_awaits_is_kept_by_nobody(factory: BusFactory) -> None:
-    """A generator that holds the event."""
+    """A generator that refers to the event."""
     scene = Scene(factory, 1)
     scene.bus.subscribe("a", lambda event: (event for _ in range(1)))
     for _ in range(TIMES):
@@ -162,7 +162,7 @@ def test_a_result_that_nobody_awaits_is_kept_by_nobody(factory: BusFactory) -> N
 def test_an_event_without_room_is_kept_by_nobody(
     factory: BusFactory, subscribers: int, policy: BackpressurePolicy, timeout: float
 ) -> None:
-    """Whatever the policy makes of it, at once or after a wait; more and less urgent ones, too."""
+    """Whatever the policy does with it, immediately or after a wait; at all levels."""
     scene = Scene(factory, subscribers, policy=policy)
     scene.fill()
     for _ in range(TIMES):
@@ -182,7 +182,7 @@ def test_an_event_without_room_is_kept_by_nobody(
 def test_handlers_that_raise_in_the_caller_keep_nothing(
     factory: BusFactory, subscribers: int, raised: type[BaseException]
 ) -> None:
-    """What is no `Exception` goes on to the publisher, and the rest of the deliveries are lost."""
+    """A BaseException is propagated to the publisher, and the remaining deliveries are dropped."""
     scene = Scene(factory, subscribers, policy=BackpressurePolicy.CALLER_RUNS)
     publisher = threading.get_ident()
 
@@ -214,7 +214,7 @@ def test_an_event_of_more_deliveries_than_places_is_kept_by_nobody(factory: BusF
 def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
     factory: BusFactory, subscribers: int
 ) -> None:
-    """Into the reserve, until that is full, too."""
+    """Into the reserve, until that is full too."""
     scene = Scene(factory, subscribers, handler_reserve=6, workers=1)
 
     def publish() -> int:
@@ -231,14 +231,14 @@ def test_what_handlers_publish_beyond_the_capacity_is_kept_by_nobody(
     scene.settle()
 
 
-# ---- waiting in line -----------------------------------------------------------------------------
+# ---- in the wait queue ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
 def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
     factory: BusFactory, subscribers: int, policy: BackpressurePolicy
 ) -> None:
-    """The worker that makes room accepts it."""
+    """The worker that frees slots accepts it."""
     scene = Scene(factory, subscribers, policy=policy)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
@@ -253,7 +253,7 @@ def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
 def test_what_a_stop_finds_is_kept_by_nobody(
     factory: BusFactory, subscribers: int, drain: bool
 ) -> None:
-    """What is queued is dropped, what waits in line is refused, and what comes later, too."""
+    """Queued deliveries are dropped, waiters refused, and later events too."""
     scene = Scene(factory, subscribers)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
@@ -321,7 +321,7 @@ def test_a_forked_child_keeps_nothing_of_its_own_events(
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing be logged: the records would be kept."""
+    """Disable the log: it would keep the records."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
 
 

@@ -1,4 +1,4 @@
-"""`resize`: more workers, fewer workers, at any time, and nothing is lost."""
+"""`resize`: more workers, fewer workers, at any time, without losses."""
 
 import os
 import threading
@@ -12,7 +12,7 @@ from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
 
 
 def workers_alive(bus: EventBus) -> int:
-    """Return how many threads work for the bus."""
+    """Return the number of the bus's worker threads."""
     return sum(f"{bus.name}-worker-" in thread.name for thread in threading.enumerate())
 
 
@@ -30,7 +30,7 @@ def test_more_workers_run_more_handlers_at_once(factory: BusFactory) -> None:
 
 
 def test_fewer_workers_end_at_once_when_idle(factory: BusFactory) -> None:
-    """They need no delivery to notice."""
+    """They need no delivery for that."""
     bus = factory.bus(workers=8, name="idle")
     bus.resize(3)
     poll(lambda: workers_alive(bus) == 3)
@@ -39,7 +39,7 @@ def test_fewer_workers_end_at_once_when_idle(factory: BusFactory) -> None:
 
 
 def test_fewer_workers_interrupt_no_handler_and_lose_no_delivery(factory: BusFactory) -> None:
-    """Those that run finish first; what is queued is handled by those that stay."""
+    """Those that run finish first; the others handle what is queued."""
     bus, gate, seen = factory.bus(workers=4, name="down"), factory.gate(), Recorder()
     bus.subscribe("held", gate)
     bus.subscribe("a", seen)
@@ -78,7 +78,7 @@ def test_a_surplus_that_is_called_back_does_not_end(factory: BusFactory) -> None
 def test_resizing_all_the_time_loses_nothing(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Publishers go on meanwhile; each delivery is handled once."""
+    """Publishers continue; each delivery is handled once."""
     bus, seen = factory.bus(workers=2, queue_size=50, policy=policy, name="often"), Recorder()
     bus.subscribe("a", seen)
     over = threading.Event()
@@ -109,7 +109,7 @@ def test_resizing_all_the_time_loses_nothing(
 
 
 def test_a_handler_may_resize_its_own_bus(factory: BusFactory) -> None:
-    """Also away with the worker that it runs in."""
+    """Also if that removes the worker in which it runs."""
     bus = factory.bus(workers=3, name="own")
     bus.subscribe("down", lambda _: bus.resize(1))
     bus.subscribe("up", lambda _: bus.resize(5))
@@ -122,7 +122,7 @@ def test_a_handler_may_resize_its_own_bus(factory: BusFactory) -> None:
 
 
 def test_each_step_is_kept_with_its_reason(factory: BusFactory) -> None:
-    """The same number is no step."""
+    """The same number is not a step."""
     bus = factory.bus(workers=2, name="steps")
     bus.resize(3)
     bus.resize(3)
@@ -139,8 +139,8 @@ def test_the_log_has_each_step_at_info(
 ) -> None:
     """With the bus, both numbers and the reason."""
     caplog.set_level("INFO", "brummerbus")
-    factory.bus(workers=2, name="told").resize(3)
-    assert caplog.messages == ["told: 3 workers instead of 2: resize() was called"]
+    factory.bus(workers=2, name="noted").resize(3)
+    assert caplog.messages == ["noted: 3 workers instead of 2: resize() was called"]
 
 
 @pytest.mark.parametrize("workers", [0, -1, 1025, 2**63])
@@ -154,7 +154,7 @@ def test_a_size_out_of_range_is_refused(factory: BusFactory, workers: int) -> No
 
 @pytest.mark.parametrize("workers", [True, 2.0, "2", None, (1, 2)])
 def test_a_size_that_is_no_int_is_refused(factory: BusFactory, workers: Any) -> None:
-    """A bool is none."""
+    """A bool is not a number."""
     with pytest.raises(TypeError, match="workers must be an int from 1 to 1024, got"):
         factory.bus().resize(workers)
 
@@ -170,7 +170,7 @@ def test_a_stopped_bus_is_not_resized(factory: BusFactory) -> None:
 def test_a_thread_that_cannot_be_started_changes_nothing(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those that could end again; the bus goes on with what it had."""
+    """Those that were started end again; the bus continues with its previous number."""
     bus, seen = factory.bus(workers=2, name="short"), Recorder()
     bus.subscribe("a", seen)
     left = [None, None]
@@ -197,7 +197,7 @@ def test_a_thread_that_cannot_be_started_changes_nothing(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_resized_bus_has_its_configured_size_after_a_fork(factory: BusFactory) -> None:
-    """The child begins anew."""
+    """The child starts from the beginning."""
     bus, seen = factory.bus(workers=2, name="forked"), Recorder()
     bus.subscribe("a", seen)
     bus.resize(4)

@@ -1,4 +1,4 @@
-"""Classes as event types: abstract ones, and those that run code of their own."""
+"""Classes as event types: abstract ones, and those that run user code."""
 
 from abc import ABC, ABCMeta
 from collections.abc import Sized
@@ -34,7 +34,7 @@ def received(bus: EventBus, recorder: Recorder, event: Any) -> bool:
 def test_class_that_an_abc_adopts_later_is_received_from_then_on(
     factory: BusFactory, other_first: object
 ) -> None:
-    """Although it was published before, and its route was known."""
+    """Although it was published before, and its route was cached."""
     bus, recorder = factory.bus(), Recorder()
     if other_first:
         bus.subscribe(Job, Recorder())
@@ -93,7 +93,7 @@ failure: BaseException = Odd("cannot tell")
 def test_class_that_cannot_tell_fails_its_own_subscription_and_no_publish(
     factory: BusFactory, logged: Logged
 ) -> None:
-    """With one line in the log, that says which, and why."""
+    """With one log message, which names both and the reason."""
     bus, recorder, other = factory.bus(), Recorder(), Recorder()
     bus.subscribe(Picky("Choice", (), {}), other)
     bus.subscribe(Job, recorder)
@@ -109,7 +109,7 @@ def test_class_that_cannot_tell_fails_its_own_subscription_and_no_publish(
 
 
 class Unhashable(type):
-    """A metaclass whose classes refuse to be looked up."""
+    """A metaclass whose classes cannot be used as keys."""
 
     def __hash__(cls) -> int:
         raise AssertionError("a class was hashed")
@@ -119,7 +119,7 @@ class Unhashable(type):
 
 
 def test_classes_are_neither_hashed_nor_compared(factory: BusFactory) -> None:
-    """Neither as event types nor as those of what is published."""
+    """Neither as event types nor as classes of published objects."""
     bus, recorder = factory.bus(), Recorder()
     cls = Unhashable("Stubborn", (), {})
     own = Unhashable("StubbornEvent", (Event,), {})
@@ -131,7 +131,7 @@ def test_classes_are_neither_hashed_nor_compared(factory: BusFactory) -> None:
 
 
 class CountingMeta(ABCMeta):
-    """Counts how often it is asked."""
+    """Counts its calls."""
 
     asked = 0
 

@@ -64,7 +64,7 @@ def test_ctrl_c_in_a_blocked_call_is_answered_and_leaves_the_bus_whole(
 
 
 def test_ctrl_c_in_a_drain_drops_the_rest_and_says_how_much() -> None:
-    """Answered as quickly; what ran comes to its end, and a later stop knows of the loss."""
+    """Answered as fast; the running handler ends, and a later stop reports the drops."""
     began = monotonic()
     after = "say(bus.stop(), bus.stats().dropped_by[DropReason.SHUTDOWN])"
     end = ended(start_python(BLOCKED.format(call="bus.stop()", after=after)), began)
@@ -79,7 +79,7 @@ def test_ctrl_c_in_a_drain_drops_the_rest_and_says_how_much() -> None:
 
 
 def test_the_queue_has_all_its_places_after_an_interrupted_wait(factory: BusFactory) -> None:
-    """The publisher gave up its place in line."""
+    """The publisher left the wait queue."""
     bus = factory.bus(queue_size=3, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("fill", lambda event: None)
     turnstile = Turnstile(bus, factory.gate())
@@ -131,7 +131,7 @@ def test_a_signal_handler_may_publish_whatever_it_interrupts(
 
 
 class Ghost:
-    """Publishes when it goes."""
+    """Publishes when it is released."""
 
     def __init__(self, bus: Any) -> None:
         self.bus = bus
@@ -171,7 +171,7 @@ def test_finalizers_and_weakref_callbacks_may_publish_during_collection(
 
 
 def test_a_logging_handler_that_publishes_every_record_ends_no_loop(factory: BusFactory) -> None:
-    """The bus's own records included: of failures, and of drops."""
+    """Including the bus's own records: of failures, and of drops."""
 
     class Publishing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -205,7 +205,7 @@ def test_a_logging_handler_that_publishes_every_record_ends_no_loop(factory: Bus
 
 
 def test_a_logging_handler_that_raises_ends_no_worker(factory: BusFactory) -> None:
-    """Nor does it reach who publishes or stops: there is nobody left to tell."""
+    """Nor does it reach the thread that publishes or stops: the report has no other receiver."""
 
     class Raising(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -236,7 +236,7 @@ def test_a_logging_handler_that_raises_ends_no_worker(factory: BusFactory) -> No
 def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
     factory: BusFactory, hook: str, error: type[BaseException]
 ) -> None:
-    """What is reported makes the hook raise, that is logged, and the record is published."""
+    """The report makes the hook raise, that is logged, and the record is published."""
 
     class Publishing(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -267,7 +267,7 @@ def test_a_hook_that_raises_and_is_logged_on_the_bus_ends_no_loop(
 
 
 def drop_or_fail(factory: BusFactory, bus: Any, hook: str, error: type[BaseException]) -> bool:
-    """Have a handler fail, or an event dropped here; whether what the hook raised stayed in it."""
+    """Have a handler fail, or an event dropped here; whether the hook's exception was contained."""
     if hook == "on_error":
         logging.getLogger("elsewhere").warning("one")
         return True

@@ -1,4 +1,4 @@
-"""`python -m brummerbus size` shows what this machine gets, and why."""
+"""`python -m brummerbus size` shows the sizes for this machine, and why."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ MB = 1024 * 1024
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the command as the command line does and return what it prints."""
+    """Run the command like the command line does, and return its output."""
     parser = argparse.ArgumentParser()
     size.add_arguments(parser)
     assert size.run(parser.parse_args(arguments)) == 0
@@ -27,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that puts the command on a machine; 6 of 64 cores and 8,000 MB by default."""
+    """A function that simulates a machine; 6 of 64 cores and 8,000 MB by default."""
 
     def put(
         *,
@@ -55,8 +55,8 @@ def test_says_how_each_number_came_about(place: Any, capsys: pytest.CaptureFixtu
     """Cores, memory, preset, workers, queue and memory estimate, numbers filled in."""
     place(quota=2.5, container=700 * MB)
     out = run(capsys)
-    assert "the smallest of host 64, affinity 6, container quota 2.5" in out
-    assert "the smaller of machine 7.8 GB, container 700 MB left" in out
+    assert "the minimum of host 64, affinity 6, container quota 2.5" in out
+    assert "the minimum of machine 7.8 GB, container 700 MB left" in out
     assert "at least 512 MB available, not CI, fewer than 8 cores" in out
     assert "clamp(int(2 cores x 2.5), 4, 32)" in out
     assert "5 workers x 10" in out
@@ -105,7 +105,7 @@ def test_shows_the_preset_and_why_it_was_chosen(
     formula: str,
     reason: str,
 ) -> None:
-    """To people and to programs alike."""
+    """As text and as JSON."""
     place(**where)
     figures = json.loads(run(capsys, "--json"))
     assert figures["environment"]["preset"] == preset
@@ -168,14 +168,14 @@ def gil(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def advice(capsys: pytest.CaptureFixture[str], cpu: float, wait: float, *more: str) -> Any:
-    """Return the advice for so many milliseconds, at 1,300 deliveries a second, and its text."""
+    """Return the advice for a load of 1,300 deliveries per second, and its text."""
     load = ["--cpu", str(cpu), "--wait", str(wait), "--rate", "1300", *more]
     return json.loads(run(capsys, *load, "--json")), run(capsys, *load)
 
 
 @pytest.mark.usefixtures("gil")
 class TestLoad:
-    """How many workers a load needs, from numbers."""
+    """How many workers a load needs, from given figures."""
 
     def test_advises_the_fewest_that_meet_the_target(
         self, place: Any, capsys: pytest.CaptureFixture[str]
@@ -199,21 +199,21 @@ class TestLoad:
         assert "each 0.3 ms of CPU time and 0.7 ms blocked" in text
         assert "39 % of one server: under the GIL, deliveries compute one at a time" in text
         assert "3.33 = 1 core x 100 % x (1 + 0.7 / 0.3), whatever the rate" in text
-        marked = [line for line in text.splitlines() if line.endswith("<- fewest")]
+        marked = [line for line in text.splitlines() if line.endswith("<- advised")]
         assert [line.split()[0] for line in marked] == ["2"]
-        assert "Advice    2 workers: the fewest with p99 of the wait in the queue at mos" in text
+        assert "Advice    2 workers: the minimum for a p99 queue wait of at most" in text
         assert "Poisson" in text
         assert "exponential" in text
 
     def test_too_few_workers_wait_for_ever(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """JSON has null, for it has no infinity."""
+        """JSON has null, as it has no infinity."""
         figures, text = advice(capsys, 0.3, 0.7)
         first = figures["table"][0]
         assert (first["workers"], first["p50_wait"], first["p99_wait"]) == (1, None, None)
         assert (first["utilization"], first["handling"]) == (1.0, pytest.approx(1.0))
-        assert "  1  100 %  for ever   for ever       1 ms   1,000/s" in text
+        assert "  1  100 % unbounded  unbounded       1 ms   1,000/s" in text
 
     @pytest.mark.parametrize("target", ["2", "2.5", "5"])
     def test_target_is_in_milliseconds(
@@ -231,8 +231,8 @@ class TestLoad:
         """Under the GIL no number of workers is enough; without it the cores are."""
         figures, text = advice(capsys, 1, 4)
         assert figures["workers"] is figures["computing_p99"] is None
-        assert "Advice    no number of workers is enough, for all wait for the GIL: " in text
-        assert "computing allows for 1000 deliveries a second" in text
+        assert "Advice    no number of workers is enough, as all wait for the GIL: " in text
+        assert "computing limits the rate to 1000 deliveries per second" in text
 
     def test_without_a_gil_the_cores_compute(
         self, place: Any, gil: Any, capsys: pytest.CaptureFixture[str]
@@ -258,29 +258,29 @@ class TestLoad:
         assert table[enough]["sustainable_rate"] >= 0.95 / 0.0007
         assert table[32]["p99_wait"] < figures["computing_p99"] / 2
         assert table[32]["handling"] > 2 * 1.4
-        assert "no number of workers brings p99 to 10 ms: waiting for the GIL takes 3" in text
+        assert "no number of workers reaches a p99 of 10 ms: waiting for the GIL takes 3" in text
         assert f"more than {enough} workers only move it there" in text
 
     def test_says_when_more_do_not_help(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The advised number is all that computing can use."""
+        """The advised number is the maximum that computing can use."""
         figures, text = advice(capsys, 0.3, 0)
         assert (figures["workers"], figures["enough_workers"]) == (1, 1)
-        assert "Advice    1 worker: the fewest" in text
-        assert "More do not help: what is left is waiting for the GIL" in text
+        assert "Advice    1 worker: the minimum" in text
+        assert "More do not help: the rest of the wait is for the GIL" in text
 
     def test_nothing_to_compute_has_no_textbook_number(
         self, place: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Workers are then the only limit, and 1,024 of them the most."""
+        """Workers are then the only limit, and their maximum is 1,024."""
         figures, text = advice(capsys, 0, 50)
         assert figures["textbook_workers"] is figures["enough_workers"] is None
         assert 65 < figures["workers"] < 100
         assert "Textbook  no limit: nothing computes" in text
         figures, text = advice(capsys, 0, 5000)
         assert figures["workers"] is None
-        assert "no pool brings p99 to 10 ms; the largest has 1,024 workers" in text
+        assert "no pool reaches a p99 of 10 ms; the largest has 1,024 workers" in text
 
     @pytest.mark.parametrize(
         ("arguments", "missing"),
@@ -312,18 +312,18 @@ class TestLoad:
     def test_bad_numbers_are_refused(
         self, capsys: pytest.CaptureFixture[str], arguments: str, message: str
     ) -> None:
-        """With the option, what it may be, and what it was."""
+        """With the option, its range, and its value."""
         assert message in refused(capsys, arguments)
 
     def test_extremes_are_answered(self, place: Any, capsys: pytest.CaptureFixture[str]) -> None:
-        """The least and the most that is accepted."""
+        """The minimum and the maximum that are accepted."""
         for cpu in ("0", "1e-6", "1e9"):
             for rate in ("1e-6", "1e9"):
                 run(capsys, "--cpu", cpu, "--wait", "1e9", "--rate", rate)
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: str) -> str:
-    """Return what the command says when it refuses its arguments."""
+    """Return the command's message when it rejects its arguments."""
     with pytest.raises(SystemExit) as stop:
         run(capsys, *arguments.split())
     assert stop.value.code == 2
@@ -354,7 +354,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_measured_memory_stands_beside_the_model(
     place: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Resident and reserved, with the formula; left out if asked for."""
+    """Resident and reserved, with the formula; omitted on request."""
     place()
     assert "Measured" not in run(capsys, "--no-measure")
     out = run(capsys)
@@ -362,7 +362,7 @@ def test_measured_memory_stands_beside_the_model(
     assert "100,000 + 15 x 61,440 busy worker + 150 x (200 slot + 500 event)" in out
     assert "model 517.5 KB" in out
     assert "idle; busy 60 KB (model 24 KB)" in out
-    assert "8 MB              address space a worker; each of the first ones up to 72 MB" in out
+    assert "8 MB              address space per worker; up to 72 MB for the first ones" in out
     figures = json.loads(run(capsys, "--json"))["measured"]
     assert figures["default"]["memory"] == 100_000 + 15 * 61_440 + 150 * 700
     assert figures["default"]["reserved"] == 15 * 72 * MB

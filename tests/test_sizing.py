@@ -1,4 +1,4 @@
-"""The study's formulas, and its mistakes mended."""
+"""The study's formulas, with its errors corrected."""
 
 import mmap
 import subprocess
@@ -19,7 +19,7 @@ WORKLOADS = ["brummer", "io", "mixed", "cpu"]
 
 
 def small_pages() -> bool:
-    """Say whether thread stacks become resident 4 KB at a time."""
+    """Return whether thread stacks become resident 4 KB at a time."""
     huge = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     return mmap.PAGESIZE == 4 * KB and not (huge.exists() and "[always]" in huge.read_text())
 
@@ -64,7 +64,7 @@ class TestWorkers:
 
     @given(cores=st.integers(1, 10_000), workload=st.sampled_from(WORKLOADS))
     def test_more_cores_never_give_fewer_workers(self, cores: int, workload: str) -> None:
-        """The formula only rises."""
+        """The formula is monotonic."""
         fewer = sizing.calculate_optimal_workers(cores, workload)
         assert fewer <= sizing.calculate_optimal_workers(cores + 1, workload)
 
@@ -103,7 +103,7 @@ class TestMemoryConstrained:
     def test_fits_in_memory_from_one_worker_on(
         self, memory: int, cores: int, workload: str
     ) -> None:
-        """At 256 KB each, except for the one that must be."""
+        """At 256 KB each, except for the one that is the minimum."""
         workers = sizing.memory_constrained_workers(memory, cores, workload)
         assert 1 <= workers <= sizing.calculate_optimal_workers(cores, workload)
         assert workers == 1 or workers * 256 * KB <= memory
@@ -113,7 +113,7 @@ class TestQueueAndMemory:
     """Queue and memory follow from the workers."""
 
     def test_the_queue_has_ten_places_for_each_worker(self) -> None:
-        """Where no preset says otherwise."""
+        """Unless a preset differs."""
         assert sizing.calculate_queue_size(8) == 80
         assert sizing.calculate_queue_size(8, 20) == 160
 
@@ -141,8 +141,8 @@ class TestQueueAndMemory:
         assert sizing.WORKER_STACK / 3 < measured <= sizing.WORKER_STACK
 
 
-# Prints the resident bytes of a blocked thread. In a process of its own, so that the memory of
-# other tests is neither counted nor reused. The first thread pays what is paid once.
+# Prints the resident bytes of a blocked thread. In a separate process, so that the memory of
+# other tests is neither counted nor reused. The first thread pays one-time costs.
 MEASURE = """
 import gc, psutil, threading
 
@@ -180,7 +180,7 @@ release(*blocked)
 
 
 class TestPreset:
-    """`choose_preset` sizes for a place."""
+    """`choose_preset` sizes for an environment."""
 
     @pytest.mark.parametrize("cores", [1, 2, 8, 64])
     def test_ci_gets_at_most_four_workers_and_five_places_each(self, cores: int) -> None:
@@ -204,7 +204,7 @@ class TestPreset:
         assert preset.queue_size == workers * 20
 
     def test_elsewhere_the_formula_counts(self) -> None:
-        """Ten places each."""
+        """Ten slots each."""
         assert sizing.choose_preset(4) == ("default", 10, 10)
 
     def test_low_memory_outranks_ci_outranks_high_performance(self) -> None:
@@ -235,7 +235,7 @@ class TestArguments:
     def test_a_wrong_type_is_a_type_error(
         self, name: str, call: Callable[[Any], object], accepted: str, value: object
     ) -> None:
-        """A bool is no int here, and neither is a float."""
+        """A bool is not an int here, and neither is a float."""
         with pytest.raises(TypeError) as caught:
             call(value)
         assert str(caught.value) == f"{name} must be an int of {accepted}, got {value!r}"
@@ -245,7 +245,7 @@ class TestArguments:
     def test_a_value_out_of_range_is_a_value_error(
         self, name: str, call: Callable[[Any], object], accepted: str, value: int
     ) -> None:
-        """Below the least."""
+        """Below the minimum."""
         with pytest.raises(ValueError, match=f"^{name} must be an int of {accepted}, got {value}"):
             call(value)
 
@@ -286,7 +286,7 @@ class TestArguments:
     def test_arguments_are_checked_before_the_machine_is_asked(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Nothing else happens before a wrong argument is refused."""
+        """A wrong argument is rejected before anything else happens."""
 
         def never() -> int:
             raise AssertionError("asked")

@@ -1,4 +1,4 @@
-"""Handlers that take long are seen: by `slow_handler_after`, and by a `stop` that gives up."""
+"""Slow handlers are reported: by `slow_handler_after`, and by a `stop` that gives up."""
 
 import gc
 import threading
@@ -18,11 +18,11 @@ def slow(gate: Gate, event: Any) -> None:
 
 
 def monitors() -> list[str]:
-    """Return the names of the threads that look on."""
+    """Return the names of the monitor threads."""
     return [t.name for t in threading.enumerate() if t.name.endswith("-monitor")]
 
 
-def told(logged: Logged) -> list[str]:
+def warnings_of(logged: Logged) -> list[str]:
     """Return the messages about slow handlers."""
     messages = [record.getMessage() for record in logged.records]
     return [message for message in messages if "a handler is slow" in message]
@@ -44,37 +44,37 @@ def test_a_slow_handler_is_logged_once_with_all_that_helps(
     bus.subscribe("a", handle)
     assert bus.publish(Event("a", "payload"))
     gate.wait_entered()
-    poll(lambda: told(logged))
-    (message,) = told(logged)
+    poll(lambda: warnings_of(logged))
+    (message,) = warnings_of(logged)
     assert "s: a handler is slow: <Subscription a -> " in message
     assert "handle>" in message
     assert "payload" in message
     assert "in s-worker-1, for " in message
     assert "in slow\n    gate(event)" in message
-    stack = message.partition("; it is at\n")[2]
+    stack = message.partition(" so far, at\n")[2]
     assert stack.splitlines()[0].endswith(", in handle"), "frames that start a thread are of no use"
     assert stack.count(threading.__file__) >= 1, "the handler waits inside `threading`"
     assert PACKAGE not in message
     gate.open()
     assert bus.flush(HANG)
-    assert len(told(logged)) == 1
+    assert len(warnings_of(logged)) == 1
 
 
 def test_each_slow_delivery_has_a_line_of_its_own(factory: BusFactory, logged: Logged) -> None:
-    """Two at once, then another in the same worker."""
+    """Two concurrently, then another in the same worker."""
     bus, gate = factory.bus(workers=2, slow_handler_after=0.05), factory.gate()
     bus.subscribe("a", gate)
     for data in ("first", "second"):
         assert bus.publish(Event("a", data))
     gate.wait_entered(2)
-    poll(lambda: len(told(logged)) == 2)
+    poll(lambda: len(warnings_of(logged)) == 2)
     gate.let_through(2)
     assert bus.flush(HANG)
     assert bus.publish(Event("a", "third"))
     gate.wait_entered()
-    poll(lambda: len(told(logged)) == 3)
-    assert ["first" in t or "second" in t for t in told(logged)] == [True, True, False]
-    assert "third" in told(logged)[2]
+    poll(lambda: len(warnings_of(logged)) == 3)
+    assert ["first" in t or "second" in t for t in warnings_of(logged)] == [True, True, False]
+    assert "third" in warnings_of(logged)[2]
 
 
 def test_a_handler_in_the_publishing_thread_is_seen_too(
@@ -87,7 +87,7 @@ def test_a_handler_in_the_publishing_thread_is_seen_too(
     assert bus.publish(Event("a", "queued"))
     publisher = InThread(lambda: bus.publish(Event("a", "run here")))
     gate.wait_entered()
-    poll(lambda: any("run here" in message for message in told(logged)))
+    poll(lambda: any("run here" in message for message in warnings_of(logged)))
     held.open()
     gate.open()
     assert publisher.result()
@@ -99,11 +99,11 @@ def test_handlers_that_are_quick_are_never_logged(factory: BusFactory, logged: L
     bus.subscribe("a", lambda _: None)
     bus.publish_many([Event("a")] * 2000)
     assert bus.flush(HANG)
-    assert told(logged) == []
+    assert warnings_of(logged) == []
 
 
 def test_looking_at_a_slow_handler_keeps_nothing_alive(factory: BusFactory, logged: Logged) -> None:
-    """The event goes when the handler returns, while the worker waits for the next."""
+    """The event is released when the handler returns, while the worker waits for the next."""
 
     class Payload:
         pass
@@ -115,7 +115,7 @@ def test_looking_at_a_slow_handler_keeps_nothing_alive(factory: BusFactory, logg
     assert bus.publish(event)
     del event
     gate.wait_entered()
-    poll(lambda: told(logged))
+    poll(lambda: warnings_of(logged))
     logged.records.clear()
     gate.open()
     assert bus.flush(HANG)
@@ -133,7 +133,7 @@ def test_nobody_looks_on_unless_asked(factory: BusFactory) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "without draining", "forgotten"])
 def test_the_monitor_ends_with_its_bus(factory: BusFactory, how: str) -> None:
-    """At once, not at its next look."""
+    """Immediately, not at its next sample."""
     bus = EventBus(workers=1, name="short", slow_handler_after=60.0)
     assert monitors() == ["short-monitor"]
     if how == "forgotten":
@@ -162,7 +162,7 @@ def test_a_stop_that_gives_up_names_what_still_runs(factory: BusFactory, logged:
 
 
 def test_a_stop_that_finishes_says_nothing(factory: BusFactory, logged: Logged) -> None:
-    """There is nothing to say."""
+    """There is nothing to report."""
     bus = factory.bus()
     bus.subscribe("a", lambda _: None)
     assert bus.publish(Event("a"))

@@ -16,7 +16,7 @@ PUBLISHERS = 50
 
 
 def slow_into(recorder: Recorder, seconds: float) -> Callable[[Event], None]:
-    """Return a handler that waits for that long, as one that writes to a network does."""
+    """Return a handler that waits that long, like one that writes to a network."""
 
     def slow(event: Event) -> None:
         pause(seconds)
@@ -30,7 +30,7 @@ def slow_into(recorder: Recorder, seconds: float) -> Callable[[Event], None]:
 
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_slow_handlers_pace_fifty_publishers_and_lose_nothing(policy: BackpressurePolicy) -> None:
-    """With default settings, and far more events than places."""
+    """With default settings, and far more events than slots."""
     recorder = Recorder()
     with EventBus(policy=policy) as bus:
         bus.subscribe("a", slow_into(recorder, 0.005))
@@ -47,7 +47,7 @@ def test_slow_handlers_pace_fifty_publishers_and_lose_nothing(policy: Backpressu
 def test_publisher_may_wait_far_longer_than_the_timeout(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """As long as the line moves: the last of it waits for all the others."""
+    """As long as workers take: the last publisher waits for all the others."""
     bus, recorder = factory.bus(queue_size=1, policy=policy, publish_timeout=0.4), Recorder()
     bus.subscribe("a", slow_into(recorder, 0.05))
     began = monotonic()
@@ -78,13 +78,13 @@ PUBLISHING = """
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_pause_of_the_whole_process_is_no_standstill() -> None:
-    """Stopped for three times the `publish_timeout`, again and again, it loses nothing."""
+    """Stopped for three times the `publish_timeout`, repeatedly, it loses nothing."""
     began = monotonic()
     process = start_python(PUBLISHING)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     for _ in range(3):
-        pause(0.2)  # let it publish
+        pause(0.2)  # until it publishes
         os.kill(process.pid, signal.SIGSTOP)
         pause(0.3)
         os.kill(process.pid, signal.SIGCONT)
@@ -118,7 +118,7 @@ WAITING = """
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None:
-    """Between them the process runs for less than the `publish_timeout`, all in all."""
+    """Between the stops the process runs for less than the `publish_timeout` in total."""
     began = monotonic()
     process = start_python(WAITING)
     assert process.stdout is not None
@@ -143,7 +143,7 @@ def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None
 def test_stuck_handlers_cost_fifty_publishers_one_timeout(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Not one for each event, nor one for each publisher."""
+    """Not one per event, nor one per publisher."""
     bus = factory.bus(queue_size=10, policy=policy, publish_timeout=0.5)
     factory.hold(bus)
     bus.subscribe("a", Recorder())
@@ -166,7 +166,7 @@ def test_stuck_handlers_cost_fifty_publishers_one_timeout(
 
 
 def test_timeout_begins_with_the_last_take(factory: BusFactory) -> None:
-    """Not with the wait: a publisher in line for long still has all of it."""
+    """Not with the wait: a publisher that has waited long still has all of it."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.REJECT, publish_timeout=0.4)
     gate = factory.hold(bus)
     bus.subscribe("a", gate)
@@ -177,7 +177,7 @@ def test_timeout_begins_with_the_last_take(factory: BusFactory) -> None:
     second.wait_in_line(bus, 2)
     pause(0.1)
     taken = monotonic()
-    gate.let_through()  # the first gets the place, the second goes on waiting
+    gate.let_through()  # the first gets the slot, the second continues to wait
     assert first.result() is True
     with pytest.raises(QueueFull):
         second.result()
@@ -185,7 +185,7 @@ def test_timeout_begins_with_the_last_take(factory: BusFactory) -> None:
 
 
 def test_wait_in_vain_of_one_ends_those_of_the_others(factory: BusFactory) -> None:
-    """Nothing moves for any of them: who came later does not wait any longer."""
+    """Nothing moves for any of them: a later publisher does not wait any longer."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=1.0)
     factory.hold(bus)
     bus.subscribe("a", Recorder())
@@ -213,13 +213,13 @@ def test_block_is_not_ended_by_the_rule(factory: BusFactory) -> None:
     assert call.result() is True
 
 
-# ---- who is let in first ---------------------------------------------------------------------
+# ---- order of admission ----------------------------------------------------------------------
 
 
 def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a_level(
     factory: BusFactory,
 ) -> None:
-    """The queue has one place, so that its own order does not show."""
+    """The queue has one slot, so that its own order does not matter."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
     gate, recorder = factory.hold(bus), Recorder()
     bus.subscribe("a", recorder)
@@ -240,7 +240,7 @@ def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a
 
 
 def test_urgent_publisher_does_not_wait_behind_a_hundred_others(factory: BusFactory) -> None:
-    """It is the next that is let in, whatever the policy would do."""
+    """It is admitted next, whatever the policy would do."""
     bus, recorder = factory.bus(queue_size=1, publish_timeout=HANG), Recorder()
     gate = factory.hold(bus)
     bus.subscribe("a", recorder)
@@ -260,7 +260,7 @@ def test_urgent_publisher_does_not_wait_behind_a_hundred_others(factory: BusFact
 def test_room_that_others_wait_for_is_for_the_more_urgent_only(
     factory: BusFactory, level: int, enters: object
 ) -> None:
-    """One place is free, and a publisher at level 2 waits for two."""
+    """One slot is free, and a publisher at level 2 waits for two."""
     bus = factory.bus(queue_size=2, policy=BackpressurePolicy.DROP_NEWEST, publish_timeout=HANG)
     gate = factory.hold(bus)
     bus.subscribe("a", gate)
@@ -283,7 +283,7 @@ def test_room_that_others_wait_for_is_for_the_more_urgent_only(
 
 
 def test_waiting_publishers_are_in_the_stats(factory: BusFactory) -> None:
-    """From when they join the line until they leave it."""
+    """From joining the wait queue until leaving it."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
     gate = factory.hold(bus)
     bus.subscribe("a", Recorder())

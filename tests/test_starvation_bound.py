@@ -1,9 +1,9 @@
-"""The bound that `starvation_after` gives, in deliveries and in time.
+"""The bound of `starvation_after`, in deliveries and in time.
 
 From the moment when a delivery has waited longer than `starvation_after`, whatever a worker takes
-was accepted before it, oldest first, until it is taken itself: whoever is older starves as well.
-So if k deliveries that were accepted before it are still queued then, it is the (k + 1)-th to be
-taken at the latest, and k is less than `queue_size`. A worker that is free takes at once, and one
+was accepted before it, oldest first, until it is taken itself: older deliveries starve as well.
+So if k deliveries that were accepted before it are still queued then, it is at the latest the
+(k + 1)-th to be taken, and k is less than `queue_size`. A free worker takes immediately, and one
 that runs a handler does so when the handler returns; if no handler takes longer than H, it begins
 within `starvation_after + ceil((k + 1) / workers) * H`.
 """
@@ -23,12 +23,12 @@ LIMIT = 0.02
 
 
 def let_starve(since: float) -> None:
-    """Return when everything that was accepted until `since` starves: age is what is tested."""
+    """Wait until everything that was accepted until `since` starves: the test depends on age."""
     poll(lambda: monotonic() > since + LIMIT)
 
 
 def held(factory: BusFactory, bus: EventBus) -> Gate:
-    """Hold all workers of a bus with the first of a gate's events, "pass"."""
+    """Block all workers of a bus with the first of a gate's events, "pass"."""
     gate = factory.gate()
     bus.subscribe("pass", gate)
     for _ in range(bus.workers):
@@ -42,7 +42,7 @@ def held(factory: BusFactory, bus: EventBus) -> Gate:
 def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
     factory: BusFactory, older: int, workers: int
 ) -> None:
-    """It is the (k + 1)-th, with a queue full of more urgent ones that came later."""
+    """It is the (k + 1)-th, with a queue full of later, more urgent ones."""
     bus = factory.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
     gate, taken = held(factory, bus), []
     levels = random.Random(older).choices((1, 2, 3), k=older)
@@ -56,7 +56,7 @@ def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
     for _ in range(50):
         bus.publish(Event("later"), priority=3)
     let_starve(accepted)
-    gate.let_through()  # one worker goes on, the others stay where they are
+    gate.let_through()  # one worker continues, the others stay blocked
     poll(lambda: "it" in taken)
     assert taken[: older + 1] == [*(f"older.{number}" for number in range(older)), "it"]
     gate.open()
@@ -67,7 +67,7 @@ def test_starving_delivery_is_taken_after_those_accepted_before_it_and_no_other(
 def test_starving_delivery_begins_within_as_many_rounds_as_the_bound_says(
     factory: BusFactory, workers: int
 ) -> None:
-    """A round is what the bound calls H: every worker ends one handler and takes the next."""
+    """A round is the bound's H: every worker ends one handler and takes the next."""
     older = 5
     bus = factory.bus(workers=workers, queue_size=100, starvation_after=LIMIT)
     gate, begun = held(factory, bus), threading.Event()
@@ -127,7 +127,7 @@ def test_no_flood_of_urgent_events_delays_a_starving_delivery(factory: BusFactor
     gate.open()
     assert got_through.wait(HANG)
     flood.over.set()
-    # The worker looks at the clock, takes, and then begins: it may have looked just in time.
+    # The worker reads the clock, takes, and then begins: it may have read it just in time.
     assert late[0] <= 1
     assert len(flood.begun) > 100
     assert bus.flush(HANG)
@@ -137,7 +137,7 @@ def test_no_flood_of_urgent_events_delays_a_starving_delivery(factory: BusFactor
 def test_without_a_limit_a_flood_delays_the_less_urgent_until_it_is_over(
     factory: BusFactory,
 ) -> None:
-    """That is what strict priority means, and what the test above would look like without."""
+    """That is what strict priority means, and how the test above would look without the setting."""
     bus = factory.bus(queue_size=50, policy=BackpressurePolicy.DROP_NEWEST)
     flood, got_through = Flood(bus), threading.Event()
     gate = held(factory, bus)

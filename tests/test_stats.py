@@ -1,4 +1,4 @@
-"""What the bus says of itself: every figure, of one moment, and that the books balance."""
+"""The statistics of a bus: every figure, of one moment, and that the counts agree."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ KEEPING = (BackpressurePolicy.BLOCK, BackpressurePolicy.CALLER_RUNS)
 
 
 def handle(bus: EventBus, count: int = 1, **options: Any) -> None:
-    """Publish events one by one, each when the one before was handled."""
+    """Publish events one by one, each after the previous one was handled."""
     for _ in range(count):
         assert bus.publish(Event("a"), **options)
         assert bus.flush(HANG)
@@ -72,7 +72,7 @@ def test_new_bus_has_done_nothing(factory: BusFactory) -> None:
 
 
 def test_snapshot_does_not_change_afterwards(factory: BusFactory) -> None:
-    """It is of its moment."""
+    """It shows its moment."""
     bus = factory.bus()
     bus.subscribe("a", Recorder())
     before = bus.stats()
@@ -127,7 +127,7 @@ def test_drops_are_counted_by_reason_and_level(factory: BusFactory) -> None:
 
 
 def watch_books(bus: EventBus, until: threading.Event) -> None:
-    """Take snapshots one after the other; each balances, and no count ever falls."""
+    """Take snapshots one after the other; in each the counts agree, and none ever decreases."""
     last = bus.stats()
     while not until.is_set():
         stats = bus.stats()
@@ -141,7 +141,7 @@ def watch_books(bus: EventBus, until: threading.Event) -> None:
 def test_books_balance_in_every_snapshot_under_load(
     factory: BusFactory, policy: BackpressurePolicy, frequent_switches: None
 ) -> None:
-    """While things are published, handled, dropped and fail, and new types come up."""
+    """While events are published, handled, dropped and fail, and new types appear."""
     bus = factory.bus(
         workers=3, queue_size=8, policy=policy, on_error=lambda *_: None, publish_timeout=0.001
     )
@@ -194,7 +194,7 @@ def test_times_are_those_of_the_handler_and_the_queue(factory: BusFactory) -> No
 
 
 def test_percentiles_leave_outliers_to_the_maximum(factory: BusFactory) -> None:
-    """Of 200 deliveries one takes long: p99 does not know it, max does."""
+    """One of 200 deliveries takes long: it is not in p99, but in max."""
     bus = factory.bus(queue_size=300)
     bus.subscribe("a", lambda event: pause(0.3) if event.data == 100 else None)
     assert bus.publish_many(Event("a", i) for i in range(200)) == 200
@@ -206,7 +206,7 @@ def test_percentiles_leave_outliers_to_the_maximum(factory: BusFactory) -> None:
 def test_times_are_sane_under_load_from_several_threads(
     factory: BusFactory, frequent_switches: None
 ) -> None:
-    """No wait can be longer than the bus has lived; one that is was computed backwards."""
+    """No wait can be longer than the life of the bus; one that is was computed backwards."""
     bus = factory.bus(workers=3, queue_size=3, policy=BackpressurePolicy.BLOCK)
     bus.subscribe("a", lambda _: None)
     run_together(6, lambda _: [bus.publish(Event("a")) for _ in range(2000)])
@@ -256,7 +256,7 @@ def test_depth_history_is_that_of_the_queue(factory: BusFactory) -> None:
 
 
 def test_utilization_is_the_share_of_time_in_handlers(factory: BusFactory) -> None:
-    """One figure a worker, between 0 and 1; a handler that still runs counts as well."""
+    """One figure per worker, between 0 and 1; a running handler counts as well."""
     bus, gate = factory.bus(workers=2), factory.gate()
     bus.subscribe("a", gate)
     assert bus.publish(Event("a"))
@@ -289,7 +289,7 @@ def test_handlers_run_in_place_do_not_make_a_worker_busier_than_time(factory: Bu
 
 
 def test_as_dict_is_ready_for_json(factory: BusFactory) -> None:
-    """Nothing is lost on the way, and keys are strings."""
+    """Nothing is lost in the conversion, and keys are strings."""
     bus = factory.bus(queue_size=1)
     bus.subscribe(object, lambda _: None)
     handle(bus, 3, priority=3)
@@ -306,7 +306,7 @@ def test_as_dict_is_ready_for_json(factory: BusFactory) -> None:
 
 
 def test_without_monitoring_there_are_counts_but_no_times(factory: BusFactory) -> None:
-    """Times, utilisation and history are 0 or empty; the books balance as ever."""
+    """Times, utilisation and history are 0 or empty; the counts agree as always."""
     bus = factory.bus(queue_size=2, monitoring=False, policy=BackpressurePolicy.DROP_NEWEST)
     gate = factory.hold(bus)
     bus.subscribe("a", lambda _: pause(0.01))
@@ -341,7 +341,7 @@ def test_types_beyond_the_cap_are_counted_together(factory: BusFactory) -> None:
 
 
 def test_depth_is_what_is_queued(factory: BusFactory) -> None:
-    """Over all levels; what runs does not count."""
+    """Over all levels, without running deliveries."""
     bus = factory.bus()
     factory.hold(bus)
     bus.subscribe("a", Recorder())

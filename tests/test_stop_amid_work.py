@@ -1,4 +1,4 @@
-"""Stopping while others publish, wait, or stop too, and from within."""
+"""Stopping while others publish, wait, or stop too, and from handlers."""
 
 import threading
 
@@ -11,7 +11,7 @@ from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
 
 @pytest.mark.parametrize("drain", [True, False])
 def test_stop_sends_waiting_publishers_home(factory: BusFactory, drain: bool) -> None:
-    """Those that stand in line for room, with whatever time-out, get BusClosed at once."""
+    """Waiters, with whatever time-out, get BusClosed immediately."""
     bus = factory.bus(policy=BackpressurePolicy.BLOCK, queue_size=2)
     bus.subscribe("a", lambda event: None)
     gate = factory.hold(bus)
@@ -34,7 +34,7 @@ def test_stop_sends_waiting_publishers_home(factory: BusFactory, drain: bool) ->
 
 
 def test_handlers_may_publish_while_draining(factory: BusFactory) -> None:
-    """All that follows from what was accepted is handled; also more than the queue has room for."""
+    """All that follows from what was accepted is handled; also more than the queue can hold."""
     bus, recorder = factory.bus(queue_size=5, workers=2, publish_timeout=HANG), Recorder()
 
     def branch(event: Event) -> None:
@@ -55,7 +55,7 @@ def test_handlers_may_publish_while_draining(factory: BusFactory) -> None:
 
 
 def test_handlers_may_not_publish_when_it_does_not_drain(factory: BusFactory) -> None:
-    """There would be nobody to handle it."""
+    """There would be no worker to handle it."""
     bus = factory.bus()
 
     def stop_and_publish() -> None:
@@ -94,7 +94,7 @@ def test_stop_in_a_handler_still_drains(factory: BusFactory) -> None:
 
 
 def test_stop_in_a_handler_keeps_to_its_time(factory: BusFactory) -> None:
-    """What is queued when it is over is dropped, although nobody waits outside."""
+    """What is still queued afterwards is dropped, although no thread outside waits."""
     drops = Drops()
     bus = factory.bus(on_drop=drops)
     bus.subscribe("stop", lambda event: bus.stop(timeout=0))
@@ -108,7 +108,7 @@ def test_stop_in_a_handler_keeps_to_its_time(factory: BusFactory) -> None:
 
 
 def test_stop_from_several_threads_stops_once(factory: BusFactory) -> None:
-    """All of them wait for the end, and all are told how it was."""
+    """All of them wait for the end, and all get the result."""
     bus, recorder = factory.bus(queue_size=20), Recorder()
     gate = factory.hold(bus)
     bus.subscribe("a", recorder)

@@ -1,4 +1,4 @@
-"""Who receives what, from when on, and until when."""
+"""Which handlers receive which events, from when on, and until when."""
 
 import itertools
 import threading
@@ -64,13 +64,13 @@ def test_event_type_is_as_good_as_its_string(factory: BusFactory) -> None:
 
 
 def test_string_receives_subclasses_of_event_by_their_type(factory: BusFactory) -> None:
-    """The class of an event does not matter to who subscribed to its type."""
+    """The class of an event does not matter to a subscription to its type."""
     events = [Base(), Derived(), Event("base")]
     assert received(factory.bus(), "base", *events) == events
 
 
 def test_class_receives_its_subclasses(factory: BusFactory) -> None:
-    """A base class receives all that derives from it, and nothing else."""
+    """A base class receives all its subclasses, and nothing else."""
     base, derived, other = Base(), Derived(), Event("base")
     assert received(factory.bus(), Base, base, derived, other) == [base, derived]
     assert received(factory.bus(), Derived, base, derived, other) == [derived]
@@ -84,7 +84,7 @@ def test_object_receives_everything(factory: BusFactory) -> None:
 
 
 def test_strings_match_events_only(factory: BusFactory) -> None:
-    """Other objects have no type, whatever they are called."""
+    """Other objects have no type, whatever attributes they have."""
     event = Event("a")
     assert received(factory.bus(), "*", b"a", 5, event) == [event]
     assert received(factory.bus(), "int", 5) == []
@@ -116,7 +116,7 @@ def test_on_subscribes_and_returns_the_function_unchanged(factory: BusFactory) -
 
 
 def test_subscription_says_what_it_is(factory: BusFactory) -> None:
-    """It names its type and its handler, and shows them."""
+    """It has its type and its handler, and shows them."""
     recorder = Recorder()
     subscription = factory.bus().subscribe("process.*", recorder)
     assert isinstance(subscription, Subscription)
@@ -165,7 +165,7 @@ def test_queued_deliveries_outlive_the_subscription(factory: BusFactory) -> None
 
 
 def test_handler_may_cancel_itself(factory: BusFactory) -> None:
-    """Once it has, it is not called again."""
+    """After cancel has returned, it is not called again."""
     bus, recorder = factory.bus(), Recorder()
 
     def once(event: Event) -> None:
@@ -181,7 +181,7 @@ def test_handler_may_cancel_itself(factory: BusFactory) -> None:
 
 
 class Phase:
-    """What the thread that subscribes and cancels does now; compared by identity."""
+    """What the subscribing and cancelling thread does now; compared by identity."""
 
     def __init__(self, turn: int, *, subscribed: bool) -> None:
         self.turn = turn
@@ -190,7 +190,7 @@ class Phase:
 
 
 def test_publish_after_subscribe_is_received(factory: BusFactory, frequent_switches: None) -> None:
-    """Threads publish while subscriptions come and go; who saw that one came, is received."""
+    """Threads publish while subscriptions are added and cancelled; a visible one receives."""
     bus = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK)
     phases = [Phase(-1, subscribed=False)]
     owed: set[tuple[int, int]] = set()
@@ -225,7 +225,7 @@ def test_publish_after_subscribe_is_received(factory: BusFactory, frequent_switc
 def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
     factory: BusFactory, outer: str
 ) -> None:
-    """A publish in the midst of subscribe or cancel, or either in the midst of a publish."""
+    """A publish during subscribe or cancel, or either during a publish."""
     for step in itertools.count():
         bus, one, other = factory.bus(policy=BackpressurePolicy.BLOCK), Recorder(), Recorder()
         cancelled = bus.subscribe("a", one)
@@ -240,7 +240,7 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
         def publish(event_type: str = "a") -> None:
             bus.publish(Event(event_type, "midst"))  # noqa: B023
 
-        bus.subscribe("other.*", Recorder())  # the next publish has to find its route
+        bus.subscribe("other.*", Recorder())  # the next publish has to compute its route
         calls = (publish, change) if outer == "publish" else (change, publish)
         midst = At(step + 1, calls[1])
         midst.during(calls[0])
@@ -248,7 +248,7 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
         assert bus.flush(HANG)
         assert bus.stop()
         if outer == "publish" and not midst.where:
-            break  # nothing was changed in its midst
+            break  # nothing was changed during it
         assert ("after" in one.data) is (outer == "subscribe")
         assert ("after" in other.data) is (outer != "cancel")
         if not midst.where:
@@ -257,7 +257,7 @@ def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
 
 
 def test_publish_after_cancel_is_not_received(factory: BusFactory, frequent_switches: None) -> None:
-    """With cancels only: who sees that cancel returned is never received."""
+    """With cancels only: after a cancel that returned, nothing is received."""
     bus = factory.bus(workers=2, policy=BackpressurePolicy.BLOCK)
     for _ in range(100):
         cancelled = threading.Event()
@@ -277,7 +277,7 @@ def test_publish_after_cancel_is_not_received(factory: BusFactory, frequent_swit
 
 
 def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: BusFactory) -> None:
-    """However many there are: the route of the type is still the one that was found before."""
+    """However many there are: the route of the type is still the cached one."""
     bus = factory.bus()
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
@@ -292,7 +292,7 @@ def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: Bu
 
 
 def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
-    """More than a process could once have routes; each is used, and its handler is released."""
+    """More than the routes that a process could once have; each is used, its handler released."""
     bus, taken, event = factory.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")
     for _ in range(140_000):
         subscription = bus.subscribe("a", lambda _: taken.append(1))
@@ -309,7 +309,7 @@ def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> No
 
 
 def test_types_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
-    """Neither in the table of subscriptions."""
+    """Nor in the table of subscriptions."""
     bus = factory.bus()
     for number in range(1000):
         for event_type in (f"type.{number}", f"glob.{number}.*", type("Own", (), {})):

@@ -1,7 +1,7 @@
 """The system refuses a thread: at construction, and in the child of a fork at its first publish.
 
-The k-th start fails at the place where Python asks the system, so that all of `Thread.start` runs;
-one test comes to a real limit. `test_construction.py` and `test_fork.py` have the plain cases.
+The k-th start fails where Python calls the system, so that all of `Thread.start` runs; one test
+reaches a real limit. `test_construction.py` and `test_fork.py` have the simple cases.
 """
 
 import _thread
@@ -52,12 +52,12 @@ def queues() -> int:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("k", range(WORKERS))
 def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseException) -> None:
-    """No thread, no queue, nothing to be drained at exit; the error is the system's."""
+    """No thread, no queue, nothing to drain at exit; the error is the system's."""
     threads, before, engines = set(threading.enumerate()), queues(), set(live_engines())
     with failing_after(k, error), pytest.raises(type(error)) as raised:
         EventBus(workers=WORKERS)
     assert raised.value is error
-    error.__traceback__ = None  # it holds the frames, and they the bus
+    error.__traceback__ = None  # it refers to the frames, and they to the bus
     del raised
     assert set(threading.enumerate()) == threads
     assert set(live_engines()) == engines
@@ -71,7 +71,7 @@ def test_construction_whose_kth_thread_fails_leaves_nothing(k: int, error: BaseE
 def test_publish_in_a_child_whose_kth_thread_fails_can_be_made_again(
     factory: BusFactory, k: int, how: str
 ) -> None:
-    """The error reaches the publisher, time and again, and its event is not published."""
+    """The error reaches the publisher, repeatedly, and its event is not published."""
     bus, seen = factory.bus(workers=WORKERS), Recorder()
     bus.subscribe("a", seen)
     publish: Callable[[str], object] = {
@@ -97,7 +97,7 @@ def test_publish_in_a_child_whose_kth_thread_fails_can_be_made_again(
 
 
 def test_exit_after_failed_starts_is_clean_and_later_buses_work() -> None:
-    """A program that goes on with what it can get."""
+    """A program that continues with what it can get."""
     end = run_python(f"""
         start, left = threading.{START}, []
         def failing(*arguments, **keywords):
@@ -149,8 +149,8 @@ def test_construction_at_a_real_limit_fails_cleanly_and_works_without_it() -> No
 def test_a_thread_that_threading_does_not_know_leaves_no_trace(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`current_thread()` would make a dummy that stays; so runs a finalizer at a thread's end."""
-    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)  # logging makes one
+    """`current_thread()` would create a dummy that stays; finalizers run so at a thread's end."""
+    monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)  # logging creates one
     bus = factory.bus(queue_size=1)
     factory.hold(bus)
     bus.subscribe("a", Recorder())

@@ -1,4 +1,4 @@
-"""Events with more deliveries than the queue has places."""
+"""Events with more deliveries than the queue has slots."""
 
 import pytest
 from conftest import HANG, BusFactory, InThread, Recorder, assert_balance
@@ -24,7 +24,7 @@ def scene_of(
 def test_it_is_accepted_whole_when_the_queue_is_empty(
     factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
-    """Otherwise it could never be delivered, whatever gave way."""
+    """Otherwise it could never be delivered, whatever was evicted."""
     scene, recorder = scene_of(factory, policy)
     assert scene.bus.publish(Event("wide"), timeout=timeout) is True
     assert scene.bus.depth == WIDE
@@ -39,7 +39,7 @@ def test_it_is_accepted_whole_when_the_queue_is_empty(
 def test_it_waits_until_the_queue_is_empty(
     factory: BusFactory, policy: BackpressurePolicy, queued: tuple[str, ...]
 ) -> None:
-    """And not only for a place or two."""
+    """And not only by a slot or two."""
     scene, recorder = scene_of(factory, policy, publish_timeout=HANG)
     scene.publish(*queued)
     call = InThread(lambda: scene.bus.publish(Event("wide")))
@@ -64,7 +64,7 @@ def test_it_waits_until_the_queue_is_empty(
 def test_all_that_is_queued_gives_way_or_nothing(
     factory: BusFactory, policy: BackpressurePolicy, queued: str, accepted: object
 ) -> None:
-    """As the policy says: if one delivery may not be evicted, the event is refused."""
+    """According to the policy: if one delivery may not be evicted, the event is refused."""
     scene, recorder = scene_of(factory, policy)
     scene.publish(*queued.split())
     assert scene.bus.publish(Event("wide", "wide"), priority=2) is accepted
@@ -82,17 +82,17 @@ def test_all_that_is_queued_gives_way_or_nothing(
 def test_it_is_refused_by_an_exception(
     factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
-    """That names how many deliveries it was, and how many places there are."""
+    """It has the number of deliveries and of slots."""
     scene, _ = scene_of(factory, policy)
     scene.publish("1a")
-    with pytest.raises(QueueFull, match=r"2 places.*'wide' with 5 deliveries"):
+    with pytest.raises(QueueFull, match=r"2 slots.*'wide' with 5 deliveries"):
         scene.bus.publish(Event("wide"), timeout=timeout)
     assert scene.bus.stats().dropped_by[DropReason.REFUSED][2] == WIDE
     assert scene.finish() == ["1a"]
 
 
 def test_the_caller_runs_all_of_it(factory: BusFactory) -> None:
-    """Nothing that is queued gives way."""
+    """Nothing that is queued is evicted."""
     scene, recorder = scene_of(factory, CALLER_RUNS)
     scene.publish("1a")
     assert scene.bus.publish(Event("wide")) is True
@@ -101,7 +101,7 @@ def test_the_caller_runs_all_of_it(factory: BusFactory) -> None:
 
 
 def test_what_comes_after_it_waits_until_it_fits_again(factory: BusFactory) -> None:
-    """The whole must be below `queue_size` first."""
+    """All queued deliveries must be below `queue_size` first."""
     scene, _ = scene_of(factory, REJECT)
     assert scene.bus.publish(Event("wide"))
     for _ in range(2):

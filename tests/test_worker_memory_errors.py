@@ -1,6 +1,6 @@
 """MemoryError at each allocation of a worker between two handlers; see `test_memory_errors`.
 
-Where memory for a report is missing the report is lost, but no delivery and no worker is.
+If memory for a report is missing the report is lost, but no delivery and no worker is.
 """
 
 import _thread
@@ -22,14 +22,14 @@ _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a l
 
 @pytest.mark.parametrize("what", ["hook", "log", "publish", "wait"])
 def test_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
-    """Where handlers fail, with a hook and without, and where they publish into a full queue."""
+    """If handlers fail, with a hook and without, and if they publish into a full queue."""
     assert in_own_process(f"strike_worker({what!r})", __name__) > 4
 
 
 class Worker:
-    """The one worker of a bus, held until all is queued, whose n-th allocation then fails.
+    """The one worker of a bus, blocked until all is queued, whose n-th allocation then fails.
 
-    The main thread waits on a bare lock meanwhile, which allocates nothing.
+    The main thread waits on a bare lock, which allocates nothing.
     """
 
     def __init__(self, bus: EventBus, types: tuple[str, ...]) -> None:
@@ -56,7 +56,7 @@ class Worker:
         self._ended.release()
 
     def strike(self, n: int) -> None:
-        """Let the n-th allocation fail from the handler of "begin" to that of "end"."""
+        """Make the n-th allocation fail between the handlers of "begin" and "end"."""
         self._n = n
         for event_type in ("begin", *self._types, "end"):
             assert self._bus.publish(Event(event_type, "queued"))
@@ -69,19 +69,19 @@ class Worker:
 
 
 def strike_worker(what: str) -> int:
-    """Strike a worker between two handlers, with a failing one or one that publishes."""
+    """Make allocations fail between two handlers, with a failing one or one that publishes."""
     factory = BusFactory()
-    seen: deque[Event] = deque()  # the first 30 of them cost no memory
+    seen: deque[Event] = deque()  # the first 30 of them allocate nothing
     hook = (lambda *_: None) if what == "hook" else None
     reserve = 0 if what == "wait" else 4096  # without one, the handler would wait for itself
     bus = bus_with_handlers(factory, "block", queue_size=6, handler_reserve=reserve, on_error=hook)
-    # The logging module is to be passed through, and nothing to be written.
+    # The logging module must be used, but nothing be written.
     logger = logging.getLogger("brummerbus")
     logger.disabled, logger.propagate = False, False
     logger.addHandler(logging.NullHandler())
 
     def publish(event: Any) -> None:
-        for _ in range(4):  # two more than there is room for
+        for _ in range(4):  # two more than fit
             with suppress(MemoryError, SystemError, QueueFull):
                 bus.publish(Event("a"))
 

@@ -1,4 +1,4 @@
-"""Handlers that publish into a full queue: the reserve, the wait, and the policy after that."""
+"""Handlers that publish into a full queue: the reserve, the wait, and the policy afterwards."""
 
 import threading
 from collections.abc import Callable
@@ -19,9 +19,9 @@ OTHERS = [policy for policy in BackpressurePolicy if policy is not CALLER_RUNS]
 def held_inside(
     factory: BusFactory, bus: EventBus, work: Callable[[], object]
 ) -> tuple[Gate, Recorder]:
-    """Have one worker do the work in a handler, after which it is held there.
+    """Have one worker do the work in a handler, after which it is blocked there.
 
-    Returns the gate, entered once the work is done, and what the work returned or raised.
+    Returns the gate, entered once the work is done, and the result or exception of the work.
     """
     gate, outcome = factory.gate(), Recorder()
 
@@ -45,7 +45,7 @@ def held_inside(
 def test_handler_that_finds_the_queue_full_uses_the_reserve_at_once(
     factory: BusFactory, policy: BackpressurePolicy, timeout: float | None
 ) -> None:
-    """It neither waits nor runs anything, and nothing gives way; the stats show the use."""
+    """It neither waits nor runs anything, and nothing is evicted; the statistics show the use."""
     bus, leaves = factory.bus(queue_size=3, policy=policy, publish_timeout=HANG), Recorder()
     bus.subscribe("leaf", leaves)
     publish = [lambda n=n: bus.publish(Event("leaf", n), timeout=timeout) for n in range(10)]
@@ -79,7 +79,7 @@ def test_reserve_of_a_bus_is_for_handlers_of_any_other(factory: BusFactory) -> N
 def test_publishers_from_outside_get_in_when_the_whole_is_below_the_queue_size(
     factory: BusFactory,
 ) -> None:
-    """The reserve is not for them, nor is the room that it borrowed."""
+    """The reserve is not for them, nor are the slots above the capacity."""
     bus = factory.bus(queue_size=2, policy=BackpressurePolicy.REJECT)
     gate = factory.gate()
     bus.subscribe("leaf", gate)
@@ -101,7 +101,7 @@ def test_publishers_from_outside_get_in_when_the_whole_is_below_the_queue_size(
 def test_reserve_has_as_many_places_as_were_configured(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """Once it is full, the policy applies, and at once: all workers wait in publish."""
+    """Once it is full, the policy applies, and immediately: all workers wait in publish."""
     bus = factory.bus(queue_size=2, handler_reserve=3, policy=policy, publish_timeout=HANG)
     bus.subscribe("leaf", Recorder())
     accepted: list[int] = []
@@ -125,7 +125,7 @@ def test_reserve_has_as_many_places_as_were_configured(
 
 @pytest.mark.parametrize("policy", OTHERS)
 def test_no_handler_runs_inside_another(factory: BusFactory, policy: BackpressurePolicy) -> None:
-    """It could need a lock that the outer one holds, as here: a lock that cannot be taken twice."""
+    """It could need a lock that the outer one holds, as here: a lock that is not re-entrant."""
     bus, nesting, lock = factory.bus(queue_size=1, policy=policy), Nesting(), threading.Lock()
 
     def leaf(_: Event) -> None:
@@ -150,7 +150,7 @@ def test_no_handler_runs_inside_another(factory: BusFactory, policy: Backpressur
 
 
 def test_handler_waits_ahead_of_publishers_from_outside(factory: BusFactory) -> None:
-    """It holds a worker, and it came later."""
+    """It occupies a worker, and it came later."""
     bus = factory.bus(workers=2, queue_size=1, handler_reserve=0, policy=BLOCK)
     recorder, go = Recorder(), threading.Event()
     for name in ("filler", "inner", "outer"):
@@ -214,7 +214,7 @@ def test_handler_that_publishes_a_hundred_thousand_events_is_paced(
 def test_wait_of_a_handler_ends_at_a_standstill(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """If the other worker takes nothing; also under BLOCK, which never waits for good inside."""
+    """If the other worker takes nothing; also under BLOCK, which always has a limit inside."""
     bus = factory.bus(
         workers=2, queue_size=1, handler_reserve=0, policy=policy, publish_timeout=0.05
     )
@@ -262,7 +262,7 @@ def test_explicit_timeout_of_a_handler_is_an_upper_bound(
 def test_handler_does_not_wait_if_all_workers_do(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """However long its explicit timeout: nobody is left who could make room."""
+    """However long its explicit timeout: no worker is left that could free slots."""
     bus = factory.bus(queue_size=1, handler_reserve=0, policy=policy, publish_timeout=HANG)
     bus.subscribe("leaf", Recorder())
 

@@ -1,9 +1,9 @@
-"""Record what a push and a take cost in instructions, for each commit that touched the queue.
+"""Record the cost of push and take in instructions, for each commit that changed the queue.
 
 Called by `make -C bench/c history`. Instructions have no noise, so the figures of all commits can
-be compared, as long as they come from one compiler and one C library; both are in the record.
-Each commit is counted with its own benchmark, in a worktree of its own, and only once: commits
-that are in `instructions.csv` already are left out.
+be compared, as long as they come from one compiler and one C library; both are recorded. Each
+commit is counted with its own benchmark, in its own worktree, and only once: commits that are in
+`instructions.csv` already are skipped.
 """
 
 import csv
@@ -32,7 +32,7 @@ def output(*command: str, cwd: Path = HERE) -> str:
 
 
 def commits() -> list[tuple[str, str]]:
-    """Return commits that touched the queue since it has a benchmark, oldest first, with dates."""
+    """Return the commits that changed the queue since it has a benchmark, oldest first."""
     first = output("git", "log", "--reverse", "--format=%H", "--", *BENCHMARKS).split()[0]
     log = ["git", "log", "--reverse", "--format=%h %as", f"{first}~..HEAD", "--"]
     lines = output(*log, "../../csrc", *BENCHMARKS, "Makefile").splitlines()
@@ -54,7 +54,7 @@ def count(commit: str) -> dict[str, str]:
 
 
 def main() -> None:
-    """Append what is missing to the record."""
+    """Append the missing commits to the record."""
     known: set[str] = set()
     if RECORD.exists():
         with RECORD.open(newline="", encoding="utf-8") as file:

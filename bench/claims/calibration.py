@@ -1,8 +1,8 @@
-"""How many lines of text `parse` takes, so that handling is 70 % waiting and 30 % computing.
+"""The number of lines of text for `parse`, so that handling is 70 % waiting and 30 % computing.
 
-Asked once for a whole run, with one thread and nothing else to do, so that all contestants have
-the same work. Computing is the CPU time of the handling thread, system calls included; waiting is
-the rest of its wall time.
+Measured once for a whole run, with one thread and no other load, so that all contestants have the
+same work. Computing is the CPU time of the handling thread, system calls included; waiting is the
+rest of its wall time.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ Times = dict[str, tuple[float, float]]
 
 
 def calibrate(text_file: Path) -> dict[str, Any]:
-    """Return the number of lines, and what was measured with it."""
+    """Return the number of lines, and the times measured with it."""
     text = text_file.read_text(encoding="utf-8").splitlines()
     with TemporaryDirectory() as directory, serving(THINK) as port:
         log = Path(directory) / "log.txt"
@@ -54,7 +54,7 @@ def handler_times(work: Work) -> Times:
 
 
 def lines_for(times: Times, lines: int) -> int:
-    """Return how many lines make up what is lacking in computing; `times` are with `lines`."""
+    """Return the number of lines for the right share of computing; `times` are with `lines`."""
     calls = _calls()
     computing = {name: calls[name] * cpu for name, (_, cpu) in times.items()}
     waiting = sum(calls[name] * max(0.0, wall - cpu) for name, (wall, cpu) in times.items())
@@ -64,7 +64,7 @@ def lines_for(times: Times, lines: int) -> int:
 
 
 def summary(times: Times) -> dict[str, Any]:
-    """Return the share of waiting, the mean of a run, and the times by handler, for JSON."""
+    """Return the share of waiting, the mean time of a run, and the times by handler, for JSON."""
     calls = _calls()
     wall = sum(calls[name] * seconds for name, (seconds, _) in times.items())
     cpu = sum(calls[name] * seconds for name, (_, seconds) in times.items())

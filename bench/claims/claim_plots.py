@@ -1,7 +1,7 @@
-"""Two plots: what the bus changes, with the claims' bounds drawn in, and how many threads run.
+"""Two plots: the changes by the bus, with the bounds of the claims, and the number of threads.
 
-The contestants have a line each within the row of a shape, so that equal figures do not hide each
-other. All panels of a figure have one scale; what was not measured says so.
+Each contestant has its own line within the row of a shape, so that equal figures do not hide each
+other. All panels of a figure have one scale; missing measurements are marked.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ HELD = "#eef6ee"
 COLOURS = {NAIVE: "#24435c", "ThreadPoolExecutor": OTHERS, BUS: OURS}
 MARKERS = {NAIVE: "s", "ThreadPoolExecutor": "D", BUS: "o"}
 APART = 0.26
-"""Of a row: between the lines of two contestants."""
+"""Fraction of a row between the lines of two contestants."""
 
 
 def draw(outcome: Outcome, directory: Path) -> list[Path]:
@@ -58,7 +58,7 @@ def ratios(outcome: Outcome) -> Figure:
 
 
 def _limits(outcome: Outcome) -> tuple[float, float]:
-    """Return the scale on which each ratio, and each bound, is seen."""
+    """Return the scale on which each ratio, and each bound, is visible."""
     found = [verdict.ratio for some in outcome.verdicts.values() for verdict in some]
     values = [ratio for ratio in found if ratio] + [claim.bound for claim in CLAIMS] + [1.0]
     return min(values) / 2, max(values) * 2
@@ -86,7 +86,7 @@ def _ratio_panel(panel: Axes, claim: Claim, outcome: Outcome, limits: tuple[floa
 
 
 def threads(outcome: Outcome) -> Figure:
-    """Draw the maximum of threads of each contestant in each shape."""
+    """Draw the maximum number of threads of each contestant in each shape."""
     names = [shape.name for shape in outcome.shapes]
     figure = Figure(figsize=(7.5, 0.4 * len(names) + 1.7), layout="constrained")
     title = f"Maximum of threads, publishers included (limit: {GUARD:,} beside the publishers)"
@@ -110,7 +110,7 @@ def threads(outcome: Outcome) -> Figure:
 
 
 def _shift(line: int, lines: int) -> float:
-    """Return how far from the middle of its row a contestant's line is."""
+    """Return the distance of a contestant's line from the middle of its row."""
     return (line - (lines - 1) / 2) * APART
 
 
@@ -123,7 +123,7 @@ def _points(
     colour: str,
     marker: str,
 ) -> None:
-    """Draw a contestant's point in each row, or say that there is none."""
+    """Draw a contestant's point in each row, or a note that there is none."""
     found = [(value, row + shift) for row, value in enumerate(values) if value]
     panel.scatter(
         [value for value, _ in found],

@@ -1,4 +1,4 @@
-"""The tables, as rows of text: for the terminal aligned, for the page in Markdown."""
+"""The tables, as rows of text: aligned for the terminal, as Markdown for the page."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ VERDICTS = {True: "holds", False: "does not hold", None: "not measured"}
 
 def shape_rows(results: Results, shape: Shape) -> Rows:
     """Return a shape's medians, a row for each contestant."""
-    rows = [["", *COLUMNS, "switches a run"]]
+    rows = [["", *COLUMNS, "switches per run"]]
     for label in WAYS:
         cell = results.cells.get((shape.name, label))
         if cell is None:
@@ -60,7 +60,7 @@ def summary_rows(outcome: "Outcome", theirs: str) -> Rows:
     """Return the claims with their verdicts against one of the others."""
     found = outcome.verdicts[theirs]
     loads = list(dict.fromkeys(shape.load for shape in outcome.shapes))
-    rows = [["claim", "verdict", *loads, "least", "median", "most"]]
+    rows = [["claim", "verdict", *loads, "min", "median", "max"]]
     for claim in CLAIMS:
         holds, total = held(found, claim)
         verdict = VERDICTS[holds == total] if total else VERDICTS[None]
@@ -75,7 +75,7 @@ def summary_rows(outcome: "Outcome", theirs: str) -> Rows:
 
 
 def change_rows(outcome: "Outcome", theirs: str) -> Rows:
-    """Return the change of each claim's figure, a row for each shape; what holds is marked."""
+    """Return the change of each claim's figure, a row per shape, marked if the claim holds."""
     found = outcome.verdicts[theirs]
     claims = list(dict.fromkeys(verdict.claim for verdict in found))
     rows = [["", *(claim.name for claim in claims)]]
@@ -87,11 +87,11 @@ def change_rows(outcome: "Outcome", theirs: str) -> Rows:
 
 
 def exhaustion_rows(outcome: "Outcome") -> Rows:
-    """Return how each fared under the limit of threads."""
-    rows = [["", "limit by", "most threads seen", "runs lost", "of", "what it got"]]
+    """Return the results under the limit of threads."""
+    rows = [["", "limit by", "max threads", "runs lost", "of", "error"]]
     for one in outcome.exhaustions:
         counts = [f"{one.threads:,}", f"{one.lost:,}", f"{one.runs:,}"]
-        rows.append([one.label, one.limit, *counts, one.reason or "nothing"])
+        rows.append([one.label, one.limit, *counts, one.reason or "none"])
     return rows
 
 
@@ -117,7 +117,7 @@ def verdict_text(outcome: "Outcome") -> str:
 
 
 def markdown(rows: Iterable[list[str]]) -> str:
-    """Return rows as a table in Markdown, numbers to the right."""
+    """Return rows as a table in Markdown, numbers right-aligned."""
     head, *body = rows
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)

@@ -1,9 +1,9 @@
-"""Limits of this process: descriptors as many as allowed, threads as few as asked for.
+"""Limits of this process: as many descriptors as allowed, and few threads.
 
-What binds differs: the limit of processes (which are threads, on Linux) counts those of the whole
-user and does not hold for root. So root becomes a user that has nothing else, for whom the limit
-is exact; whoever is not root adds what the user has already. Where that does not bind, address
-space is limited, and stacks are made large. Each is tried out before it is believed.
+Which limit works differs: the limit of processes (which are threads, on Linux) counts those of the
+whole user and does not apply to root. So root becomes a user without other processes, for which the
+limit is exact; for other users their existing threads are added. Where that limit has no effect,
+address space is limited, with large stacks. Each limit is tested before it is used.
 """
 
 import os
@@ -15,23 +15,24 @@ from contextlib import contextmanager, suppress
 import psutil
 
 NOBODY_ELSE = 54_321
-"""A user id that owns no process on any usual system."""
+"""A user id that normally owns no process."""
 
 STACK = 64 * 2**20
 
 
 def raise_descriptors() -> None:
-    """Allow as many open files and connections as the system lets."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """Allow as many open files and connections as the system permits."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
 def limited(threads: int, *, tried: bool) -> Iterator[str]:
-    """Let at most so many threads more be started; gives the way, tried out if that is asked for.
+    """Allow at most `threads` further threads; yields the limit that does it.
 
-    Restores who this process is, and not the limits: it is to end soon.
+    With `tried`, each limit is tested first. Restores the user id, but not the limits: the process
+    ends soon.
     """
     user = os.getuid()
     try:
@@ -48,24 +49,24 @@ def limited(threads: int, *, tried: bool) -> Iterator[str]:
 
 
 def binds(limit: Callable[[int], None], threads: int) -> bool:
-    """Set a limit, and return whether it holds."""
+    """Set a limit, and return whether it is effective."""
     with suppress(ValueError, OSError):
         limit(threads)
         return startable(threads + 8) <= threads
     return False
 
 
-def startable(most: int) -> int:
-    """Return how many threads can be started, up to `most`; they end before this returns."""
+def startable(limit: int) -> int:
+    """Return how many threads can be started, up to `limit`; they end before this returns."""
     end = threading.Event()
     threads = []
     try:
-        for _ in range(most):
+        for _ in range(limit):
             thread = threading.Thread(target=end.wait, daemon=True)
             thread.start()
             threads.append(thread)
     except RuntimeError:
-        pass  # what was asked: so many, and no more
+        pass  # the limit is reached
     end.set()
     for thread in threads:
         thread.join()
@@ -74,9 +75,9 @@ def startable(most: int) -> int:
 
 def _by_number(more: int) -> None:
     if os.getuid() == 0:
-        os.setresuid(NOBODY_ELSE, NOBODY_ELSE, 0)  # and back, at the end
-    most = _threads_of(os.getuid()) + more
-    resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+        os.setresuid(NOBODY_ELSE, NOBODY_ELSE, 0)  # can be reverted at the end
+    limit = _threads_of(os.getuid()) + more
+    resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
 
 
 def _threads_of(user: int) -> int:
@@ -90,8 +91,8 @@ def _threads_of(user: int) -> int:
 
 def _by_address_space(more: int) -> None:
     threading.stack_size(STACK)
-    most = psutil.Process().memory_info().vms + more * STACK
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    limit = psutil.Process().memory_info().vms + more * STACK
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 NONE = "nothing binds"

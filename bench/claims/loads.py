@@ -6,10 +6,10 @@ from itertools import cycle, islice
 from random import Random
 
 PEAK = 1_325.0
-"""Handler runs a second at the peak of the study's development session."""
+"""Handler runs per second at the peak of the study's development session."""
 
 MIX = {"log.line": 40, "mcp.activity": 10, "process.started": 3}
-"""The study's peak of a second, 200 log lines, 50 mcp events and 15 others, by its divisor."""
+"""The study's peak second, 200 log lines, 50 mcp events and 15 others, divided by 5."""
 
 HANDLERS = {
     "log.line": ("store", "parse"),
@@ -21,10 +21,10 @@ URGENT = "process.started"
 ROUND = sum(MIX.values())
 RUNS_A_ROUND = sum(number * len(HANDLERS[type_]) for type_, number in MIX.items())
 THINK = 0.0005
-"""Seconds the server takes for an answer; little, so that ten times the peak fits two cores."""
+"""Seconds per answer of the server; short, so that ten times the peak fits two cores."""
 
 GUARD = 8_000
-"""No contestant is let have more threads, so that the machine survives what is measured on it."""
+"""Max threads of a contestant, so that the machine survives the measurement."""
 
 PACED_SECONDS, QUICK_PACED_SECONDS = 2.0, 0.5
 QUICK_EVENTS = 1_000
@@ -32,7 +32,7 @@ QUICK_EVENTS = 1_000
 
 @dataclass(frozen=True)
 class Case:
-    """One of the study's load cases; `limit` is the seconds it may take, all at once."""
+    """One of the study's load cases; `limit` is its time limit in seconds, all at once."""
 
     name: str
     workers: int
@@ -47,11 +47,11 @@ class Shape:
     """A case under a load.
 
     Attributes:
-        case: Workers, queue and publishers; all at once, the number of events as well.
+        case: Workers, queue and publishers; all at once, the number of events too.
         load: The name of the load.
-        rate: Handler runs offered a second; None for all the events at once.
-        think: Seconds the server takes for an answer.
-        threads: Threads that may be started beyond the publishers.
+        rate: Offered handler runs per second; None for all events at once.
+        think: Seconds per answer of the server.
+        threads: Max threads in addition to the publishers.
     """
 
     case: Case
@@ -62,11 +62,11 @@ class Shape:
 
     @property
     def name(self) -> str:
-        """As it is printed."""
+        """As printed."""
         return f"{self.case.name}, {self.load}"
 
     def events(self, *, quick: bool) -> int:
-        """Return how many events it takes, in whole rounds of the mix where it is paced."""
+        """Return the number of events; whole rounds of the mix if it is paced."""
         if self.rate is None:
             return min(self.case.events, QUICK_EVENTS) if quick else self.case.events
         seconds = QUICK_PACED_SECONDS if quick else PACED_SECONDS
@@ -74,7 +74,7 @@ class Shape:
 
     @property
     def limit(self) -> float:
-        """The seconds after which the rest is left."""
+        """The time limit in seconds."""
         return self.case.limit if self.rate is None else 3 * PACED_SECONDS
 
     def interval(self) -> float:
@@ -100,12 +100,12 @@ BY_NAME = {shape.name: shape for shape in (*SHAPES, LIMITED)}
 
 
 def types(events: int) -> Iterator[str]:
-    """Return the types of so many events: the mix, shuffled, the same at each call."""
+    """Return the types of `events` events: the mix, shuffled, the same at each call."""
     one_round = [type_ for type_, number in MIX.items() for _ in range(number)]
     Random(1).shuffle(one_round)
     return islice(cycle(one_round), events)
 
 
 def runs(events: int) -> int:
-    """Return how often handlers are called for so many events."""
+    """Return the number of handler runs for `events` events."""
     return sum(len(HANDLERS[type_]) for type_ in types(events))

@@ -1,7 +1,7 @@
-"""One measurement: one contestant in one shape, in a process of its own, which prints JSON.
+"""One measurement: one contestant in one shape, in its own process, which prints JSON.
 
-A paced load is open: each event is due at a time fixed before, and latency counts from then,
-whatever held its publisher up. Of a burst all events are due at its beginning.
+A paced load is open: each event is due at a time fixed in advance, and its latency counts from
+then, even if its publisher was delayed. All events of a burst are due at its beginning.
 """
 
 import gc
@@ -31,7 +31,7 @@ Figures = dict[str, Any]
 
 
 class Latencies:
-    """Times from due to handled, in memory that was there before."""
+    """Times from due to handled, in preallocated memory."""
 
     def __init__(self, most: int) -> None:
         self._times = array("q", bytes(8 * most))
@@ -42,10 +42,10 @@ class Latencies:
         self._times[self._next()] = nanoseconds
 
     def quantiles(self, total: int, least: float) -> dict[str, float]:
-        """Return how many were handled, and quantiles in milliseconds; asked once, at the end.
+        """Return the number handled, and quantiles in milliseconds; called once, at the end.
 
-        Those of the total that were never handled count as taking `least` seconds: else whoever
-        loses the slow ones would look fast.
+        Runs that were never handled count as `least` seconds: otherwise a contestant that loses
+        the slow ones would appear fast.
         """
         handled = self._next()
         never = [round(least * 1e9)] * (total - handled)
@@ -56,7 +56,7 @@ class Latencies:
 
 
 class Measurement:
-    """A shape's events, and what is noted about them."""
+    """A shape's events, and their latencies."""
 
     def __init__(self, shape: Shape, events: int, work: Work) -> None:
         self.shape = shape
@@ -71,7 +71,7 @@ class Measurement:
         self.end = 0
 
     def routes(self) -> Routes:
-        """Return the handlers by type, each with a look at the clock behind it."""
+        """Return the handlers by type; each reads the clock at its end."""
         return {
             type_: [self._timed(getattr(self.work, name), type_) for name in names]
             for type_, names in HANDLERS.items()
@@ -101,7 +101,7 @@ class Measurement:
         case, go = self.shape.case, threading.Event()
 
         def work(first: int) -> None:
-            Event(URGENT, (0, self.work.line(first)))  # touches its memory now, not later
+            Event(URGENT, (0, self.work.line(first)))  # allocates now, not later
             go.wait()
             self._publish(way, first, start)
 
@@ -111,7 +111,7 @@ class Measurement:
         ]
         for publisher in publishers:
             publisher.start()
-        meter = Meter()
+        usage = Usage()
         with limited(self.shape.threads, tried=self.shape is LIMITED) as limit:
             way = make(self.routes(), case.workers, case.queue)
             start = perf_counter_ns()
@@ -120,12 +120,12 @@ class Measurement:
             for publisher in publishers:
                 publisher.join()
             way.finish()
-        used = meter.figures()  # first: to sort the latencies takes memory
+        used = usage.figures()  # first: sorting the latencies takes memory
         figures = self._figures(way, (self.end - start) / 1e9) | used | {"limit": limit}
         return figures | {"cpu_us": figures["cpu_s"] / figures["handled"] * 1e6}
 
     def _publish(self, way: Way, first: int, start: int) -> None:
-        """Publish each event that is this publisher's, when it is due."""
+        """Publish this publisher's events, each when it is due."""
         interval = round(self.shape.interval() * 1e9)
         for number in range(first, len(self.types), self.shape.case.publishers):
             due = start + number * interval
@@ -141,13 +141,13 @@ class Measurement:
 
     def _figures(self, way: Way, seconds: float) -> Figures:
         events = len(self.types)
-        # The last that was due has waited so long at least, if it was never handled.
+        # If the last due event was never handled, it has waited at least this long.
         least = self.shape.limit - events * self.shape.interval()
         latencies = self.all.quantiles(self.expected, least)
         handled, failed, lost = latencies["handled"], len(self.failures), way.lost()
         left = self.expected - handled - failed - lost
         if left and self.end < self.deadline - 1e9:
-            raise RuntimeError(f"{left} handler runs are neither done nor lost")
+            raise RuntimeError(f"{left} handler runs are neither finished nor lost")
         return latencies | {
             "events": events,
             "runs": self.expected,
@@ -160,13 +160,13 @@ class Measurement:
             "left": left,
             "urgent_p99": self.urgent.quantiles(self.types.count(URGENT), least)["p99"],
             "late_p99": self.late.quantiles(events, least)["p99"],
-            # Elsewhere they are counted from outside; here, trying the limit out had some, too.
+            # Otherwise they are counted from outside; here the test of the limit started some, too.
             **({"threads": self.threads} if self.threads else {}),
         }
 
 
-class Meter:
-    """What the process has used since this was made; what is there already is not counted."""
+class Usage:
+    """The resources that the process has used since this object was created."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -188,13 +188,13 @@ class Meter:
             "voluntary": voluntary - self._switches[0],
             "involuntary": involuntary - self._switches[1],
             "peak_mb": peak / 2**20,
-            # A page at least: nothing grew is no reason to divide by nothing.
+            # At least a page, so that it can be a divisor.
             "memory_mb": max(peak - self._memory, resource.getpagesize()) / 2**20,
         }
 
 
 def measure(order: dict[str, Any]) -> Figures:
-    """Do what the order says."""
+    """Run the measurement described by the first argument."""
     shape = BY_NAME[order["shape"]]
     text = Path(order["text"]).read_text(encoding="utf-8").splitlines()
     raise_descriptors()

@@ -1,4 +1,4 @@
-"""What came of a run: the figures, the verdicts on them, and what they were measured with."""
+"""The result of a run: the figures, the verdicts, machine and versions."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ class Outcome:
     """A run.
 
     Attributes:
-        shapes: Those that were measured, but for the one with the limit of threads.
-        verdicts: By contestant, what the claims come to against it.
-        exhaustions: How each fared under the limit of threads.
+        shapes: The measured shapes, except the one with the limit of threads.
+        verdicts: By contestant, the verdicts on the claims against it.
+        exhaustions: The results of all contestants under the limit of threads.
         no_exhaustion: The verdict on that; None if it was not measured.
     """
 

@@ -1,4 +1,4 @@
-"""The page of the documentation, written from a run."""
+"""The documentation page, written from a run."""
 
 from typing import Any
 
@@ -22,47 +22,48 @@ TITLE = """# The study's claims, verified
 
 The study that this project implements claims of a bounded pool with a priority queue, against one
 thread for each handler and event: nine tenths less memory, half the latency, 30 % more throughput,
-and no exhaustion. `make claims` measures that, on real work; this page is what it wrote.
+and no exhaustion. `make claims` measures that, with real work, and writes this page.
 """
 
 METHOD = """## How it is measured
 
-**The work.** An event is a line of real output, of pytest and of a failing program. The types come
+**The work.** An event is a line of real output, of pytest and of a failing program. The types occur
 as at the peak of the study's session: 40 `log.line` to 10 `mcp.activity` to 3 `process.started`.
 `store` (every type) appends the line to a file and flushes; `parse` (`log.line`) runs eight regular
-expressions over {lines} lines; `fetch` (`mcp.activity`) asks an HTTP server on loopback, a process
-of its own that takes {think} ms for an answer, over connections that are kept. Before the run the
-number of lines is set so that handling is 70 % waiting and 30 % computing. With one thread and
-nothing else to do it was **{waiting:.0f} % waiting**, {run_us:.0f} us a handler run:
+expressions over {lines} lines; `fetch` (`mcp.activity`) requests from an HTTP server on loopback,
+in its own process, which takes {think} ms per answer, over persistent connections. Before the run
+the number of lines is set so that handling is 70 % waiting and 30 % computing. With one thread and
+no other load it was **{waiting:.0f} % waiting**, {run_us:.0f} us per handler run:
 
 {handlers}
 
-What the clock calls waiting is the HTTP request almost alone: an append that ends in the system's
-cache is computing, by the thread's CPU clock.
+The waiting is almost only the HTTP request: an append to the system's cache is computing, by the
+thread's CPU clock.
 
-**The loads.** The study's peak, {peak:,.0f} handler runs a second, and ten times it, each for
-{seconds:.0f} s; and all events at once. Each comes with workers, queue and publishers of the
+**The loads.** The study's peak, {peak:,.0f} handler runs per second, and ten times that, each for
+{seconds:.0f} s; and all events at once. Each with the workers, queue size and publishers of the
 study's four load cases (small: 2, 20, 10; medium: 4, 40, 50; heavy: 8, 80, 100; burst: 4, 200,
-500). All at once is 1,000, 10,000, 100,000 and 50,000 events, and is cut off after the case's limit
-of 1, 5, 30 and 10 s: what was not handled by then is "left". A paced load is open: each event is
-due at a time fixed before, and its latency counts from then, whatever held its publisher up. All at
+500). All at once means 1,000, 10,000, 100,000 and 50,000 events, and ends at the case's limit of 1,
+5, 30 and 10 s: what is not handled by then is "left". A paced load is open: each event is due at a
+time fixed in advance, and its latency counts from then, even if its publisher was delayed. All at
 once, all are due at the beginning.
 
 **The contestants** have the same handlers. `ThreadPoolExecutor` has as many workers as the bus. The
-bus has its defaults but for the policy, which is BLOCK, so that it does all the work, too.
-No contestant is let have more than {guard:,} threads: the machine has to survive the measurement.
+bus has its defaults except for the policy, which is BLOCK, so that it also does all the work.
+No contestant may have more than {guard:,} threads: the machine has to survive the measurement.
 
-**The figures.** Each measurement has a process of its own; the contestants take turns, to and fro,
-{rounds} rounds. Tables show medians; ratios are medians of the ratios of neighbouring rounds.
+**The figures.** Each measurement has its own process; the contestants alternate, {rounds} rounds.
+Tables show medians; ratios are medians of the ratios of neighbouring rounds.
 
-- "memory +MB" is growth of the resident set, from the moment the publishers stand ready to its
-  peak; "peak MB" is all of it.
-- Latency is from due to handled. A run that was lost or left counts as if it had been handled at
-  the limit: the least it can have taken. "urgent" is `process.started`, HIGH in the bus.
+- "memory +MB" is the growth of the resident set from the moment at which the publishers are ready
+  to its peak; "peak MB" is the peak.
+- Latency is from due to handled. A run that was lost or left counts as handled at the limit, which
+  is a lower bound. "urgent" is `process.started`, HIGH in the bus.
 - Threads are counted from outside every 5 ms, publishers included.
-- "switches a run" are voluntary + involuntary context switches, by handler runs that were handled.
-- "lost" are runs that never began, "failed" those whose handler raised, "left" what the limit cut.
-  These and the handled ones must add up, and the lines in the file must be those of the events.
+- "switches per run" are voluntary + involuntary context switches per handled run.
+- "lost" are runs that never began, "failed" those whose handler raised, "left" those that the limit
+  ended. The sum of these and the handled ones must be right, and the lines in the file must be
+  those of the events.
 """
 
 
@@ -76,23 +77,23 @@ def page(outcome: Outcome, plots: list[str]) -> str:
 
 def _verdicts(outcome: Outcome) -> str:
     lines = ["## Verdicts\n", "In how many of the load cases each claim holds, by load, and the"]
-    lines += ["least, the median and the most of the change over all:", ""]
+    lines += ["minimum, the median and the maximum of the change over all:", ""]
     lines += [markdown(summary_rows(outcome, NAIVE)), ""]
     lines += ["The change from one thread per handler and event to the bus, and whether it is"]
-    lines += ["as much as claimed; where the rounds disagree, how many are of the verdict's mind:"]
+    lines += ["as much as claimed; if the rounds disagree, how many agree with the verdict:"]
     lines += ["", markdown(change_rows(outcome, NAIVE)), ""]
     return "\n".join(lines)
 
 
 def _exhaustion(outcome: Outcome) -> str:
     if outcome.no_exhaustion is None:
-        return "## No exhaustion: not measured\n\nNo limit of threads binds on this system.\n"
+        return "## No exhaustion: not measured\n\nNo limit of threads works on this system.\n"
     more = LIMITED.threads
     return "\n".join(
         [
             f"## No exhaustion: {VERDICTS[outcome.no_exhaustion]}\n",
-            f"The server takes {LIMITED.think} s for an answer, {LIMITED.case.events} events come",
-            f"at once, and the system lets the process start {more} threads, and refuses more:",
+            f"The server takes {LIMITED.think} s per answer, {LIMITED.case.events} events arrive",
+            f"at once, and the system allows the process {more} threads, and refuses more:",
             "",
             markdown(exhaustion_rows(outcome)),
             "",
@@ -111,8 +112,8 @@ def _why(outcome: Outcome) -> str:
 
 def _executor(outcome: Outcome) -> str:
     lines = ["## Against the pool of the standard library\n"]
-    lines += ["The study does not claim anything here. A bounded pool is what saves threads, and"]
-    lines += ["`ThreadPoolExecutor` is one, too; its queue has no bound, and no priorities:", ""]
+    lines += ["The study makes no claim here. A bounded pool saves threads, and"]
+    lines += ["`ThreadPoolExecutor` is one too; its queue has no bound, and no priorities:", ""]
     for theirs in outcome.verdicts:
         if theirs != NAIVE:
             lines += [markdown(change_rows(outcome, theirs)), ""]

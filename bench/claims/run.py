@@ -1,7 +1,7 @@
-"""`make claims`: the study's claims about the bus, measured on real work.
+"""`make claims`: the study's claims about the bus, measured with real work.
 
-Prints tables and verdicts, and writes claims.json and plots into build/claims; with --page also
-the page of the documentation, and its plots beside it.
+Prints tables and verdicts, and writes claims.json and plots to build/claims; with --page also the
+documentation page, and its plots beside it.
 """
 
 import argparse
@@ -31,7 +31,7 @@ ROUNDS, QUICK_ROUNDS = 3, 1
 QUICK_CASES = ("small", "burst")
 TIMEOUT = 120.0
 LOOK = 0.005
-"""Seconds between looks at the number of threads."""
+"""Seconds between samples of the number of threads."""
 
 
 def arguments() -> argparse.Namespace:
@@ -46,9 +46,9 @@ def arguments() -> argparse.Namespace:
         metavar="NAME",
         help=f"a shape, by a part of its name, such as 'small' or '{SHAPES[4].load}'; repeatable",
     )
-    parser.add_argument("--build", type=Path, default=BUILD, help="where JSON and plots go")
+    parser.add_argument("--build", type=Path, default=BUILD, help="directory for JSON and plots")
     parser.add_argument(
-        "--again", type=Path, metavar="JSON", help="report on an earlier run, measure nothing"
+        "--again", type=Path, metavar="JSON", help="report on an earlier run, without measuring"
     )
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the page, with its plots")
     parsed = parser.parse_args()
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(options: argparse.Namespace) -> list[Shape]:
-    """Return the shapes that are asked for."""
+    """Return the selected shapes."""
     shapes = [
         shape
         for shape in (*SHAPES, LIMITED)
@@ -72,7 +72,7 @@ def chosen(options: argparse.Namespace) -> list[Shape]:
 
 
 def main() -> int:
-    """Measure, or read what was measured, and report."""
+    """Measure, or read earlier results, and report."""
     options = arguments()
     options.build.mkdir(parents=True, exist_ok=True)
     if options.again is None:
@@ -84,7 +84,7 @@ def main() -> int:
 
 
 def measure_all(options: argparse.Namespace) -> Outcome:
-    """Measure all shapes that are asked for, the contestants taking turns."""
+    """Measure all selected shapes, alternating between the contestants."""
     began, rounds = monotonic(), options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     text = options.build / "log-text.txt"
     write_log_text(text)
@@ -93,7 +93,7 @@ def measure_all(options: argparse.Namespace) -> Outcome:
     results, shapes = Results(), chosen(options)
     for shape in shapes:
         for round_ in range(rounds):
-            # To and fro, so that nobody always comes after the same one.
+            # In alternating order, so that the predecessor of each contestant varies.
             for label in WAYS if round_ % 2 == 0 else reversed(WAYS):
                 order = {"shape": shape.name, "way": label, "quick": options.quick}
                 measure(results, {**order, "lines": work["lines"], "text": str(text)})
@@ -103,7 +103,7 @@ def measure_all(options: argparse.Namespace) -> Outcome:
 
 
 def measure(results: Results, order: dict[str, Any]) -> None:
-    """Make one measurement in a process of its own, whose threads are counted from here."""
+    """Make one measurement in its own process, whose threads are counted from here."""
     command = [sys.executable, str(Path(__file__).with_name("measurement.py")), json.dumps(order)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
@@ -119,7 +119,7 @@ def measure(results: Results, order: dict[str, Any]) -> None:
 
 
 def watch_threads(process: subprocess.Popen[str]) -> int:
-    """Return the most threads that were seen until the process ended, or had no more time."""
+    """Return the maximum number of threads sampled until the process ended or timed out."""
     most, seen, end = 0, psutil.Process(process.pid), monotonic() + TIMEOUT
     while process.poll() is None and monotonic() < end:
         with suppress(psutil.Error):
@@ -129,7 +129,7 @@ def watch_threads(process: subprocess.Popen[str]) -> int:
 
 
 def draw(outcome: Outcome, directory: Path) -> list[Path]:
-    """Draw the plots; matplotlib is loaded only now, measurements do not want its memory."""
+    """Draw the plots; matplotlib is imported only now, to keep its memory out of measurements."""
     try:
         import claim_plots  # noqa: PLC0415
     except ImportError:

@@ -1,6 +1,6 @@
-"""The HTTP server that the handlers ask: a process of its own, so that it has its own interpreter.
+"""The handlers' HTTP server: a separate process, so that it has its own interpreter.
 
-Prints its port, and ends when its standard input does: also if who started it was killed.
+Prints its port, and ends when its standard input does: also if its parent was killed.
 """
 
 import subprocess
@@ -17,11 +17,11 @@ BODY = b'{"state": "ready", "tools": ["logs", "status", "restart"]}'
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Takes its time, and answers; keeps the connection."""
+    """Answers after a delay; keeps the connection."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body leave together
+    wbufsize = -1  # head and body are sent together
     think = 0.0
 
     def do_GET(self) -> None:
@@ -34,16 +34,16 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(BODY)
 
     def log_message(self, *_: object) -> None:
-        """Keep the terminal to the results."""
+        """Do not log: the terminal is for the results."""
 
 
 class Server(ThreadingHTTPServer):
-    """With a backlog for those who connect from hundreds of threads at once."""
+    """With a backlog for hundreds of threads that connect at once."""
 
     request_queue_size = 4096
 
     def handle_error(self, *_: object) -> None:
-        """Let a client go that hangs up, as those do that end."""
+        """Ignore clients that close the connection, as they do at their end."""
 
 
 @contextmanager

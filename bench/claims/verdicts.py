@@ -1,4 +1,4 @@
-"""The study's claims, and whether they hold: arithmetic on ratios, and why one does not hold."""
+"""The study's claims, whether they hold (arithmetic on ratios), and why one does not hold."""
 
 from dataclasses import dataclass
 from statistics import median
@@ -9,20 +9,20 @@ from rounds import Cell, Results
 from ways import NAIVE, OURS
 
 LEVEL = 0.97
-"""Of the rate that is offered; who handles so much of it keeps up."""
+"""Fraction of the offered rate; a contestant that handles this much keeps up."""
 
 FEW = 1.5
-"""Times as many threads as the bus: still hardly more."""
+"""Up to this many times the threads of the bus counts as few more."""
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something the study says of the bus, against one thread per handler and event.
+    """A claim of the study about the bus, compared with one thread per handler and event.
 
     Attributes:
-        name: As it is printed.
-        figure: Which figure of a measurement it is about.
-        change: The change it promises, as a share: -0.9 for nine tenths less.
+        name: As printed.
+        figure: The figure of a measurement that it refers to.
+        change: The claimed change, as a fraction: -0.9 for nine tenths less.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Claim:
 
     @property
     def bound(self) -> float:
-        """The ratio that is just enough."""
-        return round(1 + self.change, 9)  # 1 - 0.9 is a little less than 0.1
+        """The ratio that just suffices."""
+        return round(1 + self.change, 9)  # 1 - 0.9 is slightly less than 0.1
 
     def holds(self, ratio: float | None) -> bool:
-        """Return whether a ratio, ours to theirs, is enough; one that is lacking is not."""
+        """Return whether a ratio, ours to theirs, suffices; a missing one does not."""
         if ratio is None:
             return False
         return ratio <= self.bound if self.change < 0 else ratio >= self.bound
@@ -50,7 +50,7 @@ CLAIMS = (
 
 
 def change(ratio: float | None) -> str:
-    """Return a ratio as the change it is: 0.1 is -90 %."""
+    """Return a ratio as a change: 0.1 is -90 %."""
     if ratio is None:
         return "?"
     percent = (ratio - 1) * 100
@@ -103,7 +103,7 @@ def verdicts(results: Results, shapes: list[Shape], theirs: str = NAIVE) -> list
 
 
 def round_by_round(results: Results, claim: Claim, shape: Shape, theirs: str) -> tuple[bool, ...]:
-    """Return in which of the rounds a claim holds, by itself."""
+    """Return for each round whether a claim holds in it alone."""
     ours, other = (results.cells.get((shape.name, label)) for label in (OURS, theirs))
     pairs = zip(ours.rounds, other.rounds, strict=False) if ours and other else ()
     name = claim.figure
@@ -111,7 +111,7 @@ def round_by_round(results: Results, claim: Claim, shape: Shape, theirs: str) ->
 
 
 def reason(results: Results, claim: Claim, shape: Shape, theirs: str) -> str:
-    """Return why a claim does not hold, by what was measured."""
+    """Return why a claim does not hold, according to the measurements."""
     ours, other = (results.cells.get((shape.name, label)) for label in (OURS, theirs))
     if ours is None or other is None or ours.median("rate") is None or other.median("rate") is None:
         return "not measured"
@@ -124,15 +124,15 @@ def reason(results: Results, claim: Claim, shape: Shape, theirs: str) -> str:
 
 
 def keeps_up(shape: Shape, cell: Cell) -> bool:
-    """Return whether a paced load was handled as it came."""
+    """Return whether a paced load was handled at its rate."""
     return shape.rate is not None and _figure(cell, "rate") >= LEVEL * shape.rate
 
 
 def _why_rate(ours: Cell, other: Cell, *, both_keep_up: bool) -> str:
     if both_keep_up:
-        return "both handle all that is offered, so there is nothing to gain"
-    costs = f"CPU a run {_figure(ours, 'cpu_us'):.0f} us against {_figure(other, 'cpu_us'):.0f} us"
-    return f"{costs}; the handlers' own work is the same for both and sets the pace"
+        return "both handle the whole load, so there is nothing to gain"
+    cpu = f"CPU per run {_figure(ours, 'cpu_us'):.0f} us against {_figure(other, 'cpu_us'):.0f} us"
+    return f"{cpu}; the handlers' own work, the same for both, determines the rate"
 
 
 def _why_memory(ours: Cell, other: Cell) -> str:
@@ -140,21 +140,21 @@ def _why_memory(ours: Cell, other: Cell) -> str:
     threads = [round(_figure(cell, "threads")) for cell in (ours, other)]
     if threads[1] <= FEW * threads[0]:
         numbers = f"{threads[0]} threads at most against {threads[1]}"
-        return f"little is at stake, {grown}, {numbers}: each ends before many others start"
-    return f"{grown}: what its queue and its workers take counts beside that"
+        return f"the difference is small, {grown}, {numbers}: each ends before many others start"
+    return f"{grown}: the memory of its queue and workers is not negligible beside that"
 
 
 def _why_latency(figure: str, ours: Cell, other: Cell, *, both_keep_up: bool) -> str:
     times = f"{_figure(ours, figure):.2f} ms against {_figure(other, figure):.2f} ms"
     late, handled = _figure(ours, "late_p99"), _figure(other, "handled") / _figure(other, "runs")
     if handled < LEVEL:
-        return f"{times} at least: only {handled:.0%} was handled before the limit, then it was cut"
+        return f"{times} at least: only {handled:.0%} was handled before the time limit"
     if both_keep_up and figure == "p99" and late > _figure(ours, figure) / 2:
         return f"{times}: the publishers themselves wake up late, the last 1 % by {late:.1f} ms"
     if both_keep_up and figure == "p99":
         return f"{times}: the tail is the HTTP request itself, and a wait for a free worker"
     if both_keep_up:
-        return f"{times}: without a queue to speak of, most of both is the handlers' own time"
+        return f"{times}: the queue is short, so most of both is the handlers' own time"
     return f"{times}: all wait for the same work, which takes nearly as long with either"
 
 
@@ -164,7 +164,7 @@ def _figure(cell: Cell, name: str) -> float:
 
 @dataclass(frozen=True)
 class Exhaustion:
-    """What became of a contestant that the system let have few threads only."""
+    """The result of a contestant that was allowed few threads only."""
 
     label: str
     limit: str
@@ -180,7 +180,7 @@ class Exhaustion:
 
 
 def exhaustions(results: Results, labels: list[str]) -> list[Exhaustion]:
-    """Return how each fared under the limit, at its worst; nothing where no limit binds."""
+    """Return the worst result of each contestant under the limit; empty if no limit works."""
     found = []
     for label in labels:
         cell = results.cells.get((LIMITED.name, label))
@@ -201,7 +201,7 @@ def exhaustions(results: Results, labels: list[str]) -> list[Exhaustion]:
 
 
 def no_exhaustion(found: list[Exhaustion]) -> bool | None:
-    """Return whether the naive way is exhausted and the bus is not; None if not measured."""
+    """Return whether the naive contestant is exhausted and the bus is not; None: not measured."""
     by_label = {one.label: one.exhausted for one in found}
     if NAIVE not in by_label or OURS not in by_label:
         return None
@@ -209,12 +209,12 @@ def no_exhaustion(found: list[Exhaustion]) -> bool | None:
 
 
 def held(found: list[Verdict], claim: Claim, load: str | None = None) -> tuple[int, int]:
-    """Return in how many shapes a claim holds, and of how many, under one load or all."""
+    """Return the number of shapes in which a claim holds, and of all, under one load or all."""
     some = [v.holds for v in found if v.claim is claim and load in {None, v.shape.load}]
     return sum(some), len(some)
 
 
 def spread(found: list[Verdict], claim: Claim) -> list[float]:
-    """Return the least, the middle and the most of a claim's ratios, if there are any."""
+    """Return minimum, median and maximum of a claim's ratios, if there are any."""
     ratios = sorted(v.ratio for v in found if v.claim is claim and v.ratio is not None)
     return [ratios[0], median(ratios), ratios[-1]] if ratios else []

@@ -1,4 +1,4 @@
-"""The contestants: each is given the handlers of each type, and calls them in its own way."""
+"""The contestants: each gets the handlers of each type, and calls them in its own way."""
 
 import threading
 from collections.abc import Callable
@@ -14,10 +14,10 @@ Routes = dict[str, list[Handler]]
 
 
 class Way:
-    """What all have in common.
+    """The common base.
 
     Attributes:
-        label: As it is printed.
+        label: As printed.
         reason: Why a handler was not called, if one was not.
     """
 
@@ -29,20 +29,20 @@ class Way:
         self._refused = count().__next__
 
     def publish(self, event: Any) -> None:
-        """See to it that the event's handlers are called."""
+        """Have the event's handlers called."""
         raise NotImplementedError
 
     def lost(self) -> int:
-        """Return how many handlers were not called; asked once, after `finish`."""
+        """Return the number of handlers not called; called once, after `finish`."""
         return self._refused()
 
     def finish(self) -> None:
-        """Return when all are called and have returned."""
+        """Wait until all handlers have returned."""
         raise NotImplementedError
 
 
 class ThreadPerEvent(Way):
-    """One thread for each handler and event: where the study began."""
+    """One thread for each handler and event: the study's starting point."""
 
     label = "thread per event"
 
@@ -56,7 +56,7 @@ class ThreadPerEvent(Way):
                 self.reason = str(error)
 
     def finish(self) -> None:
-        """Wait until no thread is left but this one; the publishers have ended."""
+        """Wait until no other thread is left; the publishers have ended."""
         while threading.active_count() > 1:
             sleep(0.005)
 
@@ -76,12 +76,12 @@ class Executor(Way):
             self.executor.submit(handler, event)
 
     def finish(self) -> None:
-        """Shut down, which waits for everything."""
+        """Shut down, which waits for all calls."""
         self.executor.shutdown()
 
 
 class Bus(Way):
-    """The bus; publishers wait for room without limit, so that all do all of the work."""
+    """The bus; publishers wait for free slots without limit, so that it does all the work."""
 
     label = "brummerbus"
 
@@ -101,7 +101,7 @@ class Bus(Way):
         self.bus.stop(timeout=None)
 
     def lost(self) -> int:
-        """Return what the bus counted."""
+        """Return the bus's own count."""
         return self.bus.stats().dropped
 
 

@@ -23,11 +23,11 @@ PATTERNS = {
     "seconds": re.compile(r"\bin (?P<seconds>\d+\.\d+)s\b"),
     "url": re.compile(r"\bhttps?://(?P<host>[\w.-]+)(?P<path>/\S*)?"),
 }
-"""What a development tool looks for in its processes' output."""
+"""What a development tool searches for in its processes' output."""
 
 
 def write_log_text(path: Path) -> None:
-    """Write what the demo's processes print: tests that pass and fail, and a chained traceback."""
+    """Write the output of the demo's processes: passing and failing tests, a chained traceback."""
     flags = ["-p", "no:cacheprovider", "-c", "suite/pytest.ini", "-v", "suite"]
     commands = [[sys.executable, "-m", "pytest", *flags], [sys.executable, "fail.py"]]
     with path.open("w", encoding="utf-8") as file:
@@ -40,10 +40,10 @@ class Work:
     """The three handlers, with the file and the connections they use.
 
     Args:
-        log: The file that lines are appended to.
-        text: The lines of real output that are parsed.
-        lines: How many of them each call parses, by calibration.
-        port: The server's.
+        log: The file to which lines are appended.
+        text: The lines of real output to parse.
+        lines: The number of lines that each call parses, from the calibration.
+        port: The server's port.
     """
 
     def __init__(self, log: Path, text: list[str], lines: int, port: int) -> None:
@@ -65,22 +65,22 @@ class Work:
             connection.close()
 
     def warm_up(self) -> None:
-        """Call each handler once: for what is imported late, which a limited process cannot."""
+        """Call each handler once: it triggers late imports, which fail in a limited process."""
         event = Event("work.warm_up", (0, self.line(0)))
         for handler in (self.store, self.parse, self.fetch):
             handler(event)
 
     def line(self, number: int) -> str:
-        """Return the text of an event: a string of its own, as if just read from a pipe."""
+        """Return the text of an event: a new string, as if read from a pipe."""
         return f"{number} {self.text[number % len(self.text)]}"
 
     def store(self, event: Any) -> None:
-        """Append the event's line to the log, as far as the system."""
+        """Append the event's line to the log, up to the system's cache."""
         self._file.write(f"{event.type} {event.data[1]}\n".encode())
         self._file.flush()
 
     def parse(self, event: Any) -> None:
-        """Look for what matters in the event's line and those after it in the text."""
+        """Search the event's line, and the following lines of the text, for the patterns."""
         number, line = event.data[1].split(" ", 1)
         start = int(number) % len(self.text)
         for other in (line, *self.text[start + 1 : start + self.lines]):
@@ -91,7 +91,7 @@ class Work:
                     match.groupdict()
 
     def fetch(self, event: Any) -> None:
-        """Ask the server, over a connection that is idle, or else a new one."""
+        """Request from the server, over an idle connection or a new one."""
         try:
             connection = self._idle.pop()
         except IndexError:

@@ -1,4 +1,4 @@
-"""Works for a moment, then fails with a traceback of two exceptions; `make run` watches it."""
+"""Runs for a moment, then fails with a traceback of two exceptions; `make run` watches it."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ def connect(address: str) -> None:
 
 
 def load_settings() -> None:
-    """Fail because connecting does."""
+    """Fail because connecting fails."""
     try:
         connect("127.0.0.1:5432")
     except ConnectionRefusedError as error:

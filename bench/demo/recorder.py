@@ -1,10 +1,10 @@
-"""Runs a command and passes on what it prints, keeping a copy of every byte.
+"""Runs a command and forwards its output, keeping a copy of every byte.
 
     python recorder.py NAME COMMAND ARGS...
 
-The copies, `NAME.stdout` and `NAME.stderr` in the directory `DEMO_RECORDS`, are the independent
-reading that run.py compares the watcher's numbers with. It knows nothing of brummerbus, nor of
-lines. The exit code is the command's.
+With the copies, `NAME.stdout` and `NAME.stderr` in the directory `DEMO_RECORDS`, run.py checks the
+watcher's figures independently: the recorder does not use brummerbus, and does not split lines. The
+exit code is the command's.
 """
 
 import os
@@ -19,7 +19,7 @@ CHUNK = 64 * 1024
 
 
 def pass_on(source: IO[bytes], record: Path, target: int) -> None:
-    """Copy all bytes of a pipe to a file, and on to a descriptor."""
+    """Copy all bytes of a pipe to a file and to a descriptor."""
     with record.open("wb", buffering=0) as copy:
         while chunk := os.read(source.fileno(), CHUNK):
             copy.write(chunk)
@@ -31,7 +31,7 @@ def main() -> int:
     """Run the command and return its exit code as a shell shows it."""
     name, *command = sys.argv[1:]
     records = Path(os.environ["DEMO_RECORDS"])
-    # Ctrl-C reaches the command as well; the recorder stays until it has heard its last word.
+    # Ctrl-C reaches the command too; the recorder runs until the end of its output.
     signal.signal(signal.SIGINT, lambda *_: None)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
     pumps = [

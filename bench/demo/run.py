@@ -1,11 +1,11 @@
-"""`make run`: watches three real processes at once, then checks the watcher's numbers.
+"""`make run`: watches three real processes concurrently, then checks the watcher's figures.
 
 The check is independent of brummerbus. Each process ran under recorder.py, which kept a copy of
-every byte; here newlines are counted in those copies and compared with the rows in the store,
-read by plain sqlite3, and with the deliveries that the report states. Beyond the numbers, the
-bytes put together from the rows must be those of the copies.
+every byte; here newlines are counted in those copies and compared with the rows in the store, read
+by plain sqlite3, and with the deliveries in the report. In addition, the bytes of the rows, joined,
+must be those of the copies.
 
-The exit code is 0 if all adds up, though two of the processes fail on purpose.
+The exit code is 0 if all counts agree, although two of the processes fail on purpose.
 """
 
 import argparse
@@ -25,11 +25,11 @@ STREAMS = ("stdout", "stderr")
 NAMES = ("flood", "test", "fail")
 FAILING_TESTS = 3
 MIN_FLOOD = 500
-"""Lines that the standard library gives at the very least; else nothing was shown."""
+"""Lines that the standard library yields at least; fewer would prove nothing."""
 
 
 def main() -> int:
-    """Watch, check, and say whether it adds up."""
+    """Watch, check, and print whether all counts agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", type=Path, default=HERE.parents[1] / "build" / "demo")
     build = parser.parse_args().build.resolve()
@@ -41,7 +41,7 @@ def main() -> int:
     print(f"\nThe report is in {build / 'report.html'}, the log store in {build / 'log.db'}")
     for problem in problems:
         print(f"  {problem}")
-    print("It does not add up." if problems else "It adds up.")
+    print("The counts do not agree." if problems else "All counts agree.")
     return 1 if problems else 0
 
 
@@ -49,7 +49,7 @@ def watch(build: Path) -> int:
     """Run the watcher and return its exit code."""
     environment = {
         **os.environ,
-        # The Procfile says `python`, and means this one.
+        # `python` in the Procfile must be this interpreter.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         "DEMO_RECORDS": str(build / "records"),
         "DEMO_STDLIB": sysconfig.get_path("stdlib"),
@@ -64,7 +64,7 @@ def watch(build: Path) -> int:
 
 
 def check(build: Path, report: dict[str, Any], code: int) -> list[str]:
-    """Print the numbers beside each other and return what does not fit."""
+    """Print the figures side by side and return those that differ."""
     problems: list[str] = []
     total = 0
     print("\nCounted by an independent reader, against the store:")
@@ -114,7 +114,7 @@ def count_lines(recorded: bytes) -> int:
 
 
 def stored_lines(connection: sqlite3.Connection, name: str, stream: str) -> tuple[int, bytes]:
-    """Return how many rows a stream has, and the bytes that they give together."""
+    """Return the number of rows of a stream, and their joined bytes."""
     rows = connection.execute(
         "SELECT coalesce(raw, text), ending FROM lines WHERE process = ? AND stream = ?"
         " ORDER BY number",

@@ -1,9 +1,9 @@
-"""Those compared: brummerbus, and what the standard library offers for the same job.
+"""The contestants: brummerbus, and the standard library's means for the same job.
 
-Each does what its users would write, without its frills: no result is asked for, no `task_done` is
-called, and a worker thread guards itself against its handler with one `except`. A contestant is
-made with its threads, `publish` is what a publisher calls, and `finish` returns when everything
-that was published is handled and the threads have ended.
+Each does what its users would write, in its simplest form: no result is requested, `task_done` is
+not called, and a worker thread catches a handler's exceptions with one `except`. A contestant is
+constructed with its threads, a publisher calls `publish`, and `finish` returns when all events are
+handled and the threads have ended.
 """
 
 import logging
@@ -27,14 +27,14 @@ logger = logging.getLogger("bench")
 
 
 class Contestant:
-    """What all have in common.
+    """The common base.
 
     Attributes:
-        label: As it is printed.
-        share: Of a shape's events; less for those that need much longer for one.
-        bounded: Whether it keeps to the shape's queue size.
-        kinds: The kinds of shapes it takes part in, none meaning all.
-        publish: What a publisher calls: with one event, or in batches with a list of them.
+        label: As printed.
+        share: Fraction of a shape's events; smaller for contestants that need much longer.
+        bounded: Whether it respects the shape's queue size.
+        kinds: The kinds of shapes in which it takes part; empty: all.
+        publish: Called by publishers: with one event, or in batches with a list of them.
     """
 
     label: ClassVar[str]
@@ -47,15 +47,15 @@ class Contestant:
         raise NotImplementedError
 
     def calls(self, events: Iterable[Any]) -> Iterable[Any]:
-        """Return what `publish` is to be called with, one after the other."""
+        """Return the arguments of the successive calls of `publish`."""
         return events
 
     def lost(self) -> int:
-        """Return how many events it says it dropped; asked after `finish`."""
+        """Return the number of events that it reports as dropped, after `finish`."""
         return 0
 
     def finish(self) -> None:
-        """Return when all is handled and no thread is left."""
+        """Return when all events are handled and no thread is left."""
         raise NotImplementedError
 
 
@@ -63,7 +63,7 @@ class Contestant:
 
 
 class Bus(Contestant):
-    """One event a call."""
+    """One event per call."""
 
     label = "brummerbus"
     bounded = True
@@ -75,7 +75,7 @@ class Bus(Contestant):
         self.publish = self.bus.publish
 
     def lost(self) -> int:
-        """Return what the bus counted."""
+        """Return the bus's own count."""
         return self.bus.stats().dropped
 
     def finish(self) -> None:
@@ -84,7 +84,7 @@ class Bus(Contestant):
 
 
 class BusInBatches(Bus):
-    """64 events a call."""
+    """64 events per call."""
 
     label = "brummerbus, 64 a call"
 
@@ -100,7 +100,7 @@ class BusInBatches(Bus):
 
 
 class BusUnmonitored(Bus):
-    """To see what monitoring costs."""
+    """Shows the cost of monitoring."""
 
     label = "brummerbus, unmonitored"
     kinds = ("throughput", "filling")
@@ -108,7 +108,7 @@ class BusUnmonitored(Bus):
 
 
 class BusDropping(Bus):
-    """The other end of the range: a publisher that is never held up, at the price of events."""
+    """The other extreme: a publisher that is never delayed, at the price of events."""
 
     label = "brummerbus, drop oldest"
     kinds = ("burst",)
@@ -122,7 +122,7 @@ class BusDropping(Bus):
 
 
 class QueueAndThreads(Contestant):
-    """A queue, and threads that get from it until they get the stop sign."""
+    """A queue, and threads that get from it until they get the sentinel."""
 
     def __init__(self, handler: Handler, workers: int, size: int) -> None:
         self.queue = self.make(size)
@@ -135,7 +135,7 @@ class QueueAndThreads(Contestant):
             thread.start()
 
     def make(self, size: int) -> Any:
-        """Make the queue."""
+        """Create the queue."""
         raise NotImplementedError
 
     def work(self, get: Callable[[], Any], handler: Handler) -> None:
@@ -147,11 +147,11 @@ class QueueAndThreads(Contestant):
                 logger.exception("the handler failed")
 
     def stop_sign(self) -> Any:
-        """Return what ends a worker that gets it."""
+        """Return the sentinel that ends a worker."""
         return None
 
     def finish(self) -> None:
-        """Put a stop sign for each worker behind the last event."""
+        """Put a sentinel for each worker after the last event."""
         for _ in self.threads:
             self.queue.put(self.stop_sign())
         for thread in self.threads:
@@ -159,12 +159,12 @@ class QueueAndThreads(Contestant):
 
 
 class Barest(QueueAndThreads):
-    """The C queue alone: unbounded, one handler, and nothing is caught."""
+    """The C queue alone: unbounded, one handler, no exception is caught."""
 
     label = "SimpleQueue, barest"
 
     def make(self, size: int) -> Any:
-        """Make the queue."""
+        """Create the queue."""
         return SimpleQueue()
 
     def work(self, get: Callable[[], Any], handler: Handler) -> None:
@@ -174,7 +174,7 @@ class Barest(QueueAndThreads):
 
 
 class Simple(QueueAndThreads):
-    """The least that a user needs on the C queue: several handlers, one `except`; unbounded."""
+    """The minimum that a user needs on top of the C queue: several handlers, one `except`."""
 
     label = "SimpleQueue"
 
@@ -184,15 +184,15 @@ class Simple(QueueAndThreads):
         self.publish = self.put
 
     def make(self, size: int) -> Any:
-        """Make the queue."""
+        """Create the queue."""
         return SimpleQueue()
 
     def put(self, event: Any) -> None:
-        """Put the event, with what is to be called."""
+        """Put the event with the handlers to call."""
         self.queue.put((self.handler, event))
 
     def work(self, get: Callable[[], Any], handler: Handler) -> None:
-        """Call what comes with the event, until no event comes."""
+        """Call the handlers of each event, until the sentinel."""
         while True:
             function, event = get()
             if event is None:
@@ -215,12 +215,12 @@ class Bounded(QueueAndThreads):
     bounded = True
 
     def make(self, size: int) -> Any:
-        """Make the queue."""
+        """Create the queue."""
         return Queue(size)
 
 
 class Prioritised(QueueAndThreads):
-    """The queue with priorities; entries carry a number, so that events are not compared."""
+    """The queue with priorities; entries have a number, so that events are not compared."""
 
     label = "PriorityQueue"
     share = 0.1
@@ -232,11 +232,11 @@ class Prioritised(QueueAndThreads):
         self.publish = self.put
 
     def make(self, size: int) -> Any:
-        """Make the queue."""
+        """Create the queue."""
         return PriorityQueue(size)
 
     def put(self, event: Any) -> None:
-        """Put the event behind all of its priority."""
+        """Put the event after all others of its priority."""
         self.queue.put((-PRIORITY, next(self.numbers), event))
 
     def work(self, get: Callable[[], Any], handler: Handler) -> None:
@@ -248,7 +248,7 @@ class Prioritised(QueueAndThreads):
                 logger.exception("the handler failed")
 
     def stop_sign(self) -> Any:
-        """Return an entry that comes last."""
+        """Return an entry that sorts last."""
         return (float("inf"), next(self.numbers), None)
 
 
@@ -256,7 +256,7 @@ class Prioritised(QueueAndThreads):
 
 
 class Executor(Contestant):
-    """The pool most programs use."""
+    """The pool that most programs use."""
 
     label = "ThreadPoolExecutor"
     share = 0.1
@@ -266,7 +266,7 @@ class Executor(Contestant):
         self.publish = partial(self.executor.submit, handler)
 
     def finish(self) -> None:
-        """Shut down, which waits for everything."""
+        """Shut down, which waits for all calls."""
         self.executor.shutdown()
 
 
@@ -282,7 +282,7 @@ class Pool(Contestant):
         self.publish = self.apply
 
     def apply(self, event: Any) -> None:
-        """Leave one event to the pool."""
+        """Submit one event to the pool."""
         self.pool.apply_async(self.handler, (event,))
 
     def finish(self) -> None:
@@ -292,7 +292,7 @@ class Pool(Contestant):
 
 
 class ThreadPerEvent(Contestant):
-    """What Brummer's bus did, with goroutines."""
+    """One thread per handler and event, as Brummer's bus did with goroutines."""
 
     label = "thread per event"
     share = 0.01

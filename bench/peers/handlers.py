@@ -8,7 +8,7 @@ from typing import Any
 
 COMPUTING = 10e-6
 WAITING = 100e-6
-"""Seconds asked for. The system rounds a sleep up, by some 50 us on Linux, for everyone alike."""
+"""Requested seconds. The system rounds a sleep up, by some 50 us on Linux, for all contestants."""
 
 
 def no_op(event: Any) -> None:
@@ -16,7 +16,7 @@ def no_op(event: Any) -> None:
 
 
 def spin(turns: int) -> int:
-    """Compute in Python, holding the interpreter's lock like any such code."""
+    """Compute in Python, holding the GIL."""
     value = 1
     for _ in range(turns):
         value = value * 31 & 0xFFFF
@@ -24,10 +24,10 @@ def spin(turns: int) -> int:
 
 
 def calibrate() -> int:
-    """Return how many turns take 10 us here.
+    """Return the number of iterations that take 10 us here.
 
-    Asked once for a whole run, so that all contestants have the same work, rather than each the
-    same time: a handler that watched the clock would finish sooner while others hold the lock.
+    Measured once for a whole run, so that all contestants have the same work, and not the same
+    time: a handler that reads the clock would do less work while other threads hold the GIL.
     """
     turns = 1_000
     samples = []
@@ -39,7 +39,7 @@ def calibrate() -> int:
 
 
 class Handled:
-    """A handler, and how often it was called; the no-op is not counted, to stay a no-op."""
+    """A handler and the number of its calls; the no-op is not counted, to stay a no-op."""
 
     def __init__(self, name: str, turns: int) -> None:
         self._calls = count()
@@ -82,5 +82,5 @@ class Handled:
         return mixed
 
     def calls(self) -> int:
-        """Return how often it was called; once only, since asking counts."""
+        """Return the number of calls; once only, since reading the counter advances it."""
         return next(self._calls)

@@ -1,4 +1,4 @@
-"""What a figure has to be read with: memory, machine, versions, commit."""
+"""The context of a figure: memory, machine, versions, commit."""
 
 import os
 import platform
@@ -15,17 +15,17 @@ PACKAGES = ("brummerbus", "cffi", "culsans", "pebble", "pyee")
 
 
 def reset_peak_memory() -> int:
-    """Let the peak begin at what is resident now, and return that, in bytes."""
+    """Reset the peak to the present resident memory, and return that, in bytes."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> int:
-    """Return the most that was resident, in bytes.
+    """Return the maximum resident memory, in bytes.
 
-    On Linux from the kernel's high-water mark of this address space: what `getrusage` says there
-    is carried over from the parent process.
+    On Linux from the kernel's high-water mark of this address space: the value of `getrusage` is
+    inherited from the parent process there.
     """
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():

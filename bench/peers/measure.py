@@ -1,7 +1,7 @@
-"""One round: one contestant in one shape, in a process of its own, which prints figures as JSON.
+"""One round: one contestant in one shape, in its own process, which prints figures as JSON.
 
-A process of its own, because peak memory belongs to a process, and so that nobody inherits the
-threads, the garbage or the warmed-up memory of the one before.
+In its own process, because peak memory is measured per process, and so that no round inherits
+threads, garbage or used memory from the previous one.
 """
 
 import gc
@@ -24,10 +24,11 @@ from brummerbus import Event
 Figures = dict[str, Any]
 
 POOL = 1_000
-"""Different events in a throughput shape, used again and again: making them is not measured."""
+"""Distinct events in a throughput shape, used repeatedly: creating them is not measured."""
 
 PAYLOAD = 1_000
-"""Bytes in each event of a burst, so that what waits in memory is seen; the study says 1,024."""
+"""Bytes in each event of a burst, so that queued events are visible in memory; the study's figure
+is 1,024."""
 
 WARM_UP = 100
 SETTLE = 0.02
@@ -38,7 +39,7 @@ GROUP = 20
 
 
 class Round:
-    """A contestant with the clocks running from `begin` to `end`."""
+    """A contestant, timed from `begin` to `end`."""
 
     def __init__(self, shape: Shape, contestant: type[Contestant], turns: int) -> None:
         self.shape = shape
@@ -47,7 +48,7 @@ class Round:
         self.figures: Figures = {}
 
     def contestant(self, handler: Callable[[Any], None] | None = None) -> Contestant:
-        """Make the contestant."""
+        """Create the contestant."""
         shape = self.shape
         return self.make(handler or self.handled.handler, shape.workers, shape.queue)
 
@@ -71,7 +72,7 @@ class Round:
         }
 
     def latencies(self, samples: list[int]) -> None:
-        """Note quantiles of durations in nanoseconds."""
+        """Record quantiles of durations in nanoseconds."""
         ordered = sorted(samples)
         for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
             at = min(len(ordered) - 1, int(share * len(ordered)))
@@ -79,7 +80,7 @@ class Round:
 
 
 def warm_up(contestant: Contestant) -> int:
-    """Bring all threads up; return how many events that took."""
+    """Start all threads; return the number of events used for it."""
     events = [Event(TYPE, n) for n in range(WARM_UP)]
     for call in contestant.calls(events):
         contestant.publish(call)
@@ -88,19 +89,19 @@ def warm_up(contestant: Contestant) -> int:
 
 
 def publish_all(contestant: Contestant, events: Iterable[Any], _: list[int]) -> None:
-    """Publish, as fast as it goes."""
+    """Publish as fast as possible."""
     publish_calls(contestant, contestant.calls(events))
 
 
 def publish_calls(contestant: Contestant, calls: Iterable[Any]) -> None:
-    """Publish what is ready to be published."""
+    """Publish the prepared events."""
     publish = contestant.publish
     for call in calls:
         publish(call)
 
 
 def publish_timed(contestant: Contestant, events: Iterable[Any], samples: list[int]) -> None:
-    """Publish, with a look at the clock before and after each call."""
+    """Publish, and read the clock before and after each call."""
     publish = contestant.publish
     note = samples.append
     for call in contestant.calls(events):
@@ -115,7 +116,7 @@ def run_publishers(
     events: list[Iterable[Any]],
     count: int,
 ) -> list[int]:
-    """Publish from several threads that begin together; time until all is handled."""
+    """Publish from several threads that start together; time until all is handled."""
     contestant = round_.contestant()
     barrier = Barrier(len(events) + 1)
     samples: list[list[int]] = [[] for _ in events]
@@ -159,7 +160,7 @@ def throughput(round_: Round, count: int) -> None:
 
 
 def full(round_: Round, count: int) -> None:
-    """As `throughput`, each call timed, with handlers that cannot keep up."""
+    """`throughput` with each call timed, and handlers that cannot keep up."""
     each = max(1, count // round_.shape.publishers)
     events = sources(round_.shape, each)
     total = each * round_.shape.publishers
@@ -167,7 +168,7 @@ def full(round_: Round, count: int) -> None:
 
 
 def burst(round_: Round, count: int) -> None:
-    """Events of 1 KB, made as they are published: what is queued is what memory shows."""
+    """Events of 1 KB, created as they are published: memory shows the queued ones."""
     publishers = round_.shape.publishers
     each = count // publishers
 
@@ -178,7 +179,7 @@ def burst(round_: Round, count: int) -> None:
 
 
 def ping_pong(round_: Round, count: int) -> None:
-    """Two contestants with a worker each throw one event to and fro: the time of a throw."""
+    """Two contestants with one worker each exchange one event: the time of one hop."""
     samples: list[int] = []
     over = Semaphore(0)
     sides: list[Contestant] = []
@@ -229,9 +230,9 @@ def idle(round_: Round, count: int) -> None:
 
 
 def beside(round_: Round, count: int) -> None:
-    """Publish beside a handler that computes in Python all the time: the time of a call.
+    """Publish while a handler computes in Python all the time: the time of a call.
 
-    The publisher sleeps, like one that reads lines from a pipe, and then publishes some in a row.
+    The publisher sleeps, like one that reads lines from a pipe, and then publishes a few events.
     """
     running = Semaphore(0)
     over = False
@@ -263,11 +264,11 @@ def beside(round_: Round, count: int) -> None:
 
 
 def filling(round_: Round, count: int) -> None:
-    """Fill a queue whose worker is held, then let it be emptied: CPU time, the best twentieth.
+    """Fill a queue whose worker is blocked, then drain it: CPU time, the best twentieth.
 
-    Nobody hands anything over meanwhile, and of many tries some are undisturbed (the very best was
-    a slip of the clock once, 8 ns instead of 240): the least noisy of
-    all shapes, and the only one that tells publishing from handling.
+    There is no hand-over between threads, and of many tries some are undisturbed (the best one was
+    a clock error once, 8 ns instead of 240): the least noisy of all shapes, and the only one that
+    separates publishing from handling.
     """
     entered, leave = Semaphore(0), Semaphore(0)
 
@@ -306,7 +307,7 @@ KINDS: dict[str, Callable[[Round, int], None]] = {
 
 
 def main() -> None:
-    """Run the round that the first argument describes."""
+    """Run the round described by the first argument."""
     order = json.loads(sys.argv[1])
     shape = next(shape for shape in SHAPES if shape.name == order["shape"])
     round_ = Round(shape, ALL[order["contestant"]], order["turns"])

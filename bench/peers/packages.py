@@ -1,4 +1,4 @@
-"""Contestants from PyPI, and the list of all. One that is not installed is left out."""
+"""Contestants from PyPI, and the list of all. Those that are not installed are omitted."""
 
 import importlib
 import importlib.util
@@ -42,7 +42,7 @@ class Pyee(Contestant):
         self.emitter.emit(event.type, event)
 
     def finish(self) -> None:
-        """Shut the executor down, which waits for everything."""
+        """Shut the executor down, which waits for all calls."""
         self.executor.shutdown()
 
 
@@ -54,7 +54,7 @@ class Culsans(Prioritised):
     module = "culsans"
 
     def make(self, size: int) -> Any:
-        """Make the queue, and return its face for threads."""
+        """Create the queue, and return its interface for threads."""
         return importlib.import_module(self.module).PriorityQueue(size).sync_q
 
 
@@ -103,7 +103,7 @@ ALL: dict[str, type[Contestant]] = {
 
 
 def available() -> tuple[list[str], list[str]]:
-    """Return the labels of those that can be run, and of those that are not installed."""
+    """Return the labels of the available contestants, and of those not installed."""
     present, missing = [], []
     for label, contestant in ALL.items():
         package = getattr(contestant, "module", "brummerbus").partition(".")[0]
@@ -113,6 +113,6 @@ def available() -> tuple[list[str], list[str]]:
 
 
 def takes_part(label: str, kind: str) -> bool:
-    """Return whether the contestant is measured in shapes of the kind."""
+    """Return whether the contestant takes part in shapes of this kind."""
     kinds = ALL[label].kinds
     return not kinds or kind in kinds

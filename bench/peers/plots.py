@@ -1,8 +1,8 @@
-"""Plots that can be read at a glance: one panel for each shape, the best on top, ours in colour.
+"""The plots: one panel for each shape, the best on top, ours in colour.
 
-All panels of a figure have one scale, with its unit, so that they can be compared. What spans
-orders of magnitude is drawn as dots on a logarithmic scale, since the length of a bar means nothing
-there; memory as bars from zero. A contestant without a figure keeps its row, and says so.
+All panels of a figure have one scale, with its unit, so that they can be compared. Data that spans
+orders of magnitude is drawn as dots on a logarithmic scale, as the length of a bar means nothing
+there; memory as bars from zero. A contestant without a figure keeps its row, with a note.
 """
 
 from pathlib import Path
@@ -20,18 +20,18 @@ from tables import LATENCY_KINDS, decisive
 OURS, OTHERS, GRID = "#c8501e", "#7b8794", "#e4e8ec"
 COLUMNS = 4
 ROOM = 14
-"""Times the largest value, on a logarithmic scale: where its label stands."""
+"""Position of a label on a logarithmic scale, as a multiple of the largest value."""
 
 
 class Chart(NamedTuple):
-    """What a figure shows.
+    """A figure.
 
     Attributes:
         title: Above it.
         unit: At the axis of each panel.
-        shapes: The kinds of shapes that it has a panel for.
-        start: The figure at which a line or bar begins: the dot, where there is one.
-        end: The figure at which it ends.
+        shapes: The kinds of shapes with a panel.
+        start: The measured figure at which a line or bar begins: the dot, if there is one.
+        end: The measured figure at which it ends.
         log: Whether the scale is logarithmic; otherwise it begins at zero.
     """
 
@@ -77,7 +77,7 @@ FILES = {
 
 
 def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: Path) -> list[Path]:
-    """Write an SVG for each kind of figure that was measured; return the files."""
+    """Write an SVG for each figure with measurements; return the files."""
     mpl.rcParams["svg.hashsalt"] = "brummerbus"
     mpl.rcParams["svg.fonttype"] = "none"
     files = []
@@ -91,7 +91,7 @@ def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: 
 
 
 def figure_of(results: Results, shapes: list[Shape], chart: Chart, footer: str) -> Figure:
-    """Draw the panels of a chart, all on the same scale."""
+    """Draw the panels of a chart, all with the same scale."""
     columns = min(COLUMNS, len(shapes))
     lines = -(-len(shapes) // columns)
     most = max(len(results.of(shape.name)) for shape in shapes)
@@ -110,7 +110,7 @@ def figure_of(results: Results, shapes: list[Shape], chart: Chart, footer: str) 
 
 
 def _limits(results: Results, shapes: list[Shape], chart: Chart) -> tuple[float, float]:
-    """Return the scale on which everything that was measured is seen, with room for labels."""
+    """Return the scale on which all measurements are visible, with space for labels."""
     cells = [cell for shape in shapes for cell in results.of(shape.name)]
     found = [cell.median(figure) for cell in cells for figure in (chart.start, chart.end)]
     values = [value for value in found if value is not None] or [1.0]
@@ -173,7 +173,7 @@ def _label(chart: Chart, cell: Cell, start: float, end: float) -> str:
 
 
 def short(value: float) -> str:
-    """Return a number of three figures or so."""
+    """Format a number with about three digits."""
     for size, letter in ((1e6, " M"), (1e3, " k")):
         if value >= size:
             return f"{value / size:.3g}{letter}"

@@ -1,4 +1,4 @@
-"""Runs the rounds, each in a process of its own, the contestants taking turns."""
+"""Runs the rounds, each in its own process, alternating between the contestants."""
 
 import json
 import subprocess
@@ -27,7 +27,7 @@ class Cell:
     rounds: list[Figures] = field(default_factory=list)
 
     def median(self, figure: str) -> float | None:
-        """Return the median over the rounds; None if there is no such figure."""
+        """Return the median over the rounds; None without such a figure."""
         values = [figures[figure] for figures in self.rounds if figure in figures]
         return median(values) if values else None
 
@@ -50,7 +50,7 @@ class Results:
         cell.rounds.append(figures)
 
     def fail(self, shape: str, contestant: str, reason: str) -> None:
-        """Note a round that gave no figures; an empty one keeps the others side by side."""
+        """Record a round without figures; an empty one keeps the others aligned."""
         self.problems.append(f"{contestant} in {shape}: {reason}")
         self.add(shape, contestant, {})
 
@@ -63,8 +63,8 @@ class Results:
     ) -> float | None:
         """Return ours / theirs: the median of the ratios of rounds that ran one after the other.
 
-        The machine's moods outlast a round, so neighbours share them, and their ratio does not
-        see them; a ratio of medians would.
+        The load of the machine changes more slowly than a round, so it cancels out in the ratio of
+        neighbouring rounds, but not in a ratio of medians.
         """
         mine, other = self.cells.get((shape, ours)), self.cells.get((shape, theirs))
         if mine is None or other is None:
@@ -89,14 +89,14 @@ def run(
         names = [label for label in labels if takes_part(label, shape.kind)]
         for round_ in range(rounds):
             say(f"{shape.name} ({number} of {len(shapes)}), round {round_ + 1} of {rounds}")
-            # To and fro, so that nobody always comes after the same one.
+            # In alternating order, so that the predecessor of each contestant varies.
             for label in names if round_ % 2 == 0 else reversed(names):
                 one_round(results, shape, label, turns, quick=quick)
     return results
 
 
 def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: bool) -> None:
-    """Run one round in a process of its own, and add its figures."""
+    """Run one round in its own process, and add its figures."""
     events = shape.quick if quick and shape.quick else shape.events
     events = max(round(events * share_of(shape, label)), shape.publishers)
     order = {"shape": shape.name, "contestant": label, "turns": turns, "events": events}
@@ -104,7 +104,7 @@ def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: 
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        results.fail(shape.name, label, f"no end after {TIMEOUT:.0f} s")
+        results.fail(shape.name, label, f"not finished after {TIMEOUT:.0f} s")
         return
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -1,6 +1,6 @@
-"""`make bench-peers`: brummerbus beside what else a Python program could use.
+"""`make bench-peers`: brummerbus compared with alternatives for a Python program.
 
-Prints a table for each shape, and writes peers.json and the plots into build/bench/.
+Prints a table for each shape, and writes peers.json and the plots to build/bench/.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--quick", action="store_true", help="fewer shapes, events and rounds: a minute or so"
+        "--quick", action="store_true", help="fewer shapes, events and rounds: about a minute"
     )
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument(
@@ -36,10 +36,10 @@ def arguments() -> argparse.Namespace:
         help="a shape or a contestant, by a glob or a part of its name; can be repeated",
     )
     parser.add_argument(
-        "--targets", action="store_true", help="only what the table of ratios needs, and the table"
+        "--targets", action="store_true", help="measure and print only the table of ratios"
     )
     parser.add_argument("--list", action="store_true", help="list shapes and contestants")
-    parser.add_argument("--build", type=Path, default=BUILD, help="where JSON and plots go")
+    parser.add_argument("--build", type=Path, default=BUILD, help="directory for JSON and plots")
     parser.add_argument("--plots", type=Path, metavar="DIRECTORY", help="put the plots there")
     parsed = parser.parse_args()
     names = [*(shape.name for shape in SHAPES), *ALL]
@@ -52,7 +52,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure what the command line asks for."""
+    """Measure what the command line selects."""
     options = arguments()
     if options.list:
         print("\n".join(["Shapes:", *(f"  {s.name}" for s in SHAPES)]))
@@ -70,7 +70,7 @@ def main() -> int:
 
 
 def print_context(context: dict[str, Any]) -> None:
-    """Say what the figures are figures of."""
+    """Print the machine and versions that the figures apply to."""
     machine = context["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     print(f"{machine['python']}, {machine['processor']}, {machine['cores']} cores, ", end="")
@@ -78,13 +78,13 @@ def print_context(context: dict[str, Any]) -> None:
 
 
 def say(line: str) -> None:
-    """Tell what is being done, on a terminal only."""
+    """Show progress, on a terminal only."""
     if sys.stderr.isatty():
         print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def finished(results: Results) -> None:
-    """Clear the line of progress, and tell of rounds that failed."""
+    """Clear the progress line, and report failed rounds."""
     say("")
     for problem in results.problems:
         print(f"  failed: {problem}")
@@ -94,7 +94,7 @@ def peers(rounds: int, context: dict[str, Any], options: argparse.Namespace) -> 
     """Run shapes and contestants; print tables, write JSON and plots."""
     present, missing = available()
     if missing:
-        print(f"Not installed, left out: {', '.join(missing)}")
+        print(f"Not installed, omitted: {', '.join(missing)}")
     names = [s.name for s in SHAPES if not options.quick or s.quick]
     if options.only:
         names = chosen(options.only, [s.name for s in SHAPES])
@@ -112,7 +112,7 @@ def peers(rounds: int, context: dict[str, Any], options: argparse.Namespace) -> 
 
 
 def targets(rounds: int, context: dict[str, Any], options: argparse.Namespace) -> int:
-    """Run what the ratios need, and print them."""
+    """Run the shapes of the ratios, and print them."""
     results = Results()
     shapes = [shape for shape in SHAPES if shape.name in SHAPE_NAMES]
     for shape in shapes:
@@ -122,14 +122,14 @@ def targets(rounds: int, context: dict[str, Any], options: argparse.Namespace) -
     finished(results)
     text, data = report(results)
     print(text)
-    print("\nThe same by CPU time, which other work on the machine disturbs less:")
+    print("\nThe same by CPU time, which other load on the machine disturbs less:")
     print(by_cpu_time(results))
     write(options.build / "targets.json", {**as_json(results, shapes, context), "targets": data})
     return 1 if results.problems else 0
 
 
 def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: Path) -> None:
-    """Draw the plots; matplotlib is loaded only now, rounds do not want its memory."""
+    """Draw the plots; matplotlib is imported only now, to keep its memory out of the rounds."""
     try:
         import plots  # noqa: PLC0415
     except ImportError:

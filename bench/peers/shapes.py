@@ -1,15 +1,15 @@
-"""What is measured, laid down before anything is run.
+"""What is measured, fixed before anything is run.
 
-A shape is one way of using a bus. Every contestant runs every shape. Counts of events are chosen
-so that a round takes some tenths of a second: long enough for the clock, short enough to alternate
-between contestants while the machine is in one mood.
+A shape is one way of using a bus. Every contestant runs every shape. The numbers of events are
+chosen so that a round takes some tenths of a second: long enough for the clock, short enough to
+alternate between contestants while the load of the machine is constant.
 """
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 QUEUE = 4096
-"""Room in the bounded contestants, where the shape does not say otherwise."""
+"""Queue size of the bounded contestants, unless the shape has its own."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class Shape:
     """One row of the table.
 
     Attributes:
-        name: As it is printed, and as `--only` finds it.
+        name: As printed, and as matched by `--only`.
         kind: The function of measure.py that runs it.
         publishers, workers: Threads.
         handler: A name of handlers.py.
-        events: How many; slow contestants take their share of them (`Contestant.share`).
-        queue: Room in the bounded contestants.
-        quick: How many with `--quick`; 0: left out.
-        made: Whether events are made as they are published, as programs do; otherwise they are
-            ready, and what is measured is the bus alone.
+        events: Their number; slow contestants get their share of it (`Contestant.share`).
+        queue: Queue size of the bounded contestants.
+        quick: The number of events with `--quick`; 0: omitted.
+        made: Whether events are created as they are published, as in programs; otherwise they
+            exist already, and the bus alone is measured.
     """
 
     name: str
@@ -43,7 +43,7 @@ GRID = ((1, 1), (1, 4), (4, 4), (16, 4))
 """Publishers and workers."""
 
 MADE = ("made 1x1", "made 4x4")
-"""Publishers and workers where publishers make the events as they go."""
+"""Publishers and workers if publishers create each event as they publish it."""
 
 NO_OP = tuple(f"no-op {p}x{w}" for p, w in GRID)
 
@@ -86,7 +86,7 @@ SHAPES = (
 
 
 def chosen(patterns: list[str], names: list[str]) -> list[str]:
-    """Return the names that one of the patterns matches; all, if none of them matches any.
+    """Return the names that match one of the patterns; all, if there is no match.
 
     A pattern is a glob, or a part of a name.
     """

@@ -11,7 +11,7 @@ LATENCY_KINDS = ("ping_pong", "idle", "beside")
 
 WHAT = {
     "throughput": "events/s, published to handled",
-    "filling": "CPU ns an event, publishing and handling apart, the best twentieth",
+    "filling": "CPU ns per event, publishing and handling separately, the best twentieth",
     "burst": "events/s, published to handled; 1 KB events, 4 publishers",
     "full": "events/s, and the time of a publish, us",
     "ping_pong": "time of a throw, us",
@@ -21,14 +21,14 @@ WHAT = {
 
 
 def decisive(shape: Shape) -> tuple[str, bool]:
-    """Return the figure that a shape is about, and whether more of it is better."""
+    """Return the main figure of a shape, and whether more is better."""
     if shape.kind in {"beside", "filling"}:
         return ("p99" if shape.kind == "beside" else "both_ns"), False
     return ("p50", False) if shape.kind in LATENCY_KINDS else ("rate", True)
 
 
 def versus(results: Results, shape: Shape, label: str) -> float | None:
-    """Return how many times as good as the contestant brummerbus is."""
+    """Return how many times better than the contestant brummerbus is."""
     figure, more_is_better = decisive(shape)
     theirs = results.ratio(shape.name, figure, label)
     if not theirs:
@@ -83,7 +83,7 @@ def _row(results: Results, shape: Shape, cell: Cell) -> list[str]:
 
 
 def aligned(rows: Iterable[list[str]]) -> str:
-    """Return a table whose first column is flush left, and the others right."""
+    """Return a table: the first column left-aligned, the others right-aligned."""
     rows = list(rows)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
@@ -95,7 +95,7 @@ def aligned(rows: Iterable[list[str]]) -> str:
 
 
 def as_json(results: Results, shapes: list[Shape], context: dict[str, Any]) -> dict[str, Any]:
-    """Return everything: medians, every round, and what it was measured with."""
+    """Return everything: medians, every round, machine and versions."""
     measured = []
     for shape in shapes:
         contestants = {

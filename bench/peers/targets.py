@@ -1,4 +1,4 @@
-"""The ratios to reach, laid down before the second core was built, from a prototype of it."""
+"""The target ratios, fixed before the second core was built, from a prototype of it."""
 
 from dataclasses import dataclass, replace
 
@@ -24,10 +24,10 @@ class Target:
     """One row: `ours` / `theirs` of a figure, in each of some shapes.
 
     Attributes:
-        against: As it is printed.
+        against: As printed.
         figure: A figure of measure.py.
-        shapes: Where, and what is to be reached there.
-        at_least: Whether the limit is a lower one.
+        shapes: The shapes, each with its limit.
+        at_least: Whether the limit is a minimum.
     """
 
     against: str
@@ -38,7 +38,7 @@ class Target:
     at_least: bool = True
 
     def ratios(self, results: Results) -> list[float | None]:
-        """Return what was measured in each shape."""
+        """Return the measured ratio in each shape."""
         return [results.ratio(name, self.figure, self.ours, self.theirs) for name, _ in self.shapes]
 
     def target(self) -> str:
@@ -51,7 +51,7 @@ class Target:
         return f"{word} {'; '.join(parts) if len(parts) > 1 else f'{next(iter(limits)):g}'}"
 
     def measured(self, ratios: list[float | None]) -> str:
-        """Return what was measured in words, each shape by name if there are several."""
+        """Return the measured ratios as text, with the names of the shapes if there are several."""
         words = ["?" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
         if len(words) == 1:
             return words[0]
@@ -93,10 +93,10 @@ TARGETS = (
         ((_ONE_WORKER, 1.7), (_BOTH, 1.6), (_FOUR, 1.4)),
     ),
     Target(
-        "the same, each event made as it is published", _ONE, Simple.label, "rate", _each(1.1, MADE)
+        "the same, each event created when published", _ONE, Simple.label, "rate", _each(1.1, MADE)
     ),
     Target("the same in batches of 64", _MANY, Simple.label, "rate", _each(1.1, MADE)),
-    Target("the barest SimpleQueue, single publish", _ONE, Barest.label, "rate", _each(0.5)),
+    Target("SimpleQueue alone, single publish", _ONE, Barest.label, "rate", _each(0.5)),
     Target(
         "p99 of publish beside a computing handler, against SimpleQueue.put",
         _ONE,
@@ -142,7 +142,7 @@ SHAPE_NAMES = tuple(dict.fromkeys(name for target in TARGETS for name, _ in targ
 
 
 def contestants_in(shape: str) -> list[str]:
-    """Return who is needed in a shape."""
+    """Return the contestants needed in a shape."""
     labels: dict[str, None] = {}
     for target in TARGETS:
         if shape in dict(target.shapes):
@@ -153,7 +153,7 @@ def contestants_in(shape: str) -> list[str]:
 
 
 def by_cpu_time(results: Results) -> str:
-    """Return the ratios of events a second once more, as ratios of events a CPU second."""
+    """Return the ratios of events per second again, as ratios of events per CPU second."""
     rows = []
     for target in TARGETS:
         if target.figure == "rate":

@@ -33,7 +33,7 @@
 
 #include <stdlib.h>
 
-/* So many slots must be free, or publishers be admitted, before they are notified. */
+/* This many slots must be free, or publishers admitted, before they are notified. */
 #define NOTIFY_BATCH(q) ((q)->capacity / 4 + 1)
 
 #define NOTIFY_INTERVAL_NS 300000u

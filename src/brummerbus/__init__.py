@@ -1,6 +1,6 @@
 """brummerbus: an in-process event bus, bounded, prioritised and measured.
 
-Any thread publishes an event and goes on; a static pool of OS threads runs the handlers.
+Any thread publishes an event and continues; a static pool of OS threads runs the handlers.
 
     from brummerbus import Event, EventBus
 
@@ -49,7 +49,7 @@ __all__ = [
     "sizing",
 ]
 
-# What users see of a class (its repr, tracebacks, pickles, `help`) names the public place.
+# The public module appears in reprs, tracebacks, pickles and `help`.
 for _public in (
     BackpressurePolicy,
     BusClosed,
@@ -68,7 +68,7 @@ for _public in (
 
 
 def __getattr__(name: str) -> Any:
-    """Import what takes milliseconds, and what few programs name, only when it is asked for."""
+    """Import on first use what takes milliseconds and few programs need."""
     value: Any
     if name in {"Advice", "BusStats"}:
         value = getattr(_typing, name)

@@ -1,16 +1,16 @@
-"""Limits and checks that several modules share; a message names argument, value and range."""
+"""Limits and checks that several modules share; messages name the argument, its value and range."""
 
 from typing import Any
 
 MAX_WORKERS = 1024
-"""Workers that one bus can have."""
+"""Maximum number of workers of a bus."""
 
 
 def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as a plain int.
 
     Raises:
-        TypeError: It is not an int; a bool counts as none here, being a slip in practice.
+        TypeError: It is not an int. A bool is rejected too: in practice it is a mistake.
         ValueError: It is below `low`, or above `high`.
     """
     wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -29,10 +29,10 @@ def check_bool(name: str, value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return a value's `repr` for an error message, short and whatever the value does.
+    """Return a value's `repr`, shortened, for an error message; never raises.
 
-    The message must name the argument even when `repr` fails, as it does for an int of more
-    than `sys.get_int_max_str_digits()` digits.
+    The message must name the argument even if `repr` fails, as it does for an int of more than
+    `sys.get_int_max_str_digits()` digits.
     """
     try:
         text = repr(value)
@@ -43,15 +43,15 @@ def shown(value: object) -> str:
 
 
 def check_timeout(name: str, value: Any) -> float:
-    """Return a time-out in seconds; infinity stands for no limit.
+    """Return a time-out in seconds; infinity means no limit.
 
     Raises:
-        TypeError: It is not a number; a bool is not a number here.
-        ValueError: It is negative or not a number (NaN).
+        TypeError: It is not a number, or a bool.
+        ValueError: It is negative or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
-    if not value >= 0:  # NaN is not, either
+    if not value >= 0:  # also true for NaN
         raise ValueError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
     return float(value) if value < 1e18 else float("inf")
 

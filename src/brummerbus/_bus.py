@@ -1,4 +1,4 @@
-"""The event bus: subscribe, publish, flush, stop, look."""
+"""The event bus: subscribe, publish, flush, stop, observe."""
 
 import os
 import sys
@@ -12,12 +12,12 @@ from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_time
 from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
-from brummerbus._core.log import counted
 from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
+from brummerbus._text import counted
 from brummerbus._typing import Unpack
 
 if TYPE_CHECKING:
@@ -40,29 +40,29 @@ class EventBus(ProcessPublisher):
     """An in-process event bus: any thread publishes, a static pool of OS threads handles.
 
     Workers run from construction on, each in an empty `contextvars.Context`. As a context manager
-    the bus is stopped at the end of the block, and finishes what is queued first, however long that
-    takes; if the block raised, as long as handlers come to an end (`shutdown_timeout`). One that is
-    never stopped is drained at interpreter exit.
+    the bus is stopped at the end of the block and drained first, without a time limit; if the block
+    raised, as long as deliveries end (`shutdown_timeout`). A bus that is never stopped is drained
+    at interpreter exit.
 
     Each method says from where it may be called; no lock is held while Python code runs.
     In the child of a fork the bus has its subscriptions, an empty queue, counts that start from
-    0, and workers of its own from its first publish on.
+    0, and its own workers from its first publish on.
 
     Args:
         config: The settings; default `EventBusConfig.default()`.
-        name: Names the worker threads and the bus in log messages.
+        name: Names the worker threads, and the bus in log messages.
         on_error: Called as `on_error(event, subscription, exception)` in the worker when a
             handler raised. Default: the logger `brummerbus`, with the traceback.
-        on_drop: Called as `on_drop(event, subscription, reason)` for each delivery that is not
-            made, in the thread that found out. Default: nothing; the first of a streak is
-            logged in any case. What hooks raise is logged.
-        **overrides: Fields of `EventBusConfig`, in place of those of `config`.
+        on_drop: Called as `on_drop(event, subscription, reason)` for each dropped delivery, in the
+            thread that dropped it. Default: nothing. The first drop of a streak is logged in any
+            case. Exceptions raised by hooks are logged.
+        **overrides: Fields of `EventBusConfig` that replace those of `config`.
 
     Raises:
-        TypeError: An argument is of the wrong type, or an override is no field.
+        TypeError: An argument is of the wrong type, or an override is not a field.
         ValueError: A setting is out of range; the message names field, value and range.
-        RuntimeError: A thread could not be started; none is left.
-        BusError: `threading` is monkey-patched (gevent, eventlet), so that there are no threads.
+        RuntimeError: A thread could not be started; none is left running.
+        BusError: `threading` is monkey-patched (gevent, eventlet), so that there are no OS threads.
     """
 
     def __init__(
@@ -145,14 +145,14 @@ class EventBus(ProcessPublisher):
         """Call the handler with each event of a type. From any thread, handler or signal handler.
 
         The handler receives every event whose `publish` began after this returned. Handlers run
-        in worker threads, several at a time; of one event each handler is called once.
+        in worker threads, several concurrently; each handler is called once per event.
 
         Args:
             event_type: A string, matched exactly; a glob with `*`, `?` or `[...]`, such as
                 `"process.*"`; or a class, which receives its subclasses too, also those that an
                 abstract base class adopts later. Strings match events only, not other objects.
-            handler: Called as `handler(event)`. What it returns is ignored, unless it is an
-                awaitable or a generator: then the delivery has failed, since nobody awaits it.
+            handler: Called as `handler(event)`. Its result is ignored, unless it is an awaitable
+                or a generator: then the delivery has failed, since nothing awaits it.
             once: Call it for exactly one event, then end the subscription.
             key: A callable of the event, or the name of one of its attributes or of an item of a
                 mapping in its `data`. Events with equal keys are handled one at a time, in the
@@ -183,11 +183,12 @@ class EventBus(ProcessPublisher):
         With `key`, `max_concurrency`, `batch` or `retries` each publish to it costs some
         microseconds more.
 
-        A forked child has the subscriptions made before. Costs the next publish of that type a new
-        route, some microseconds; a glob or a class costs each type one.
+        A forked child has the subscriptions made before the fork. The next publish of that type
+        computes a new route, which takes some microseconds; after a glob or a class, the next
+        publish of every type.
         """
         if self._closed:
-            raise BusClosed(f"{self._name}: the bus is stopped, it delivers nothing any more")
+            raise BusClosed(f"{self._name}: the bus is stopped and delivers nothing any more")
         options = Options(once, key, max_concurrency, batch, batch_wait, retries, backoff)
         return self._subscriptions.add(event_type, handler, checked(options))
 
@@ -227,9 +228,9 @@ class EventBus(ProcessPublisher):
     def on(self, *event_types: str | type, **options: Any) -> Callable[[Any], Any]:
         """Subscribe the decorated function to each of the types; it is returned unchanged.
 
-        The options are those of `subscribe`, and it is as safe. Type checkers see that the function
-        takes what it will be given:
-        of strings and globs an `Event`, of a class its instances, of several types any of them.
+        The options are those of `subscribe`, and it can be called from where that can. For type
+        checkers, the function must accept an `Event` for strings and globs, instances of a class,
+        and any of them for several types.
 
         Raises:
             TypeError, ValueError, BusClosed: As `subscribe`, and `TypeError` if no type is given.
@@ -248,23 +249,23 @@ class EventBus(ProcessPublisher):
 
     # ---- publishing -----------------------------------------------------------------------
 
-    # `publish` and `publish_many` are methods in C (`csrc/python/publish.c`); what is not a known
-    # route with room comes back to Python in `_core/publisher.py`.
+    # `publish` and `publish_many` are methods in C (`csrc/python/publish.c`); everything other than
+    # a cached route into a queue with free slots is handled in `_core/publisher.py`.
 
-    # ---- stopping and looking -------------------------------------------------------------
+    # ---- stopping and observing -----------------------------------------------------------
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running in this process, for `timeout` seconds at most.
 
-        From any thread that is not in a handler. In a signal handler it may wait for the very
-        thread that it interrupts: give it a time-out there. Ctrl-C is answered within 0.1 s.
+        From any thread that is not in a handler. In a signal handler it may wait for the thread
+        that it interrupts: pass a time-out there. Ctrl-C is answered within 0.1 s.
 
         Returns:
-            True: at one moment nothing was queued or running. False: the time was over.
+            True: at one moment nothing was queued or running. False: the time-out expired.
 
         Raises:
-            BusError: Called from a handler of this bus, it would wait for itself.
-            TypeError, ValueError: `timeout` is no number or negative.
+            BusError: Called from a handler of this bus; it would wait for that handler.
+            TypeError, ValueError: `timeout` is not a number, or negative.
         """
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         engine = self._here()
@@ -293,24 +294,25 @@ class EventBus(ProcessPublisher):
         return engine.wait_barrier(limit)
 
     def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool:
-        """Refuse new events, finish what is queued, end the workers. Idempotent.
+        """Refuse new events, drain the queue, end the workers. Idempotent.
 
-        While draining, handlers of this bus may still publish. From a handler, the stop begins
-        and this returns False without waiting, since that handler still runs. From any thread;
-        in a signal handler as `flush`. It stops the bus of this process only: a forked child or
-        parent goes on. What is left at the end is logged: which handlers run, what was dropped.
+        While draining, handlers of this bus may still publish. Called from a handler, it begins
+        the stop and returns False without waiting, since that handler still runs. From any thread;
+        in a signal handler with the caution of `flush`. It stops the bus of this process only: a
+        forked child or parent continues. Running handlers and dropped deliveries at the end are
+        logged.
 
         Args:
-            drain: Finish what is queued; False drops it at once.
-            timeout: Seconds to wait for the queue and for running handlers, at most; what is queued
-                then is dropped (`DropReason.SHUTDOWN`). None: no limit; handlers that stand still
-                are named in the log. Ctrl-C ends the wait, and drops what is left.
+            drain: Finish what is queued; False drops it immediately.
+            timeout: Max seconds to wait for the queue and for running handlers; what is still
+                queued then is dropped (`DropReason.SHUTDOWN`). None: no limit; handlers that do not
+                end are named in the log. Ctrl-C ends the wait and drops the rest.
 
         Returns:
             True: nothing was left and no handler still runs.
 
         Raises:
-            TypeError, ValueError: `drain` is no bool; `timeout` is no number, or negative.
+            TypeError, ValueError: `drain` is not a bool; `timeout` is not a number, or negative.
         """
         if not isinstance(drain, bool):
             raise TypeError(f"drain must be True or False, got {shown(drain)}")
@@ -321,24 +323,24 @@ class EventBus(ProcessPublisher):
     def resize(self, workers: int) -> None:
         """Set the number of workers, overriding the configuration.
 
-        No handler is interrupted and no delivery lost: surplus workers end after their present
-        delivery. An elastic pool goes on from there by itself. `stats().sizing` has the step.
-        From any thread, several at once too, and from handlers, but not from a signal handler: it
-        starts threads, for which Python takes locks. In a forked child it begins with the
-        configured number.
+        No handler is interrupted and no delivery lost: surplus workers end after their current
+        delivery. An elastic pool continues to adapt from there. `stats().sizing` lists the step.
+        From any thread, also concurrently, and from handlers, but not from a signal handler: it
+        starts threads, for which Python takes locks. A forked child starts with the configured
+        number.
 
         Raises:
-            TypeError, ValueError: `workers` is no int, or not from 1 to 1024.
+            TypeError, ValueError: `workers` is not an int, or not from 1 to 1024.
             BusClosed: The bus is stopped.
-            RuntimeError: A thread could not be started; then nothing has changed.
+            RuntimeError: A thread could not be started; nothing has changed.
         """
         workers = check_int("workers", workers, 1, MAX_WORKERS)
         self._started().resize(workers, "resize() was called")
 
     def stats(self) -> "_typing.BusStats":
-        """Return all figures of one moment, of this process.
+        """Return a snapshot of all figures, of this process.
 
-        From anywhere. Costs some 50 us, and holds up nobody for longer.
+        From anywhere. Costs some 50 us, and blocks other threads no longer than that.
         """
         return self._here().stats()
 
@@ -378,17 +380,17 @@ class EventBus(ProcessPublisher):
             raise BusError(f"{self._name}: the flight recorder is off: EventBus(flight_recorder=n)")
 
     def advise(self, target_wait: float = 0.01) -> "_typing.Advice":
-        """Say how many workers this bus should have, by what it has measured so far, and why.
+        """Recommend a number of workers from what this bus has measured so far, with the reasons.
 
-        Printed, it is a report: what each handler costs, what other numbers of workers would
-        make of the load, and what that assumes. Needs `monitoring`. From anywhere; takes some ms.
+        Printed, it is a report: the cost of each handler, predictions for other numbers of workers,
+        and the assumptions. Needs `monitoring`. From anywhere; takes some ms.
 
-        `target_wait` is in seconds: 99 of 100 deliveries are to wait in the queue no longer.
+        `target_wait` is the maximum queue wait of 99 in 100 deliveries, in seconds.
 
         Raises:
-            TypeError, ValueError: `target_wait` is no number, or negative.
+            TypeError, ValueError: `target_wait` is not a number, or negative.
         """
-        # The adviser and its model are imported only when asked for: few programs ask.
+        # Few programs use the adviser and its model: import them here.
         from brummerbus.sizing._adviser import advise  # noqa: PLC0415
 
         target_wait = check_timeout("target_wait", target_wait)
@@ -431,12 +433,12 @@ class EventBus(ProcessPublisher):
 
     @property
     def depth(self) -> int:
-        """How many deliveries are queued; a hint, others are at work."""
+        """The number of queued deliveries; a hint, as other threads change it concurrently."""
         return self._here().queue.depth()
 
     @property
     def workers(self) -> int:
-        """How many worker threads the bus has now."""
+        """The current number of worker threads."""
         return self._here().workers
 
     def __enter__(self) -> "EventBus":
@@ -444,19 +446,19 @@ class EventBus(ProcessPublisher):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        exc_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop without a limit; after an exception, as long as handlers come to an end."""
+        """Stop without a limit; after an exception, only as long as deliveries end."""
         self._closed = True
         limit = self._config.shutdown_timeout
-        standstill = float("inf") if kind is None or limit is None else limit
+        standstill = float("inf") if exc_type is None or limit is None else limit
         self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         engine = getattr(self, "_engine", None)
-        if engine is not None and not is_finalizing():  # after the end there is nothing to retire
+        if engine is not None and not is_finalizing():  # then nothing is left to retire
             engine.retire()
 
     def __repr__(self) -> str:

@@ -1,7 +1,7 @@
-"""How a bus is set up: its size, what gives way when it is full, and how long it waits.
+"""The settings of a bus: its size, its backpressure policy, its time-outs.
 
 Here, and only here, a wrong type is a `ValueError` too: settings come from files, environment
-variables and command lines, and whoever reads them in has one exception to catch.
+variables and command lines, and the code that reads them has one exception to catch.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,22 +26,22 @@ MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_NOTES = 1 << 20
 """Decisions that the flight recorder can keep."""
 MAX_LEVELS = 8
-"""Levels of priority, a fixed number in the queue."""
+"""Maximum number of priority levels; fixed in the C queue."""
 
-MIN_STACK = 32_768  # what `threading.stack_size` takes
+MIN_STACK = 32_768  # the minimum of `threading.stack_size`
 MAX_STACK = 2**30
 
 _WILD = frozenset("*?[")
 
-MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it still fits 64 bits
-MIN_SECONDS = 1e-9  # the queue counts in nanoseconds: less than one would be none
+MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it fits 64 bits
+MIN_SECONDS = 1e-9  # the queue measures nanoseconds: less than one would mean 0
 
 
 class PriorityTable(dict[Any, int]):
     """A read-only mapping of event types to priorities.
 
-    A dict, and not a `MappingProxyType`, because a configuration is to be pickled, copied and
-    turned into JSON or by `dataclasses.asdict`, and a proxy refuses all of these.
+    A dict, not a `MappingProxyType`, because a configuration must be usable with `pickle`, `copy`,
+    `json` and `dataclasses.asdict`, and a proxy supports none of these.
     """
 
     __slots__ = ()
@@ -70,60 +70,62 @@ DEFAULT_PRIORITIES = PriorityTable(
         EventType.MCP_DISCONNECTED.value: int(Priority.HIGH),
     }
 )
-"""The study's table: what happens often is low, what someone waits for is high."""
+"""The study's table: frequent events are low, events that a user waits for are high."""
 
 
 @dataclass(frozen=True)
 class EventBusConfig:
-    """The settings of a bus; immutable, checked when made, and the same for all of its life.
+    """The settings of a bus: immutable, validated on construction.
 
-    Change one with `dataclasses.replace`; a new number of workers leaves `queue_size` as it was.
+    Change one with `dataclasses.replace`; a new number of workers does not change `queue_size`.
 
     Attributes:
         workers: Worker threads, 1 to 1024. Default: None, `sizing.calculate_optimal_workers()`.
-            More help handlers that wait; for handlers that compute, no more than cores. One worker
-            handles all events one at a time. A pair, such as `(4, 32)`, makes the pool elastic: it
-            begins with the first number, grows up to the second while deliveries wait long and more
-            workers are of use, and shrinks again when workers are idle. `EventBus.stats().sizing`
-            has each step and its reason.
-        queue_size: Deliveries that can wait, all levels together, 1 to 16,777,216. Default: None,
-            workers x 10 (of an elastic pool, the most workers). One event takes a place for each of
-            its subscriptions; one with more subscriptions than places is accepted whole when the
-            queue is empty. Larger takes longer bursts, and lets a delivery wait longer.
+            Handlers that wait profit from more; handlers that compute, from no more than there are
+            cores. One worker handles all events one at a time. A pair, such as `(4, 32)`, makes the
+            pool elastic: it starts with the minimum, grows up to the maximum while deliveries wait
+            long and more workers help, and shrinks when workers are idle. `EventBus.stats().sizing`
+            lists each step with its reason.
+        queue_size: Slots: max queued deliveries, over all levels, 1 to 16,777,216. Default: None,
+            workers x 10 (of an elastic pool, the maximum). An event takes one slot for each of its
+            subscriptions; one with more subscriptions than slots is accepted whole when the queue
+            is empty. A larger queue absorbs longer bursts, and lets deliveries wait longer.
         priority_levels: Levels of priority, 1 to 8. Default: 3. 1 turns priorities off.
         policy: What is dropped once `publish` has waited without success, a `BackpressurePolicy`
             or its name, such as "block". Default: `DROP_OLDEST`.
-        publish_timeout: Seconds, 0 to 1e9, that `publish` waits for room while no worker takes
-            anything. Default: 0.1. It measures how long nothing moves, not how long the wait takes:
-            as long as workers take, publishers wait their turn, and slow handlers pace them. After
-            a wait without success further publishes apply the policy at once until a worker takes
-            again, so stuck handlers cost a publisher one such time, not one per event. 0 never
-            waits: for publishers that must not be held up at all, at the price of drops in bursts.
-        handler_reserve: Deliveries, 0 to 16,777,216, that handlers can publish beyond `queue_size`.
-            Default: 4,096. A handler that publishes into a full queue cannot wait for room that
-            only workers make: it could be the last of them. `BusStats.reserve_used` shows the use.
+        publish_timeout: Seconds, 0 to 1e9, that `publish` waits for free slots while no worker
+            takes anything. Default: 0.1. It measures how long nothing moves, not how long the wait
+            takes: as long as workers take, publishers wait, and slow handlers pace them. After a
+            wait without success further publishes apply the policy immediately until a worker takes
+            again: a publisher waits at most once per congestion episode, not once per event. 0
+            never waits: for publishers that must not be delayed at all, at the price of drops in
+            bursts.
+        handler_reserve: Slots beyond `queue_size` that only handlers can use, 0 to 16,777,216.
+            Default: 4,096. A handler that publishes into a full queue cannot wait for slots that
+            only workers free: it may occupy the last of them. `BusStats.reserve_used` shows the
+            use.
         reserved_workers: Workers, 0 to `workers` - 1, that take only the highest priority level, so
             that a health check is answered while all others are stuck. Default: 0. They stand idle
             while nothing of that level is queued.
-        starvation_after: Seconds after which a delivery is served next whatever its level, 1e-9 to
+        starvation_after: Seconds after which a delivery is taken next whatever its level, 1e-9 to
             1e9, or None. Default: None, strict priority. Set it when urgent events can keep all
-            workers busy for long and the rest must still get through. The bound: once a delivery
+            workers busy for long and the rest must still be handled. The bound: once a delivery
             has waited this long, only older ones are taken before it, so with k of them (fewer than
             `queue_size`) and handlers that take at most H seconds it begins within
             `starvation_after + ceil((k + 1) / workers) * H`.
         shutdown_timeout: Seconds, 0 to 1e9, or None. At exit, and where an exception leaves the
-            `with` block, the bus drains as long as deliveries come to an end, and gives up once
-            none has for this long. None: never. Default: 5.
+            `with` block, the bus drains as long as deliveries end, and gives up once none has for
+            this long. None: never. Default: 5.
         slow_handler_after: Seconds, 1e-3 to 1e9, after which a handler that still runs is logged;
             None: never. One line at WARNING on the logger `brummerbus` for each such delivery, with
-            the subscription, the event, how long it has taken and where the handler is; up to a
-            second late. Costs a thread that samples four times in that span while handlers run, and
-            once per second otherwise; publishing and handling cost nothing more. Default: None.
+            the subscription, the event, the time so far and the handler's stack; up to a second
+            late. Costs a thread that samples four times in that span while handlers run, and once
+            per second otherwise; publishing and handling cost nothing more. Default: None.
         thread_stack_size: Bytes of stack of each worker thread, 32,768 to 2^30; None: the system's
-            default. Set it, say to 262,144, where address space is short or workers are many; a
-            handler that needs more crashes the process. Systems may want a multiple of 4,096. While
-            workers are started it is the setting of the whole process (`threading.stack_size`).
-            Default: None.
+            default. Set it, for example to 262,144, if address space is limited or workers are
+            many; a handler that needs more crashes the process. Systems may require a multiple of
+            4,096. While workers are started it is the setting of the whole process
+            (`threading.stack_size`). Default: None.
         monitoring: Whether times, histograms and utilisation are recorded. Default: True. The
             counts of `BusStats` are kept in any case.
         flight_recorder: Decisions, 0 to 1,048,576, that are kept for `EventBus.explain` and `dump`:
@@ -133,7 +135,7 @@ class EventBusConfig:
             publisher had at `publish`, as tracing needs it; what it sets there is gone after it.
             Default: False, an empty context. Costs each publish some microseconds.
         priorities: Event type (a non-empty string or a class) to priority, 1 to 8. Default: the
-            study's table. What is given replaces the table; write
+            study's table. A given mapping replaces the table; write
             `{**EventBusConfig.default().priorities, "my.type": 3}` to add to it. Types without an
             entry are medium.
             An entry above `priority_levels` counts as the top level. Kept as a read-only copy.
@@ -143,8 +145,8 @@ class EventBusConfig:
             the value and the range.
     """
 
-    # None in the constructor stands for the formula; the attribute is never None, and that is
-    # what readers of a config are to see.
+    # None in the constructor means the formula; the attribute is never None, and its annotation
+    # says what a reader of the config gets.
     workers: int | tuple[int, int] = None  # type: ignore[assignment]
     queue_size: int = None  # type: ignore[assignment]
     priority_levels: int = 3
@@ -161,7 +163,7 @@ class EventBusConfig:
     propagate_context: bool = False
     priorities: Mapping[Any, int] = field(default_factory=lambda: DEFAULT_PRIORITIES)
 
-    if TYPE_CHECKING:  # what the constructor takes is more than what the attributes are
+    if TYPE_CHECKING:  # the constructor accepts more types than the attributes have
 
         def __init__(
             self,
@@ -212,30 +214,30 @@ class EventBusConfig:
             "priorities": _priorities(self.priorities),
         }
         for name, value in checked.items():
-            object.__setattr__(self, name, value)  # frozen: there is no other way in
+            object.__setattr__(self, name, value)  # the only way in a frozen dataclass
 
     @property
     def min_workers(self) -> int:
-        """How many workers the pool begins with, and never has fewer by itself."""
+        """The number of workers to start with, and the minimum of an elastic pool."""
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
     def max_workers(self) -> int:
-        """How many workers the pool never exceeds by itself."""
+        """The maximum number of workers of an elastic pool; `min_workers` of a static one."""
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     @classmethod
     def default(cls) -> "EventBusConfig":
-        """Return the settings that a bus has when it is given none."""
+        """Return the settings of a bus that is given none."""
         return cls()
 
     @classmethod
     def for_environment(cls) -> "EventBusConfig":
-        """Return settings sized for where this process runs.
+        """Return settings sized for the environment of this process.
 
         Low memory: at most 2 workers, queue x 5. Continuous integration: at most 4 workers,
-        queue x 5. High performance: `min(cores * 4, 32)` workers, queue x 20. The first of
-        these that applies counts; otherwise the settings are those of `default`.
+        queue x 5. High performance: `min(cores * 4, 32)` workers, queue x 20. The first that
+        applies counts; otherwise the settings are those of `default`.
         """
         preset = choose_preset(
             available_cores(),
@@ -247,7 +249,7 @@ class EventBusConfig:
 
 
 class ConfigOverrides(TypedDict, total=False):
-    """Fields of `EventBusConfig` given as keywords, with what its constructor takes for each."""
+    """Fields of `EventBusConfig` given as keywords, with the types that its constructor accepts."""
 
     workers: int | tuple[int, int] | None
     queue_size: int | None
@@ -270,7 +272,7 @@ def configured(config: Any, overrides: ConfigOverrides) -> EventBusConfig:
     """Return the settings of a bus: `config`, or the default, with some fields replaced.
 
     Raises:
-        TypeError: `config` is neither None nor a configuration, or an override is no field.
+        TypeError: `config` is neither None nor a configuration, or an override is not a field.
         ValueError: An override is of the wrong type or out of range.
     """
     if config is not None and not isinstance(config, EventBusConfig):
@@ -293,14 +295,14 @@ def _int(name: str, value: object, low: int, high: int) -> int:
 
 
 def _workers(value: object) -> int | tuple[int, int]:
-    """Return a number of workers, or the fewest and the most of an elastic pool."""
+    """Return a number of workers, or the minimum and the maximum of an elastic pool."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         return _int("workers", value, 1, MAX_WORKERS)
-    fewest = _int("workers[0]", value[0], 1, MAX_WORKERS)
-    most = _int("workers[1]", value[1], 1, MAX_WORKERS)
-    if fewest > most:
+    minimum = _int("workers[0]", value[0], 1, MAX_WORKERS)
+    maximum = _int("workers[1]", value[1], 1, MAX_WORKERS)
+    if minimum > maximum:
         raise ValueError(f"workers must be a pair (minimum, maximum), got {shown(value)}")
-    return fewest, most
+    return minimum, maximum
 
 
 def _optional(name: str, value: object, low: float) -> float | None:
@@ -308,7 +310,7 @@ def _optional(name: str, value: object, low: float) -> float | None:
 
 
 def _seconds(name: str, value: object, low: float, none: str = "") -> float:
-    """Return a length of time as a float; NaN and infinity are none."""
+    """Return a duration as a float; NaN and infinity are rejected."""
     seconds = _float(value)
     if seconds is None or not isfinite(seconds) or not low <= seconds <= MAX_SECONDS:
         raise ValueError(
@@ -327,14 +329,14 @@ def _float(value: object) -> float | None:
         return None
 
 
-def _one_of(name: str, value: object, kind: type, accepted: Iterable[object]) -> None:
-    if not isinstance(value, kind):
+def _one_of(name: str, value: object, cls: type, accepted: Iterable[object]) -> None:
+    if not isinstance(value, cls):
         names = ", ".join(map(str, accepted))
         raise ValueError(f"{name} must be one of {names}, got {shown(value)}")
 
 
 def _policy(value: object) -> BackpressurePolicy:
-    """Return a policy, given as such or by its name in lower or upper case."""
+    """Return a policy, given itself or by its name in lower or upper case."""
     if isinstance(value, str):
         try:
             return BackpressurePolicy(value.lower())
@@ -363,7 +365,7 @@ def _priorities(value: object) -> PriorityTable:
             raise ValueError(
                 f"priorities must have exact event types as keys, not globs, got {shown(key)}"
             )
-        # An EventType is kept as the string it is.
+        # An EventType becomes a plain string.
         plain = str.__str__(key) if isinstance(key, str) else key
         table[plain] = _int(f"priorities[{shown(key)}]", priority, 1, MAX_LEVELS)
     return PriorityTable(table)

@@ -1,6 +1,6 @@
-"""What can go wrong when the bus is used correctly.
+"""Exceptions that correct use of a bus can raise.
 
-Wrong arguments are not here: they raise `TypeError` or `ValueError`, before anything changed.
+Wrong arguments raise `TypeError` or `ValueError` instead, before anything changes.
 """
 
 import queue
@@ -9,21 +9,21 @@ from brummerbus._arguments import check_timeout, shown
 
 
 class BusError(Exception):
-    """Base of the bus's own exceptions; raised itself for a call that could never return.
+    """Base of the bus's own exceptions; raised directly for a call that would deadlock.
 
-    Example: `EventBus.flush` called from a handler of the same bus would wait for itself.
+    Example: `EventBus.flush` in a handler of the same bus would wait for that handler.
     """
 
 
 class QueueFull(BusError, queue.Full):
-    """The new event found no room and the policy refuses rather than drops (`REJECT`, `BLOCK`).
+    """The queue is full and the policy raises rather than drops (`REJECT`, `BLOCK`).
 
-    Nothing of the event was accepted, and nothing was evicted for it. It is counted as
+    No delivery of the event was accepted, and nothing was evicted for it. It is counted as
     published and dropped (`DropReason.REFUSED`).
 
     Attributes:
-        accepted: How many events of the same `publish_many` call were accepted before it;
-            0 for `publish`.
+        accepted: The number of events of the same `publish_many` call that were accepted before
+            it; 0 for `publish`.
     """
 
     def __init__(self, message: str, *, accepted: int = 0) -> None:

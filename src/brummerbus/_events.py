@@ -1,7 +1,7 @@
-"""Events, their types, and how urgent they are.
+"""Events, event types and priorities.
 
-`Event` itself is written in C (`csrc/python/event.c`). Here is what need not be fast: its repr, the
-refusal to set its attributes, copying and pickling.
+`Event` itself is written in C (`csrc/python/event.c`). This module adds what need not be fast: its
+repr, immutability, copying and pickling.
 """
 
 import copyreg
@@ -32,9 +32,9 @@ class EventType(str, Enum):
 
 
 class Priority(IntEnum):
-    """How urgent an event is; higher is served first.
+    """How urgent an event is; higher is taken first.
 
-    A bus with more levels takes any int from 1 to `EventBusConfig.priority_levels`.
+    A bus with more levels accepts any int from 1 to `EventBusConfig.priority_levels`.
     """
 
     LOW = 1
@@ -46,7 +46,7 @@ _FIELDS = frozenset({"type", "data", "source", "id", "timestamp"})
 
 
 def _refuse(event: Event, name: str, what: str) -> None:
-    """Raise unless the attribute is a subclass's own."""
+    """Raise unless a subclass defines the attribute."""
     if type(event) is Event or name in _FIELDS:
         raise AttributeError(f"Event is immutable: cannot {what} {name!r}")
 
@@ -69,7 +69,7 @@ def _repr(self: Event) -> str:
 
 
 def _own_state(event: Event) -> tuple[dict[str, Any] | None, dict[str, Any]] | None:
-    """Return what a subclass has added, as `copy` and `pickle` take it; None: nothing."""
+    """Return the attributes that a subclass adds, in the form that `copy` and `pickle` expect."""
     attributes = getattr(event, "__dict__", None)
     names = copyreg._slotnames(type(event))  # type: ignore[attr-defined]  # noqa: SLF001
     slots = {name: getattr(event, name) for name in names if hasattr(event, name)}
@@ -77,7 +77,7 @@ def _own_state(event: Event) -> tuple[dict[str, Any] | None, dict[str, Any]] | N
 
 
 def _reduce(self: Event) -> tuple[Any, ...]:
-    """Answer `copy` and `pickle`; what a subclass says itself of its state is asked first."""
+    """Serve `copy` and `pickle`; a subclass's own `__getstate__` has precedence."""
     fields = (type(self), self.type, self.data, self.source, self.id, self.timestamp)
     of_class = getattr(type(self), "__getstate__", None)
     if of_class is not None and of_class is not getattr(object, "__getstate__", None):
@@ -86,13 +86,13 @@ def _reduce(self: Event) -> tuple[Any, ...]:
 
 
 def _replace(self: Event, **changes: Any) -> Event:
-    """Return a new event, with an id and timestamp of its own, that differs in the fields given.
+    """Return a copy with some fields changed, a new id and a new timestamp.
 
     Args:
-        **changes: `type`, `data`, `source`, or attributes that a subclass has added.
+        **changes: `type`, `data`, `source`, or attributes that a subclass adds.
 
     Raises:
-        TypeError: There is no such field; `id` and `timestamp` cannot be chosen.
+        TypeError: There is no such field; `id` and `timestamp` cannot be given.
     """
     event_type = changes.pop("type", self.type)
     data, source = changes.pop("data", self.data), changes.pop("source", self.source)
@@ -102,7 +102,7 @@ def _replace(self: Event, **changes: Any) -> Event:
     for name in changes:
         if name not in own:
             raise TypeError(
-                f"replace() got {name!r}, but can change only {['type', 'data', 'source', *own]}"
+                f"replace() got {name!r}, but can only change {['type', 'data', 'source', *own]}"
             )
     for name, value in {**own, **changes}.items():
         object.__setattr__(new, name, value)

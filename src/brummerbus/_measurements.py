@@ -1,6 +1,6 @@
-"""What the queue measured, as plain records in its own terms: nanoseconds, levels from 0.
+"""The queue's measurements as plain records, in its own units: nanoseconds, levels from 0.
 
-The core fills them; statistics and advice read them, and so need not know the core.
+The core fills them; statistics and advice read them, and so need not import the core.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Counts(NamedTuple):
 
 
 class Durations(NamedTuple):
-    """How a duration is distributed, in nanoseconds; `buckets` has the counts that are not 0."""
+    """The distribution of a duration in nanoseconds; `buckets` has the counts that are not 0."""
 
     p50: int
     p95: int
@@ -31,7 +31,7 @@ class Durations(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """What finished deliveries took, in nanoseconds."""
+    """Handling times of finished deliveries, summed up, in nanoseconds."""
 
     deliveries: int
     wall: int
@@ -41,10 +41,10 @@ class Timer(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One moment of a queue, in its own terms: nanoseconds, types by number, levels from 0.
+    """The state of a queue at one moment: nanoseconds, types by number, levels from 0.
 
-    `recipients` are in the order in which they were asked for; `workers` has the busy time and the
-    age of each; the four durations are queue wait and processing, of the whole life and recently.
+    `recipients` has the order of the request; `workers` has the busy time and the age of each; the
+    four durations are queue wait and processing over the whole life, and the same recently.
     """
 
     total: Counts
@@ -65,7 +65,7 @@ class Snapshot(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """Arrivals, counted in windows of one length: the sum of the counts and of their squares."""
+    """Arrivals counted in windows of equal length: the sums of the counts and of their squares."""
 
     windows: int
     counted: float
@@ -73,10 +73,10 @@ class Windows(NamedTuple):
 
 
 class Arrivals(NamedTuple):
-    """How deliveries arrived, in nanoseconds since the queue was made.
+    """The arrivals of deliveries, in nanoseconds since the queue was created.
 
-    `process_cpu` is what the whole process used from `first` to `cpu_read`. The windows are of
-    10 ms, 100 ms and 1 s.
+    `process_cpu` is the CPU time of the whole process from `first` to `cpu_read`. The windows are
+    of 10 ms, 100 ms and 1 s.
     """
 
     deliveries: int
@@ -88,7 +88,7 @@ class Arrivals(NamedTuple):
 
 
 class MeasuredLoad(NamedTuple):
-    """`Arrivals`, with what the deliveries of each subscription took."""
+    """`Arrivals`, with the handling times of each subscription."""
 
     deliveries: int
     first: int
@@ -106,8 +106,8 @@ class SizingStep(NamedTuple):
         time: `time.monotonic()`, in seconds.
         wall_time: Seconds since the epoch.
         before: Workers before.
-        after: Workers from now on.
-        reason: Why, for people.
+        after: Workers after.
+        reason: Why, as readable text.
     """
 
     time: float

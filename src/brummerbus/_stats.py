@@ -1,4 +1,4 @@
-"""What the bus knows about itself: a frozen snapshot, taken in one step."""
+"""The statistics of a bus: a frozen snapshot, taken in one step."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -21,16 +21,19 @@ _NS = 1e-9
 
 @dataclass(frozen=True)
 class Counts:
-    """Deliveries of one event type or one level; the books balance here too."""
+    """Deliveries of one event type, level or subscription.
+
+    Here too, published = processed + dropped + queued + running.
+    """
 
     published: int
-    """Accepted, or refused for want of room."""
+    """Accepted, or refused because the queue was full."""
     processed: int
     """Handled, `failed` included."""
     failed: int
     """Handled by a handler that raised."""
     dropped: int
-    """Not made: evicted, refused, or left over at the end."""
+    """Evicted, refused, or still queued when the drain ended."""
     queued: int
     """Waiting for a worker."""
     running: int
@@ -41,28 +44,28 @@ class Counts:
 
 @dataclass(frozen=True)
 class Durations:
-    """How a duration is distributed, in seconds; p50, p95 and p99 are at most 3.2 % off."""
+    """The distribution of a duration in seconds; p50, p95 and p99 are at most 3.2 % off."""
 
     p50: float
-    """Half of the deliveries took no longer."""
+    """The median."""
     p95: float
-    """Nineteen in twenty took no longer."""
+    """The 95th percentile."""
     p99: float
-    """Ninety-nine in a hundred took no longer."""
+    """The 99th percentile."""
     max: float
-    """The longest, exactly."""
+    """The maximum, exact."""
     count: int
-    """How many were measured."""
+    """The number of deliveries measured."""
     sum: float
-    """Of all of them, in seconds."""
+    """The sum over all of them, in seconds."""
     buckets: Sequence[tuple[float, int]]
-    """The histogram: pairs of an upper edge in seconds and how many took less, rising. Only edges
-    at which the number changes; the last has all."""
+    """The histogram: pairs of an upper edge in seconds and the cumulative count below it, in
+    ascending order. Only edges at which the count changes; the last has all."""
 
 
 @dataclass(frozen=True)
 class Recent:
-    """The durations of the last half minute to minute, so that trouble shows after a long calm."""
+    """The durations of the last 30 to 60 seconds, which show trouble even after a long calm."""
 
     queue_wait: Durations
     """Seconds from being accepted to being taken by a worker."""
@@ -72,19 +75,19 @@ class Recent:
 
 @dataclass(frozen=True)
 class BusStats:
-    """One moment of a bus, in which published = processed + dropped + queued + running.
+    """The state of a bus at one moment: published = processed + dropped + queued + running.
 
-    Counts are deliveries, one for each event and matching subscription, since the bus was made
+    Counts are deliveries, one for each event and matching subscription, since the bus was created
     (in the child of a fork: since the fork). With `monitoring` off the times are 0, and
     the history is empty.
     """
 
     published: int
-    """Deliveries that `publish` accepted, or refused for want of room."""
+    """Deliveries that `publish` accepted, or refused because the queue was full."""
     processed: int
     """Deliveries whose handler returned or raised."""
     dropped: int
-    """Deliveries that were not made, for any reason."""
+    """Deliveries that were dropped, for any reason."""
     retried: int
     """Failures after which the delivery was queued again; not part of `failed`."""
     queued: int
@@ -98,37 +101,37 @@ class BusStats:
     dropped_by: Mapping[DropReason, Mapping[int, int]]
     """`dropped`, by reason and level: `dropped_by[DropReason.EVICTED][1]`."""
     avg_processing_time: float
-    """Seconds in the handler; moving average with alpha 0.1, seeded by the first delivery."""
+    """Seconds in the handler: moving average with alpha 0.1, seeded by the first delivery."""
     queue_wait: Durations
     """Seconds from being accepted to being taken by a worker."""
     processing_time: Durations
     """Seconds from being taken to being finished."""
     recent: Recent
-    """The same two of the last half minute to minute."""
+    """Both durations over the last 30 to 60 seconds."""
     waiting: int
-    """Publishers that wait for room now."""
+    """Publishers that wait for free slots now."""
     reserve_used: int
-    """Queued deliveries beyond `queue_size`, which handlers have published."""
+    """Queued deliveries beyond `queue_size`, published by handlers."""
     queue_depth: Mapping[int, int]
     """`queued`, by level."""
     queue_depth_history: Sequence[int]
     """Up to 512 samples of `queued`, oldest first, taken by publishers and workers, at least
-    10 ms apart; nothing is sampled while nothing happens."""
+    10 ms apart; none while the bus is idle."""
     worker_utilization: Sequence[float]
-    """For each worker the share of its life that it has spent in handlers, 0 to 1."""
+    """For each worker, the fraction of its life spent in handlers, 0 to 1."""
     by_type: Mapping[str, Counts]
     """The counts by event type, for the first 1,023 types; the rest is under `"(other)"`.
     Objects that are not events are counted under the qualified name of their class."""
     by_subscription: Mapping[str, Counts]
-    """The counts by subscription, under its label; those with the same label together, and those
-    that have ended under `"(other)"`."""
+    """The counts by subscription label; subscriptions with the same label are added up, those that
+    have ended are under `"(other)"`."""
     by_level: Mapping[int, Counts]
-    """The counts by level, 1 being the least urgent."""
+    """The counts by level; 1 is the least urgent."""
     sizing: Sequence[SizingStep]
-    """The last 256 changes of the number of workers, by `EventBus.resize` or on its own, oldest
-    first: when, from how many to how many, and why."""
+    """The last 256 changes of the number of workers, by `EventBus.resize` or by an elastic pool,
+    oldest first: when, from how many to how many, and why."""
     age: float
-    """Seconds since the bus was made."""
+    """Seconds since the bus was created."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the snapshot as nested dicts, lists, numbers and strings, ready for JSON."""
@@ -137,7 +140,7 @@ class BusStats:
         return plain
 
 
-BusStats.__module__ = "brummerbus"  # the public place, as for the other public names
+BusStats.__module__ = "brummerbus"  # the public module, as for all public names
 
 
 def _plain(value: Any) -> Any:
@@ -159,14 +162,14 @@ def bus_stats(
     sizing: Sequence[SizingStep],
     other: str,
 ) -> BusStats:
-    """Turn the queue's figures into the public ones.
+    """Convert the queue's figures to the public ones.
 
     Args:
-        snapshot: What the queue counted, with durations.
+        snapshot: The queue's figures, with durations.
         types: The number under which the queue counts each event type.
-        labels: Of the recipients in the snapshot.
+        labels: The labels of the recipients in the snapshot.
         sizing: The changes of the number of workers.
-        other: Under which what has no name of its own is shown.
+        other: The label of everything that is not listed by name.
     """
     total = snapshot.total
     levels = dict(enumerate(snapshot.levels, start=1))
@@ -201,7 +204,7 @@ def bus_stats(
 def _by_subscription(
     total: QueueCounts, recipients: Sequence[QueueCounts], labels: Sequence[str], other: str
 ) -> dict[str, Counts]:
-    """Return the counts by label; what is missing of the total belongs to ended subscriptions."""
+    """Return the counts by label; the rest of the total belongs to ended subscriptions."""
     rest, found = total, dict[str, QueueCounts]()
     for label, counts in zip(labels, recipients, strict=True):
         found[label] = _sum(found[label], counts) if label in found else counts

@@ -1,7 +1,7 @@
-"""What signatures name: how handlers are checked against classes, and what is imported late.
+"""Types of public signatures: how handlers are checked against classes, and lazily imported names.
 
-The rules for handlers are for type checkers alone, and cost nothing at run time. They are here, in
-one place, because `EventBus.subscribe` and `EventBus.on` state them several times.
+The rules for handlers are for type checkers only, and cost nothing at run time. They are in one
+place because `EventBus.subscribe` and `EventBus.on` use them several times.
 """
 
 import sys
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     EventHandler = TypeVar("EventHandler", bound=Callable[[Event], object])
 
     T = TypeVar("T")
-    # Of the second to fifth class given to `on`. Checkers leave those that are not given out of the
-    # union, and so need no overload for each number of classes.
+    # For the second to fifth class given to `on`. Checkers omit those that are not given from the
+    # union, so no overload is needed for each number of classes.
     T2 = TypeVar("T2")
     T3 = TypeVar("T3")
     T4 = TypeVar("T4")
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     T_contra = TypeVar("T_contra", contravariant=True)
 
     class NoClass(type):
-        """No class is one. mypy refuses an abstract class for `type[T]`, not for a union with it.
+        """The metaclass of no class, used where mypy accepts an abstract class only in a union.
 
-        Abstract classes can be subscribed to like any other.
+        `type[T]` alone would reject abstract classes, which can be subscribed to like any other.
         """
 
     class HandlerOf(Protocol[T_contra, P, R_co]):  # pyright: ignore[reportInvalidTypeVarUse]
         """A handler that can be called with a `T`, whose parameters are `P` and result `R`.
 
         It has to match both signatures. So the first checks it and the second captures it whole,
-        which neither a bound (it cannot contain `T`) nor `Callable[[T], R]` could do: that forgets
+        which neither a bound (it cannot contain `T`) nor `Callable[[T], R]` could do: that loses
         the names, the defaults and the wider type of its parameters.
         """
 
@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         batch_wait: float
 
     class Decorator(Protocol[T_co]):
-        """What `on` returns: takes a handler that can be called with a `T`, and returns it."""
+        """The result of `on`: accepts a handler that can be called with a `T`, and returns it."""
 
         def __call__(self, handler: HandlerOf[T_co, P, R], /) -> Callable[P, R]: ...
 
@@ -83,7 +83,7 @@ elif sys.version_info >= (3, 11):
 else:
 
     class Unpack:
-        """What Python 3.10 has not got: there the annotation is the `TypedDict` itself."""
+        """Missing in Python 3.10: there the annotation is the `TypedDict` itself."""
 
         def __class_getitem__(cls, fields: Any) -> Any:
             """Return the fields."""
@@ -91,9 +91,9 @@ else:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what takes milliseconds, and what few programs name, only when it is asked for.
+    """Import on first use what takes milliseconds and few programs need.
 
-    `typing.get_type_hints` asks for `_typing.BusStats`, and so finds it.
+    `typing.get_type_hints` evaluates `_typing.BusStats`, and so finds it.
     """
     if name == "Advice":
         from brummerbus.sizing import _advice  # noqa: PLC0415

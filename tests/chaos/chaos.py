@@ -1,11 +1,11 @@
-"""Chaos: random buses, misused at random by many threads, whose books must balance at every look.
+"""Chaos: random buses, misused at random by many threads, with a consistency check of all counts.
 
     python tests/chaos/chaos.py --seconds 30 --seed 7
 
-Each round makes a bus with random settings, lets publishers, handlers and hooks do what comes to
-their minds, stops it at some time, and checks that each delivery was handled exactly once or
-handed to `on_drop` exactly once. A round's decisions come from its seed, their interleaving does
-not: run a failing round a few times.
+Each round creates a bus with random settings, has publishers, handlers and hooks act at random,
+stops it at some time, and checks that each delivery was handled exactly once or passed to `on_drop`
+exactly once. A round's decisions are determined by its seed, their interleaving is not: run a
+failing round several times.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from chaos_plan import plan
 from chaos_round import Round
 
 WATCHDOG = 120.0
-"""Seconds that a round may take; then all stacks are printed and the process ends."""
+"""Max seconds of a round; then all stacks are printed and the process ends."""
 
 
 def main() -> int:
-    """Run rounds until the time is over and return the exit code."""
+    """Run rounds until the time is over, and return the exit code."""
     options = _options()
     logging.getLogger("brummerbus").addHandler(logging.NullHandler())
     logging.getLogger("brummerbus").propagate = False

@@ -1,4 +1,4 @@
-"""Who acts in a round: handlers, publishers, finalizers; and the two buses between them."""
+"""The actors of a round: handlers, publishers, finalizers; and the two buses between them."""
 
 import threading
 from collections.abc import Iterator
@@ -32,15 +32,15 @@ GOES_ON = (Fate.EXIT, Fate.INTERRUPT)
 
 
 class Here(threading.local):
-    """What the calling thread is in the middle of."""
+    """What the calling thread is doing."""
 
     publishing = 0
     handling = 0
-    fragile = 0  # finalizers and signal handlers: they may have interrupted anything
+    fragile = 0  # finalizers and signal handlers may interrupt anything
 
 
 class Side:
-    """A bus, and the notes on it."""
+    """A bus, and its ledger."""
 
     def __init__(self, bus: EventBus) -> None:
         self.bus = bus
@@ -48,7 +48,7 @@ class Side:
 
 
 class Handler:
-    """A handler with a number of its own, whose fates are the plan's."""
+    """A handler with its own number, whose fates are those of the plan."""
 
     def __init__(self, play: "Deeds", side: Side, number: int) -> None:
         self._round = play
@@ -57,7 +57,7 @@ class Handler:
         self.number = number
 
     def __call__(self, event: Any) -> None:
-        """Note the call, and do as the plan says."""
+        """Record the call, and do as planned."""
         delivery = (event.data, self.number)
         self._ledger.handled.append(delivery)
         if self._round.in_child:
@@ -90,7 +90,7 @@ class Handler:
 
 
 class Finalizer:
-    """Publishes when it is no longer used, wherever that is."""
+    """Publishes when it is released, in whichever thread that is."""
 
     def __init__(self, play: "Deeds", key: Key, *, cycle: bool) -> None:
         self._round = play
@@ -103,7 +103,7 @@ class Finalizer:
 
 @dataclass
 class Publisher:
-    """A thread's own decisions, keys, numbers of handlers, and subscriptions."""
+    """A thread's own decisions, keys, handler numbers, and subscriptions."""
 
     play: "Deeds"
     random: Random
@@ -112,7 +112,7 @@ class Publisher:
     mine: list[Subscription] = field(default_factory=list)
 
     def event(self) -> Any:
-        """Make any event."""
+        """Create a random event."""
         dice, key = self.random.random(), next(self.keys)
         if dice < 0.1:
             return self.random.choice((Raw, Urgent))(key)
@@ -122,7 +122,7 @@ class Publisher:
         return Event(self.random.choice(TYPES), key)
 
     def options(self, levels: int) -> dict[str, Any]:
-        """Return arguments of publish."""
+        """Return random arguments of publish."""
         options: dict[str, Any] = {}
         if self.random.random() < 0.2:
             options["priority"] = self.random.randint(1, levels)

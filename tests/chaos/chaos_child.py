@@ -22,7 +22,7 @@ def fork_and_check(bus: EventBus, handled: Callable[[], int]) -> None:
         bus: The bus, in whatever state.
         handled: Notes that this is the child; says how many deliveries its notes have.
     """
-    gc.disable()  # finalizers publish, in the child not before it says that it is one
+    gc.disable()  # finalizers publish: in the child only after it has marked itself as one
     pid = os.fork()
     if not pid:
         code = 1

@@ -1,4 +1,4 @@
-"""What is done to the buses in a round, by publishers, handlers, hooks, finalizers and signals."""
+"""The operations on a round's buses, by publishers, handlers, hooks, finalizers and signals."""
 
 import os
 import threading
@@ -26,19 +26,19 @@ from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFu
 from brummerbus._core._ext import hooks_here
 
 HANG = 30.0
-"""Seconds after which something hangs; on an idle machine everything takes far less."""
+"""Seconds after which something hangs; on an idle machine everything is far faster."""
 
 CLAIMS_EACH = 6
-"""Subscriptions that a publisher may make; each is compared with each event at the end."""
+"""Max subscriptions of a publisher; each is compared with each event at the end."""
 
 ENOUGH = 5000
-"""Deliveries in a round; handlers that publish to handlers that publish would go on for minutes."""
+"""Deliveries in a round; handlers that publish to handlers that publish would take minutes."""
 
 HAS_FORK = hasattr(os, "fork")
 
 
 class Deeds:
-    """The two buses of a plan, and all that can be done to them."""
+    """The two buses of a plan, and all operations on them."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -62,7 +62,7 @@ class Deeds:
 
     @property
     def ledger(self) -> Ledger:
-        """The notes on the main bus."""
+        """The ledger of the main bus."""
         return self._main.ledger
 
     def _enough(self) -> bool:
@@ -70,7 +70,7 @@ class Deeds:
 
     @contextmanager
     def nothing_else(self) -> Iterator[None]:
-        """Keep what is raised for the end of the round: the bus itself would count it."""
+        """Keep exceptions for the end of the round: the bus would count them."""
         try:
             yield
         except BaseException as error:  # noqa: BLE001, RUF100
@@ -80,7 +80,7 @@ class Deeds:
         """Publish from a signal handler or finalizer, without waiting for what it interrupted."""
         if self.in_child or self._over_all or self._enough():
             return
-        if self.plan.exact and hooks_here():  # they would be told of nothing in the third
+        if self.plan.exact and hooks_here():  # the third would not be reported
             return
         outer, self.here.publishing = self.here.publishing, 0
         self.here.fragile += 1
@@ -199,7 +199,7 @@ class Deeds:
         claim.gone = self.ledger.tick()
 
     def _stop(self, side: Side, **options: Any) -> None:
-        """Stop a bus; what the hook raises goes on to us."""
+        """Stop a bus; exceptions of hooks are propagated."""
         try:
             side.bus.stop(**options)
         except (SystemExit, KeyboardInterrupt) as error:
@@ -209,7 +209,7 @@ class Deeds:
     # ---- what handlers and hooks do ---------------------------------------------------------
 
     def act(self, fate: Fate, key: Key, number: int, side: Side) -> None:
-        """Do what a handler or hook with this number is to do about this event of a side."""
+        """Do what a handler or hook with this number is planned to do for this event of a side."""
         waits = fate in (Fate.SLOW, Fate.STUCK, Fate.STOP, Fate.FORK)
         must_not_wait = self.here.fragile or threading.get_ident() == threading.main_thread().ident
         if waits and must_not_wait:
@@ -258,7 +258,7 @@ class Deeds:
         if fate in EXCEPTIONS:
             raise EXCEPTIONS[fate](ON_PURPOSE)
         with self.nothing_else():
-            # It may be told of an event several times: a number tells what it publishes apart.
+            # It may be called for an event several times: a number distinguishes what it publishes.
             self.act(fate, (*key, self._calls()), HOOK, self._main)
 
     def _other_failed(self, event: Any, subscription: Subscription, error: BaseException) -> None:

@@ -1,4 +1,4 @@
-"""What happened in a round, noted where it happened, and whether it may have happened so."""
+"""What happened in a round, recorded where it happened, and a check that it is legal."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _GROWING = ("published", "dropped", "processed", "failed", "unrouted")
 
 
 class Outcome(Enum):
-    """How a publication ended."""
+    """The result of a publication."""
 
     ACCEPTED = auto()
     REFUSED = auto()
     CLOSED = auto()
     PART = auto()
-    """One of several that were published in one call, of which not all were accepted."""
+    """One of several events of one call, not all of which were accepted."""
     RAISED = auto()
     """A handler that ran in place raised, or a hook; the event was accepted or refused."""
 
@@ -31,7 +31,7 @@ class Outcome(Enum):
 class Sent:
     """An event that was published, between two ticks of the ledger's clock.
 
-    Not the event itself, so that the bus is the last to let go of it.
+    Without the event itself, so that the bus has the last reference to it.
     """
 
     kind: type
@@ -44,7 +44,7 @@ class Sent:
 
 @dataclass
 class Claim:
-    """A subscription's life in ticks: it was there at `made`, and no longer at `gone`."""
+    """A subscription's life in ticks: it existed from `made` to `gone`."""
 
     event_type: str | type
     made: int | None = None
@@ -52,26 +52,25 @@ class Claim:
     gone: int | None = None
 
     def wants(self, sent: Sent) -> bool:
-        """Say whether the event is of the type."""
+        """Return whether the event is of the type."""
         if isinstance(self.event_type, type):
             return issubclass(sent.kind, self.event_type)
         return sent.name is not None and fnmatchcase(sent.name, self.event_type)
 
     def must_receive(self, sent: Sent) -> bool:
-        """Say whether it was there all the time that the event was being published."""
+        """Return whether it existed during the whole publication."""
         there = self.made is not None and self.made < sent.began
         return there and (self.leaving is None or sent.ended < self.leaving)
 
     def must_not_receive(self, sent: Sent) -> bool:
-        """Say whether it was gone before the event was published."""
+        """Return whether it had ended before the publication."""
         return self.gone is not None and self.gone < sent.began
 
 
 class Ledger:
-    """The notes of one round.
+    """The records of one round.
 
-    Every note is one atomic operation, so that no lock orders what the round is to leave in
-    disorder.
+    Each record is one atomic operation, so that no lock imposes an order on the threads.
     """
 
     def __init__(self) -> None:
@@ -80,24 +79,24 @@ class Ledger:
         self.claims: dict[int, Claim] = {}
         self.handled: list[tuple[Key, int]] = []
         self.failed: list[tuple[Key, int]] = []
-        self.went_on: list[tuple[Key, int]] = []  # failures that went on to the publisher
+        self.went_on: list[tuple[Key, int]] = []  # failures that were propagated to the publisher
         self.told_drops: list[tuple[Key, int, DropReason]] = []
         self.told_errors: list[tuple[Key, int]] = []
         self.operations = 0
         self.looks = 0
 
     def note(self, event: Any, began: int, outcome: Outcome) -> None:
-        """Note that a publication has ended."""
+        """Record the result of a publication."""
         name = event.type if isinstance(event, Event) else None
         self.sent.append(Sent(type(event), name, event.data, began, self.tick(), outcome))
 
-    def check(self, stats: BusStats, *, told: bool, exact: bool) -> None:
+    def check(self, stats: BusStats, *, reported: bool, exact: bool) -> None:
         """Check the whole round, after its end.
 
         Args:
-            stats: The last figures.
-            told: The bus had hooks.
-            exact: They were told of everything.
+            stats: The final statistics.
+            reported: The bus had hooks.
+            exact: They were called for every drop and failure.
         """
         check_books(stats)
         assert (stats.queued, stats.running) == (0, 0), "something is left"
@@ -106,13 +105,13 @@ class Ledger:
         drops = Counter(reason for _, _, reason in self.told_drops)
         for reason, levels in stats.dropped_by.items():
             heard, counted = drops[reason], sum(levels.values())
-            in_order = heard == counted if told and exact else heard <= counted
-            assert in_order, f"{counted} deliveries were {reason}, on_drop was told of {heard}"
+            in_order = heard == counted if reported and exact else heard <= counted
+            assert in_order, f"{counted} deliveries were {reason}, on_drop got {heard}"
         failures = Counter(self.failed) - Counter(self.went_on)
         heard_of = Counter(self.told_errors)
-        in_order = heard_of == failures if told and exact else heard_of <= failures
-        assert in_order, f"on_error was told of {heard_of - failures}, not of {failures - heard_of}"
-        self._check_deliveries(exact=told and exact)
+        in_order = heard_of == failures if reported and exact else heard_of <= failures
+        assert in_order, f"on_error got {heard_of - failures}, but not {failures - heard_of}"
+        self._check_deliveries(exact=reported and exact)
 
     def _check_deliveries(self, *, exact: bool) -> None:
         made = Counter(self.handled)
@@ -125,7 +124,7 @@ class Ledger:
                 delivery = (sent.key, number)
                 times = made[delivery]
                 if sent.outcome is Outcome.CLOSED or claim.must_not_receive(sent):
-                    assert times == 0, f"{delivery} came to whom it must not: {sent}, {claim}"
+                    assert times == 0, f"{delivery} was delivered wrongly: {sent}, {claim}"
                 elif not claim.wants(sent):
                     assert times == 0, f"{delivery} is of another type: {sent}, {claim}"
                 elif exact and sent.outcome is not Outcome.PART and claim.must_receive(sent):
@@ -136,13 +135,13 @@ class Ledger:
 
 
 class Looker:
-    """Looks at a bus again and again, and checks that no count ever shrinks."""
+    """Takes snapshots of a bus repeatedly, and checks that no count ever decreases."""
 
     def __init__(self) -> None:
         self._last = dict.fromkeys(_GROWING, 0)
 
     def look(self, stats: BusStats) -> None:
-        """Check one moment."""
+        """Check one snapshot."""
         check_books(stats)
         now = {field: getattr(stats, field) for field in _GROWING}
         for field, value in now.items():
@@ -151,7 +150,7 @@ class Looker:
 
 
 def check_books(stats: BusStats) -> None:
-    """Check that the books balance: in total, by level, by type, and between them."""
+    """Check that the counts agree: in total, by level, by type, and with each other."""
     for part in (stats, *stats.by_level.values(), *stats.by_type.values()):
         assert part.published == part.processed + part.dropped + part.queued + part.running, part
         assert part.failed <= part.processed, part

@@ -1,7 +1,7 @@
-"""The random decisions of one round of chaos, every one of them drawn from the round's seed.
+"""The random decisions of one round of chaos, all determined by the round's seed.
 
-What a handler does with an event is drawn from the seed, the event's key and the handler's number,
-and not from a generator, so that it does not depend on which thread comes first.
+What a handler does with an event depends on the seed, the event's key and the handler's number, and
+not on a generator, so that it does not depend on the order of the threads.
 """
 
 from bisect import bisect
@@ -14,11 +14,11 @@ from typing import Any
 from brummerbus import BackpressurePolicy, Event
 
 Key = tuple[int, ...]
-"""Names an event: the publisher and its number there; for what a handler or a hook published,
+"""Identifies an event: the publisher and its number there; for what a handler or a hook published,
 the key of its cause and the handler's number."""
 
 MAX_KEY = 5
-"""Longer keys cause no further events, or a round would have no end."""
+"""Longer keys cause no further events, so that a round ends."""
 
 TYPES = ("a", "a.b", "a.c", "log.line", "process.started", "build.event")
 
@@ -31,13 +31,13 @@ class Raw:
 
 
 class Urgent(Raw):
-    """One that says how urgent it is."""
+    """An event with its own priority."""
 
     priority = 8
 
 
 class Laden(Event):
-    """An event with something that has a finalizer, which runs where the event is let go of."""
+    """An event with a finalizer in its data, which runs where the event is released."""
 
     def __init__(self, event_type: str, data: Key, luggage: object) -> None:
         super().__init__(event_type, data)
@@ -45,11 +45,11 @@ class Laden(Event):
 
 
 CLAIMS: tuple[str | type, ...] = (*TYPES, "a.*", "*", "?", "[bl]*", Event, Raw, Urgent, object)
-"""What is subscribed to."""
+"""Event types of subscriptions."""
 
 
 class Fate(Enum):
-    """What becomes of a delivery, or of a call of a hook."""
+    """What happens in a delivery, or in a call of a hook."""
 
     RETURN = auto()
     RAISE = auto()
@@ -89,7 +89,7 @@ class Dice:
         self._sums = list(accumulate(weights.values()))
 
     def throw(self, key: Key, number: int) -> Fate:
-        """Say what this handler does with this event; the same at each call."""
+        """Return what this handler does with this event; the same at each call."""
         share = (hash((self._seed, *key, number)) & 0xFFFFFFFF) / 2**32
         return self._fates[bisect(self._sums, share * self._sums[-1], hi=len(self._sums) - 1)]
 
@@ -100,16 +100,16 @@ class Plan:
 
     Attributes:
         settings: Fields of the bus's configuration.
-        other: The same of a second bus, whose handlers publish into the first, and the reverse.
+        other: Those of a second bus, whose handlers publish to the first, and vice versa.
         handlers: What handlers do.
         hooks: What hooks do; None: the bus has none.
-        exact: The hooks publish nothing. The bus ends chains of hooks that do by no longer
-            telling them, so only then do they hear of every loss and failure.
-        switch_interval: Seconds after which the interpreter lets another thread run.
-        seconds: How long the publishers have until whatever is stuck is released.
-        stop: Arguments of a stop amid the work, or None.
+        exact: The hooks publish nothing. The bus ends chains of hooks that publish by not calling
+            them any more, so only then are they called for every drop and failure.
+        switch_interval: Seconds after which the interpreter switches threads.
+        seconds: Seconds until whatever blocks the publishers is released.
+        stop: Arguments of a stop during the work, or None.
         signals: Seconds between two signals, whose handler publishes; 0: none.
-        garbage: Objects made after which the garbage collector runs, and finalizers with it.
+        garbage: Objects created after which the garbage collector runs, and finalizers with it.
     """
 
     seed: int

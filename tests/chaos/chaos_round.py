@@ -1,4 +1,4 @@
-"""One round of chaos: two buses, publishers, handlers, hooks, signals, forks, and a looker."""
+"""One round of chaos: two buses, publishers, handlers, hooks, signals, forks, and a monitor."""
 
 import gc
 import signal
@@ -26,7 +26,7 @@ HAS_TIMER = hasattr(signal, "setitimer")
 
 
 class Round(Deeds):
-    """A plan, carried out."""
+    """A plan in execution."""
 
     def __init__(self, plan: Plan) -> None:
         self._threads = threading.active_count()
@@ -35,7 +35,7 @@ class Round(Deeds):
         super().__init__(plan)
 
     def run(self) -> Ledger:
-        """Carry the plan out, check what came of it, and return the notes."""
+        """Execute the plan, check the result, and return the records."""
         interval, threshold = sys.getswitchinterval(), gc.get_threshold()
         sys.setswitchinterval(self.plan.switch_interval)
         gc.set_threshold(self.plan.garbage)
@@ -48,9 +48,9 @@ class Round(Deeds):
         assert threading.active_count() == self._threads, threading.enumerate()
         if self._errors:
             raise self._errors[0]
-        told = self.plan.hooks is not None
-        self.ledger.check(self._main.bus.stats(), told=told, exact=self.plan.exact)
-        self._other.ledger.check(self._other.bus.stats(), told=True, exact=self.plan.exact)
+        hooked = self.plan.hooks is not None
+        self.ledger.check(self._main.bus.stats(), reported=hooked, exact=self.plan.exact)
+        self._other.ledger.check(self._other.bus.stats(), reported=True, exact=self.plan.exact)
         self._leave_nothing()
         return self.ledger
 
@@ -74,7 +74,7 @@ class Round(Deeds):
         self._join([looker], HANG)
         left = [thread for thread in (looker, *publishers) if thread.is_alive()]
         assert not left, f"threads hang: {left}"
-        gc.collect()  # finalizers that come too late
+        gc.collect()  # late finalizers
         with self.nothing_else():
             assert self._publish(self._main, [Event("a", (0,))], {}) is Outcome.CLOSED
             assert self._main.bus.flush(0), "a stopped bus is not at rest"
@@ -122,7 +122,7 @@ class Round(Deeds):
 
     @contextmanager
     def _signalled(self) -> Iterator[None]:
-        """Have a signal handler publish, in the main thread, which waits and stops meanwhile."""
+        """Have a signal handler publish in the main thread, while it waits and stops."""
         if not (HAS_TIMER and self.plan.signals):
             yield
             return

@@ -1,8 +1,8 @@
-"""Does a call leave memory behind? Measured in the manner of psutil's own tests.
+"""Does a call leak memory? Measured as in psutil's own tests.
 
-What the C heap holds is read from the allocator where psutil can (glibc and others, psutil 7.2), so
-that even a leak of a few bytes a call is seen, and is the process's unique set otherwise. Python's
-small objects live elsewhere and are counted apart.
+The size of the C heap is read from the allocator where psutil can (glibc and others, psutil 7.2),
+so that leaks of a few bytes per call are detected; otherwise it is the process's unique set.
+Python's small objects are allocated elsewhere and counted separately.
 """
 
 import gc
@@ -16,26 +16,26 @@ BYTES = 8
 """Growth of a call that counts as noise; the smallest block of an allocator is larger."""
 
 BLOCKS = 0.5
-"""The same in Python's small objects."""
+"""The same for Python's small objects."""
 
 EXACT = hasattr(psutil, "heap_info")
 PAGES = 0 if EXACT else 256 * 1024
-"""Growth of a round that counts as noise. The unique set grows by pages, and as the allocator
-likes: there, only leaks of some hundred bytes a call are seen."""
+"""Growth of a round that counts as noise. The unique set grows by pages, at the allocator's
+discretion: only leaks of some hundred bytes per call are detected there."""
 
-ROUNDS = 5
-"""Noise does not return in every round, each of which is longer than the one before."""
+ROUNDS = 10
+"""Noise does not occur in every round, each of which is longer than the one before."""
 
 
 class Memory(NamedTuple):
-    """What this process holds."""
+    """The memory of this process."""
 
     heap: int
     blocks: int
 
 
 def memory() -> Memory:
-    """Measure, with nothing left to collect."""
+    """Measure after a garbage collection."""
     gc.collect()
     if EXACT:
         info = psutil.heap_info()
@@ -44,9 +44,9 @@ def memory() -> Memory:
 
 
 def assert_keeps_nothing(call: Callable[[], object], times: int = 1000) -> None:
-    """Check that calls leave no memory behind; one that does, does so in every round."""
+    """Check that calls do not leak; a leak shows in every round."""
     seen = []
-    for _ in range(max(10, times // 10)):  # caches fill, and C grows what it keeps
+    for _ in range(max(10, times // 10)):  # caches fill, and C grows its arrays
         call()
     for number in range(1, ROUNDS + 1):
         before = memory()

@@ -1,11 +1,11 @@
-"""Soak: one process, events without an end, and resources that must stay as they were.
+"""Soak test: one process, an endless stream of events, and resources that must not grow.
 
     python tests/chaos/soak.py --events 100000000
 
 Publishes in batches and singly, several types at three levels, to one and to two handlers, some of
-which fail, and overfills the queue now and then so that deliveries are dropped. Resident memory,
+which fail, and sometimes overfills the queue so that deliveries are dropped. Resident memory,
 descriptors and threads are measured at regular intervals; none of them may be higher at the end
-than in the first tenth, save a small allowance for memory, and the books must balance.
+than in the first tenth, with a small allowance for memory, and the counts must agree.
 """
 
 import argparse
@@ -22,24 +22,24 @@ import psutil
 from brummerbus import BusStats, DropReason, Event, EventBus, Subscription
 
 ALLOWANCE = 2**20
-"""Bytes by which resident memory may have grown at the end; 10^8 events that left one byte each
-would be 95 times as much."""
+"""Allowed growth of resident memory in bytes; 10^8 events that leaked one byte each would be 95
+times as much."""
 
 SAMPLES = 50
 WARM_UP = SAMPLES // 10
 BATCH = 1000
 SINGLY = 100
-"""Of each `BATCH`, so many are published one at a time."""
+"""Events of each `BATCH` that are published singly."""
 
 QUEUE = 1000
 OVERFLOW = 100
-"""Events of each sample for which there is no room."""
+"""Events per sample that do not fit into the queue."""
 
 FAILS = 97
-"""The handler of `error.detected` raises where this divides the event's number."""
+"""The handler of `error.detected` raises if this divides the event's number."""
 
 WATCHDOG = 600.0
-"""Seconds that one sample may take; then all stacks are printed and the process ends."""
+"""Max seconds of a sample; then all stacks are printed and the process ends."""
 
 TYPES = ("log.line", "log.line", "process.started", "build.event", "error.detected")
 
@@ -57,7 +57,7 @@ class Sample(NamedTuple):
 
 
 class Soak:
-    """A bus, its publisher, and what the hooks and handlers counted."""
+    """A bus, its publisher, and the counts of hooks and handlers."""
 
     def __init__(self, events: int) -> None:
         self._total = events
@@ -76,7 +76,7 @@ class Soak:
         self._bus.subscribe("hold", self._hold)
 
     def run(self) -> tuple[list[Sample], BusStats]:
-        """Publish everything and return the samples and the last figures."""
+        """Publish everything and return the samples and the final statistics."""
         samples = []
         for number in range(1, SAMPLES + 1):
             faulthandler.dump_traceback_later(WATCHDOG, exit=True)
@@ -92,7 +92,7 @@ class Soak:
     def _publish_batch(self) -> None:
         first = self._events
         events = [Event(TYPES[i % len(TYPES)], i) for i in range(first, first + BATCH)]
-        with self._bus.subscribe("*", _ignore):  # gone before it can receive anything
+        with self._bus.subscribe("*", _ignore):  # cancelled before it can receive anything
             pass
         for event in events[:SINGLY]:
             self._bus.publish(event)
@@ -101,7 +101,7 @@ class Soak:
         self._deliveries += BATCH + BATCH // len(TYPES)  # `build.event` goes to two
 
     def _overflow(self) -> None:
-        """Hold the workers, and publish more than there is room for."""
+        """Block the workers, and publish more than fits."""
         assert self._bus.flush(WATCHDOG)
         for _ in range(self._bus.workers):
             self._bus.publish(Event("hold"))
@@ -129,7 +129,7 @@ class Soak:
         )
 
     def check(self, samples: list[Sample], stats: BusStats) -> None:
-        """Check that nothing grew and nothing is missing."""
+        """Check that nothing has grown and nothing is missing."""
         early, late = samples[:WARM_UP], samples[-WARM_UP:]
         grown = max(s.rss for s in late) - max(s.rss for s in early)
         assert grown <= ALLOWANCE, f"resident memory grew by {grown:,} bytes"
@@ -142,7 +142,7 @@ class Soak:
         assert stats.published == self._deliveries, (stats.published, self._deliveries)
         assert stats.dropped == self._drops >= OVERFLOW * SAMPLES, (stats.dropped, self._drops)
         assert stats.failed == self._errors > 0, (stats.failed, self._errors)
-        print(f"soak: resident memory grew by {grown / 2**10:,.0f} KB, the books balance")
+        print(f"soak: resident memory grew by {grown / 2**10:,.0f} KB, the counts agree")
 
     def _hold(self, event: Event) -> None:
         self._held.release()
@@ -182,7 +182,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Publish many events; nothing may grow.")
     parser.add_argument("--events", type=int, default=10_000_000)
     soak = Soak(parser.parse_args().events)
-    logging.getLogger("brummerbus").setLevel(logging.CRITICAL)  # each overflow would be told
+    logging.getLogger("brummerbus").setLevel(logging.CRITICAL)  # each overflow would be logged
     print(
         "       events   seconds    events/s   RSS (MB)  files  threads   dropped    failed",
         flush=True,

@@ -1,6 +1,6 @@
-"""Wrong types and extreme values: an error that names the argument, or it works; nothing else.
+"""Wrong types and extreme values: an error that names the argument, or success; nothing else.
 
-Afterwards the bus still works and its books balance.
+Afterwards the bus still works and its counts agree.
 """
 
 import sys
@@ -19,14 +19,14 @@ TINY = 5e-324
 
 
 class Index:
-    """An integer by `__index__` alone, as those of other libraries are."""
+    """An integer only by `__index__`, as those of other libraries."""
 
     def __index__(self) -> int:
         return 2
 
 
 class Text(str):
-    """A string of a class of its own, with another text when shown."""
+    """An instance of a str subclass with a different `__str__`."""
 
     __slots__ = ()
 
@@ -44,14 +44,14 @@ class Kind(str, Enum):
 
 
 class Number(int):
-    """An int of a class of its own."""
+    """An instance of an int subclass."""
 
     def __repr__(self) -> str:
         raise RuntimeError("no repr")
 
 
 class Unfriendly:
-    """An object that can hardly be looked at."""
+    """An object on which almost any access raises."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -66,7 +66,7 @@ class Unfriendly:
 
 
 def values() -> list[Any]:
-    """Return what is tried everywhere; anew, since some are mutable."""
+    """Return the values to try everywhere; new ones, since some are mutable."""
     powers = (1, 2**7, 2**15, 2**24, 2**31, 2**32, 2**46, 2**62, 2**63, 2**64, 10**18, 10**400)
     ints = [sign * power + near for power in powers for sign in (1, -1) for near in (-1, 0, 1)]
     inf, nan = float("inf"), float("nan")
@@ -78,7 +78,7 @@ def values() -> list[Any]:
 
 
 def name(value: object) -> str:
-    """Name a value in a message."""
+    """Return a value for a message."""
     try:
         return f"{type(value).__name__} {value!r:.60}"
     except Exception:
@@ -106,7 +106,7 @@ FIELDS = {
     "workers": 7,  # 1, 2, 127 to 129, Number(2), and None for the formula
     "queue_size": 12,
     "priority_levels": 3,
-    "policy": 0,  # the names of policies are not among them
+    "policy": 0,  # names of policies are not among them
     "publish_timeout": 10,
     "handler_reserve": 8,
     "starvation_after": 8,
@@ -117,7 +117,7 @@ FIELDS = {
 
 @pytest.fixture
 def sound(factory: BusFactory) -> Iterator[EventBus]:
-    """Return a bus, and check afterwards that it works as if nothing had been tried on it."""
+    """Return a bus, and check afterwards that it works as if none of the calls had been made."""
     bus = factory.bus(workers=2, queue_size=100)
     yield bus
     assert bus.flush(HANG)
@@ -132,7 +132,7 @@ def sound(factory: BusFactory) -> Iterator[EventBus]:
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_field_of_the_configuration_is_named_or_works(field: str) -> None:
-    """Whatever is accepted has the type that the field promises."""
+    """Accepted values have the type that the field promises."""
     made: list[Any] = []
     accepted = fuzz(field, lambda value: made.append(EventBusConfig(**{field: value})))
     assert accepted >= FIELDS[field]
@@ -149,7 +149,7 @@ def test_a_field_of_the_configuration_is_named_or_works(field: str) -> None:
 
 
 def test_priorities_are_named_or_work() -> None:
-    """As a table, as its keys and as its values."""
+    """As the mapping, as its keys and as its values."""
     assert fuzz("priorities", lambda value: EventBusConfig(priorities=value)) >= 2
     hashable = [value for value in values() if type(value).__hash__ is not None]
     fuzz("priorities", lambda value: EventBusConfig(priorities={value: 1}), hashable)
@@ -157,7 +157,7 @@ def test_priorities_are_named_or_work() -> None:
 
 
 def test_an_override_is_named_or_the_bus_works() -> None:
-    """The sizes that are legal but huge are left out: each would start its threads."""
+    """Legal but huge sizes are omitted: each would start that many threads."""
     huge = (int, float)
     tried = [value for value in values() if not (isinstance(value, huge) and value > 8)]
     for field in FIELDS:
@@ -165,7 +165,7 @@ def test_an_override_is_named_or_the_bus_works() -> None:
 
 
 def started(**arguments: Any) -> None:
-    """Make a bus, and see it work and stop."""
+    """Create a bus, check that it works, and stop it."""
     with EventBus(**{"workers": 1, "queue_size": 4, **arguments}) as bus:
         recorder = Recorder()
         bus.subscribe("a", recorder)
@@ -183,12 +183,12 @@ def test_an_argument_of_the_bus_is_named_or_works(argument: str) -> None:
 
 
 def test_a_configuration_of_another_type_is_named() -> None:
-    """None stands for the default."""
+    """None means the default."""
     assert fuzz("config", lambda value: EventBus(value, workers=1).stop()) == 1
 
 
 def test_an_unknown_override_is_named() -> None:
-    """Also where its name is the name of something else."""
+    """Also if its name is that of something else."""
     for field in ("", "self", "config", "worker", "a" * 1000, "\ud800"):
         with pytest.raises(TypeError, match=r"has no field|multiple values"):
             EventBus(**{field: 1})
@@ -213,7 +213,7 @@ def test_anything_can_be_published(sound: EventBus) -> None:
 def test_an_option_of_publish_is_named_or_works(
     sound: EventBus, argument: str, subscribed: bool
 ) -> None:
-    """Also where nobody receives the event."""
+    """Also without a subscription to the event."""
     if subscribed:
         sound.subscribe("b", Recorder())
     one = fuzz(argument, lambda value: sound.publish(Event("b"), **{argument: value}))
@@ -222,7 +222,7 @@ def test_an_option_of_publish_is_named_or_works(
 
 
 def test_a_timeout_of_publish_works_where_there_is_no_room(factory: BusFactory) -> None:
-    """Those that would take long are left out; nothing makes room here."""
+    """Values that would take long are omitted; nothing frees slots here."""
     bus = factory.bus(queue_size=1, policy=BackpressurePolicy.BLOCK)
     factory.hold(bus)
     bus.subscribe("a", Recorder())
@@ -243,7 +243,7 @@ def test_what_is_published_at_once_is_named_or_works(sound: EventBus) -> None:
 
 
 def test_flush_and_stop_name_their_arguments_or_work(factory: BusFactory) -> None:
-    """There is nothing to wait for, so the longest time is as good as none."""
+    """There is nothing to wait for, so the longest time has no effect."""
     bus = factory.bus()
     assert fuzz("timeout", lambda value: bus.flush(value)) >= 10
     assert not bus.closed
@@ -255,7 +255,7 @@ def test_flush_and_stop_name_their_arguments_or_work(factory: BusFactory) -> Non
 
 
 def test_what_is_subscribed_to_is_named_or_works(sound: EventBus) -> None:
-    """Strings that are no well-formed glob match what they say."""
+    """Strings that are not well-formed globs match themselves."""
     recorder = Recorder()
     with sound.subscribe("unused", recorder):
         assert fuzz("event_type", lambda value: sound.subscribe(value, recorder).cancel()) >= 10
@@ -266,7 +266,7 @@ def test_what_is_subscribed_to_is_named_or_works(sound: EventBus) -> None:
 
 @pytest.mark.parametrize("text", [Kind.A, Text("a"), "\0", "\ud800", "[", "[!", "a" * 100_000])
 def test_a_string_is_received_under_the_type_it_was_published(sound: EventBus, text: str) -> None:
-    """However it is shown: a string of a class of its own is the string that it is."""
+    """Whatever its `__str__`: an instance of a str subclass counts as its string."""
     recorder = Recorder()
     with sound.subscribe(text, recorder):
         assert sound.publish(Event(text, 1))
@@ -282,7 +282,7 @@ def test_an_event_names_its_arguments_or_is_made() -> None:
 
 
 def test_a_class_names_its_priority_or_is_published(sound: EventBus) -> None:
-    """What is no int is not a priority: a class may use the word for something else."""
+    """What is not an int is not a priority: a class may use the name for something else."""
 
     def publish(value: Any) -> None:
         assert sound.publish(type("Prioritised", (), {"priority": value})())
@@ -313,7 +313,7 @@ def test_a_sizing_function_names_its_argument_or_answers(argument: str) -> None:
 
 
 def test_the_longest_int_is_shown_in_a_message() -> None:
-    """Python itself refuses to show an int of so many digits."""
+    """Python itself refuses to convert such a large int to a string."""
     if hasattr(sys, "get_int_max_str_digits"):
         assert 0 < sys.get_int_max_str_digits() < 10_000
     with pytest.raises(ValueError, match="workers must be an int from 1 to 1024"):

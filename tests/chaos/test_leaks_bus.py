@@ -1,4 +1,4 @@
-"""The bus many times over, where things go well and where they go wrong: it keeps nothing."""
+"""The bus, repeatedly, on success and error paths: it leaks nothing."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from brummerbus import BackpressurePolicy, BusClosed, BusError, Event, EventBus,
 
 
 class Parcel:
-    """A payload that is worth noticing."""
+    """A payload whose size is noticeable."""
 
     def __init__(self) -> None:
         self.content = bytearray(1000)
@@ -27,7 +27,7 @@ def ignore(event: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Keep the log from keeping records: they hold events."""
+    """Keep the log from storing records: they refer to events."""
     logger = logging.getLogger("brummerbus")
     logger.disabled = True
     yield
@@ -46,7 +46,7 @@ def test_a_bus_that_was_stopped_is_gone() -> None:
 
 
 def test_a_bus_that_was_only_dropped_is_gone() -> None:
-    """Its workers end by themselves, some time later."""
+    """Its workers end later, by themselves."""
     before = set(threading.enumerate())
 
     def live() -> None:
@@ -81,7 +81,7 @@ def test_a_bus_that_could_not_be_made_is_gone(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_cancelled_subscription_is_gone(factory: BusFactory) -> None:
-    """And the routes that knew it."""
+    """And the routes to it."""
     bus = factory.bus(queue_size=100)
 
     def come_and_go() -> None:
@@ -98,7 +98,7 @@ def test_a_cancelled_subscription_is_gone(factory: BusFactory) -> None:
 
 
 def test_what_was_handled_is_gone(factory: BusFactory) -> None:
-    """Whether the handler returned or raised, and whatever the hook did then."""
+    """Whether the handler returned or raised, and whatever the hook did."""
 
     def hook(event: Any, subscription: Any, error: BaseException) -> None:
         if event.type == "hook fails":
@@ -128,7 +128,7 @@ def test_what_was_handled_is_gone(factory: BusFactory) -> None:
 def test_what_was_dropped_or_refused_is_gone(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """The queue stays full, so that every publish finds no room."""
+    """The queue stays full, so that every publish finds too few slots."""
     drops = Drops()
     bus = factory.bus(policy=policy, on_drop=drops)
     factory.hold(bus)
@@ -175,7 +175,7 @@ def test_what_was_wrong_or_came_too_late_is_gone(factory: BusFactory) -> None:
 
 
 def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(factory: BusFactory) -> None:
-    """Into the reserve and beyond, and asks for what it must not."""
+    """Into the reserve and beyond, and with calls that a handler must not make."""
     bus = factory.bus(queue_size=3, handler_reserve=20)
 
     def branch(event: Any) -> None:
@@ -195,7 +195,7 @@ def test_a_worker_that_publishes_into_a_full_bus_keeps_nothing(factory: BusFacto
 
 
 def test_a_wait_that_a_stop_ended_keeps_nothing(factory: BusFactory) -> None:
-    """What stood in line is refused, what was queued is dropped."""
+    """Waiters are refused, queued deliveries dropped."""
     end = threading.Event()
 
     def live() -> None:
@@ -214,7 +214,7 @@ def test_a_wait_that_a_stop_ended_keeps_nothing(factory: BusFactory) -> None:
 
 
 def test_looking_keeps_nothing(factory: BusFactory) -> None:
-    """However often the figures are asked for."""
+    """However often statistics are requested."""
     bus = factory.bus()
     bus.subscribe("a", ignore)
     bus.publish(Event("a"))

@@ -1,6 +1,6 @@
-"""Entry points of the core below the bus, many times, on their ways of success and of failure.
+"""Functions of the core below the bus, repeatedly, on success and error paths.
 
-What needs a worker is in `test_leaks_bus.py`.
+Those that need a worker are in `test_leaks_bus.py`.
 """
 
 import logging
@@ -18,19 +18,19 @@ from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queu
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the log from keeping records: they hold events."""
+    """Keep the log from storing records: they refer to events."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
 
 
 def new_queue(capacity: int = 4) -> Queue:
-    """Make a queue without workers."""
+    """Create a queue without workers."""
     return Queue(
         capacity, 3, reserve=2, monitoring=True, starvation_after=None, standstill_after=0.0
     )
 
 
 def route_of(queue: Queue, count: int) -> Route:
-    """Return a route of so many deliveries."""
+    """Return a route with `count` deliveries."""
     recipients = tuple(Recipient(len, False) for _ in range(count))
     return Route(queue, queue.address, 2, 1, recipients, Event)
 
@@ -41,18 +41,18 @@ def admit(route: Route, event: Event, timeout: int, mode: int) -> int:
 
 
 def make_and_free() -> None:
-    """Make a queue, and free it with what it holds."""
+    """Create a queue, and free it with its contents."""
     queue = new_queue()
     assert queue.snapshot(2, 2, durations=True).total.queued == 0
 
 
 def make_large_and_free() -> None:
-    """Memory that is never touched is given back as well."""
+    """Memory that was never touched is freed as well."""
     new_queue(2**20)
 
 
 def push_and_discard() -> None:
-    """What is taken out of a shut queue comes with its references."""
+    """Deliveries discarded from a shut queue have their references."""
     queue = new_queue()
     route = route_of(queue, 2)
     assert [route.push(Event("a", bytearray(1000))) for _ in range(3)] == [ACCEPTED] * 2 + [FULL]
@@ -74,7 +74,7 @@ def push_more_than_there_are_places() -> None:
 
 
 def refuse_with_and_without_a_wait() -> None:
-    """A place in line is given back."""
+    """A waiter is freed."""
     queue = new_queue(1)
     route = route_of(queue, 1)
     assert route.push(Event("a")) == ACCEPTED
@@ -85,7 +85,7 @@ def refuse_with_and_without_a_wait() -> None:
 
 
 def start_workers_that_fail() -> None:
-    """Threads that were asked for and could not be started."""
+    """Threads that were requested and could not be started."""
     queue = new_queue()
     assert queue.resize(3) == 3
     for _ in range(3):
@@ -103,7 +103,7 @@ def look() -> None:
 
 
 def make_wrong_routes() -> None:
-    """A route that cannot be made takes nothing with it."""
+    """A route that cannot be created leaks nothing."""
     queue = new_queue()
     for level, number, recipients in (
         (0, 1, ()),
@@ -165,7 +165,7 @@ def test_looking_at_what_runs_keeps_no_memory(factory: BusFactory) -> None:
 
 
 def test_a_bus_that_was_stopped_under_a_held_worker_keeps_no_memory() -> None:
-    """A held worker, and a sleeping one."""
+    """A blocked worker, and a sleeping one."""
 
     def live() -> None:
         gate = Gate()

@@ -1,4 +1,4 @@
-"""What is reported where a stop comes between two steps of a publish, or hooks raise in it."""
+"""What is reported if a stop comes between two steps of a publish, or hooks raise in it."""
 
 import threading
 
@@ -22,7 +22,7 @@ from brummerbus._core import engine
 def test_on_drop_is_not_told_of_what_was_never_published(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """A stop begins while the event waits for room, before the policy decides on it."""
+    """A stop begins while the event waits for free slots, before the policy is applied."""
     drops = Drops()
     bus = factory.bus(queue_size=1, policy=policy, on_drop=drops)
     gate = factory.hold(bus)
@@ -42,7 +42,7 @@ def test_on_drop_is_not_told_of_what_was_never_published(
 def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`publish_many` is refused when the stop has the accepted events, and has not told of them."""
+    """`publish_many` is refused while the stop has discarded, but not reported, earlier events."""
     drops = Drops()
     bus = factory.bus(queue_size=10, policy=BackpressurePolicy.BLOCK, on_drop=drops)
     gate = factory.hold(bus)
@@ -72,11 +72,11 @@ def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
 def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
     factory: BusFactory, raised: type[BaseException]
 ) -> None:
-    """More than goes in one step; nothing is left, and what is no `Exception` goes on."""
-    told = Drops()
+    """More than fit into one step; nothing is left, and a BaseException is propagated."""
+    reported = Drops()
 
     def hook(event: Event, subscription: Subscription, reason: DropReason) -> None:
-        told(event, subscription, reason)
+        reported(event, subscription, reason)
         raise raised
 
     bus = factory.bus(queue_size=100, on_drop=hook)
@@ -88,7 +88,7 @@ def test_all_that_a_stop_drops_is_reported_though_the_hook_raises(
     else:
         with pytest.raises(raised):
             bus.stop(drain=False, timeout=0)
-    assert told.data == list(range(100))
+    assert reported.data == list(range(100))
     assert bus.stats().dropped == 100
     gate.open()
     assert_at_rest(bus)
@@ -125,7 +125,7 @@ def test_a_stop_drops_what_another_had_no_memory_to_drop(
 def test_a_hook_of_a_worker_is_inside_the_handler_that_it_reports(
     factory: BusFactory, reserve: int
 ) -> None:
-    """It has the reserve, is let pass while the bus drains, and never waits for its own worker."""
+    """It has the reserve, is accepted while the bus drains, and never waits for its own worker."""
     outcomes: list[object] = []
     stopping = threading.Event()
 

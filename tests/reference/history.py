@@ -1,8 +1,8 @@
-"""Histories of real threads, and a checker that asks whether one step at a time explains them.
+"""Histories of real threads, and a checker that searches for a sequential explanation.
 
-Linearizability after Herlihy and Wing (1990): every call takes effect in one moment between its
-beginning and its end. The search is that of Wing and Gong (1993), with Lowe's memory of what was
-already tried: next may be any call that began before every other remaining call had ended.
+Linearizability after Herlihy and Wing (1990): every call takes effect at one moment between its
+beginning and its end. The search is that of Wing and Gong (1993), with Lowe's memory of states that
+were already tried: the next call may be any that began before every other remaining call had ended.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Item = tuple[int, int]  # the event's number, and which of its handlers
 
 
 class Publish(NamedTuple):
-    """A call of `publish`: between two moments, how it ended, and which deliveries gave way."""
+    """A call of `publish`: between two moments, its result, and the evicted deliveries."""
 
     begin: int
     end: int
@@ -26,7 +26,7 @@ class Publish(NamedTuple):
     evicted: tuple[Item, ...] = ()
 
     def step(self, policy: BackpressurePolicy, queue: Queue) -> Queue | None:
-        """Return the queue after the call, or None if the model would have ended it otherwise."""
+        """Return the queue after the call, or None if the model has a different result."""
         after, outcome, evicted = queue.offer(policy, self.level, self.items)
         return after if (outcome, tuple(evicted)) == (self.outcome, self.evicted) else None
 
@@ -51,14 +51,14 @@ Call = Publish | Take
 
 @dataclass(frozen=True)
 class History:
-    """What threads did to a queue that was empty before and is empty after."""
+    """The calls of threads on a queue that was empty before and is empty afterwards."""
 
     policy: BackpressurePolicy
     capacity: int
     calls: tuple[Call, ...]
 
     def overlapping(self) -> int:
-        """Return how many pairs of calls overlap; a history without any proves little."""
+        """Return the number of pairs of calls that overlap; a history without any proves little."""
         return sum(
             one.begin < other.end and other.begin < one.end
             for index, one in enumerate(self.calls)
@@ -66,7 +66,7 @@ class History:
         )
 
     def congested(self) -> int:
-        """Return how many calls of `publish` found no room: something gave way, or was refused."""
+        """Return the number of calls of `publish` that found too few slots: evicted or refused."""
         return sum(
             call.outcome is not ACCEPTED or bool(call.evicted)
             for call in self.calls
@@ -74,7 +74,7 @@ class History:
         )
 
     def explanation(self) -> list[Call] | None:
-        """Return an order of the calls that the model agrees with, or None if there is none."""
+        """Return an order of the calls with which the model agrees, or None if there is none."""
         return self._explain(frozenset(self.calls), Queue(self.capacity), set())
 
     def _explain(
@@ -95,7 +95,7 @@ class History:
         return None
 
     def __str__(self) -> str:
-        """Show one call a line, to be read when none of the orders explains them."""
+        """Return one call per line, to be read if no order explains them."""
         title = f"{self.policy.name}, capacity {self.capacity}"
         in_order = sorted(self.calls, key=lambda call: call.begin)
         return "\n".join([title, *(f"  {call}" for call in in_order)])

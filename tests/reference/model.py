@@ -1,4 +1,4 @@
-"""The queue of a bus, in plain Python and one step at a time: what the one in C must agree with."""
+"""The queue of a bus, in plain Python and sequential: the reference for the one in C."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -17,7 +17,7 @@ class Queued(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """A publisher in line, with the deliveries of its event."""
+    """A waiter, with the deliveries of its event."""
 
     level: int
     items: tuple[Any, ...]
@@ -27,8 +27,8 @@ class Waiting(NamedTuple):
 class Queue:
     """A bounded queue with levels.
 
-    `queued` is in the order of acceptance, `line` in that of arrival. Handlers may go beyond the
-    capacity, into the reserve. An empty queue takes an event whole, however many deliveries it has.
+    `queued` is in order of acceptance, `line` in order of arrival. Handlers may exceed the capacity
+    by the reserve. An empty queue accepts an event whole, however many deliveries it has.
     """
 
     capacity: int
@@ -44,7 +44,7 @@ class Queue:
         *,
         in_handler: bool = False,
     ) -> tuple["Queue", str, list[Any]]:
-        """Offer one event's deliveries, all or none: the queue then, how it ended, who gave way."""
+        """Offer one event's deliveries, all or none: new queue, result, evicted deliveries."""
         new = tuple(Queued(level, item) for item in items)
         places = self.capacity + (self.reserve if in_handler else 0)
         missing = len(self.queued) + len(new) - places
@@ -52,7 +52,7 @@ class Queue:
         if missing > 0 and self.queued:
             if policy is BackpressurePolicy.CALLER_RUNS:
                 return self, RUN, []
-            # What handlers brought beyond the capacity stays: as many give way as come, at most.
+            # What handlers published beyond the capacity stays: evict at most as many as arrive.
             needed = len(self.queued) if len(new) > places else min(missing, len(new))
             yielding = self._yielding(policy, level)
             if len(yielding) < needed:
@@ -62,7 +62,7 @@ class Queue:
         return replace(self, queued=kept + new), ACCEPTED, [one.item for one in evicted]
 
     def _yielding(self, policy: BackpressurePolicy, level: int) -> list[Queued]:
-        """Return who may give way to an event of a level, in the order in which they do."""
+        """Return the deliveries that may be evicted for an event of a level, in that order."""
         if policy is BackpressurePolicy.DROP_OLDEST:
             return [one for one in self.queued if one.level <= level]
         if policy is BackpressurePolicy.DROP_LOWEST:
@@ -78,11 +78,11 @@ class Queue:
         return replace(self, queued=kept)._let_in(), taken.item
 
     def wait(self, level: int, items: Iterable[Any]) -> "Queue":
-        """Stand in line for room, which there is not."""
+        """Join the wait queue, as there are too few free slots."""
         return replace(self, line=(*self.line, Waiting(level, tuple(items))))
 
     def _let_in(self) -> "Queue":
-        """Let in who waits: the most urgent first, first come first served; nobody overtakes."""
+        """Admit waiters: the most urgent first, first come first served; none overtakes."""
         if not self.line:
             return self
         level = max(one.level for one in self.line)

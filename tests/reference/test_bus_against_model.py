@@ -1,6 +1,6 @@
-"""Whatever is published to a bus in whatever order: it does what the plain Python queue does.
+"""Whatever is published to a bus in whatever order: it behaves as the plain Python queue.
 
-The one worker is let through delivery by delivery, so that nothing is left to chance; the handler
+The only worker is released delivery by delivery, so that nothing is left to chance; the handler
 that it is in publishes, too.
 `BRUMMERBUS_LONG=1` in the environment makes it a long test.
 """
@@ -32,7 +32,7 @@ Item = tuple[int, int]  # the event's number, and which of its handlers
 
 
 class Held:
-    """Holds the worker in a handler, and has it do things there."""
+    """Blocks the worker in a handler, and executes calls there."""
 
     def __init__(self) -> None:
         self._entered = threading.Semaphore(0)
@@ -41,7 +41,7 @@ class Held:
         self._open = False
 
     def hold(self) -> None:
-        """In the handler: do what is asked for until it may return."""
+        """In the handler: execute the requested calls until it may return."""
         self._entered.release()
         while not self._open and (task := self._tasks.get(timeout=HANG)) is not None:
             try:
@@ -50,11 +50,11 @@ class Held:
                 self._results.put(error)
 
     def wait_entered(self) -> None:
-        """Return when a handler has been entered."""
+        """Wait until a handler has been entered."""
         assert self._entered.acquire(timeout=HANG), "the handler was not called"
 
     def call(self, task: Callable[[], object]) -> Any:
-        """Make a call in the handler; return or raise its outcome."""
+        """Make a call in the handler; return or raise its result."""
         self._tasks.put(task)
         result = self._results.get(timeout=HANG)
         if isinstance(result, Exception):
@@ -81,7 +81,7 @@ class BusMachine(RuleBasedStateMachine):
         top=levels,
     )
     def begin(self, policy: BackpressurePolicy, size: int, reserve: int, top: int) -> None:
-        """Make a bus whose events of type `n` have n handlers."""
+        """Create a bus whose events of type `n` have n handlers."""
         self.policy, self.top = policy, top
         self.model = Queue(size, reserve=reserve)
         self.running: Item | None = None
@@ -126,13 +126,13 @@ class BusMachine(RuleBasedStateMachine):
 
     @rule(count=fan_outs, level=levels)
     def publish(self, count: int, level: int) -> None:
-        """Publish one event: it ends as in the model, and the same deliveries give way."""
+        """Publish one event: the result and the evicted deliveries are those of the model."""
         self._publish(count, level, lambda call: call())
 
     @precondition(lambda self: self.running is not None)
     @rule(count=fan_outs, level=levels)
     def publish_in_the_handler(self, count: int, level: int) -> None:
-        """The same from the handler that runs, which has the reserve beside."""
+        """The same from the running handler, which has the reserve in addition."""
         self.is_inside = True
         self._publish(count, level, self.gate.call)
         self.is_inside = False
@@ -153,7 +153,7 @@ class BusMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.running is not None)
     @rule(counts=st.lists(fan_outs, max_size=6), level=levels)
     def publish_many(self, counts: list[int], level: int) -> None:
-        """Publish a batch: as many are accepted, and a loud refusal ends it where it should."""
+        """Publish a batch: as many are accepted, and a raised refusal ends it at the same event."""
         level = min(level, self.top)
         events, accepted, refused = [], 0, False
         for count in counts:
@@ -189,7 +189,7 @@ class BusMachine(RuleBasedStateMachine):
         return 0 if self.policy is BackpressurePolicy.BLOCK else None
 
     def _offer(self, count: int, level: int) -> str:
-        """Offer the next event to the model, and note what it means."""
+        """Offer the next event to the model, and record the result."""
         self.number += 1
         items = [(self.number, index) for index in range(count)]
         self.level_of.update(dict.fromkeys(items, level))
@@ -206,7 +206,7 @@ class BusMachine(RuleBasedStateMachine):
         return outcome
 
     def _follow(self) -> None:
-        """Wait until the worker is where it goes, and check that it went there."""
+        """Wait until the worker is where it must go, and check that."""
         if self.running is None and self.model.queued:
             self.model, self.running = self.model.take()
             self.gate.wait_entered()

@@ -1,4 +1,4 @@
-"""Whatever threads do to a bus at once: some order, one step at a time, explains what each saw.
+"""Whatever threads do to a bus concurrently: some sequential order explains the results.
 
 `BRUMMERBUS_LONG=1` in the environment makes it a long test.
 """
@@ -23,14 +23,14 @@ REJECT, BLOCK = BackpressurePolicy.REJECT, BackpressurePolicy.BLOCK
 
 
 class Recording:
-    """A bus under several publishers, and the history of what they and its workers did."""
+    """A bus with several publishers, and the history of what they and its workers did."""
 
     def __init__(
         self, policy: BackpressurePolicy, seed: int, timeout: float | None, most_handlers: int
     ) -> None:
         self._random = random.Random(seed)
         self._timeout = timeout
-        self._now = itertools.count(1).__next__  # one C call: no two threads draw the same
+        self._now = itertools.count(1).__next__  # one C call: no two threads get the same number
         self._calls: list[Call] = []
         self._mine = threading.local()
         self._publishers: set[int] = set()
@@ -59,7 +59,7 @@ class Recording:
 
     @property
     def history(self) -> History:
-        """What was recorded."""
+        """The recorded history."""
         return History(self._policy, self._capacity, tuple(self._calls))
 
     def _handler(self, index: int) -> Any:
@@ -97,16 +97,16 @@ class Recording:
             items = [(event.data, index) for index in range(count)]
             outcome = RUN if mine.ran else ACCEPTED if accepted else REFUSED
             assert mine.ran == (items if outcome is RUN else []), "the caller ran something else"
-            told = items if outcome is REFUSED else []
-            assert mine.refused == told, "a refusal was told otherwise"
+            expected = items if outcome is REFUSED else []
+            assert mine.refused == expected, "a refusal was reported otherwise"
             evicted = tuple(mine.evicted)
             self._calls.append(Publish(begin, end, level, tuple(items), outcome, evicted))
 
 
 WAYS = [
     *((policy, None if policy is BLOCK else 0.0, 2) for policy in BackpressurePolicy),
-    # With a time-out an event may be refused although there is room, if that room is too little
-    # for another that stands in line before it. The model has no line: one delivery an event.
+    # With a time-out an event may be refused although there are free slots, if these are too few
+    # for a waiter before it. The model has no wait queue: one delivery per event.
     *((policy, 0.0001, 1) for policy in BackpressurePolicy),
 ]
 
@@ -116,7 +116,7 @@ WAYS = [
 def test_some_order_explains_what_threads_saw(
     policy: BackpressurePolicy, timeout: float | None, most_handlers: int
 ) -> None:
-    """Publishers and workers at once: the model, one step at a time, ends each call the same."""
+    """Concurrent publishers and workers: the sequential model has the same result for each call."""
     overlapping, congested = 0, 0
     for seed in range(ROUNDS):
         history = Recording(policy, seed, timeout, most_handlers).history
@@ -129,7 +129,7 @@ def test_some_order_explains_what_threads_saw(
 
 @pytest.mark.parametrize("fault", ["lost", "taken twice", "taken before it was published"])
 def test_a_fault_put_into_what_was_recorded_is_found(fault: str) -> None:
-    """A recorded history is explained; with one delivery falsified it no longer is."""
+    """A recorded history is explained; with one delivery falsified it is not."""
     history = Recording(BLOCK, 1, None, 1).history
     assert history.explanation() is not None
     last = max(

@@ -1,4 +1,4 @@
-"""The checker of histories: it explains what a queue may do, and nothing that it must not do."""
+"""The checker of histories: it accepts what a queue may do, and nothing else."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ DROP_OLDEST, DROP_NEWEST, DROP_LOWEST, REJECT, BLOCK, CALLER_RUNS = Backpressure
 
 
 def publish(number: int, outcome: str = ACCEPTED, *, level: int = 1, evicts: int = 0) -> Publish:
-    """Publish an event with one handler, for which another may give way."""
+    """Publish an event with one handler, for which another may be evicted."""
     evicted = ((evicts, 0),) if evicts else ()
     return Publish(0, 0, level, ((number, 0),), outcome, evicted)
 
@@ -57,11 +57,11 @@ FORBIDDEN = {
         DROP_OLDEST,
         (publish(1, level=3), publish(2, level=3), publish(3, evicts=1), *takes(2, 3)),
     ),
-    "evicted where the newest gives way": (
+    "evicted where the newest is refused": (
         DROP_NEWEST,
         (*FULL, publish(3, evicts=1), *takes(2, 3)),
     ),
-    "run by the caller while there is room": (
+    "run by the caller while slots are free": (
         CALLER_RUNS,
         (publish(1), publish(2, RUN), *takes(1)),
     ),
@@ -69,7 +69,7 @@ FORBIDDEN = {
 
 
 def one_by_one(calls: tuple[Call, ...]) -> tuple[Call, ...]:
-    """Let each call end before the next begins."""
+    """Have each call end before the next begins."""
     return tuple(
         call._replace(begin=2 * moment, end=2 * moment + 1) for moment, call in enumerate(calls)
     )
@@ -77,7 +77,7 @@ def one_by_one(calls: tuple[Call, ...]) -> tuple[Call, ...]:
 
 @pytest.mark.parametrize("name", ALLOWED)
 def test_calls_one_by_one_as_the_model_does_them_are_explained(name: str) -> None:
-    """The explanation is just that order."""
+    """The explanation is exactly that order."""
     policy, calls = ALLOWED[name]
     history = History(policy, CAPACITY, one_by_one(calls))
     assert history.explanation() == list(history.calls)
@@ -91,7 +91,7 @@ def test_no_order_explains_what_a_queue_must_not_do(name: str) -> None:
 
 
 def test_calls_change_places_only_while_they_overlap() -> None:
-    """Two takes out of order are explained if they were under way at once, and only then."""
+    """Two takes out of order are explained if they overlapped, and only then."""
     first, second, late, early = one_by_one((*FULL, *takes(2, 1)))
     apart = History(BLOCK, CAPACITY, (first, second, late, early))
     assert apart.overlapping() == 0

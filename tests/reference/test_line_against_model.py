@@ -1,6 +1,6 @@
-"""Publishers that wait for room are let in as in the plain Python queue: by level, then in order.
+"""Publishers that wait are admitted as in the plain Python queue: by level, then in order.
 
-The worker is let through delivery by delivery, so that nothing is left to chance.
+The worker is released delivery by delivery, so that nothing is left to chance.
 """
 
 import os
@@ -22,7 +22,7 @@ Item = tuple[int, int]  # the event's number, and which of its handlers
 
 
 class Scene:
-    """A bus whose only worker notes what it is given, and waits for a sign after each delivery."""
+    """A bus whose only worker records its deliveries, and waits for a signal after each."""
 
     def __init__(self, policy: BackpressurePolicy, size: int) -> None:
         self.entered: list[Item] = []
@@ -37,7 +37,7 @@ class Scene:
         self.gate(item)
 
     def publish(self, number: int, level: int, count: int) -> bool:
-        """Publish an event with so many deliveries."""
+        """Publish an event with `count` deliveries."""
         event = Event(str(count), number)
         return self.bus.publish(event, priority=level, timeout=HANG)
 
@@ -47,7 +47,7 @@ class Scene:
 def test_who_waits_is_let_in_as_in_the_model(
     policy: BackpressurePolicy, size: int, line: list[tuple[int, int]]
 ) -> None:
-    """Whatever the policy, the sizes and the levels: nobody is turned away, nothing gives way."""
+    """Whatever the policy, the sizes and the levels: no event is refused, none evicted."""
     scene, model = Scene(policy, size), Queue(size)
     assert scene.publish(-1, 1, 1)
     scene.gate.wait_entered()

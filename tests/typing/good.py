@@ -293,11 +293,11 @@ assert_type(config.queue_size, int)
 
 
 def failed(event: Any, subscription: Subscription, error: BaseException) -> None:
-    """Be told of a handler that raised."""
+    """Receive a handler that raised."""
 
 
 def dropped(event: object, subscription: Subscription, reason: DropReason) -> None:
-    """Be told of a delivery that is not made."""
+    """Receive a dropped delivery."""
 
 
 # ---- the rest of the bus ----------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The demo's own parts, on which the verdict of `make run` rests."""
+"""The demo's own functions, on which the result of `make run` depends."""
 
 import importlib.util
 import subprocess

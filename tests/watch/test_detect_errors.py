@@ -1,4 +1,4 @@
-"""Errors in lines: each format's own output, and one error however many lines it takes."""
+"""Errors in lines: each format's own output, and one error however many lines it has."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from .samples import errors as samples
 
 @dataclass(frozen=True)
 class Expected:
-    """What one error must say."""
+    """What one error must contain."""
 
     kind: str
     message: str
@@ -81,7 +81,7 @@ def test_one_error_is_found_with_all_its_lines(
 def test_a_compiler_s_errors_are_told_apart(
     text: str, kind: str, expected: list[str], find: Callable
 ) -> None:
-    """Notes, carets, warnings and summaries are none of their own."""
+    """Notes, carets, warnings and summaries are not errors of their own."""
     errors = find(text).errors
     assert expected == [error.location for error in errors]
     assert {kind} == {error.kind for error in errors}
@@ -149,7 +149,7 @@ def test_a_line_that_only_resembles_an_error_is_none(line: str, find: Callable) 
 def test_what_looks_like_an_exception_does_not_keep_the_error_behind_it(
     make_lines: Callable,
 ) -> None:
-    """It may wait for a call that never comes; the true error need not."""
+    """It may wait for a call that never follows; the certain error need not."""
     detector = StreamDetector()
     text = "ValueError: only mentioned\nsome text\nERROR true\nfine\n"
     found = [error for line in make_lines(text) for error in detector.feed(line)]
@@ -162,7 +162,7 @@ def test_a_logged_error_before_something_that_is_no_trace_is_reported(find: Call
 
 
 def test_an_error_waits_only_until_it_is_settled(make_lines: Callable) -> None:
-    """A traceback that looks complete is given out before a next line comes."""
+    """A traceback that looks complete is returned before a next line arrives."""
     detector = StreamDetector()
     lines = make_lines(samples.LOGGED)
     for line in lines[:-1]:

@@ -101,7 +101,7 @@ def test_a_test_that_says_error_is_not_an_error_too(find: Callable) -> None:
 
 
 def test_the_traceback_of_a_failed_unittest_is_an_error(find: Callable) -> None:
-    """Its heading, which says ERROR, is none of its own."""
+    """Its heading, which contains ERROR, is not an error of its own."""
     assert [error.message for error in find(samples.UNITTEST).errors] == [
         "KeyError: 'x'",
         "AssertionError: 1 != 0",

@@ -1,4 +1,4 @@
-"""The handler that looks into lines: on a real bus, with lines in any order."""
+"""The handler that detects in lines: on a real bus, with lines in any order."""
 
 import random
 import threading
@@ -17,7 +17,7 @@ PROCESSES = 6
 
 
 class Heard:
-    """All events of a bus but the lines."""
+    """All events of a bus except lines."""
 
     def __init__(self, bus: EventBus) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""Plain lines, for where there is no terminal."""
+"""Plain lines, for use without a terminal."""
 
 import io
 import time
@@ -43,7 +43,7 @@ def test_lines_are_printed_in_their_order_though_handled_in_another(
 
 
 def test_many_lines_are_printed_before_they_are_flushed(make_lines: Callable) -> None:
-    """What has gathered has a bound."""
+    """The buffer is bounded."""
     out = io.StringIO()
     printer = LinePrinter(out)
     for line in make_lines("x" * 99 + "\n" + "y" * 40_000 + "\n"):
@@ -52,7 +52,7 @@ def test_many_lines_are_printed_before_they_are_flushed(make_lines: Callable) ->
 
 
 class Closed(io.StringIO):
-    """A pipe whose reader has left."""
+    """A pipe whose reader has closed it."""
 
     def write(self, *_: Any) -> int:
         """Fail."""

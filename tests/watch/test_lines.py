@@ -29,7 +29,7 @@ def split(stream: bytes, sizes: list[int], longest: int = 1000) -> list[Piece]:
 
 
 def joined(pieces: list[Piece]) -> bytes:
-    """Return the bytes that lines say they were."""
+    """Return the bytes that the lines represent."""
     return b"".join(
         LogLine("p", "stdout", 0, piece.text, 0.0, piece.ending, piece.raw).as_bytes()
         for piece in pieces
@@ -96,7 +96,7 @@ def test_a_character_cut_in_two_by_a_chunk_is_one_character() -> None:
 
 
 def test_a_line_of_five_megabytes_comes_whole() -> None:
-    """In the chunks of a pipe, with a line before and a line behind."""
+    """In the chunks of a pipe, with a line before and a line after."""
     body = random.Random(7).randbytes(2_500_000).hex().encode()
     splitter = LineSplitter()
     stream = b"before\n" + body + b"\nbehind\n"

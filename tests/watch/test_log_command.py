@@ -121,4 +121,4 @@ def test_an_unknown_process_is_refused_with_those_there_are(
     database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert log("--process", "wbe") == 2
-    assert "no process 'wbe' in brummerbus.db; there are: api, web" in capsys.readouterr().err
+    assert "no process 'wbe' in brummerbus.db; known: api, web" in capsys.readouterr().err

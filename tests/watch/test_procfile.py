@@ -1,4 +1,4 @@
-"""The Procfile: what a line means, and what is refused before anything starts."""
+"""The Procfile: what a line means, and what is rejected before anything starts."""
 
 import os
 import sys

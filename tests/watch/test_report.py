@@ -1,4 +1,4 @@
-"""The report: the same numbers as data, as text, as a page, and as the live view."""
+"""The report: the same figures as data, as text, as a page, and as the live view."""
 
 import json
 import re
@@ -37,8 +37,8 @@ GOOD = Balance(5, 5, {"store": 5, "find": 5}, 10, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def told() -> Iterator[tuple[Counters, BusStats]]:
-    """A counters that has heard all events over a bus, and the bus's figures."""
+def received() -> Iterator[tuple[Counters, BusStats]]:
+    """Counters that have received all events over a bus, and the bus's statistics."""
     counters = Counters(["api", "web"])
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
         bus.subscribe("*", counters)
@@ -48,8 +48,8 @@ def told() -> Iterator[tuple[Counters, BusStats]]:
 
 
 @pytest.fixture
-def report(told: tuple[Counters, BusStats]) -> dict[str, Any]:
-    counters, stats = told
+def report(received: tuple[Counters, BusStats]) -> dict[str, Any]:
+    counters, stats = received
     depth = [(0.1 * moment, moment % 7) for moment in range(1, 50)]
     with EventBus(workers=1) as bus:
         advice = bus.advise()
@@ -87,11 +87,11 @@ def test_what_was_found_is_told(report: dict[str, Any]) -> None:
         "Watched Proc<file> for 4.9 s, exit 1",
         "log.line",
         "Utilisation of",
-        "highest 6 of 64",
+        "maximum 6 of 64",
         "Tests: 1 passed, 1 failed\n  api: t::bad - 1 != 2",
         "Builds: make failed 1",
         "api: python: KeyError: '<x>' at a.py:3",
-        "5 lines read, 5 rows stored, handled by store 5, find 5; 0 dropped, 0 failed: it adds up",
+        "5 lines read, 5 rows stored, handled by store 5, find 5; 0 dropped, 0 failed: all counts",
     ],
 )
 def test_the_text_says_it_all(part: str, report: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def test_any_number_that_differs_does_not_add_up(
     balance = replace(GOOD, **change)
     assert not balance.adds_up
     text = as_text({**report, "balance": {**report["balance"], "adds_up": False}})
-    assert "IT DOES NOT ADD UP" in text
+    assert "THE COUNTS DO NOT AGREE" in text
 
 
 @pytest.mark.parametrize(
@@ -149,11 +149,11 @@ class TestPage:
         return page.as_html(report)
 
     def test_it_needs_no_other_file(self, html: str) -> None:
-        """No script, no style sheet, no image but those within it."""
+        """No script, style sheet or image other than inline ones."""
         assert not re.findall(r"(?:src|href)\s*=\s*[\"'](?!#)|url\((?!#)|@import|<script", html)
 
     def test_it_is_well_formed(self, html: str) -> None:
-        """Every element that is opened is closed, in its order."""
+        """Every element that is opened is closed, in order."""
         empty = {"meta"}
         opened: list[str] = []
 
@@ -188,11 +188,11 @@ class TestPage:
     ["api", "failed 1", "web", "waiting", "log.line", "line 4 [b]&", "KeyError: '<x>' at a.py:3"],
 )
 def test_the_live_view_shows_processes_events_and_errors(
-    part: str, told: tuple[Counters, BusStats]
+    part: str, received: tuple[Counters, BusStats]
 ) -> None:
-    """As text: what a process prints is no markup."""
+    """As text: the output of a process is not markup."""
     console = pytest.importorskip("rich.console")
-    counters, stats = told
+    counters, stats = received
     out = StringIO()
     terminal = console.Console(file=out, force_terminal=True, width=120, color_system=None)
     view = live.draw(counters, stats, 64, [(0.1, 3), (0.2, 5)])
@@ -200,9 +200,9 @@ def test_the_live_view_shows_processes_events_and_errors(
     assert part in out.getvalue()
 
 
-def test_the_live_view_is_drawn_and_taken_away(told: tuple[Counters, BusStats]) -> None:
+def test_the_live_view_is_drawn_and_taken_away(received: tuple[Counters, BusStats]) -> None:
     console = pytest.importorskip("rich.console")
-    counters, stats = told
+    counters, stats = received
     out = StringIO()
     terminal = console.Console(file=out, force_terminal=True, width=120, height=50)
     with live.LiveView(counters, terminal) as view:

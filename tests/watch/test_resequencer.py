@@ -1,4 +1,4 @@
-"""Lines come out in their order, one at a time, though threads bring them in any."""
+"""Lines come out in order, one at a time, whatever the order in which threads bring them."""
 
 import random
 import threading
@@ -102,7 +102,7 @@ def test_a_worker_that_comes_while_another_is_at_the_stream_goes_on_at_once() ->
     first = threading.Thread(target=lane.put, args=(line(0),), name="first")
     first.start()
     assert entered.wait(30)
-    lane.put(line(1))  # returns, though the sink is still at line 0
+    lane.put(line(1))  # returns, although the sink is still at line 0
     assert seen == [(0, "first")]
     leave.set()
     first.join()
@@ -110,7 +110,7 @@ def test_a_worker_that_comes_while_another_is_at_the_stream_goes_on_at_once() ->
 
 
 def test_a_sink_that_brings_a_line_itself_does_not_wait_for_itself() -> None:
-    """As a handler does that publishes into a full bus and runs deliveries meanwhile."""
+    """As in a handler that publishes into a full bus."""
     seen: list[int] = []
 
     def sink(item: LogLine) -> None:
@@ -149,7 +149,7 @@ def test_lines_behind_one_that_never_came_are_given_out_at_the_end() -> None:
 
 
 def test_an_action_runs_only_while_no_line_is_handled() -> None:
-    """Lines that come meanwhile are handled after it."""
+    """Lines that arrive during it are handled after it."""
     seen: list[object] = []
     lane = Lane(lambda item: seen.append(item.number))
 
@@ -165,13 +165,13 @@ def test_an_action_runs_only_while_no_line_is_handled() -> None:
 def test_a_reader_waits_while_too_much_waits_in_its_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It goes on as soon as the line that is due has come."""
-    monkeypatch.setattr(resequencer, "ROOM", 1000)
+    """It continues as soon as the line that is due has arrived."""
+    monkeypatch.setattr(resequencer, "CAPACITY", 1000)
     _, lane = collecting()
-    lane.wait_for_room()
+    lane.wait_for_capacity()
     lane.put(line(1, text="x" * 2000))
     passed = threading.Event()
-    waiting = _thread(lane.wait_for_room, passed.set)
+    waiting = _thread(lane.wait_for_capacity, passed.set)
     waiting.join(0.1)
     assert not passed.is_set()
     lane.put(line(0))

@@ -1,4 +1,4 @@
-"""The log store: all lines in one file, and the way to find them again."""
+"""The log store: all lines in one file, and queries on it."""
 
 import sqlite3
 import threading
@@ -102,7 +102,7 @@ def test_many_threads_store_every_line_once(store: LogStore, path: Path) -> None
 
 
 def test_a_line_that_comes_twice_is_refused(path: Path) -> None:
-    """Exactly once is what the file can vouch for."""
+    """Exactly once, as the file ensures."""
     store = LogStore(path)
     store.on_line(line(0))
     store.on_line(line(0))
@@ -141,7 +141,7 @@ def test_what_is_kept_while_nothing_can_be_written_is_bounded(
     store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     statement = store_module._WRITE["lines"]
-    monkeypatch.setattr(store_module, "_MOST", 600)
+    monkeypatch.setattr(store_module, "_MAX_PENDING", 600)
     monkeypatch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
     assert sum(fails(store, number) for number in range(5000)) > 1
     monkeypatch.setitem(store_module._WRITE, "lines", statement)

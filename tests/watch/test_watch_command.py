@@ -1,4 +1,4 @@
-"""`python -m brummerbus watch`, as its users run it: real processes, real signals."""
+"""`python -m brummerbus watch` as used: real processes, real signals."""
 
 import json
 import sqlite3
@@ -12,7 +12,7 @@ from .conftest import TIMEOUT, Watcher, wait_for
 
 
 def exact_bytes(watcher: Watcher, process: str, stream: str) -> bytes:
-    """Return a stream as the store has it."""
+    """Return a stream as it is stored."""
     rows = watcher.rows(
         "SELECT coalesce(raw, text), ending FROM lines WHERE process = ? AND stream = ?"
         " ORDER BY number",
@@ -98,17 +98,17 @@ class TestNothingIsLost:
         other = sqlite3.connect(watcher.database, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         (watcher.directory / "go").touch()
-        time.sleep(1.5)  # not to wait for something: this is how long they stand still
+        time.sleep(1.5)  # not to wait for something: this is the duration of the standstill
         through = (watcher.directory / "through").exists()
         other.execute("ROLLBACK")
         other.close()
         out, _ = process.communicate(timeout=TIMEOUT)
         assert not through
         assert "30,001 lines read, 30,001 rows stored" in out
-        assert "0 dropped, 0 failed: it adds up" in out
+        assert "0 dropped, 0 failed: all counts agree" in out
 
     def test_a_process_left_behind_does_not_keep_the_watcher(self, watcher: Watcher) -> None:
-        """It holds the pipe open; what was said before is kept."""
+        """It holds the pipe open; earlier output is kept."""
         report = watcher.report(watcher.procfile(web="sleep 300 & echo $! && echo said"))
         [process] = report["processes"]
         [(pid,), (said,)] = watcher.rows("SELECT text FROM lines ORDER BY number")
@@ -119,18 +119,18 @@ class TestNothingIsLost:
 
 
 class TestOutput:
-    """What is printed and written."""
+    """Printed and written output."""
 
     def test_lines_are_printed_with_time_and_name(self, watcher: Watcher) -> None:
         """`HH:MM:SS name | text`."""
         result = watcher.run("--", "sh", "-c", "echo one; echo two >&2")
         lines = result.stdout.splitlines()
         assert {line[9:] for line in lines if " | " in line} == {"sh | one", "sh | two"}
-        assert "it adds up" in lines[-2]
+        assert "all counts agree" in lines[-2]
         assert result.stderr == ""
 
     def test_a_stream_s_lines_are_printed_in_order(self, watcher: Watcher) -> None:
-        """Though several workers handle them."""
+        """Although several workers handle them."""
         result = watcher.run("--", "seq", "20000")
         numbers = [int(line[15:]) for line in result.stdout.splitlines() if " seq | " in line]
         assert numbers == list(range(1, 20_001))
@@ -161,7 +161,7 @@ class TestOutput:
         assert report["by_priority"]["3"]["processed"] > 0
 
     def test_a_reader_that_leaves_does_no_harm(self, watcher: Watcher) -> None:
-        """As with `watch ... | head`: all is watched to the end, quietly."""
+        """As with `watch ... | head`: all is watched to the end, silently."""
         process = watcher.start("--", "seq", "50000")
         assert process.stdout is not None
         assert process.stderr is not None
@@ -180,7 +180,7 @@ class TestExitCode:
         assert watcher.run(watcher.procfile(a="true", b="true")).returncode == 0
 
     def test_the_first_to_fail_counts_not_the_first_in_the_file(self, watcher: Watcher) -> None:
-        """The first process waits for the second one's last act."""
+        """The first process waits for the last action of the second."""
         slow = "until test -e gone; do sleep 0.02; done; sleep 0.3; exit 3"
         procfile = watcher.procfile(slow=slow, quick="touch gone && exit 4", fine="true")
         assert watcher.run(procfile).returncode == 4
@@ -190,7 +190,7 @@ class TestExitCode:
         assert watcher.run("--", "sh", "-c", "kill -TERM $$").returncode == 128 + 15
 
     def test_a_command_runs_with_its_own_options(self, watcher: Watcher) -> None:
-        """Nothing behind the dashes is the watcher's."""
+        """Nothing after the dashes is the watcher's."""
         command = ("--", sys.executable, "-c", "import sys; print(sys.argv[1:])", "--db", "--", "x")
         assert "['--db', '--', 'x']" in watcher.run(*command).stdout
 
@@ -225,7 +225,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("bad", ["web serve", "web: no-such-command", "web: 'open"])
     def test_one_bad_line_and_no_other_process_is_started(self, bad: str, watcher: Watcher) -> None:
-        """The good line stands before it."""
+        """The valid line is before it."""
         (watcher.directory / "Procfile").write_text(f"first: touch started\n{bad}\n")
         result = watcher.run("Procfile")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
@@ -253,7 +253,7 @@ class TestRefusals:
         assert not (watcher.directory / "started").exists()
 
     def test_a_program_that_the_system_refuses_stops_the_others(self, watcher: Watcher) -> None:
-        """It is there and executable, so only starting it shows that it is no program."""
+        """It exists and is executable, so only starting it shows that it is not a program."""
         broken = watcher.directory / "broken"
         broken.write_bytes(b"\x00\x01\x02")
         broken.chmod(0o755)

@@ -8,13 +8,13 @@ import pytest
 
 from .conftest import TIMEOUT, Watcher, wait_for
 
-# What a process must do before it may be interrupted: say so, and the watcher says it too.
+# What a process must do before it may be interrupted: print a line, which the watcher prints too.
 WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT
 
 
 def ended(pid: int) -> bool:
-    """Whether a process is gone within a while; its end is its adoptive parent's to see."""
+    """Whether a process has ended after some time; its adoptive parent reaps it."""
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         status = subprocess.run(
@@ -27,13 +27,13 @@ def ended(pid: int) -> bool:
 
 
 class TestInterrupts:
-    """Ctrl-C once passes on, twice kills; SIGTERM is like the first."""
+    """Ctrl-C once is forwarded, twice kills; SIGTERM is like the first."""
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_the_first_is_passed_on_and_all_is_reported(
         self, number: int, watcher: Watcher
     ) -> None:
-        """A process may still say something, and that is kept."""
+        """A process may still print something, and that is kept."""
         source = (
             "import signal, sys, time\n"
             "def end(number, frame):\n"
@@ -50,7 +50,7 @@ class TestInterrupts:
         assert process.returncode == 7
         assert f"| last words {int(number)}" in out
         assert "2 lines read, 2 rows stored" in out
-        assert "it adds up" in out
+        assert "all counts agree" in out
 
     def test_it_reaches_what_a_process_has_started(self, watcher: Watcher) -> None:
         """The shell and the program within it are one group."""
@@ -62,7 +62,7 @@ class TestInterrupts:
         assert process.returncode != 0
 
     def test_the_second_kills_what_does_not_listen(self, watcher: Watcher) -> None:
-        """The other process had ended at the first."""
+        """The other process had ended before."""
         deaf, good = watcher.script("deaf.py", DEAF), watcher.script("good.py", WAIT)
         process = watcher.start(watcher.procfile(deaf=deaf, good=good))
         wait_for(process, "deaf | ready", "good | ready")
@@ -72,12 +72,12 @@ class TestInterrupts:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=TIMEOUT)
         assert "deaf exited with code 137" in out
-        assert "it adds up" in out
+        assert "all counts agree" in out
         assert process.returncode == 130
 
     @pytest.mark.parametrize("signals", [1, 2])
     def test_nothing_is_left_running(self, signals: int, watcher: Watcher) -> None:
-        """Not even what a process has started and what does not listen to Ctrl-C."""
+        """Not even descendants that ignore Ctrl-C."""
         deaf = watcher.script("deaf.py", "import os; print('pid', os.getpid()); " + DEAF)
         process = watcher.start(watcher.procfile(web=f"{deaf} & wait"))
         [said] = [line for line in wait_for(process, "| ready") if "| pid " in line]
@@ -88,9 +88,9 @@ class TestInterrupts:
         assert ended(int(said.split()[-1]))
 
     def test_a_flood_that_is_interrupted_still_adds_up(self, watcher: Watcher) -> None:
-        """What had been read is stored and handled, though the process was cut off."""
+        """Everything read is stored and handled, although the process was interrupted."""
         process = watcher.start("--", *watcher.script("yes.py", "while True: print('y')").split())
         wait_for(process, "| y")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=TIMEOUT)
-        assert "it adds up" in out
+        assert "all counts agree" in out

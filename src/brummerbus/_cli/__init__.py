@@ -1,1 +1,1 @@
-"""The command line: what `python -m brummerbus` runs, other than the watcher."""
+"""The commands of `python -m brummerbus`, except the watcher's."""

@@ -1,12 +1,11 @@
-"""What a bus costs in memory on this machine: measured, not modelled.
+"""The memory of a bus on this machine: measured, not modelled.
 
-`measure_memory` starts processes of its own, makes buses of several sizes in them, and reads by
-psutil how the processes grow; a cost is the slope between two sizes. Nothing that was measured
-is freed before the process ends, so that no allocator hands the same memory out twice.
+`measure_memory` starts its own processes, creates buses of several sizes in them, and reads with
+psutil how the processes grow; a cost is the slope between two sizes. Nothing that was measured is
+freed before the process ends, so that no allocator reuses its memory.
 
-Memory is counted in two ways. Resident is what takes up RAM: pages that were touched. Reserved is
-address space; most of it is never touched, and it matters only where it is limited (`ulimit -v`,
-32-bit systems).
+Memory is measured in two ways. Resident is RAM: pages that were touched. Reserved is address space;
+most of it is never touched, and it matters only where it is limited (`ulimit -v`, 32-bit systems).
 """
 
 import json
@@ -36,12 +35,12 @@ BUSES = 16
 ROUNDS = 3
 
 CALL_DEPTH = 32
-"""How deep the handler is that stands for a busy one; half of its calls go through C."""
+"""The call depth of the busy handler; half of its calls go through C."""
 
 PROBE_TIMEOUT = 60.0
-"""Seconds that one probe may take; it needs less than one."""
+"""Max seconds of one probe; it needs less than one."""
 
-# The probe must see the modules that its caller sees, wherever those come from.
+# The probe must import the same modules as its caller, wherever those come from.
 _PROBE = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
@@ -52,48 +51,48 @@ probe(json.loads(sys.argv[2]))
 
 @dataclass(frozen=True)
 class MeasuredMemory:
-    """What a bus costs on one machine and interpreter; all figures are bytes."""
+    """The memory of a bus on one machine and interpreter; all figures are bytes."""
 
     base: int
-    """Resident: a bus itself, whatever its size. Importing the package is not counted."""
+    """Resident: a bus without workers and slots. Importing the package is not counted."""
 
     idle_worker: int
     """Resident: a worker that has run a shallow handler and waits for the next event."""
 
     busy_worker: int
-    """Resident: a worker inside a handler 32 calls deep, without what the handler allocates.
+    """Resident: a worker in a handler 32 calls deep, without what the handler allocates.
 
-    What was touched of the stack stays resident, so that after it an idle worker costs the same.
+    The touched part of the stack stays resident, so that an idle worker costs the same afterwards.
     """
 
     slot: int
-    """Resident: a place in the queue with a delivery in it, without the event."""
+    """Resident: a slot of the queue with a delivery in it, without the event."""
 
     event: int
     """Resident: a queued event with a payload of two small fields."""
 
     worker_reserved: int
-    """Address space of one more worker in a crowd: its stack and its guard page."""
+    """Address space of one more worker among many: its stack and its guard page."""
 
     first_worker_reserved: int
     """Address space of one of the first few workers.
 
-    With glibc each of the first `8 x cores` threads reserves a region of 64 MB to allocate from
-    besides its stack. Where that does not fit it does without, so this is the safe figure.
+    With glibc each of the first `8 x cores` threads reserves a heap of 64 MB besides its stack.
+    Where that does not fit it uses another's, so this is the safe figure.
     """
 
     thread_stack_size: int | None
-    """The stack size that was asked for; None: the platform's default."""
+    """The requested stack size; None: the platform's default."""
 
     resident_by: str
-    """How resident memory was read: `"uss"` (what only this process has) or `"rss"`."""
+    """The measure of resident memory: `"uss"` (unique to this process) or `"rss"`."""
 
     def estimate(self, workers: int, queue_size: int) -> int:
-        """Return how many bytes a bus keeps resident with all workers busy and a full queue.
+        """Return the resident memory of a bus with all workers busy and a full queue, in bytes.
 
         Args:
             workers: Worker threads, an int of at least 1.
-            queue_size: Places in the queue, an int of at least 1.
+            queue_size: Slots in the queue, an int of at least 1.
 
         Raises:
             TypeError: An argument is not an int.
@@ -104,7 +103,7 @@ class MeasuredMemory:
         return self.base + workers * self.busy_worker + queue_size * (self.slot + self.event)
 
     def estimate_reserved(self, workers: int) -> int:
-        """Return how many bytes of address space the workers take at most.
+        """Return the maximum address space of the workers, in bytes.
 
         Raises:
             TypeError: `workers` is not an int.
@@ -121,39 +120,38 @@ def workers_within(
     cores: int | None = None,
     workload: str = "brummer",
 ) -> int:
-    """Return how many workers, each with 10 places in the queue, fit by what they really cost.
+    """Return how many workers, each with 10 slots in the queue, fit by their measured cost.
 
-    Never more than `calculate_optimal_workers` gives, and never fewer than 1.
-    `memory_constrained_workers` answers the same by the study's 256 KB a worker.
+    At least 1, and at most the result of `calculate_optimal_workers`.
+    `memory_constrained_workers` uses the study's 256 KB per worker instead.
 
     Args:
-        available: Bytes of memory to count with, an int of at least 0; `available_memory()` if
-            None.
-        measured: What `measure_memory` returned.
+        available: Bytes of memory, an int of at least 0; `available_memory()` if None.
+        measured: The result of `measure_memory`.
         reserved: Bytes of address space that are left, an int of at least 0; None: no limit.
         cores: As for `calculate_optimal_workers`.
         workload: As for `calculate_optimal_workers`.
 
     Raises:
-        TypeError: `available`, `reserved` or `cores` is not an int, or `workload` no string.
+        TypeError: `available`, `reserved` or `cores` is not an int, or `workload` not a string.
         ValueError: One of them is out of range, or `workload` is unknown.
     """
     if available is not None:
         available = check_int("available", available, 0)
-    most = calculate_optimal_workers(cores, workload)
+    limit = calculate_optimal_workers(cores, workload)
     if reserved is not None:
         reserved = check_int("reserved", reserved, 0) - measured.base
-        most = min(most, reserved // max(1, measured.first_worker_reserved))
+        limit = min(limit, reserved // max(1, measured.first_worker_reserved))
     if available is None:
         available = available_memory()
     each = measured.busy_worker + QUEUE_FACTOR * (measured.slot + measured.event)
-    return max(1, min((available - measured.base) // max(1, each), most))
+    return max(1, min((available - measured.base) // max(1, each), limit))
 
 
 def measure_memory(*, thread_stack_size: int | None = None) -> MeasuredMemory:
-    """Measure what a bus costs here, in three fresh processes; takes some three seconds.
+    """Measure the memory of a bus here, in three new processes; takes some three seconds.
 
-    Each figure is the median of three. The caller's own process is left as it is.
+    Each figure is the median of three. The caller's own process is not changed.
 
     Args:
         thread_stack_size: As in `EventBusConfig`: bytes of stack of each worker, an int from
@@ -162,7 +160,7 @@ def measure_memory(*, thread_stack_size: int | None = None) -> MeasuredMemory:
     Raises:
         TypeError: `thread_stack_size` is not an int.
         ValueError: `thread_stack_size` is out of range.
-        RuntimeError: A process failed; the message has what it said.
+        RuntimeError: A process failed; the message has its output.
     """
     if thread_stack_size is not None:
         thread_stack_size = check_int("thread_stack_size", thread_stack_size, MIN_STACK, MAX_STACK)
@@ -175,7 +173,7 @@ def measure_memory(*, thread_stack_size: int | None = None) -> MeasuredMemory:
 
 
 def _run_probe(thread_stack_size: int | None) -> dict[str, list[int]]:
-    paths = [str(Path(path).absolute()) for path in sys.path]  # "" is here, too
+    paths = [str(Path(path).absolute()) for path in sys.path]  # "" is the working directory
     command = [sys.executable, "-c", _PROBE, json.dumps(paths), json.dumps(thread_stack_size)]
     try:
         result = subprocess.run(
@@ -190,7 +188,7 @@ def _run_probe(thread_stack_size: int | None) -> dict[str, list[int]]:
 
 
 def _costs(grown: dict[str, list[int]]) -> dict[str, int]:
-    """Turn how much each step grew, resident and reserved, into costs; none is below 0."""
+    """Convert the growth of each step, resident and reserved, to costs; none is below 0."""
     resident = {step: figures[0] for step, figures in grown.items()}
     reserved = {step: figures[1] for step, figures in grown.items()}
     more_workers, more_slots = MANY_WORKERS - FEW_WORKERS, MANY_SLOTS - FEW_SLOTS
@@ -214,11 +212,11 @@ def _costs(grown: dict[str, list[int]]) -> dict[str, int]:
 def probe(thread_stack_size: int | None) -> None:
     """Measure in this process, write the growth of each step as JSON, and end the process."""
     meter, idle = _Meter(), partial(_idle_bus, thread_stack_size)
-    first = idle(1)  # what only the first bus of a process brings about is not to count
+    first = idle(1)  # the first bus of a process costs more once: do not count that
     few = meter.grown("few workers", partial(idle, FEW_WORKERS))
     many = meter.grown("many workers", partial(idle, MANY_WORKERS))
     crowd = meter.grown("crowd", partial(idle, MANY_WORKERS))
-    _occupy(crowd, _deep)  # what only the first deep handler brings about, neither
+    _occupy(crowd, _deep)  # so does the first deep handler
     meter.grown("buses", lambda: [first, *(idle(1) for _ in range(BUSES))])
     meter.grown("few busy", partial(_occupy, few, _deep))
     meter.grown("many busy", partial(_occupy, many, _deep))
@@ -229,11 +227,11 @@ def probe(thread_stack_size: int | None) -> None:
     meter.grown("events", partial(_full_bus, events, MANY_SLOTS))
     sys.stdout.write(json.dumps(meter.growth))
     sys.stdout.flush()
-    os._exit(0)  # the handlers are held for good, and what is queued is of no use
+    os._exit(0)  # the handlers block for ever, and the queued events are not needed
 
 
 class _Meter:
-    """Reads how this process grows, and keeps all that made it grow."""
+    """Reads how this process grows, and keeps the results of every step alive."""
 
     def __init__(self) -> None:
         self.growth: dict[str, list[int]] = {}
@@ -265,7 +263,7 @@ def _resident_by() -> str:
 
 
 def _idle_bus(thread_stack_size: int | None, workers: int) -> EventBus:
-    """Return a bus each of whose workers has run a handler."""
+    """Return a bus whose workers have all run a handler."""
     bus = EventBus(workers=workers, queue_size=workers, thread_stack_size=thread_stack_size)
     _occupy(bus, _shallow).left.wait()
     bus.flush()
@@ -273,7 +271,7 @@ def _idle_bus(thread_stack_size: int | None, workers: int) -> EventBus:
 
 
 def _full_bus(events: Iterable[Event], queue_size: int) -> EventBus:
-    """Return a bus with a full queue and one worker, which is held."""
+    """Return a bus with a full queue and one worker, which is blocked."""
     bus = EventBus(workers=1, queue_size=queue_size, policy=BackpressurePolicy.REJECT)
     _occupy(bus, _shallow)
     bus.subscribe("queued", _shallow)
@@ -282,7 +280,7 @@ def _full_bus(events: Iterable[Event], queue_size: int) -> EventBus:
 
 
 class _Hold:
-    """Holds all workers of a bus in a handler, at the end of its calls."""
+    """Blocks all workers of a bus in a handler, at its deepest call."""
 
     def __init__(self, workers: int) -> None:
         self.entered, self.left = threading.Barrier(workers + 1), threading.Barrier(workers + 1)
@@ -293,7 +291,7 @@ class _Hold:
 
 
 def _occupy(bus: EventBus, handler: Callable[[Event], object]) -> _Hold:
-    """Bring every worker into the handler, and return when all of them are held there."""
+    """Bring every worker into the handler, and return when all of them are blocked there."""
     hold = _Hold(bus.workers)
     with bus.subscribe("occupy", handler):
         for _ in range(bus.workers):
@@ -311,7 +309,7 @@ def _deep(event: Event) -> None:
 
 
 def _descend(depth: int, hold: _Hold) -> str:
-    """Go deeper, every other call through C (as through `json`, `re` or `sorted`), then hold."""
+    """Recurse, every other call through C (as through `json`, `re` or `sorted`), then block."""
     if not depth:
         hold()
         return ""

@@ -1,6 +1,6 @@
-"""`python -m brummerbus size`: what this machine gets, and how each number came about.
+"""`python -m brummerbus size`: the sizes for this machine, and the derivation of each number.
 
-Unless `--no-measure`: what the memory of a bus really is here (measure_memory.py).
+Unless `--no-measure` is given: the memory of a bus, measured here (measure_memory.py).
 With `--cpu`, `--wait` and `--rate`: how many workers that load needs (size_load.py).
 """
 
@@ -13,10 +13,11 @@ from typing import Any
 from brummerbus import sizing
 from brummerbus._cli import size_load
 from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory, workers_within
+from brummerbus._text import counted
 from brummerbus.sizing import _formulas, _host
 
 NAME = "size"
-HELP = "show how many workers and how long a queue this machine gets, and why"
+HELP = "show the number of workers and the queue size for this machine, and why"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +78,7 @@ def collect() -> dict[str, Any]:
 
 
 def describe(figures: dict[str, Any]) -> str:
-    """Return the figures of `collect` as lines for people."""
+    """Return the figures of `collect` as human-readable lines."""
     cores, memory = figures["cores"], figures["memory"]
     quota = "none" if cores["quota"] is None else f"{cores['quota']:g}"
     limit = "no limit" if memory["container"] is None else f"{_size(memory['container'])} left"
@@ -86,14 +87,14 @@ def describe(figures: dict[str, Any]) -> str:
             "Cores",
             str(cores["available"]),
             (
-                f"the smallest of host {cores['host']}, affinity {cores['affinity']}, "
+                f"the minimum of host {cores['host']}, affinity {cores['affinity']}, "
                 f"container quota {quota}"
             ),
         ),
         (
             "Memory",
             _size(memory["available"]),
-            f"the smaller of machine {_size(memory['machine'])}, container {limit}",
+            f"the minimum of machine {_size(memory['machine'])}, container {limit}",
         ),
         ("Preset", figures["environment"]["preset"], _reason(figures)),
     ]
@@ -111,7 +112,7 @@ def describe(figures: dict[str, Any]) -> str:
     by_workload = figures["workers_by_workload"].items()
     constrained = (
         f"by memory alone: {_size(memory['available'])} // {_size(_formulas.WORKER_BUDGET)}, "
-        "from 1 to the formula's workers"
+        "from 1 to the formula's number"
     )
     return "\n".join(
         [
@@ -125,7 +126,7 @@ def describe(figures: dict[str, Any]) -> str:
 
 
 def _measured(figures: dict[str, Any]) -> dict[str, Any]:
-    """Measure on this machine, and say by that what `collect` says by the study's model."""
+    """Return by measurement on this machine what `collect` returns by the study's model."""
     measured = measure_memory()
     cores, memory = figures["cores"]["available"], figures["memory"]["available"]
     return {
@@ -149,7 +150,7 @@ def _estimates(measured: MeasuredMemory, size: dict[str, Any]) -> dict[str, Any]
 
 
 def _measured_lines(measured: dict[str, Any] | None) -> list[str]:
-    """Return what was measured, beside the model's figures; nothing if nothing was."""
+    """Return the measured figures beside the model's; nothing if nothing was measured."""
     if measured is None:
         return []
     lines = ["", f"Measured here, resident by {measured['resident_by'].upper()}"]
@@ -162,19 +163,19 @@ def _measured_lines(measured: dict[str, Any] | None) -> list[str]:
     return [
         *lines,
         _row("  Worker", idle, f"idle; busy {busy} (model {_size(sizing.WORKER_STACK)})"),
-        _row("  Virtual", stack, f"address space a worker; each of the first ones up to {first}"),
-        _row("  Fit", str(measured["memory_constrained_workers"]), "workers, by this cost"),
+        _row("  Virtual", stack, f"address space per worker; up to {first} for the first ones"),
+        _row("  Fit", str(measured["memory_constrained_workers"]), "max workers at this cost"),
     ]
 
 
 def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:
-    """Return a preset's numbers, each with the formula that led to it, filled in."""
+    """Return a preset's numbers, each with its formula, filled in."""
     workers, queue_size = preset.workers, preset.queue_size
     return {
         "workers": workers,
         "workers_formula": _workers_formula(preset.name, cores),
         "queue_size": queue_size,
-        "queue_formula": f"{workers} workers x {preset.queue_factor}",
+        "queue_formula": f"{counted(workers, 'worker')} x {preset.queue_factor}",
         "memory": sizing.calculate_memory_usage(workers, queue_size),
         "memory_formula": (
             f"{workers} x {sizing.WORKER_STACK:,} stack + {queue_size} x {_formulas.EVENT_SIZE:,} "
@@ -185,19 +186,19 @@ def _preset(preset: sizing.Preset, cores: int) -> dict[str, Any]:
 
 def _workers_formula(preset: str, cores: int) -> str:
     factor = sizing.WORKLOAD_FACTORS["brummer"]
-    least, most = _formulas.MIN_OPTIMAL_WORKERS, _formulas.MAX_OPTIMAL_WORKERS
-    formula = f"clamp(int({cores} cores x {factor:g}), {least}, {most})"
+    minimum, maximum = _formulas.MIN_OPTIMAL_WORKERS, _formulas.MAX_OPTIMAL_WORKERS
+    formula = f"clamp(int({counted(cores, 'core')} x {factor:g}), {minimum}, {maximum})"
     if preset == "low_memory":
         return f"min({formula}, {_formulas.LOW_MEMORY_WORKERS})"
     if preset == "ci":
         return f"min({formula}, {_formulas.CI_WORKERS})"
     if preset == "high_performance":
-        return f"min({cores} cores x {_formulas.HIGH_PERFORMANCE_FACTOR}, {most})"
+        return f"min({counted(cores, 'core')} x {_formulas.HIGH_PERFORMANCE_FACTOR}, {maximum})"
     return formula
 
 
 def _reason(figures: dict[str, Any]) -> str:
-    """Say why the preset is the one; the first of three that applies."""
+    """Return why this preset was chosen: the first of three that applies."""
     preset = figures["environment"]["preset"]
     if preset == "low_memory":
         return f"less than {_size(_host.LOW_MEMORY)} available"
@@ -216,7 +217,7 @@ def _row(name: str, value: str, how: str) -> str:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes in the unit that suits it; 1 KB is 1,024 bytes."""
+    """Format a number of bytes with a fitting unit; 1 KB is 1,024 bytes."""
     for power, unit in ((30, "GB"), (20, "MB")):
         if count >= 2**power:
             return f"{round(count / 2**power, 1):g} {unit}"

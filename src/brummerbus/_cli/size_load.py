@@ -9,7 +9,7 @@ from bisect import bisect_left
 from typing import Any
 
 from brummerbus._arguments import MAX_WORKERS
-from brummerbus._core.log import counted
+from brummerbus._text import counted
 from brummerbus.sizing import calculate_optimal_workers
 from brummerbus.sizing._host import compute_servers, gil_enabled, turn
 from brummerbus.sizing._queueing_model import (
@@ -23,8 +23,8 @@ from brummerbus.sizing._queueing_model import (
 )
 
 ASSUMED = (
-    "arrivals at random (Poisson), CPU and blocked times exponential; handlers share nothing "
-    "but the workers and what they compute on; nothing else computes in this process"
+    "random arrivals (Poisson), exponential CPU and blocked times; handlers share nothing but "
+    "the workers and the compute servers; nothing else computes in this process"
 )
 
 _MS = 1000.0
@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of a load to the command's parser."""
     group = parser.add_argument_group(
         "how many workers a load needs",
-        "Answer from numbers instead: what one delivery (one event for one handler) takes, in "
-        "milliseconds, and how many there are a second.",
+        "Answer from given figures instead: the times of one delivery (one event for one handler) "
+        "in milliseconds, and the number of deliveries per second.",
     )
     group.add_argument("--cpu", type=_duration, metavar="MS", help="milliseconds of CPU time")
     group.add_argument(
@@ -46,17 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MS",
         help="milliseconds blocked: files, network, sleep; not in the queue, not for the GIL",
     )
-    group.add_argument("--rate", type=_positive, metavar="N", help="deliveries a second")
+    group.add_argument("--rate", type=_positive, metavar="N", help="deliveries per second")
     group.add_argument(
         "--target",
         type=_positive,
         metavar="MS",
-        help="milliseconds that 99 of 100 deliveries wait in the queue at most (default: 10)",
+        help="maximum queue wait of 99 in 100 deliveries, in milliseconds (default: 10)",
     )
 
 
 def load_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Load | None:
-    """Return the load given on the command line, None if there is none; exits if it is partial."""
+    """Return the load on the command line; None if none is given. Exits if it is incomplete."""
     values = [args.cpu, args.wait, args.rate]
     missing = [name for name, value in zip(_NEEDED, values, strict=True) if value is None]
     if len(missing) == len(_NEEDED) and args.target is None:
@@ -70,7 +70,7 @@ def load_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Load
 
 
 def collect(load: Load, target: float | None) -> dict[str, Any]:
-    """Return the advice, ready for JSON; milliseconds, None where it is infinite or impossible."""
+    """Return the advice, ready for JSON; milliseconds, None for what is infinite or impossible."""
     target = 10.0 if target is None else target
     workers = fewest_workers(load, target / _MS)
     enough = _enough(load)
@@ -96,7 +96,7 @@ def collect(load: Load, target: float | None) -> dict[str, Any]:
 
 
 def describe(advice: dict[str, Any]) -> str:
-    """Return the advice of `collect` as lines for people."""
+    """Return the advice of `collect` as human-readable lines."""
     load, servers = advice["load"], advice["compute_servers"]
     textbook = "no limit: nothing computes"
     if advice["textbook_workers"] is not None:
@@ -111,11 +111,11 @@ def describe(advice: dict[str, Any]) -> str:
     each = f"each {load['cpu']:g} ms of CPU time and {load['wait']:g} ms blocked"
     return "\n".join(
         [
-            f"Load      {load['rate']:g} deliveries a second, {each}",
+            f"Load      {load['rate']:g} deliveries per second, {each}",
             f"Computing {_percent(advice['compute_utilization'])} of {server}",
             f"Textbook  {textbook}",
             "",
-            "Workers   Busy  p50 wait   p99 wait   Handling   At most",
+            "Workers   Busy  p50 wait   p99 wait   Handling  Max rate",
             *(_line(entry, advice["workers"]) for entry in advice["table"]),
             "",
             f"Advice    {advised}{advice['reason']}",
@@ -125,37 +125,37 @@ def describe(advice: dict[str, Any]) -> str:
 
 
 def _enough(load: Load) -> int | None:
-    """Return the number of workers from which on more do not help, None if there is none."""
+    """Return the number of workers beyond which more do not help, None if there is none."""
     counts = range(1, MAX_WORKERS + 1)
     found = bisect_left(counts, True, key=lambda count: binding(load, count) == "compute")
     return counts[found] if found < len(counts) else None
 
 
 def _reason(load: Load, target: float, workers: int | None, enough: int | None) -> str:
-    """Say why it is that number of workers, or none."""
+    """Return why it is that number of workers, or none."""
     what = "the GIL" if gil_enabled() else "a core"
     alone = computing_p99(load)
     if workers is not None:
-        fewest = f"the fewest with p99 of the wait in the queue at most {target:g} ms"
+        minimum = f"the minimum for a p99 queue wait of at most {target:g} ms"
         if enough is None or workers < enough:
-            return fewest
-        return f"{fewest}. More do not help: what is left is waiting for {what}"
+            return minimum
+        return f"{minimum}. More do not help: the rest of the wait is for {what}"
     if load.rate >= load.compute_limit:
         return (
-            f"no number of workers is enough, for all wait for {what}: computing allows for "
-            f"{load.compute_limit:.4g} deliveries a second"
+            f"no number of workers is enough, as all wait for {what}: computing limits the rate to "
+            f"{load.compute_limit:.4g} deliveries per second"
         )
     if alone > target / _MS:
-        moves = f"; more than {enough} workers only move it there" if enough else ""
+        moves = f"; more than {counted(enough, 'worker')} only move it there" if enough else ""
         return (
-            f"no number of workers brings p99 to {target:g} ms: waiting for {what} takes "
-            f"{_shown(alone * _MS)}, be it in the queue or in the handlers{moves}"
+            f"no number of workers reaches a p99 of {target:g} ms: waiting for {what} takes "
+            f"{_shown(alone * _MS)}, in the queue or in the handlers{moves}"
         )
-    return f"no pool brings p99 to {target:g} ms; the largest has {MAX_WORKERS:,} workers"
+    return f"no pool reaches a p99 of {target:g} ms; the largest has {MAX_WORKERS:,} workers"
 
 
 def _counts(workers: int | None, enough: int | None) -> list[int]:
-    """Return the numbers of workers to show: around the advice, the formula's, powers of 2."""
+    """Return the numbers of workers to show: around the advised one, the formula's, powers of 2."""
     counts = {1, 2, 4, 8, 16, 32, enough or 1}
     if workers is not None:
         counts = {1, workers // 2, workers - 1, workers, workers + 1, workers * 2}
@@ -177,11 +177,11 @@ def _entry(load: Load, found: Prediction) -> dict[str, Any]:
 
 def _line(entry: dict[str, Any], advised: int | None) -> str:
     p50, p99 = (
-        "for ever" if wait is None else _shown(wait)
+        "unbounded" if wait is None else _shown(wait)
         for wait in (entry["p50_wait"], entry["p99_wait"])
     )
     handling, rate = _shown(entry["handling"]), f"{entry['sustainable_rate']:,.4g}/s"
-    mark = "  <- fewest" if entry["workers"] == advised else ""
+    mark = "  <- advised" if entry["workers"] == advised else ""
     busy = _percent(entry["utilization"])
     return f"{entry['workers']:>7}{busy:>7}{p50:>10}{p99:>11}{handling:>11}{rate:>10}{mark}"
 
@@ -210,14 +210,14 @@ def _positive(text: str) -> float:
     return _number(text, _MIN)
 
 
-def _number(text: str, least: float) -> float:
-    """Return a number from the command line, within what can be counted with."""
+def _number(text: str, minimum: float) -> float:
+    """Return a number from the command line, in the range that the model supports."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not least <= value <= _MAX:
+    if not minimum <= value <= _MAX:
         raise argparse.ArgumentTypeError(
-            f"expected a number from {least:g} to {_MAX:g}, got {text!r}"
+            f"expected a number from {minimum:g} to {_MAX:g}, got {text!r}"
         )
     return value

@@ -1,4 +1,4 @@
-"""The core of the bus: private, and free to change."""
+"""The core of the bus: private, and subject to change."""
 
 from brummerbus._core._ext import check_interpreter
 

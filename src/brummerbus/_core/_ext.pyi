@@ -1,4 +1,4 @@
-"""The extension as mypy sees it: what cffi binds of `queue.h`, and the types of `csrc/python`."""
+"""Type hints of the extension: the functions of `queue.h`, and the types of `csrc/python`."""
 
 from collections.abc import Callable
 from contextvars import Context

@@ -1,12 +1,12 @@
-"""The recipe of the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
+"""Builds the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
 
-`csrc/queue/queue.h` is the one declaration: cffi reads it as it stands, the C files include it.
-What takes Python objects, the hot path, cannot be bound by cffi: `csrc/python/` adds it to the same
-module.
+`csrc/queue/queue.h` is the only declaration: cffi reads it as it is, the C files include it. cffi
+cannot bind functions that take Python objects, that is, the hot path: `csrc/python/` adds them to
+the same module.
 
-cffi releases the GIL around every call, and each release invites another thread to keep it for up
+cffi releases the GIL around every call, and after each release another thread may keep it for up
 to the 5 ms switch interval. The wrappers that cffi generates use CPython's own two macros for it,
-and the source below is pasted between `Python.h` and the wrappers, so redefining the macros here
+and the source below is inserted between `Python.h` and the wrappers, so redefining the macros here
 keeps the GIL in this module. That is undocumented: pyproject.toml caps the cffi version, and
 `tests/test_gil.py` tests the behaviour itself. The C code releases the GIL itself where it sleeps.
 """
@@ -33,7 +33,7 @@ SOURCES = [
 ]
 HEADERS = [*QUEUE.glob("*.h"), *PYTHON.glob("*.h")]
 
-# Hidden: the C files then call each other directly, not through the table of the dynamic linker.
+# Hidden: the C files then call each other directly, not through the dynamic linker's table.
 FLAGS = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wshadow", "-fvisibility=hidden", "-DNDEBUG"]
 
 PREAMBLE = """

@@ -1,7 +1,12 @@
-"""What happens to an event for which there was no room: wait, then the policy, then an answer.
+"""Admission of an event for which there are too few free slots: wait, policy, result.
 
-The wait and the policy are one step in C (`csrc/python/admit.c`), which returns a small set of
-results; here they become True, False or an exception.
+Wait and policy are one step in C (`csrc/python/admit.c`), which returns a small set of results;
+here they become True, False or an exception.
+
+What does not work, or was tried
+- Handlers that publish into a full queue: running queued deliveries inside the publishing handler,
+  as the first core did, deadlocks on locks that the outer handler holds, and exhausts the stack.
+  They have a reserve instead.
 """
 
 from threading import get_ident, main_thread
@@ -12,10 +17,10 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
-from brummerbus._core.log import counted
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import BackpressurePolicy, DropReason
+from brummerbus._text import counted
 
 _MODES = {
     BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,
@@ -33,17 +38,17 @@ _DROPS = (
 )
 
 MAIN_SLICE_NS = 50_000_000
-"""How long the main thread waits in C before it lets Python run signal handlers."""
+"""How long the main thread waits in C before it returns to Python to run signal handlers."""
 
 OTHER_SLICE_NS = 10_000_000_000
-"""The same for other threads, in which Python runs none: to look whether anything moves at all."""
+"""The same for other threads, in which Python runs none: they check for a standstill."""
 
 FRAMES = 12
-"""Calls that the report of a loss may need, inside each other; see `_have_stack`."""
+"""Maximum call depth of the report of a drop; see `_have_stack`."""
 
 
 class Gone(Exception):
-    """A fork left the queue behind: publish again, into the queue of this process."""
+    """The queue belongs to the parent of a fork: publish again, into that of this process."""
 
 
 class Admission:
@@ -57,13 +62,13 @@ class Admission:
         self._mode = _MODES[config.policy]
         self._blocks = config.policy is BackpressurePolicy.BLOCK
         self._waits = self._blocks or config.publish_timeout > 0
-        self._places = config.queue_size
+        self._capacity = config.queue_size
         self._reported = False
 
     def admit(
         self, route: Route, event: Any, timeout: float | None, ticket: Ticket | None = None
     ) -> bool:
-        """Admit an event, after waiting for room for `timeout` seconds, and report what was lost.
+        """Admit an event, wait for free slots for up to `timeout` seconds, and report drops.
 
         Where handlers would run in the publisher's thread, an event with grouped subscriptions
         waits instead, as with BLOCK: run in place, it would overtake what is queued before it.
@@ -72,7 +77,7 @@ class Admission:
             QueueFull, BusClosed: As `EventBus.publish`.
             Gone: The queue is that of another process.
         """
-        _have_stack(FRAMES)  # before anything is lost that could then not be reported
+        _have_stack(FRAMES)  # before anything is dropped that could then not be reported
         mode, waits, blocks = self._mode, self._waits, self._blocks
         if mode == c.CALLER_RUNS and route.plan is not None and route.plan.grouped:
             mode, waits, blocks = c.REFUSE, True, True
@@ -105,31 +110,31 @@ class Admission:
         return False
 
     def closed_error(self) -> BusClosed:
-        """Return the exception for a bus that takes no events any more."""
+        """Return the exception for a bus that accepts no more events."""
         return BusClosed(f"{self._name}: the bus is stopped, or stopping")
 
     def _full_error(self, route: Route, event: Any, waited: float) -> QueueFull:
         n = len(route.recipients)
-        what = getattr(event, "type", None)
-        kind = what if isinstance(what, str) else type(event).__qualname__
-        why = f"the queue is full ({counted(self._places, 'place')})"
+        own = getattr(event, "type", None)
+        event_type = own if isinstance(own, str) else type(event).__qualname__
+        why = f"the queue is full ({counted(self._capacity, 'slot')})"
         if self._blocks and self._queue.is_inside():
             why += (
                 ", and so is the reserve for handlers; all workers wait in publish, or none takes"
             )
         return QueueFull(
-            f"{self._name}: {why}: {kind!r} with {counted(n, 'delivery')} was refused by "
+            f"{self._name}: {why}: {event_type!r} with {counted(n, 'delivery')} was refused by "
             f"{self._policy.name} after a wait of {waited:.3g} s"
         )
 
     def _standstill(self) -> None:
-        """Say once that a publisher waits without a limit while nothing moves."""
+        """Report once that a publisher waits without a limit during a standstill."""
         if not self._reported:
             self._reported = True
             report_standstill(self._name, self._queue)
 
 
 def _have_stack(frames: int) -> None:
-    """Raise `RecursionError` now unless that many calls are left."""
+    """Raise `RecursionError` now unless that many nested calls are possible."""
     if frames:
         _have_stack(frames - 1)

@@ -1,4 +1,4 @@
-"""Resizes an elastic pool: samples the queue and the machine, and does as the policy decides."""
+"""Resizes an elastic pool: samples queue and machine, and applies the policy's decisions."""
 
 import sys
 from time import process_time
@@ -11,18 +11,18 @@ from brummerbus.sizing._host import available_cores, compute_servers, idle_and_t
 
 
 class Resizable(Protocol):
-    """What an elastic pool is resized through."""
+    """The interface for resizing an elastic pool."""
 
     @property
     def workers(self) -> int:
-        """The number of workers asked for."""
+        """The number of workers set last."""
 
     def resize(self, workers: int, reason: str) -> object:
         """Set the number of workers."""
 
 
 class Autoscaler:
-    """Gives the policy samples of the queue and the machine, and does as it decides."""
+    """Passes samples of the queue and the machine to the policy, and applies its decisions."""
 
     def __init__(self, config: EventBusConfig, queue: Queue, pool: Resizable) -> None:
         self._queue = queue
@@ -64,7 +64,7 @@ class Autoscaler:
         )
 
     def _idle_share(self) -> float:
-        """Return how much of the machine was idle since the last sample."""
+        """Return the fraction of the machine that was idle since the last sample."""
         idle, total = idle_and_total()
         idle_before, total_before = self._idle_and_total
         self._idle_and_total = idle, total
@@ -72,7 +72,7 @@ class Autoscaler:
         return min(1.0, max(0.0, (idle - idle_before) / passed)) if passed > 0 else 1.0
 
     def _wait_share(self, handling: int, compute: int) -> float:
-        """Return how much of the handling time since the last sample was not CPU time."""
+        """Return the fraction of the handling time since the last sample that was not CPU time."""
         spent, computed = handling - self._handling, compute - self._compute
         self._handling, self._compute = handling, compute
-        return 1 - computed / spent if spent > 0 else 1.0  # no handler came to an end
+        return 1 - computed / spent if spent > 0 else 1.0  # no handler ended

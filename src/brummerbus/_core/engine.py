@@ -1,7 +1,17 @@
-"""What belongs to one process: the queue, its threads, and how they begin and end.
+"""The part of a bus that belongs to one process: the queue and its threads, their start and end.
 
-A bus has one engine; in the child of a fork it makes a new one and leaves the old one alone, locks
-and all. The workers hold what they need of it, so it outlives its bus until its queue is empty.
+Guarantees
+- A bus has one engine per process. In the child of a fork it creates a new one, and never touches
+  the parent's, including its locks.
+- The queue is the only place that knows the number of workers, so concurrent resizes agree.
+- A start or a resize that fails leaves no thread and no worker behind.
+- An engine outlives its bus until its queue is drained: workers hold what they need of it.
+
+What does not work, or was tried
+- A time limit for leaving `with EventBus()`, as in the first core: it dropped accepted deliveries
+  after 5 s, although handlers were running. Only a standstill ends a drain.
+- A `threading.Lock` around `start`: a finalizer or signal handler that publishes may interrupt it
+  in the same thread, and would deadlock. `dict.setdefault` lets one caller pass.
 """
 
 import logging
@@ -17,7 +27,7 @@ from brummerbus._core._ext import Ticket, discard, purge
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
-from brummerbus._core.log import counted, log
+from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
 from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, WHY_SHUTDOWN, Queue, clock, ns
@@ -29,31 +39,32 @@ from brummerbus._core.threads import PoolThread, Threads, WorkerHooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
 from brummerbus._policies import BackpressurePolicy, DropReason
+from brummerbus._text import counted
 
 if TYPE_CHECKING:
     from brummerbus._stats import BusStats
 
 KEPT_STEPS = 256
-"""Changes of the number of workers that are remembered, the newest."""
+"""The number of newest changes of the number of workers that are kept."""
 
 BLOCK_STANDSTILL = 0.1
 """Seconds without a take after which a handler that waits under BLOCK gives up, if
 `publish_timeout` is shorter: that field does not apply to BLOCK."""
 
 STILL_AFTER = 10.0
-"""Seconds in which no delivery ends after which a drain without a limit names the handlers."""
+"""Seconds without the end of a delivery after which a drain without a limit logs the handlers."""
 
 _live: "dict[int, weakref.ref[Engine]]" = {}
 
 
 def live_engines() -> "list[Engine]":
-    """Return what has to be drained at exit. From any thread, while others start and end."""
+    """Return the engines to drain at exit. From any thread, while others start and end."""
     return [engine for ref in list(_live.values()) if (engine := ref()) is not None]
 
 
 _retired: "dict[int, Engine]" = {}
-"""Those whose bus is gone and whose workers are not done, so that exit waits for them; by the
-address of the queue. The last worker takes it out."""
+"""Engines whose bus was collected and whose workers still run, so that exit waits for them; by the
+address of the queue. The last worker removes it."""
 
 
 class Engine:
@@ -101,12 +112,12 @@ class Engine:
     # ---- begin -------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the workers, once; a second caller returns at once.
+        """Start the workers, once; a second caller returns immediately.
 
         Raises:
-            RuntimeError: A thread could not be started. Those that were are ended.
+            RuntimeError: A thread could not be started. Those that were started end again.
         """
-        # setdefault lets one caller through, also if it is interrupted by another in its thread.
+        # setdefault lets one caller pass, also if it is interrupted by another in its thread.
         me = object()
         if self._starter.setdefault("start", me) is not me:
             return
@@ -118,14 +129,14 @@ class Engine:
         except BaseException:
             self.queue.close(drain=False)
             self.threads.join()
-            self.discard()  # what another thread has published already
+            self.discard()  # what other threads have published already
             _live.pop(id(self), None)
             raise
         self.started = True
 
     @property
     def workers(self) -> int:
-        """The number of workers asked for; the queue is who knows."""
+        """The number of workers set last, as the queue has it."""
         return self.queue.wanted() if self.started else self.config.min_workers
 
     def resize(self, workers: int, reason: str) -> SizingStep | None:
@@ -133,13 +144,13 @@ class Engine:
 
         Raises:
             BusClosed: The queue is shut.
-            RuntimeError: A thread could not be started; those that were end again.
+            RuntimeError: A thread could not be started; those that were started end again.
         """
         before = self.workers
         try:
             self._set_workers(workers)
         except BaseException:
-            self.queue.resize(before)  # those that were started leave again
+            self.queue.resize(before)  # the new workers leave again
             raise
         if workers == before:
             return None
@@ -152,34 +163,34 @@ class Engine:
     def _set_workers(self, workers: int) -> None:
         missing = self.queue.resize(workers)
         if missing < 0:
-            raise BusClosed(f"{self.name}: the bus is stopped, it has no workers any more")
+            raise BusClosed(f"{self.name}: the bus is stopped and has no workers any more")
         try:
             while missing:
                 self.threads.start_worker()
                 missing -= 1
         finally:
-            while missing > 0:  # whose threads could not be started
+            while missing > 0:  # their threads could not be started
                 self.queue.worker_failed()
                 missing -= 1
 
     # ---- end ---------------------------------------------------------------------------------
 
     def stop(self, *, drain: bool, timeout: float, standstill: float) -> bool:
-        """Stop, and say whether nothing was left and no handler still runs.
+        """Stop; return whether nothing was left and no handler still runs.
 
         Args:
             drain: Finish what is queued.
-            timeout: Seconds that it may take.
+            timeout: Max seconds.
             standstill: Seconds without the end of any delivery after which the drain is given up.
         """
         self.queue.close(drain=drain, deadline=timeout)
-        if self.queue.state() == SHUT:  # also if there was no memory to do it before
+        if self.queue.state() == SHUT:  # again, as an earlier attempt may have run out of memory
             self.discard()
         if self.queue.is_inside():
             return False
         try:
             idle = self.wait_idle(timeout, standstill)
-        except BaseException:  # a Ctrl-C: what is left is counted, and said
+        except BaseException:  # a Ctrl-C: count and log the rest
             self._give_up()
             raise
         return self._end() if idle else self._give_up()
@@ -193,7 +204,7 @@ class Engine:
         snapshot = self.queue.snapshot()
         dropped, still = sum(snapshot.dropped_by[WHY_SHUTDOWN]), snapshot.total.running
         if not still:
-            self.queue.close(drain=False)  # no thread is left to drain, but workers may sleep
+            self.queue.close(drain=False)  # nothing is left to drain, but workers may sleep
             self.threads.join()
             _live.pop(id(self), None)
         if (dropped, still) != self._reported:
@@ -244,10 +255,10 @@ class Engine:
         standstill: float = float("inf"),
         is_enough: Callable[[], bool] | None = None,
     ) -> bool:
-        """Wait until nothing is queued or running, or it is enough.
+        """Wait until nothing is queued or running, or `is_enough`.
 
-        In slices in the main thread, for the sake of Ctrl-C; and elsewhere to see whether anything
-        moves. A slice that took longer than it should counts as one: the process was paused.
+        In slices: in the main thread to respond to Ctrl-C, in other threads to detect a standstill.
+        A slice counts as two at most, however long it took: the process may have been paused.
         """
         queue = self.queue
         is_main = threading.get_ident() == threading.main_thread().ident
@@ -280,21 +291,21 @@ class Engine:
         log(logging.WARNING, message, self.name, STILL_AFTER, which)
 
     def retire(self) -> None:
-        """Let the workers finish what is queued and end, without waiting for it."""
+        """Have the workers drain the queue and end, without waiting for it."""
         key = self.queue.address
         if not self.queue.wait_idle(0):
             _retired[key] = self
         self.queue.close(drain=True, deadline=float("inf"))
-        if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended first
+        if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended
             _retired.pop(key, None)
 
     # ---- figures -----------------------------------------------------------------------------
 
     def stats(self) -> "BusStats":
-        """Return all figures of one moment."""
+        """Return a snapshot of all figures."""
         from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
 
-        while True:  # until no type came up meanwhile that the snapshot counts but does not show
+        while True:  # until no new type was added between the two reads
             known = max(self.routes.types.copy().values()) + 1
             recipients = self.recipients()
             snapshot = self.queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
@@ -315,9 +326,9 @@ class Engine:
         return {one.account: one.label for one in self._subscriptions}
 
     def load(self) -> tuple[MeasuredLoad, dict[int, str]]:
-        """Return how deliveries arrived, what they took by subscription, and the labels of those.
+        """Return arrivals and handling times by subscription, and the subscriptions' labels.
 
-        What ended subscriptions took is under `OTHER`.
+        Ended subscriptions are under `OTHER`.
         """
         recipients = self.recipients()
         total = self.queue.snapshot().timer
@@ -329,7 +340,7 @@ class Engine:
         return MeasuredLoad(*arrivals, meters=measured), labels
 
     def recipients(self) -> list[Subscription]:
-        """Return the subscriptions, counted from the beginning of this process."""
+        """Return the subscriptions; their counts start from 0 in each process."""
         recipients = list(self._subscriptions)
         for one in recipients:
             one.count_from(self.queue.forks)
@@ -343,7 +354,7 @@ def _forget(key: int, ref: "weakref.ref[Engine]") -> None:
 
 def _discard(queue: Queue, hooks: Hooks) -> None:
     """Drop what a shut queue still holds: all of it, whatever hooks raise."""
-    goes_on: BaseException | None = None
+    propagated: BaseException | None = None
     while True:
         lost, n = discard(queue.address)
         if not n:
@@ -351,9 +362,9 @@ def _discard(queue: Queue, hooks: Hooks) -> None:
         try:
             hooks.dropped(lost, DropReason.SHUTDOWN, first=False)
         except BaseException as raised:
-            goes_on = raised
-    if goes_on is not None:
-        raise goes_on
+            propagated = raised
+    if propagated is not None:
+        raise propagated
 
 
 def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:
@@ -366,13 +377,13 @@ def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:
 
 
 def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:
-    """Return what a worker does at its end; it holds the queue and the hooks, and no more."""
+    """Return the function that a worker calls at its end; it holds only queue and hooks."""
 
     def ended() -> None:
         try:
             _discard(queue, hooks)
         except MemoryError:
-            pass  # `stop` does it again, or the next worker to end
+            pass  # `stop`, or the next worker that ends, does it again
         except BaseException as error:
             hooks.log_raised(error)
         try:

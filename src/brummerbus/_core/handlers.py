@@ -1,4 +1,4 @@
-"""What can be subscribed, and what can be published."""
+"""Checks of handlers, event types and published objects."""
 
 import functools
 import inspect
@@ -8,27 +8,25 @@ from typing import Any
 
 from brummerbus._arguments import shown
 
-_KINDS = (
-    (inspect.iscoroutinefunction, "coroutine function"),
-    (inspect.isasyncgenfunction, "async generator function"),
-    (inspect.isgeneratorfunction, "generator function"),
+_DEFERRED = (
+    (inspect.iscoroutinefunction, "a coroutine function"),
+    (inspect.isasyncgenfunction, "an async generator function"),
+    (inspect.isgeneratorfunction, "a generator function"),
 )
 
 
 def check_event_type(event_type: Any) -> str | type:
-    """Return what can be subscribed to: a non-empty plain string, or a class.
+    """Return the event type of a subscription: a non-empty plain string, or a class.
 
     Raises:
-        TypeError: It is neither, or a class that cannot be asked for subclasses.
+        TypeError: It is neither, or a class for which `issubclass` raises.
         ValueError: It is empty.
     """
     if isinstance(event_type, type):
         try:
             issubclass(object, event_type)
-        except Exception as error:  # a plain `Protocol`, say; every publish would ask, and fail
-            raise TypeError(
-                f"event_type {shown(event_type)} cannot be asked for subclasses: {error}"
-            )
+        except Exception as error:  # such as a plain `Protocol`; matching would always fail
+            raise TypeError(f"event_type {shown(event_type)} does not support issubclass: {error}")
         return event_type
     if not isinstance(event_type, str):
         hint = ""
@@ -41,7 +39,7 @@ def check_event_type(event_type: Any) -> str | type:
         )
     if not event_type:
         raise ValueError("event_type must be a non-empty string or a class, got ''")
-    return str.__str__(event_type)  # of a subclass, the string that `Event` keeps
+    return str.__str__(event_type)  # for a subclass of str, as `Event` does
 
 
 def check_handler(handler: Any) -> None:
@@ -49,18 +47,18 @@ def check_handler(handler: Any) -> None:
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {shown(handler)}")
     for function in _layers(handler):
-        for applies, kind in _KINDS:
+        for applies, what in _DEFERRED:
             if _holds(applies, function):
                 raise TypeError(
-                    f"handler must do its work when called, got {shown(handler)}: calling a {kind} "
-                    "only makes an object that nobody awaits or iterates over"
+                    f"handler must do its work when called, got {shown(handler)}: calling {what} "
+                    "only returns an object, which the bus does not await or iterate over"
                 )
     _check_parameters(handler)
 
 
 def check_published(event: Any) -> None:
-    """Raise `TypeError` for what can only be a mistake when it is published."""
-    cls = type(event)  # an object may say anything in its `__class__`
+    """Raise `TypeError` for objects whose publishing can only be a mistake."""
+    cls = type(event)  # `__class__` can be overridden
     if issubclass(cls, str):
         meant = f"Event({shown(event)})"
     elif issubclass(cls, type):
@@ -73,7 +71,7 @@ def check_published(event: Any) -> None:
 
 
 def _layers(handler: Any) -> list[Any]:
-    """Return a handler and what is inside it: of partials, decorators, methods, dispatchers."""
+    """Return a handler and the functions in it: of partials, decorators, methods, dispatchers."""
     found: list[Any] = []
     todo = [handler]
     while todo and len(found) < 50:
@@ -94,7 +92,7 @@ def _layers(handler: Any) -> list[Any]:
 
 
 def _holds(applies: Callable[[Any], bool], function: Any) -> bool:
-    """Return whether a test holds, whatever the function does when it is asked."""
+    """Return whether a test holds; False if it raises."""
     try:
         return applies(function)
     except Exception:
@@ -102,7 +100,7 @@ def _holds(applies: Callable[[Any], bool], function: Any) -> bool:
 
 
 def _attribute(owner: object, name: str) -> Any:
-    """Return an attribute or None, whatever the owner does when it is asked."""
+    """Return an attribute; None if there is none or access raises."""
     try:
         return getattr(owner, name, None)
     except Exception:
@@ -113,11 +111,11 @@ def _check_parameters(handler: Any) -> None:
     """Raise `TypeError` if the handler cannot be called with one argument."""
     code = _attribute(handler, "__code__") if isinstance(handler, FunctionType) else None
     if isinstance(code, CodeType) and code.co_argcount == 1 and not code.co_kwonlyargcount:
-        return  # the usual one, told in a tenth of the time
+        return  # the usual case, detected in a tenth of the time
     try:
         # Of the outermost function: a decorator may pass more arguments to what it decorates.
         signature = inspect.signature(handler, follow_wrapped=False)
-    except Exception:  # a builtin without one, or an object that answers with nonsense
+    except Exception:  # a builtin without a signature, or an invalid one
         return
     try:
         signature.bind(object())
@@ -125,7 +123,7 @@ def _check_parameters(handler: Any) -> None:
         parameters = list(signature.parameters)
         hint = ""
         if parameters[:1] == ["self"] and isinstance(handler, FunctionType):
-            hint = "; a method is subscribed once its object exists, as object.method"
+            hint = "; subscribe a method through its object, as object.method"
         raise TypeError(
             f"handler must take one argument, the event, got {shown(handler)} with the signature "
             f"{signature} ({error}){hint}"
@@ -133,6 +131,6 @@ def _check_parameters(handler: Any) -> None:
 
 
 def is_python_function(handler: Any) -> bool:
-    """Return whether calling it runs bytecode, which passes the interpreter's switch of threads."""
+    """Return whether calling it runs bytecode, which lets the interpreter switch threads."""
     function = handler.__func__ if isinstance(handler, MethodType) else handler
     return isinstance(function, FunctionType)

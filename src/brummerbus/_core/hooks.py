@@ -1,11 +1,18 @@
-"""What happens to failures and losses: hooks, or the log.
+"""Reports failures and drops: to hooks, or to the log.
 
-A hook may do anything: raise, publish, take long. What it raises is logged and goes no further,
-except that in a publishing thread what is no `Exception` goes on to the publisher, after the rest
-was reported. What it publishes carries the number of hooks that led to it (`hooks_here`), and
-deliveries of the last number are counted but not reported: a hook whose own events fail or are
-dropped cannot loop without an end. That number is set and taken back in C, where no exception can
-leave it behind.
+Guarantees
+- Every failure and every drop is reported, whatever the hook does: raise, publish, block.
+- What a hook raises is logged and not propagated. Exception: in a publishing thread, a
+  BaseException that is no `Exception` is propagated to the publisher, after all other reports.
+- A hook whose own events fail or are dropped cannot loop endlessly: events carry their hook depth,
+  the number of hooks that led to them (`hooks_here`), and deliveries of depth `MAX_HOOKS` are
+  counted but not reported.
+
+What does not work, or was tried
+- Setting and restoring the depth in Python: an interrupt can strike in the `finally` that restores
+  it, too. C does it (`call_hook`).
+- Queueing a wrapper of the subscription that has the depth, as the first core did: every reader of
+  a delivery had to unwrap it. The depth is a field of the delivery.
 """
 
 import logging
@@ -27,12 +34,12 @@ LOST_FIELDS = 4
 """Items per delivery in the lists that C returns."""
 
 MAX_HOOKS = 3
-"""Hooks that may be called in a chain. One is enough for a bus that reports its errors on itself;
-deeper levels cover hooks that fail while reporting."""
+"""Maximum hook depth. One is enough for a bus that publishes its own failures; deeper levels cover
+hooks that fail while reporting."""
 
 
 class Hooks:
-    """Calls the hooks of a bus, or the log."""
+    """Calls the hooks of a bus, or logs."""
 
     def __init__(self, name: str, on_error: OnError | None, on_drop: OnDrop | None) -> None:
         self._name = name
@@ -42,7 +49,7 @@ class Hooks:
     def failed_in_worker(
         self, event: Any, subscription: Subscription, hooks: int, error: BaseException
     ) -> None:
-        """Report that a handler raised; raises nothing of its own."""
+        """Report that a handler raised; never raises."""
         try:
             self.failed_here(event, subscription, hooks, error)
         except BaseException as raised:
@@ -56,12 +63,12 @@ class Hooks:
         self._call(hook, event, subscription, hooks, error)
 
     def dropped(self, lost: list[Any], reason: DropReason, *, first: bool) -> None:
-        """Report deliveries that were not made; the log has only the first of a streak.
+        """Report dropped deliveries; only the first of a streak is logged.
 
-        `lost` has event, subscription, hooks and ticket of each, in a row, as C returns them, and
-        None after the last. All are reported, whatever the hook does.
+        `lost` is flat, as C returns it: event, subscription, depth and ticket of each, and None
+        after the last.
         """
-        goes_on: BaseException | None = None
+        propagated: BaseException | None = None
         for i in range(0, len(lost), LOST_FIELDS):
             event, subscription, hooks, ticket = lost[i : i + LOST_FIELDS]
             if subscription is None:
@@ -73,11 +80,11 @@ class Hooks:
                 if self.on_drop is not None:
                     self._call(self.on_drop, event, subscription, hooks, reason)
             except BaseException as raised:
-                goes_on = raised
+                propagated = raised
             if ticket is not None:
                 ticket.drop(subscription, reason)
-        if goes_on is not None:
-            raise goes_on
+        if propagated is not None:
+            raise propagated
 
     def expired(self, lost: list[Any]) -> None:
         """Report to `on_drop` what a worker found expired; raises nothing."""
@@ -124,7 +131,7 @@ class Hooks:
             self.log_raised(error, hooks + 1)
 
     def log_raised(self, error: BaseException, hooks: int = 1) -> None:
-        """Log what a hook raised; a logging handler that publishes counts as the hook's doing."""
+        """Log what a hook raised; a logging handler that publishes counts as part of the hook."""
         call_hook(hooks, log, logging.ERROR, f"{self._name}: a hook raised", exc_info=error)
 
     def _log_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:

@@ -18,9 +18,9 @@ class Running(NamedTuple):
     """A handler that runs now.
 
     Attributes:
-        thread: Its thread, by identity.
-        number: Tells its delivery from others of the same thread.
-        seconds: For how long; 0 without monitoring.
+        thread: The identifier of its thread.
+        number: Distinguishes its delivery from others of the same thread.
+        seconds: The time so far; 0 without monitoring.
         what: Subscription, event and thread, human-readable.
     """
 
@@ -34,7 +34,7 @@ class Running(NamedTuple):
 
 
 def running(queue: Queue) -> list[Running]:
-    """Return the handlers that run now, the longest first."""
+    """Return the handlers that run now, longest running first."""
     names = {t.ident: t.name for t in threading.enumerate()}
     found = []
     for thread, event, subscription, ns, number in running_in(queue.address):
@@ -45,7 +45,7 @@ def running(queue: Queue) -> list[Running]:
 
 
 def stack_of(thread: int) -> str:
-    """Return where a thread is, formatted as in a traceback, without the frames that started it."""
+    """Return a thread's stack, formatted as a traceback, without the frames that started it."""
     frame = sys._current_frames().get(thread)
     frames: list[Any] = []
     while frame is not None:
@@ -57,13 +57,13 @@ def stack_of(thread: int) -> str:
 
 
 def report_standstill(name: str, queue: Queue) -> None:
-    """Write to standard error which handlers hold the workers of a bus that does not move.
+    """Write to standard error which handlers occupy the workers of a bus at a standstill.
 
-    Not through logging: the handlers may wait for a lock of logging that the publisher holds.
+    Not through logging: the handlers may wait for a logging lock that the publisher holds.
     """
     text = (
-        f"brummerbus: {name}: a publisher has waited for room for 10 s, and no worker has taken "
-        "anything meanwhile. If it holds a lock that handlers need, they wait for each other."
+        f"brummerbus: {name}: a publisher has waited for free slots for 10 s, during which no "
+        "worker has taken anything. If it holds a lock that handlers need, this is a deadlock."
     )
     lines = [text]
     for one in running(queue):

@@ -1,22 +1,31 @@
-"""Interpreter exit, and the end of processes that `multiprocessing` started.
+"""Interpreter exit, forks, and the end of processes started by `multiprocessing`.
 
-What a program leaves behind in its buses is drained before anything that handlers may need is torn
-down. Python ends in this order: hooks of `threading` (last registered, first run), among them the
-one with which `concurrent.futures` shuts down its workers; the threads that are not daemons are
-joined; the hooks of `atexit` (last registered, first run). So there are two steps:
+Python exits in this order: hooks of `threading` (last registered, first run), among them the one
+with which `concurrent.futures` shuts down its workers; threads that are not daemons are joined;
+hooks of `atexit` (last registered, first run). So there are two steps:
 
 1. A hook of `threading` drains all buses, and leaves them open: threads that are not daemons may
    still publish. It is registered after the one of `concurrent.futures`, and so runs before it.
-2. It registers a hook of `atexit`, which, being the last to be registered, runs before those of the
+2. It registers a hook of `atexit`, which, as the last one registered, runs before those of the
    program, and stops all buses.
 
-The hook of `threading` is a private function, `_register_atexit`, of all Pythons from 3.9 on;
-without it the second step drains too. Each bus drains as long as its deliveries end, and gives up
-once none has for its `shutdown_timeout`.
+Guarantees
+- Every bus that was not stopped drains at exit, before anything that handlers may need is torn
+  down: before `concurrent.futures` shuts down and before the program's `atexit` hooks.
+- Exit does not hang: each bus drains as long as its deliveries end, and gives up once none has for
+  its `shutdown_timeout`. A Ctrl-C ends the drain, counts the rest as dropped and logs how much.
+- Buses that publish into each other drain together.
 
-Processes of `multiprocessing` end in `os._exit`, without the hooks of `atexit` (and newer Pythons
-forget those of the parent), but not before they have run finalizers of their own
-(`multiprocessing.util.Finalize`, python/cpython#83856).
+What does not work, or was tried
+- A hook of `atexit` alone: it runs after `concurrent.futures` has shut down, and after later hooks
+  of the program, one of which may close what handlers use.
+- `threading._register_atexit` is private, but exists in all Pythons since 3.9; without it the
+  second step drains too.
+- Processes of `multiprocessing` end in `os._exit`, without the hooks of `atexit` (and newer Pythons
+  discard those of the parent), but they run their own finalizers before
+  (`multiprocessing.util.Finalize`, python/cpython#83856).
+- Waiting for publishers that never stop: they would keep a bus busy for ever. While other threads
+  live, each bus drains only as many deliveries as it had at first.
 """
 
 import _imp
@@ -35,14 +44,14 @@ from brummerbus._core.queue import fork_count
 from brummerbus._core.threads import PoolThread
 
 _stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
-"""Where a drain was given up: how many deliveries had ended then. It is not waited for again."""
+"""Engines whose drain was given up, with the deliveries ended by then. Not waited for again."""
 
 _interrupted: "weakref.WeakSet[Engine]" = weakref.WeakSet()
-"""Whose drain a Ctrl-C has ended. They are not waited for again, whatever other threads do."""
+"""Engines whose drain was ended by a Ctrl-C. Not waited for again, whatever other threads do."""
 
 
 def _engines() -> list[Engine]:
-    """Return those of this process; a fork leaves the parent's alone."""
+    """Return the engines of this process, without those of the parent of a fork."""
     return [engine for engine in live_engines() if not engine.queue.is_gone()]
 
 
@@ -54,7 +63,7 @@ def _standstill(engine: Engine) -> float:
 
 
 def _others(*, daemons: bool) -> bool:
-    """Return whether threads that are no pool's are alive beside the main thread."""
+    """Return whether threads other than the main thread and those of pools are alive."""
     return any(
         (daemons or not thread.daemon)
         for thread in threading.enumerate()
@@ -63,11 +72,9 @@ def _others(*, daemons: bool) -> bool:
 
 
 def _drain(_of_parent: object = None) -> None:
-    """Wait until every bus is at rest, or stands still.
+    """Wait until every bus is idle, or at a standstill.
 
-    Buses may publish into each other: none is closed before all are at rest together. But as long
-    as other threads live, which may publish without an end, only for as many deliveries as there
-    were.
+    Buses may publish into each other: none is closed before all are idle together.
     """
     engines = _engines()
     enough = {engine: engine.queue.published() for engine in engines}
@@ -77,7 +84,7 @@ def _drain(_of_parent: object = None) -> None:
 
     published = -1
     while (now := sum(engine.queue.published() for engine in engines)) != published:
-        # Idle one after the other, and nothing published since the last round: all at rest.
+        # All were idle, one after the other, and nothing was published since: all are idle.
         published = now
         for engine in engines:
             limit = _standstill(engine)
@@ -93,7 +100,7 @@ def _before_threads_are_joined() -> None:
     except KeyboardInterrupt:
         _stop_without_draining()
     if _others(daemons=False):
-        _stuck.clear()  # they may yet free what a handler waits for
+        _stuck.clear()  # those threads may still release what a handler waits for
     atexit.unregister(_at_exit)
     atexit.register(_at_exit)
 
@@ -109,22 +116,22 @@ def _at_exit() -> None:
 
 
 def _stop_without_draining() -> None:
-    """After a Ctrl-C: count what is left as dropped, and say how much it is."""
+    """After a Ctrl-C: count the rest as dropped, and log how much it is."""
     for engine in _engines():
         _interrupted.add(engine)
         engine.stop(drain=False, timeout=0.0, standstill=0.0)
 
 
 def _watch_multiprocessing() -> None:
-    """Have buses drained at the end of a process that `multiprocessing` started, if it did."""
+    """Drain buses at the end of a process started by `multiprocessing`, if this is one."""
     global _watches_multiprocessing
     util = sys.modules.get("multiprocessing.util")
     if util is None or _watches_multiprocessing:
         return
-    _watches_multiprocessing = True  # its register is inherited, as this is
-    # A new process forgets all finalizers at its start and then calls what was registered here.
+    _watches_multiprocessing = True  # inherited by a fork, as its registry is
+    # A new process discards all finalizers at its start, and then calls what is registered here.
     util.register_after_fork(_drain, _at_end_of_process)
-    _at_end_of_process()  # this may be one that has started already
+    _at_end_of_process()  # this may be such a process, already started
 
 
 def _at_end_of_process(_drain_of_parent: object = None) -> None:
@@ -134,15 +141,15 @@ def _at_end_of_process(_drain_of_parent: object = None) -> None:
 
 
 def note_fork() -> None:
-    """In the child of a fork, before anything is started in it: see that Python knows of the fork.
+    """In the child of a fork, before anything is started: make sure that Python knows of the fork.
 
-    C code that forks past Python (uWSGI) leaves the interpreter as it was: with threads that the
-    child does not have, and its own lock as these left it.
+    If C code forks without Python (uWSGI), the interpreter keeps its state: threads that the child
+    does not have, and a GIL that one of them may hold.
     """
     if _forks_known == fork_count() or not hasattr(_ext, "after_fork") or _imp.lock_held():
         return
-    _imp.acquire_lock()  # as before a fork of Python's own; what follows releases it
-    _ext.after_fork()  # calls _after_fork_in_child, as the other hooks
+    _imp.acquire_lock()  # as `os.fork` does before it forks; the next call releases it
+    _ext.after_fork()  # calls _after_fork_in_child too
 
 
 def _after_fork_in_child() -> None:

@@ -1,4 +1,4 @@
-"""The logger of the library, and how events are shown in its lines."""
+"""The logger of the library, and the format of events in its messages."""
 
 import logging
 import reprlib
@@ -17,7 +17,7 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 
 
 def log(level: int, message: str, *arguments: object, **options: Any) -> None:
-    """Log where nothing may be raised but a Ctrl-C: a logging handler may raise what it likes."""
+    """Log where only a KeyboardInterrupt may be raised: a logging handler may raise anything."""
     try:
         logger.log(level, message, *arguments, **options)
     except KeyboardInterrupt:
@@ -26,17 +26,10 @@ def log(level: int, message: str, *arguments: object, **options: Any) -> None:
         pass
 
 
-def counted(n: int, noun: str) -> str:
-    """Return a number of things: "1 handler", "2 handlers", "2 deliveries"."""
-    if n == 1:
-        return f"{n:,} {noun}"
-    return f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
-
-
 class _Shortener(reprlib.Repr):
-    """Shows builtin values, shortened before their repr is made; of others only the class.
+    """Formats builtin values, shortened before their repr is computed; of others only the class.
 
-    A repr of the program's own may take long, or take a lock that the publisher holds.
+    A repr defined by the program may take long, or take a lock that the publisher holds.
     """
 
     def __init__(self) -> None:
@@ -49,7 +42,7 @@ class _Shortener(reprlib.Repr):
         cls = type(x)
         if cls in _SIZED:
             return _sized(x, self.maxstring)
-        if cls is int and x.bit_length() > 1000:  # Python may refuse to make digits of it
+        if cls is int and x.bit_length() > 1000:  # Python may refuse to convert it to digits
             return f"<int of {x.bit_length():,} bits>"
         if cls in _PLAIN:
             return super().repr_int(x, level) if cls is int else repr(x)
@@ -79,18 +72,18 @@ class _Shortener(reprlib.Repr):
         return "{" + ", ".join([*pieces, *(["..."] if len(x) > self.maxdict else [])]) + "}"
 
 
-def _sized(value: Any, most: int) -> str:
-    text = repr(value[:most])
-    return f"{text}... ({len(value):,} long)" if len(value) > most else text
+def _sized(value: Any, limit: int) -> str:
+    text = repr(value[:limit])
+    return f"{text}... ({len(value):,} long)" if len(value) > limit else text
 
 
 _shortener = _Shortener()
 
 
 def shown_event(event: object) -> str:
-    """Return an event for a log line: type, id and the data, at most 200 characters.
+    """Format an event for a log line: type, id and data, at most 200 characters.
 
-    Runs no code of the program's: it may be called where the publisher holds locks.
+    It runs no code of the program: it may be called where the publisher holds locks.
     """
     try:
         if isinstance(event, Event):

@@ -1,8 +1,8 @@
 """The pool's monitor thread: resizes an elastic pool and reports slow handlers.
 
-It exists only where the configuration asks for one of the two. It sleeps in the queue, so that
-the end of the queue ends it, without a Python lock that a finalizer could run into; and once a
-second at most while nothing is queued or running.
+It exists only if the configuration requires one of the two. It sleeps in the queue, so that the
+end of the queue ends it, without a Python lock that a finalizer could block on; while nothing is
+queued or running it wakes at most once per second.
 """
 
 import logging
@@ -22,10 +22,10 @@ IDLE = 1.0
 """Seconds between two samples while nothing is queued or running."""
 
 SAMPLES = 4
-"""How often a handler is sampled in the time after which it counts as slow."""
+"""Samples of a handler within the time after which it counts as slow."""
 
 MIN_PAUSE = 0.02
-"""Seconds between two samples, at least."""
+"""Minimum seconds between two samples."""
 
 
 class Monitor:
@@ -38,7 +38,7 @@ class Monitor:
         if config.slow_handler_after is not None:
             self._checks.append(SlowHandlers(name, queue, config.slow_handler_after))
         if config.min_workers < config.max_workers:
-            # Imported only for an elastic pool, and with it the policy and psutil.
+            # Import the policy and psutil only for an elastic pool.
             from brummerbus._core.autoscaler import Autoscaler  # noqa: PLC0415
 
             self._checks.append(Autoscaler(config, queue, pool))
@@ -57,17 +57,17 @@ class Monitor:
     def _pause_after(self, check: Callable[[], float]) -> float:
         try:
             return check()
-        except BusClosed:  # it shut meanwhile
+        except BusClosed:  # shut during the check
             return 0.0
-        except Exception as error:  # no memory, or no thread to be had: check again later
-            # While the interpreter ends no thread can be started; the pool drains as it is.
+        except Exception as error:  # no memory, or no thread can be started: check again later
+            # During interpreter exit no thread can be started; the pool drains with what it has.
             if not (isinstance(error, RuntimeError) and "shutdown" in str(error)):
                 log(logging.ERROR, "%s: the monitor failed", self._name, exc_info=error)
             return IDLE
 
 
 class Seen(NamedTuple):
-    """A delivery that ran when it was last sampled."""
+    """A delivery that was running at the last sample."""
 
     number: int
     since: float
@@ -75,7 +75,7 @@ class Seen(NamedTuple):
 
 
 class SlowHandlers:
-    """One line in the log for each handler that takes longer than `slow_handler_after`."""
+    """Logs one message for each handler that takes longer than `slow_handler_after`."""
 
     def __init__(self, name: str, queue: Queue, limit: float) -> None:
         self._name = name
@@ -104,5 +104,5 @@ class SlowHandlers:
     def _report(self, one: Running, seconds: float) -> None:
         stack = stack_of(one.thread).rstrip()
         if any(r.number == one.number and r.thread == one.thread for r in running(self._queue)):
-            message = "%s: a handler is slow: %s, for %.1f s by now; it is at\n%s"
+            message = "%s: a handler is slow: %s, for %.1f s so far, at\n%s"
             log(logging.WARNING, message, self._name, one.what, seconds, stack)

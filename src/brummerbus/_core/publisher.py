@@ -1,7 +1,8 @@
-"""The publishing side of a bus in Python: the engine of this process, and the slow way of an event.
+"""Publishing in Python: the engine of this process, and the slow path.
 
-`publish` itself is C; it comes here with whatever is not a known route with room: a type that is
-new, keywords, a full or closed queue, a hook that publishes, the child of a fork.
+`publish` itself is C (`csrc/python/publish.c`). Everything other than a cached route into a queue
+with free slots comes here: a new event type, keywords, a full or closed queue, a hook that
+publishes, the child of a fork.
 """
 
 import weakref
@@ -27,7 +28,7 @@ BATCH = 256
 
 
 class ProcessPublisher(Publisher):
-    """A bus as far as publishing needs it; `EventBus` is the rest."""
+    """The part of a bus that publishes; `EventBus` adds the rest."""
 
     _config: EventBusConfig
     _name: str
@@ -54,8 +55,8 @@ class ProcessPublisher(Publisher):
         ) -> int: ...
 
     def _begin(self, name: str, config: EventBusConfig, hooks: Hooks) -> None:
-        # Imported with the first bus, not with the package, for it takes milliseconds; and not by
-        # `stats`, which may be called in a signal handler, in the midst of any other import.
+        # Imported with the first bus, not with the package, because it takes milliseconds; and not
+        # in `stats`, which may be called in a signal handler, during any other import.
         from brummerbus import _stats  # noqa: F401, PLC0415
 
         self._name = name
@@ -63,14 +64,14 @@ class ProcessPublisher(Publisher):
         self._hooks = hooks
         self._subscriptions = Subscriptions(weakref.ref(self))
         self._closed = False
-        self._engines: dict[int, Engine] = {}  # by the number of forks; only the last is in use
+        self._engines: dict[int, Engine] = {}  # by fork count; only the last is in use
         self._engine = self._new_engine()
         self._engine.start()
 
     # ---- the engine of this process ----------------------------------------------------------
 
     def _new_engine(self) -> Engine:
-        """Make, or take over from another thread, what belongs to this process."""
+        """Create the engine of this process, or use the one that another thread has created."""
         forks = c.fork_count()
         if self._engines:
             lifecycle.note_fork()
@@ -79,7 +80,7 @@ class ProcessPublisher(Publisher):
             engine.queue.close(drain=False)
         engine = self._engines.setdefault(forks, engine)
         self._engine = engine
-        self._forget_routes(None)  # into the queue of another process
+        self._forget_routes(None)  # they lead to the queue of the parent process
         return engine
 
     def _here(self) -> Engine:
@@ -88,7 +89,7 @@ class ProcessPublisher(Publisher):
         return self._new_engine() if engine.queue.is_gone() else engine
 
     def _started(self) -> Engine:
-        """The same; the first publish in the child of a fork starts its workers."""
+        """Return the same, started: the first publish in the child of a fork starts its workers."""
         engine = self._here()
         if not engine.started and not self._closed:
             try:
@@ -99,7 +100,7 @@ class ProcessPublisher(Publisher):
                 raise
         return engine
 
-    # ---- the slow way ------------------------------------------------------------------------
+    # ---- the slow path -----------------------------------------------------------------------
 
     def _publish(
         self,
@@ -152,7 +153,7 @@ class ProcessPublisher(Publisher):
         on_done: OnDone | None = None,
         expires: float | None = None,
     ) -> int:
-        """Publish many, of which so many others were accepted already."""
+        """Publish many; `accepted` is the number of those that C has published already."""
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
         check_hook("on_done", on_done)
@@ -166,12 +167,12 @@ class ProcessPublisher(Publisher):
         except TypeError as error:
             raise TypeError(f"events must be an iterable, got {shown(events)}") from error
         while True:
-            # A new list lets go of the last batch before the source is asked for more.
+            # A new list releases the previous batch before the source is advanced.
             some: list[Any] = []
             failure: Exception | None = None
             try:
                 some.extend(islice(source, BATCH))
-            except Exception as error:  # what came before is published first, as in a loop
+            except Exception as error:  # publish the events before it first, as a loop would
                 failure = error
             accepted = self._publish_list(some, priority, timeout, accepted, options)
             if failure is not None:
@@ -213,7 +214,7 @@ class ProcessPublisher(Publisher):
             raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
         return int(priority)
 
-    # What Python says of wrong arguments is to name the method that was called.
+    # Python's messages about wrong arguments must name the public method.
     _publish.__qualname__ = "EventBus.publish"
     _publish_rest.__qualname__ = "EventBus.publish_many"
 

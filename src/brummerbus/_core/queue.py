@@ -1,7 +1,8 @@
-"""Typed Python over the queue in C; with the modules that import C types, all that imports `_ext`.
+"""A typed wrapper of the C queue: all that uses cffi. Other modules import C types from `_ext`.
 
-`csrc/queue/queue.h` is the contract and explains results and costs. What takes Python objects is
-not here: publishing is a method of `EventBus`, taking is what a worker's thread runs.
+`csrc/queue/queue.h` is the contract and explains results and costs. Functions that take Python
+objects are not here: `EventBus` inherits those that publish, and worker threads run the one that
+takes.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from brummerbus._core import _ext
 from brummerbus._core._ext import Owner, Recipient, ffi, lib
 from brummerbus._measurements import Arrivals, Counts, Durations, Snapshot, Timer, Windows
 
-# cffi realises a function's type when it is first looked up, and a struct when it is first used,
-# and threads have been reported to race there: do it now, before there is a second thread.
+# cffi creates a function's type at its first look-up, and a struct's at its first use, and races
+# between threads have been reported there: do it now, before there is a second thread.
 for _name in dir(lib):
     getattr(lib, _name)
 for _name in ("settings", "counts", "stats", "histograms", "worker_time", "timer", "arrivals"):
@@ -37,16 +38,16 @@ WHY_SHUTDOWN: Final = lib.BB_WHY_SHUTDOWN
 MAX_TYPES: Final = lib.BB_MAX_TYPES
 BUCKETS: Final = lib.BB_BUCKETS
 MAX_PRESENT_WORKERS: Final = lib.BB_MAX_WORKERS
-"""Workers of one queue at a time, those included that are about to leave."""
+"""Maximum number of workers of a queue, including those about to leave."""
 
 FOREVER_NS: Final = 2**60
 """36 years."""
 
 clock = lib.bb_clock
-"""Nanoseconds of a monotonic clock that no test can freeze."""
+"""Nanoseconds of a monotonic clock that tests cannot freeze."""
 
 fork_count = lib.bb_fork_count
-"""How many forks this process is away from the one that loaded the library."""
+"""The number of forks between the process that loaded the library and this one."""
 
 
 class Note(NamedTuple):
@@ -62,12 +63,12 @@ class Note(NamedTuple):
 
 
 class Queue:
-    """A queue in C, freed with the last reference to this object.
+    """A C queue, freed with the last reference to this object.
 
-    Whoever passes its address on passes a reference on, too.
+    Code that passes its address on must pass a reference too.
 
     Raises:
-        MemoryError: There is none.
+        MemoryError: There is not enough memory.
     """
 
     __slots__ = (
@@ -117,11 +118,11 @@ class Queue:
         self.notes_kept = notes
 
     def is_gone(self) -> bool:
-        """Return whether a fork left the queue behind."""
+        """Return whether the queue belongs to the parent of a fork."""
         return self.forks != fork_count()
 
     def resize(self, workers: int) -> int:
-        """Have that many workers; how many threads to start, or CLOSED or GONE."""
+        """Set the number of workers. Returns the number of threads to start, or CLOSED or GONE."""
         return lib.bb_resize(self._pointer, workers)
 
     def wanted(self) -> int:
@@ -129,15 +130,15 @@ class Queue:
         return lib.bb_wanted(self._pointer)
 
     def worker_failed(self) -> None:
-        """Note that a thread that `resize` asked for could not be started."""
+        """Report that a thread requested by `resize` could not be started."""
         lib.bb_worker_failed(self._pointer)
 
     def close(self, *, drain: bool, deadline: float = 0.0) -> None:
-        """Refuse new events; drain for at most `deadline` seconds, or shut at once."""
+        """Refuse new events; drain for at most `deadline` seconds, or shut immediately."""
         lib.bb_close(self._pointer, drain, -1 if deadline == float("inf") else ns(deadline))
 
     def wait_idle(self, nanoseconds: int) -> bool:
-        """Wait until nothing is queued or running."""
+        """Wait until nothing is queued or running; False if the time is over."""
         return bool(lib.bb_wait_idle(self._pointer, nanoseconds))
 
     def barrier(self) -> int:
@@ -149,23 +150,23 @@ class Queue:
         return bool(lib.bb_wait_barrier(self._pointer, barrier, nanoseconds))
 
     def wait_shut(self, seconds: float) -> bool:
-        """Wait until the queue is shut."""
+        """Wait until the queue is shut; False if the time is over."""
         return bool(lib.bb_wait_shut(self._pointer, ns(seconds)))
 
     def depth(self) -> int:
-        """Return how many deliveries are queued."""
+        """Return the number of queued deliveries."""
         return lib.bb_depth(self._pointer)
 
     def published(self) -> int:
-        """Return how many deliveries have been published so far."""
+        """Return the number of deliveries published so far."""
         return lib.bb_published(self._pointer)
 
     def ended(self) -> int:
-        """Return how many deliveries have ended so far."""
+        """Return the number of deliveries that have ended so far."""
         return lib.bb_ended(self._pointer)
 
     def state(self) -> int:
-        """Return OPEN, draining, or SHUT."""
+        """Return whether it is open, draining or SHUT."""
         return lib.bb_get_state(self._pointer)
 
     def is_inside(self) -> bool:
@@ -180,7 +181,7 @@ class Queue:
         *,
         durations: bool = False,
     ) -> Snapshot:
-        """Return all figures of one moment."""
+        """Return a snapshot of all figures."""
         stats: Any = ffi.new("bb_stats *")
         types: Any = ffi.new("bb_counts[]", n_types)
         counts: Any = ffi.new("bb_counts[]", len(recipients))
@@ -226,7 +227,7 @@ class Queue:
         return [Note(o.time, o.event, o.by, o.recipient, o.type, o.level, o.what) for o in out[0:n]]
 
     def load(self, recipients: Sequence[Recipient]) -> tuple[Arrivals, list[Timer]]:
-        """Return how deliveries arrived, and what those of each recipient took."""
+        """Return how deliveries arrived, and the handling times of each recipient."""
         arrivals: Any = ffi.new("bb_arrivals *")
         timers: Any = ffi.new("bb_timer[]", len(recipients))
         lib.bb_load(self._pointer, arrivals, _accounts(recipients), timers, len(recipients))
@@ -237,7 +238,7 @@ class Queue:
 
 
 def ns(seconds: float) -> int:
-    """Return a number of seconds in nanoseconds, at most `FOREVER_NS`."""
+    """Convert seconds to nanoseconds, at most `FOREVER_NS`."""
     return min(int(seconds * 1e9), FOREVER_NS) if seconds < FOREVER_NS else FOREVER_NS
 
 

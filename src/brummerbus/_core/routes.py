@@ -13,18 +13,18 @@ from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._events import Priority
 
 OTHER = "(other)"
-"""Where event types are counted that came after the first `MAX_TYPES` - 1."""
+"""The label under which event types after the first `MAX_TYPES` - 1 are counted."""
 
 
 class Routes:
-    """Makes routes, and numbers the event types; left behind with the queue by a fork."""
+    """Creates routes, and numbers the event types. It belongs to the queue: a fork abandons it."""
 
     def __init__(self, queue: Queue, config: EventBusConfig, subscriptions: Subscriptions) -> None:
         self._queue = queue
         self._subscriptions = subscriptions
         self._levels = config.priority_levels
         self._context = config.propagate_context
-        # Classes by address: the hash of a class may be anybody's code.
+        # Classes by address: the hash of a class may run user code.
         priorities = config.priorities.items()
         self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
         self._by_class = {id(key): p for key, p in priorities if isinstance(key, type)}
@@ -33,13 +33,13 @@ class Routes:
         self._next_type = itertools.count(1).__next__
 
     def make(self, event: Any, priority: int | None) -> tuple[Route, type, str | None]:
-        """Return the route of an event, at an explicit priority or its own; its class and type.
+        """Return the route of an event at an explicit or its own priority, its class and type.
 
         Raises:
-            TypeError: It can only be a mistake, or is an event that was not initialised.
+            TypeError: Publishing it can only be a mistake, or it is an uninitialised `Event`.
         """
         cls, name = type(event), None
-        if issubclass(cls, Event):  # and not what only says so in its `__class__`
+        if issubclass(cls, Event):  # `isinstance` would believe an overridden `__class__`
             try:
                 name = event.type
             except AttributeError:
@@ -70,10 +70,10 @@ class Routes:
     def _level(self, cls: type, name: str | None) -> int:
         try:
             own = getattr(cls, "priority", None)
-        except Exception:  # a metaclass's own property
+        except Exception:  # a property of a metaclass
             own = None
         if issubclass(type(own), int) and type(own) is not bool:
-            number = int.__int__(own)  # type: ignore[arg-type]  # of a subclass that compares as it likes
+            number = int.__int__(own)  # type: ignore[arg-type]  # a subclass may override comparison
             if 1 <= number <= MAX_LEVELS:
                 return min(number, self._levels)
         level = self._by_name.get(name) if name is not None else None
@@ -85,6 +85,6 @@ class Routes:
         number = self.types.get(name)
         if number is None:
             new = self._next_type() if len(self.types) < MAX_TYPES else MAX_TYPES
-            # setdefault decides which of two threads named the type; the other number is wasted.
+            # setdefault decides between two threads with the same type; the other number is unused.
             number = self.types.setdefault(name, new) if new < MAX_TYPES else 0
         return number

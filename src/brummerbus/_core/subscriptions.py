@@ -1,15 +1,21 @@
-"""Who receives what: the subscriptions of a bus.
+"""The subscriptions of a bus, and which of them match an event.
 
 Guarantees
-- A route, once found in the cache, has every subscription that was made before and none that had
-  ended: a change is put into the table first and then announced (`forget`), which changes the
-  version; who computes a route takes the version first and then reads the table, and the route is
-  stored only if the version is still the same (`csrc/python/publish.c`).
+- A route in the cache has every subscription that was made before the look-up and none that had
+  ended: a change is written to the table first and announced afterwards (`_forget_routes`), which
+  changes the version; a thread that computes a route reads the version first and the table
+  afterwards, and the route is stored only if the version is still the same (`csrc/python/cache.c`).
 - No lock is held, because `publish` may be called from a signal handler or a finalizer that
   interrupts `subscribe` in the same thread. The tables are dicts of tuples, replaced by
-  `swap_item`.
-- Subscribing to an exact string costs the next publish of that type a new route, and no other type;
-  globs and classes cost each type a new route. What ended leaves nothing.
+  compare-and-swap (`swap_item`).
+- After subscribing to an exact string, the next publish of that type computes a new route, and no
+  other type does; after a glob or a class, each type does. Ended subscriptions leave nothing.
+
+What does not work, or was tried
+- Routes numbered for the whole process, as in the first core: those of subscriptions that come and
+  go were never freed, and 131,071 of them ended every bus of the process with MemoryError.
+- A lambda, or a tuple from a generator, while changing a table: CPython 3.13.0 crashes when it
+  creates a function, or such a tuple, and memory runs out. Hence the list in `_change`.
 """
 
 import fnmatch
@@ -38,13 +44,13 @@ _PATTERNS = "patterns"
 
 
 class Subscription(Recipient):
-    """A handler registered for an event type; `EventBus.subscribe` makes it.
+    """A handler registered for an event type; created by `EventBus.subscribe`.
 
     As a context manager it is cancelled at the end of the block.
 
     Attributes:
-        event_type: The string, glob or class that was subscribed to.
-        handler: What is called with each event.
+        event_type: The string, glob or class.
+        handler: Called with each event.
         label: Event type and handler, for logs and statistics.
     """
 
@@ -85,8 +91,8 @@ class Subscription(Recipient):
     def cancel(self) -> None:
         """End the subscription; idempotent.
 
-        Events whose `publish` begins after this returned are not delivered to it; what is queued
-        already is. Safe from any thread, any handler and a signal handler.
+        Events whose `publish` begins after this returned are not delivered to it; deliveries that
+        are queued already are made. From any thread, handler or signal handler.
         """
         self._cancel(self)
 
@@ -95,7 +101,7 @@ class Subscription(Recipient):
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        exc_type: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -130,35 +136,33 @@ class Subscription(Recipient):
         return ns(options.backoff * 2.0 ** min(attempt, 64) * random.uniform(1.0, 1.25))
 
     def receives(self, cls: type, name: str | None) -> bool:
-        """Return whether a subscription to a glob or a class receives objects of a class.
+        """Return whether a subscription to a glob or a class matches.
 
         Args:
-            cls: Their class.
-            name: Their type, if they are events.
+            cls: The class of the event.
+            name: Its event type; None if it is not an `Event`.
         """
         if self.pattern is not None:
             return name is not None and self.pattern(name) is not None
         try:
             return issubclass(cls, self.event_type)  # type: ignore[arg-type]
-        except Exception as error:  # somebody's __subclasscheck__; it is no publisher's fault
+        except Exception as error:  # from a __subclasscheck__; not the publisher's fault
             if not self.warned:
                 self.warned = True
-                message = (
-                    "%r receives nothing of %s: its class cannot tell whether that is a subclass"
-                )
+                message = "%r receives nothing of %s: the subclass check of its class raised"
                 log(logging.ERROR, message, self, cls.__qualname__, exc_info=error)
             return False
 
 
 _next_number: Callable[[], int] = itertools.count(1).__next__
-"""Numbers subscriptions in the order in which they were made."""
+"""Numbers subscriptions in order of creation."""
 
 
 class Subscriptions:
-    """The tables of subscriptions; they outlive a fork."""
+    """The tables of subscriptions; they survive a fork."""
 
     def __init__(self, bus: Callable[[], Publisher | None]) -> None:
-        self._bus = bus  # a weak reference: the routes of what is gone need not be forgotten
+        self._bus = bus  # a weak reference: a collected bus has no routes to forget
         self._exact: dict[str, tuple[Subscription, ...]] = {}
         self._others: dict[str, tuple[Subscription, ...]] = {}
 
@@ -181,7 +185,7 @@ class Subscriptions:
             subscription.pattern = re.compile(fnmatch.translate(event_type)).match
         try:
             self._change(subscription, present=True)
-        except BaseException:  # an interrupt: nobody could cancel it, and some routes know it
+        except BaseException:  # an interrupt: the caller could not cancel it
             self._remove(subscription)
             raise
         return subscription
@@ -198,8 +202,6 @@ class Subscriptions:
                 type_changed = key
         while True:
             old = table.get(key, ())
-            # No lambda, and a list before the tuple: where memory runs out, CPython 3.13.0 crashes
-            # when it makes a function, or a tuple from a generator.
             others = tuple([s for s in old if s is not subscription])
             if swap_item(table, key, old, (*others, subscription) if present else others):
                 break
@@ -213,9 +215,9 @@ class Subscriptions:
             bus._watch_abcs()
 
     def matching(self, cls: type, name: str | None) -> tuple[Subscription, ...]:
-        """Return who receives objects of the class, and, for events, of the type's name.
+        """Return the subscriptions that match a class and, for an `Event`, an event type.
 
-        In the order in which the subscriptions were made. Linear in the globs and classes.
+        In order of creation. Linear in the number of globs and classes.
         """
         exact = self._exact.get(name, ()) if name is not None else ()
         others = [s for several in list(self._others.values()) for s in several]

@@ -1,8 +1,8 @@
 """The threads of a pool: started, counted, joined.
 
-A thread runs a `Worker`, an object in C, and no Python code of ours but `WorkerThread._bootstrap`,
-so that neither a tracer nor an exception from another thread can end it between its start and its
-loop.
+A thread runs a `Worker`, a C object, and no Python code of this package except
+`PoolThread._bootstrap`, so that neither a tracer nor an exception from another thread can end it
+between its start and its loop.
 """
 
 import itertools
@@ -19,22 +19,22 @@ from brummerbus._core.queue import Queue
 from brummerbus._errors import BusError
 
 JOIN_GRACE = 1.0
-"""Seconds that idle workers may take to end; they need microseconds, and a loaded machine."""
-
-_OPTIONS: dict[str, Any] = {"context": Context()} if sys.version_info >= (3, 14) else {}
-"""Threads begin in an empty context anyway, before Python 3.14, which may copy the starter's."""
+"""Max seconds for idle workers to end; they need microseconds, unless the machine is overloaded."""
 
 
 class PoolThread(threading.Thread):
-    """A daemon thread that tells its starter when it ends before it has begun.
+    """A daemon thread that notifies its starter if it ends before its loop.
 
     `Thread.start` waits for ever for a thread that runs out of memory in its first lines
-    (python/cpython#140746). `_bootstrap`, which is what the thread begins with, is private, but
-    has been there since Python 3.0; without it, all is as in `Thread`.
+    (python/cpython#140746). `_bootstrap`, with which the thread begins, is private, but has existed
+    since Python 3.0; without it, everything is as in `Thread`.
     """
 
     def __init__(self, name: str, run: Callable[[], object]) -> None:
-        super().__init__(name=name, daemon=True, **_OPTIONS)
+        options: dict[str, Any] = {}
+        if sys.version_info >= (3, 14):  # which may copy the starter's context, else empty
+            options["context"] = Context()  # each its own: a context is entered by one thread
+        super().__init__(name=name, daemon=True, **options)
         self.run = run  # type: ignore[assignment]
         self.ready = allocate_lock()  # free once the thread has begun, or ended
         self.ready.acquire()
@@ -82,7 +82,7 @@ class Threads:
         """Start one, and wait until it has reached its loop.
 
         Raises:
-            RuntimeError: The thread could not be started, or ended at once.
+            RuntimeError: The thread could not be started, or ended immediately.
         """
         thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
         queue = self._queue
@@ -97,12 +97,12 @@ class Threads:
         """Start a thread with the configured stack."""
         with _stack_size(self._stack_size):
             thread.start()
-        # A tuple, replaced as a whole: others may iterate over it. One that is lost when two
-        # threads replace it at the same time is a daemon that is not joined.
+        # A tuple, replaced as a whole, as other threads may iterate over it. If two threads replace
+        # it concurrently, one daemon is lost from it and will not be joined.
         self._threads = (*(t for t in self._threads if t.is_alive()), thread)
 
     def join(self) -> None:
-        """Wait a moment for those that end by themselves now."""
+        """Wait briefly for threads that are about to end."""
         deadline = JOIN_GRACE
         for thread in self._threads:
             if thread.ident != threading.get_ident():
@@ -112,12 +112,12 @@ class Threads:
 
 
 def _nothing() -> None:
-    """Stand in for what a thread runs until that exists."""
+    """Placeholder for the thread's function until it exists."""
 
 
 @contextmanager
 def _stack_size(size: int | None) -> Iterator[None]:
-    """Start threads within this block with the given stack size; the setting is the process's."""
+    """Start threads within this block with the given stack size, a setting of the whole process."""
     if size is None:
         yield
         return
@@ -139,6 +139,6 @@ def check_threading() -> None:
         by = "eventlet"
     if by is not None:
         raise BusError(
-            "a bus needs threads of the operating system, and `threading` is monkey-patched by "
-            f"{by}: make the bus in a process in which threads are left alone"
+            "a bus needs threads of the operating system, but `threading` is monkey-patched by "
+            f"{by}: create the bus in a process without the patch"
         )

@@ -1,7 +1,7 @@
-"""Workers and queue sized to what this process may use of the machine.
+"""Sizes for workers and queue, from the cores and memory that this process may use.
 
-Not imported from here, and not with this package: what advises from measurements and what
-resizes an elastic pool (`_adviser`, `_advice`, `_queueing_model`, `_gil_wait`, `_autoscale`).
+The adviser (`_adviser`, `_advice`, `_queueing_model`, `_gil_wait`) and the autoscaling policy
+(`_autoscale`) are in this package too, but are imported only where they are used.
 """
 
 from brummerbus.sizing._formulas import (
@@ -44,4 +44,4 @@ __all__ = [
 
 for _name in __all__:
     if callable(globals()[_name]):
-        globals()[_name].__module__ = __name__  # what users see names the public place
+        globals()[_name].__module__ = __name__  # reprs and `help` show the public module

@@ -1,69 +1,70 @@
-"""What the adviser says: the data, and the report for people."""
+"""The adviser's result: the data, and the printed report."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from brummerbus._text import counted
 from brummerbus.sizing._queueing_model import Load, Prediction
 
 SHOWN_HANDLERS = 8
-"""Lines for handlers; the rest adds up in the last."""
+"""Maximum handler rows in the report; the remainder is summarised in one."""
 
 
 @dataclass(frozen=True)
 class HandlerLoad:
-    """What one subscription's handler costs, on average over its deliveries."""
+    """The cost of one subscription's handler, averaged over its deliveries."""
 
     subscription: str
     """Event type and handler."""
     deliveries: int
-    """Finished so far."""
+    """Finished deliveries."""
     handling_time: float
     """Seconds from being taken by a worker to being finished."""
     compute_time: float
-    """Seconds of CPU time. Of handlers of less than 20 us on average, all of the handling time."""
+    """Seconds of CPU time. For handlers under 20 us on average, the whole handling time."""
     wait_time: float
-    """Seconds blocked: the rest, without what was estimated to be waiting for the GIL or a core."""
+    """Seconds blocked: the rest, less the estimated wait for the GIL or a core."""
     blocking_factor: float
-    """`wait_time` as a share of wait and compute, 0: it only computes, 1: it only waits."""
+    """`wait_time` / (`wait_time` + `compute_time`); 0: it only computes, 1: it only waits."""
     share: float
-    """Of the handling time of all handlers, 0 to 1."""
+    """Fraction of the handling time of all handlers, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A number of workers, and what led to it. `str()` of it is a report for people."""
+    """A recommended number of workers and the reasons. `str()` returns a human-readable report."""
 
     workers: int
-    """How many there are now."""
+    """The present number of workers."""
     recommended: int | None
-    """The fewest with which p99 of the queue wait is within the target. None: see `reason`."""
+    """The smallest number whose p99 queue wait is within the target. None: see `reason`."""
     reason: str
     """Why this number, or why none."""
     target_wait: float
-    """Seconds that 99 of 100 deliveries are to wait at most."""
+    """Maximum queue wait of 99 in 100 deliveries, in seconds."""
     seconds: float
-    """From the first arrival to the last."""
+    """Seconds from the first arrival to the last."""
     deliveries: int
-    """That arrived in this time."""
+    """Arrivals in that time."""
     load: Load | None
-    """What was measured, in the model's terms; None: too little data, and no advice."""
+    """The measured load, in the model's terms; None: too little data for advice."""
     busy: float
-    """Share of the workers that was busy on average."""
+    """Average fraction of the workers that was busy."""
     others: float
-    """Share of the compute servers that other threads of the process took."""
+    """Fraction of the compute servers that other threads of the process used."""
     textbook: float | None
     """cores x utilisation x (1 + wait / compute), with a utilisation of 1."""
     measured_p50: float
-    """Of the queue wait so far, in seconds."""
+    """Median queue wait so far, in seconds."""
     measured_p99: float
-    """Of the queue wait so far, in seconds."""
+    """99th percentile of the queue wait so far, in seconds."""
     table: Sequence[Prediction] = ()
-    """What is to be expected of some numbers of workers."""
+    """Predictions for several numbers of workers."""
     handlers: Sequence[HandlerLoad] = ()
-    """What each handler costs, the dominant one first."""
+    """The cost of each handler, the most expensive first."""
     assumptions: Sequence[str] = ()
-    """What the advice rests on, with the figures."""
+    """The assumptions behind the advice, with figures."""
 
     @property
     def dominant(self) -> HandlerLoad | None:
@@ -71,7 +72,7 @@ class Advice:
         return self.handlers[0] if self.handlers else None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as nested dicts, lists, numbers and strings; infinite times are None."""
+        """Return the advice as nested dicts, lists, numbers and strings; infinity becomes None."""
         plain = _finite(asdict(self))
         assert isinstance(plain, dict)
         return plain
@@ -80,17 +81,18 @@ class Advice:
         return "\n".join(_lines(self))
 
 
-Advice.__module__ = "brummerbus"  # the public place, as for the other public names
+Advice.__module__ = "brummerbus"  # the public module, as for all public names
 
 
 def _lines(advice: Advice) -> Iterator[str]:
     number = advice.recommended
-    yield f"Advice: {f'{number} workers' if number else 'no number'}, {advice.reason}"
+    yield f"Advice: {counted(number, 'worker') if number else 'no number'}, {advice.reason}"
     if advice.load is None:
         return
     yield (
-        f"Now {advice.workers} workers, busy {advice.busy:.0%}; {advice.deliveries:,} deliveries "
-        f"in {advice.seconds:.1f} s; measured queue wait p50 {duration(advice.measured_p50)}, "
+        f"Now {counted(advice.workers, 'worker')}, busy {advice.busy:.0%}; "
+        f"{counted(advice.deliveries, 'delivery')} in {advice.seconds:.1f} s; "
+        f"measured queue wait p50 {duration(advice.measured_p50)}, "
         f"p99 {duration(advice.measured_p99)}"
     )
     yield ""
@@ -121,7 +123,7 @@ def _lines(advice: Advice) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in the unit that suits it."""
+    """Format a time with a fitting unit."""
     if seconds == float("inf"):
         return "no end"
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):

@@ -178,7 +178,7 @@ def _reason(load: Load, recommended: int | None, target: float) -> str:
     used = load.rate * load.compute / load.compute_servers
     computing = f"computing is {_servers(load)}, busy for {min(used, 1.0):.0%} of the time"
     if recommended is not None:
-        return f"the fewest with which 99 of 100 deliveries wait at most {target:g} s"
+        return f"the minimum with which 99 of 100 deliveries wait at most {target:g} s"
     if used >= 1:
         return f"more workers do not help: {computing}; make handlers compute less"
     if computing_p99(load) > target:

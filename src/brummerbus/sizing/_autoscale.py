@@ -1,14 +1,13 @@
 """When an elastic pool grows and when it shrinks: decisions, without threads or clocks.
 
 The study's rule: grow by one when the queue is over 50 % full, shrink by one when it is under
-10 % and workers are idle. A long queue can make deliveries wait for seconds before it is half full,
-so a delivery that has waited long, while no worker is idle, is a reason to grow, too. Around these,
-what keeps them from doing harm:
+10 % and workers are idle. Deliveries can wait for seconds before a long queue is half full, so a
+delivery that has waited long while no worker is idle is a reason to grow too. The limits:
 
-- More workers help only where there is something left to compute with. Under a GIL computing is
-  one server for the whole process: once that is busy, workers only queue for it instead.
-- Growing is quick, because publishers feel a full queue at once; shrinking is slow, because an
-  idle worker costs next to nothing. What has to be taken back soon is shrunk later the next time.
+- More workers help only while computing power is left. Under a GIL computing is one server for the
+  whole process: once that is busy, additional workers only queue for it.
+- Growing is fast, because a full queue delays publishers immediately; shrinking is slow, because an
+  idle worker costs next to nothing. If a shrink is soon reversed, the next one waits longer.
 """
 
 from typing import NamedTuple
@@ -16,54 +15,54 @@ from typing import NamedTuple
 from brummerbus._arguments import check_int
 
 GROW_ABOVE = 0.5
-"""Share of the queue that is full. The study's."""
+"""Fraction of the queue that is full; the study's figure."""
 
 LONG_WAIT = 0.05
-"""Seconds that the oldest delivery has waited: as long as a person does not notice."""
+"""Seconds that the oldest delivery has waited; a person does not notice a shorter delay."""
 
 SHRINK_BELOW = 0.1
-"""Share of the queue that is full. The study's."""
+"""Fraction of the queue that is full; the study's figure."""
 
 GROW_PAUSE = 0.2
-"""Seconds between two steps up: about what a new worker needs to show in the queue."""
+"""Seconds between two steps up: about the time until a new worker affects the queue."""
 
 SHRINK_PAUSE = 2.0
-"""Seconds of idle workers before a step down, and between two."""
+"""Seconds that workers must be idle before a step down, and between two steps down."""
 
 MAX_SHRINK_PAUSE = 60.0
-"""Seconds to which the pause before a step down may be lengthened."""
+"""Maximum seconds to which the pause before a step down is lengthened."""
 
 HANDLERS = 20
-"""Workers must be idle for at least so many handling times: of slow handlers, a moment without
-work says nothing."""
+"""Workers must be idle for at least this many handling times: with slow handlers, a moment without
+work is no evidence."""
 
 SATURATED = 0.9
-"""Share of what this process can compute with from which on more workers do not help."""
+"""Utilisation of the compute servers by this process above which more workers do not help."""
 
 SPARE = 0.2
-"""Cores that the machine must have left for a worker to be worth adding."""
+"""Idle cores that the machine must have for another worker to be worth adding."""
 
 WAITING = 0.5
-"""Share of their time for which handlers must wait to be worth a worker on a busy machine."""
+"""Fraction of their time that handlers must wait to justify a worker on a busy machine."""
 
 IDLE_INTERVAL = 1.0
 BUSY_INTERVAL = 0.1
 
 
 class LoadSample(NamedTuple):
-    """What was seen at one moment.
+    """The state of a queue and the machine at one moment.
 
     Attributes:
-        time: In seconds, of a clock that never steps back.
+        time: Seconds, of a monotonic clock.
         queued: Deliveries in the queue.
-        capacity: Of the queue.
+        capacity: Slots of the queue.
         running: Deliveries being handled.
-        workers: How many there are.
+        workers: Number of workers.
         processing_time: Moving average, in seconds.
-        cpu_free: Cores of the machine that nobody used since the last sample.
+        cpu_free: Cores of the machine that were idle since the last sample.
         cpu_used: Cores that this process used since the last sample.
-        compute_servers: Cores that this process can use at most: 1 under a GIL.
-        wait_share: Share of the handling time that was not CPU time, 0 to 1.
+        compute_servers: Maximum number of cores that this process can use: 1 under a GIL.
+        wait_share: Fraction of the handling time that was not CPU time, 0 to 1.
         oldest_wait: Seconds that the oldest queued delivery has waited; 0 without monitoring.
     """
 
@@ -81,10 +80,10 @@ class LoadSample(NamedTuple):
 
 
 class AutoscalePolicy:
-    """Decides, sample by sample; not thread-safe: one thread samples.
+    """Decides, sample by sample; not thread-safe: only one thread samples.
 
-    A number of workers outside `min_workers` and `max_workers`, set by hand, is left alone until
-    a step towards them is due.
+    A number of workers outside `min_workers` and `max_workers`, set by `EventBus.resize`, is kept
+    until a step towards them is due.
     """
 
     def __init__(self, min_workers: int, max_workers: int) -> None:
@@ -98,7 +97,7 @@ class AutoscalePolicy:
         self._shrink_pause = SHRINK_PAUSE
 
     def decide(self, sample: LoadSample) -> tuple[int, str] | None:
-        """Return the number of workers from now on and the reason; None: as many as there are."""
+        """Return the new number of workers and the reason; None: no change."""
         full = sample.queued / sample.capacity
         idle = full < SHRINK_BELOW and sample.running < sample.workers
         if not idle:
@@ -114,7 +113,7 @@ class AutoscalePolicy:
         return None
 
     def interval(self, sample: LoadSample) -> float:
-        """Return the seconds until the next sample: one second while nothing happens."""
+        """Return the seconds until the next sample: one second while the bus is idle."""
         return BUSY_INTERVAL if sample.queued or sample.running else IDLE_INTERVAL
 
     def _grow(self, sample: LoadSample, need: str) -> tuple[int, str] | None:

@@ -1,6 +1,6 @@
-"""The limits of the control groups (cgroup) around this process: CPU quota and memory.
+"""The limits of the control groups (cgroup) of this process: CPU quota and memory.
 
-Version 1, version 2 and both at once, nested. Linux only; elsewhere there are no such files, and
+Version 1, version 2 and both at once, nested. Linux only; other systems have no such files, and
 so no limits.
 """
 
@@ -11,36 +11,36 @@ from typing import NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 
-# Where the kernel says which control groups this process is in (`cgroup`), and where their
-# directories are mounted (`mountinfo`). Tests put a tree of their own here.
+# The kernel lists here the control groups of this process (`cgroup`), and where their directories
+# are mounted (`mountinfo`). Tests replace it by a tree of their own.
 _PROC_SELF = Path("/proc/self")
 
-# cgroup v1 writes "no limit" as the largest long, rounded down to a page (about 2**63); no
-# machine has 2**60 bytes, so anything from there on is no limit.
+# cgroup v1 writes "no limit" as the largest long, rounded down to a page (about 2**63); no machine
+# has 2**60 bytes, so any larger value means no limit.
 _UNLIMITED = 2**60
 
 
 def quota_cores() -> float | None:
-    """Return the smallest CPU quota around this process, in cores; None: there is none."""
+    """Return the smallest CPU quota of this process, in cores; None: no group has one."""
     return min(_known(map(_quota, _groups("cpu"))), default=None)
 
 
 def memory_left() -> int | None:
-    """Return how many bytes the tightest group has left; None: no group has a limit."""
+    """Return the bytes left in the tightest group; None: no group has a limit."""
     return min(_known(map(_memory_left, _groups("memory"))), default=None)
 
 
 class _Mount(NamedTuple):
-    """A place where directories of control groups can be seen."""
+    """A mount point of the directories of control groups."""
 
     version: int
-    root: str  # the group whose directory stands at `point`
+    root: str  # the group whose directory is `point`
     point: Path
     controllers: frozenset[str]  # version 1 only
 
 
 class _Group(NamedTuple):
-    """A control group that binds this process."""
+    """A control group whose limits apply to this process."""
 
     version: int
     directory: Path
@@ -49,10 +49,9 @@ class _Group(NamedTuple):
 def _groups(controller: str) -> Iterator[_Group]:
     """Yield the groups that limit this process for `"cpu"` or `"memory"`, innermost first.
 
-    A limit on any group binds all groups below it, hence the walk up. In version 1 each
-    controller has a tree of its own; in version 2 there is one for all. A machine can have both
-    (hybrid): then only one of them has the controller's files, and the other is skipped when
-    they cannot be read.
+    A limit on a group applies to all groups below it, hence the walk up. In version 1 each
+    controller has its own tree; in version 2 all share one. A machine can have both (hybrid): then
+    only one of them has the controller's files, and the other is skipped as they cannot be read.
     """
     mounts = list(_mounts())
     for line in _read(_PROC_SELF / "cgroup").splitlines():
@@ -77,11 +76,11 @@ def _groups(controller: str) -> Iterator[_Group]:
 
 
 def _places(mounts: list[_Mount], path: str) -> list[tuple[_Mount, PurePosixPath]]:
-    """Say where the group `path` is below the mounts that show it.
+    """Return the path of the group `path` relative to each mount that contains it.
 
-    In a container the path may be that of the host, and so is the mount's root: what counts is
-    the difference. If no mount shows the group (the process was moved, or entered a namespace
-    late), the mount points themselves are the nearest groups known.
+    In a container both the path and the mount's root may be those of the host: the difference
+    counts. If no mount contains the group (the process was moved, or entered a namespace late), the
+    mount points themselves are the nearest known groups.
     """
     found = []
     for mount in mounts:
@@ -110,7 +109,7 @@ def _mounts() -> Iterator[_Mount]:
 
 
 def _unescaped(text: str) -> str:
-    """Undo the octal escapes with which the kernel writes blanks and backslashes in paths."""
+    """Undo the kernel's octal escapes for blanks and backslashes in paths."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
@@ -127,13 +126,13 @@ def _quota(group: _Group) -> float | None:
 
 
 def _memory_left(group: _Group) -> int | None:
-    """Return how many bytes are left of the group's memory limit, None if it has none."""
+    """Return the bytes left of the group's memory limit, None if it has none."""
     if group.version == 2:
         limit, usage = "memory.max", "memory.current"
     else:
         limit, usage = "memory.limit_in_bytes", "memory.usage_in_bytes"
-    most = _number(_read(group.directory / limit))
-    if most is None or most >= _UNLIMITED:
+    maximum = _number(_read(group.directory / limit))
+    if maximum is None or maximum >= _UNLIMITED:
         return None
     used = _number(_read(group.directory / usage)) or 0
     statistics = dict(
@@ -141,11 +140,11 @@ def _memory_left(group: _Group) -> int | None:
         for line in _read(group.directory / "memory.stat").splitlines()
         if " " in line
     )
-    # The usage counts the groups below in. In version 1 only the `total_` figure does so too;
-    # in version 2 the plain one does, and there is no other.
+    # The usage includes the groups below. In version 1 so does the `total_` figure only; in
+    # version 2 the plain one, and there is no other.
     cached = statistics.get("total_inactive_file", statistics.get("inactive_file", ""))
-    # The files are read one after the other, so the cache can exceed the usage for a moment.
-    return max(0, most - max(0, used - (_number(cached) or 0)))
+    # The files are read one after the other, so the cache can exceed the usage.
+    return max(0, maximum - max(0, used - (_number(cached) or 0)))
 
 
 def _known(values: Iterable[_T | None]) -> Iterator[_T]:

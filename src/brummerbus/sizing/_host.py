@@ -1,12 +1,11 @@
-"""What this process may use of the machine: cores, memory, and the kind of place it runs in.
+"""What this process may use of the machine (cores, memory), and its environment.
 
 The host's figures are not the answer. A container that may use 1.5 cores and 256 MB sees all 64
-cores and all the memory of its host, so each figure is the smallest of what the machine has,
-what the scheduler allows this process, and what is left of every control group (cgroup) around
-it. Nothing is cached: affinity, quotas and free memory change while a program runs.
+cores and all the memory of its host, so each figure is the minimum of what the machine has, what
+the scheduler allows this process, and what is left of every control group (cgroup) it is in.
+Nothing is cached: affinity, quotas and free memory change while a program runs.
 
-Control groups are Linux's; elsewhere there are none, and that step adds nothing. Job objects of
-Windows are not looked at.
+Control groups exist on Linux only. Job objects on Windows are not considered.
 
 psutil (10 ms) and `_cgroups` with pathlib (4 ms) are imported where they are needed: a program
 that sets the number of workers needs neither.
@@ -18,20 +17,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 LOW_MEMORY = 512 * 1024 * 1024  # bytes
-"""Below this many available bytes a process runs in low memory."""
+"""A process with less available memory than this runs in low memory."""
 
 HIGH_PERFORMANCE_CORES = 8
-"""From this many cores on, outside CI, a machine counts as high performance."""
+"""A machine with at least this many cores, outside CI, counts as high performance."""
 
 CI_VARIABLES = ("CI", "GITHUB_ACTIONS", "GITLAB_CI")
-"""Environment variables by which continuous integration makes itself known."""
+"""Environment variables set by CI systems."""
 
 
 def available_cores() -> int:
-    """Return how many cores this process may keep busy, at least 1.
+    """Return the number of cores that this process may keep busy, at least 1.
 
-    The smallest of the CPU affinity and the CPU quotas of the container. A quota of 1.5 cores
-    counts as 1: a second worker would spend half its time throttled.
+    The minimum of the CPU affinity and the CPU quotas of the container. A quota of 1.5 cores
+    counts as 1: a second worker would be throttled half of the time.
     """
     cores = affinity_cores()
     quota = quota_cores()
@@ -41,26 +40,26 @@ def available_cores() -> int:
 
 
 def gil_enabled() -> bool:
-    """Return whether this interpreter has a GIL that is on; before Python 3.13 each has."""
+    """Return whether the GIL is enabled; before Python 3.13 it always is."""
     ask: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
     return ask is None or ask()
 
 
 def compute_servers() -> int:
-    """Return how many threads can run Python code at once: 1 under a GIL, else the cores."""
+    """Return how many threads can run Python code concurrently: 1 under a GIL, else the cores."""
     return 1 if gil_enabled() else available_cores()
 
 
 def turn() -> float:
-    """Return the seconds that a thread keeps the GIL while others want it; 0 without a GIL."""
+    """Return the GIL's switch interval in seconds; 0 without a GIL."""
     return sys.getswitchinterval() if gil_enabled() else 0.0
 
 
 def idle_and_total() -> tuple[float, float]:
-    """Return the seconds that the machine's cores were idle, and all that passed, since its start.
+    """Return the idle seconds and all seconds of the machine's cores since its start, summed up.
 
-    Of all cores together. `psutil.cpu_percent` would take the difference, but from the last call
-    of whoever called it in this process.
+    `psutil.cpu_percent` computes the difference, but since the last call of any code in this
+    process.
     """
     import psutil  # noqa: PLC0415 - see the top
 
@@ -70,11 +69,11 @@ def idle_and_total() -> tuple[float, float]:
 
 
 def available_memory() -> int:
-    """Return how many bytes this process can still allocate without swapping, at least 0.
+    """Return the number of bytes that this process can allocate without swapping, at least 0.
 
-    The smaller of what the machine has available and what the container's limits have left.
-    What the process itself uses plays no part beyond that: a small process on a full machine
-    is short of memory, a large one on an empty machine is not.
+    The minimum of the machine's available memory and what the container's limits have left. The
+    size of the process does not matter: a small process on a full machine is short of memory, a
+    large one on an empty machine is not.
     """
     machine = machine_memory()
     container = container_memory()
@@ -101,18 +100,18 @@ def is_high_performance() -> bool:
 
 
 def host_cores() -> int:
-    """Return the logical cores of the host, at least 1, whoever may use them."""
+    """Return the number of logical cores of the host, at least 1."""
     return os.cpu_count() or 1
 
 
 def affinity_cores() -> int:
-    """Return how many cores the scheduler may run this process on, at least 1.
+    """Return the number of cores that the scheduler may run this process on, at least 1.
 
-    All of the host's where a process cannot be bound to some of them (macOS).
+    All cores of the host where a process cannot be bound to some of them (macOS).
     """
     counts = [host_cores()]
-    # Looked up by name, because not every platform and version has them. `process_cpu_count`
-    # (Python 3.13) honours `-X cpu_count` and PYTHON_CPU_COUNT, but not affinity on Windows.
+    # Looked up by name, as not every platform and version has them. `process_cpu_count` (Python
+    # 3.13) honours `-X cpu_count` and PYTHON_CPU_COUNT, but not affinity on Windows.
     process_cpu_count: Callable[[], int | None] | None = getattr(os, "process_cpu_count", None)
     if process_cpu_count is not None:
         counts.append(process_cpu_count() or 1)
@@ -131,7 +130,7 @@ def affinity_cores() -> int:
 
 
 def quota_cores() -> float | None:
-    """Return the smallest CPU quota of the control groups around this process, in cores.
+    """Return the smallest CPU quota of the control groups of this process, in cores.
 
     None: no group has a quota. The value is positive and need not be whole.
     """
@@ -141,17 +140,17 @@ def quota_cores() -> float | None:
 
 
 def machine_memory() -> int:
-    """Return how many bytes the machine has available without swapping."""
+    """Return the number of bytes that the machine has available without swapping."""
     import psutil  # noqa: PLC0415 - see the top
 
     return int(psutil.virtual_memory().available)
 
 
 def container_memory() -> int | None:
-    """Return how many bytes the tightest control group around this process has left.
+    """Return the number of bytes left in the tightest control group of this process.
 
     None: no group has a limit. As in `docker stats`, inactive file cache does not count as
-    used: the kernel gives it up before it refuses an allocation.
+    used: the kernel reclaims it before it refuses an allocation.
     """
     from brummerbus.sizing import _cgroups  # noqa: PLC0415 - see the top
 

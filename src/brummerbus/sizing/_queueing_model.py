@@ -1,26 +1,26 @@
-"""How long deliveries wait in the queue, by the number of workers: the adviser's arithmetic.
+"""Queue wait as a function of the number of workers: the adviser's arithmetic.
 
-A delivery arrives, waits for a worker, and is then handled: it is blocked for a while and
-computes for a while. Workers are many, but computing is not: under a GIL it is one server that
-all workers share, without one it is the cores. So the model has two levels.
+A delivery arrives, waits for a worker, and is then handled: it is blocked for some time and
+computes for some time. There are many workers, but few compute servers: under a GIL one, which all
+workers share, without a GIL the cores. So the model has two levels.
 
 1. Inside: `k` busy workers are the machine repairman's closed network. Each is blocked for
-   `wait` seconds, then queues for one of the compute servers. Mean value analysis gives the
-   deliveries a second that they complete together, X(k): Reiser, Lavenberg: Mean-Value Analysis
-   of Closed Multichain Queuing Networks, JACM 27 (1980).
-2. Outside: all workers together are one server that completes X(n) a second while `n` deliveries
-   are there, and X(workers) while there are more: a flow-equivalent server. Chandy, Herzog, Woo:
+   `wait` seconds, then queues for one of the compute servers. Mean value analysis gives their joint
+   throughput in deliveries per second, X(k): Reiser, Lavenberg: Mean-Value Analysis of Closed
+   Multichain Queuing Networks, JACM 27 (1980).
+2. Outside: all workers together are one server that completes X(n) per second while `n` deliveries
+   are present, and X(workers) while there are more: a flow-equivalent server. Chandy, Herzog, Woo:
    Parametric Analysis of Queuing Networks, IBM J. R&D 19 (1975). With nothing to compute, and
    exponential times, this is M/M/c, and the result is exactly Erlang C.
 
-Other distributions come in by two moments, after Allen and Cunneen: who waits at all waits
-(Ca2 + Cs2) / 2 times as long, exponentially distributed (Allen: Probability, Statistics, and
-Queueing Theory, 2nd ed. 1990). tests/test_queueing.py compares all of it with a simulation.
+Other distributions enter by two moments, after Allen and Cunneen: conditional on waiting, the wait
+scales by (Ca2 + Cs2) / 2 and is exponentially distributed (Allen: Probability, Statistics, and
+Queueing Theory, 2nd ed. 1990). tests/test_queueing.py compares the model with a simulation.
 
-A worker that is free has to get the GIL before it takes: `_gil_wait` adds that wait.
+A free worker needs the GIL before it takes a delivery: `_gil_wait` adds that wait.
 
-Not in the model: what else handlers share (a lock, a disk, a connection), priorities (one level
-overtakes another, all together wait as long), and drops: the queue has no end.
+Not modelled: other resources that handlers share (a lock, a disk, a connection), priorities (they
+reorder waits, but do not change their mean), and drops: the queue is unbounded.
 """
 
 import math
@@ -44,35 +44,35 @@ __all__ = [
 ]
 
 SATURATED = 0.95
-"""Share of what the compute servers can complete from which on they, not the workers, bind."""
+"""Fraction of the compute limit from which on the compute servers, not the workers, bind."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What the workers have to do, in seconds and deliveries a second."""
+    """The workers' load, in seconds and deliveries per second."""
 
     rate: float
-    """Deliveries a second, above 0."""
+    """Deliveries per second, above 0."""
     compute: float
-    """Mean CPU seconds of a delivery; divided by 1 - u if others take a share u of the servers."""
+    """Mean CPU seconds of a delivery, divided by 1 - u if other threads use a share u."""
     wait: float
     """Mean seconds that a delivery is blocked: I/O or sleep, not waiting for GIL, CPU or queue."""
     service_variability: float = 1.0
-    """Squared coefficient of variation of the handling time; 0: all the same, 1: exponential."""
+    """Squared coefficient of variation of the handling time; 0: constant, 1: exponential."""
     arrival_variability: float = 1.0
-    """Index of dispersion of the arrivals' counts; 0: like clockwork, 1: Poisson, above: bursts.
+    """Index of dispersion of the arrivals' counts; 0: regular, 1: Poisson, above: bursts.
 
-    Variance of the deliveries in intervals of one length, divided by their mean; intervals long
-    beside a burst. Batches at random have E[size^2] / E[size], an event with 5 handlers so 5.
+    Variance of the deliveries in intervals of equal length, divided by their mean; intervals much
+    longer than a burst. Random batches have E[size^2] / E[size]; an event with 5 handlers has 5.
     """
     compute_servers: int = 1
-    """Deliveries that can compute at the same time: 1 under a GIL, else the cores."""
+    """Deliveries that can compute concurrently: 1 under a GIL, else the cores."""
     compute_variability: float = 1.0
     """Squared coefficient of variation of the CPU seconds."""
     turn: float = 0.0
-    """Seconds that a thread keeps the GIL while others want it: `sys.getswitchinterval()`.
+    """The GIL's switch interval in seconds, `sys.getswitchinterval()`.
 
-    0: a free worker takes at once, as without a GIL. Counts with one compute server only.
+    0: a free worker takes immediately, as without a GIL. Used with one compute server only.
     """
 
     def __post_init__(self) -> None:
@@ -86,41 +86,41 @@ class Load:
 
     @property
     def compute_limit(self) -> float:
-        """Deliveries a second that no number of workers exceeds; infinite if nothing computes."""
+        """Maximum deliveries per second of any number of workers; infinite if nothing computes."""
         return self.compute_servers / self.compute if self.compute else math.inf
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What workers make of a load; times in seconds, infinite if it is too much for them."""
+    """How a number of workers copes with a load; times in seconds, infinite if it is overloaded."""
 
     workers: int
-    """The number asked about."""
+    """The number of workers."""
     utilization: float
-    """Share of the workers that are busy on average, waiting for a compute server included."""
+    """Average fraction of the workers that is busy, waiting for a compute server included."""
     compute_utilization: float
-    """Share of the compute servers that is busy on average."""
+    """Average fraction of the compute servers that is busy."""
     mean_wait: float
-    """Mean wait in the queue, over all deliveries, those that do not wait included."""
+    """Mean queue wait over all deliveries, those that do not wait included."""
     p50_wait: float
-    """The wait in the queue that half of the deliveries do not exceed."""
+    """Median queue wait."""
     p99_wait: float
-    """The wait in the queue that 99 of 100 deliveries do not exceed."""
+    """99th percentile of the queue wait."""
     sustainable_rate: float
-    """Deliveries a second that these workers complete when they never run dry."""
+    """Deliveries per second that these workers complete while the queue is never empty."""
 
 
 def predict(load: Load, workers: int) -> Prediction:
-    """Return what a number of workers, an int of at least 1, makes of a load."""
+    """Return the prediction for a number of workers, an int of at least 1."""
     check_int("workers", workers, 1)
     return next(islice(_predictions(load), workers - 1, None))
 
 
 def fewest_workers(load: Load, target_wait: float, most: int = MAX_WORKERS) -> int | None:
-    """Return the fewest workers with which p99 of the wait in the queue is at most a target.
+    """Return the smallest number of workers whose p99 queue wait is at most a target, in seconds.
 
-    None if none up to `most` does, and if `computing_p99` exceeds the target: more workers would
-    then only move the wait into the handlers, where it is for the GIL or a core.
+    None if no number up to `most` reaches it, and if `computing_p99` exceeds it: more workers would
+    then only move the wait into the handlers, which wait for the GIL or a core.
     """
     _check("target_wait", target_wait)
     check_int("most", most, 1)
@@ -133,7 +133,7 @@ def fewest_workers(load: Load, target_wait: float, most: int = MAX_WORKERS) -> i
 def computing_p99(load: Load) -> float:
     """Return p99 of the wait for a compute server if a worker is always free, in seconds.
 
-    What no number of workers takes away: the same model with all that is blocked left out.
+    No number of workers avoids it. It is the same model without blocking.
     """
     if not load.compute:
         return 0.0
@@ -142,21 +142,22 @@ def computing_p99(load: Load) -> float:
 
 
 def binding(load: Load, workers: int) -> Literal["compute", "workers"]:
-    """Return what limits the rate: `"compute"`, and more workers do not help, or `"workers"`.
+    """Return what limits the rate: `"compute"`, if more workers do not help, or `"workers"`.
 
-    Computing binds if the load is too much for its servers, or if these workers already sustain
-    95 % of the rate that any number could.
+    Computing binds if the load exceeds the compute servers' capacity, or if these workers already
+    sustain 95 % of the maximum rate.
     """
     sustained = predict(load, workers).sustainable_rate
-    most = load.compute_limit
-    return "compute" if load.rate >= most or sustained >= SATURATED * most else "workers"
+    limit = load.compute_limit
+    return "compute" if load.rate >= limit or sustained >= SATURATED * limit else "workers"
 
 
 def textbook_workers(cores: float, utilization: float, wait: float, compute: float) -> float:
     """Return `cores * utilization * (1 + wait / compute)`, infinite if nothing computes.
 
-    Goetz et al.: Java Concurrency in Practice (2006), section 8.2. That many keep the cores busy
-    to that share while there is work; neither rate nor wait comes in. Under a GIL, `cores` is 1.
+    Goetz et al.: Java Concurrency in Practice (2006), section 8.2. That many workers keep the cores
+    at that utilisation while there is work; neither the rate nor the queue wait is considered.
+    Under a GIL, `cores` is 1.
     """
     _check("cores", cores, above=True)
     _check("utilization", utilization, above=True)
@@ -176,12 +177,13 @@ def blocked_time(
     arrival_variability: float = 1.0,
     compute_variability: float = 1.0,
 ) -> float:
-    """Return how long handlers are truly blocked, of their mean wall time, in seconds.
+    """Return the part of the handlers' mean wall time for which they are truly blocked, in seconds.
 
-    The rest is CPU time and waiting for a compute server. Returned is what makes `predict` find
-    as many `running` as were on average (rate x wall), from 0 to `wall - compute`; where the
-    compute servers are always busy, any would do. `utilization_of_others` is the share of them
-    that other threads took, `workers` the size of the pool, None if it hardly ever ran full.
+    The rest is CPU time and waiting for a compute server. The result, from 0 to `wall - compute`,
+    is the value for which `predict` finds the measured average of `running` deliveries (rate x
+    wall); if the compute servers are always busy, any value would do. `utilization_of_others` is
+    the fraction of them that other threads used, `workers` the size of the pool, None if it was
+    rarely fully used.
     """
     _check("wall", wall)
     _check("compute", compute)
@@ -207,24 +209,25 @@ def blocked_time(
 
 
 def _predictions(load: Load) -> Iterator[Prediction]:
-    """Yield the prediction for 1 worker, for 2, and so on without an end.
+    """Yield the prediction for 1 worker, for 2, and so on, endlessly.
 
     `level` is the weight of the state with as many deliveries as workers, by the balance of the
     flows up to and down from it, `arriving / batch` the flow up from all states below. Bursts are
-    batches of geometric size, with the mean that has the measured dispersion: each state below
-    counts less by `1 - 1 / batch`. Then the deliveries beyond the workers are geometric too.
+    modelled as batches of geometric size, whose mean follows from the measured dispersion: the
+    weight of each state below is reduced by `1 - 1 / batch`. Then the number of deliveries beyond
+    the workers is geometric too.
     """
     batch = max(1.0, (load.arrival_variability + 1) / 2)
     arriving = total = spread = 1.0
     busy = before = 0.0
     residue = load.compute * (1 + load.compute_variability) / 2
     for workers, (completed, contended) in enumerate(_throughput(load), start=1):
-        traffic = min(load.rate / completed, 1e9)  # the weights stay within a float
+        traffic = min(load.rate / completed, 1e9)  # keeps the weights in the range of a float
         level = traffic ** (1 / spread) * arriving / batch
         arriving = (1 - 1 / batch) * arriving + level
-        # Where computing is contended, the number of deliveries falls off as that of M/G/1 does,
-        # by diffusion (Kobayashi, JACM 21, 1974), not as traffic^n. `lift` keeps the weights
-        # consistent: one worker, or one that computes, is idle for a share of 1 - traffic.
+        # Where computing is contended, the distribution of the number of deliveries decays as that
+        # of M/G/1, by diffusion (Kobayashi, JACM 21, 1974), not as traffic^n. `lift` keeps the
+        # weights consistent: a single worker, or compute server, is idle for 1 - traffic.
         spread = 1 + contended**2 * (load.compute_variability - 1) / 2
         decay = traffic ** (1 / spread)
         lift = 1 / spread if abs(traffic - 1) < 1e-6 else (1 - decay) / (1 - traffic)
@@ -232,7 +235,7 @@ def _predictions(load: Load) -> Iterator[Prediction]:
         busy += workers * lift * level
         if total > 1e100:
             arriving, total, busy = arriving / total, 1.0, busy / total
-        computing, before = contended * before, contended  # one worker contends with nobody
+        computing, before = contended * before, contended  # one worker alone has no contention
         used = min(load.rate, completed) / load.compute_limit
         if decay >= 1:
             yield Prediction(workers, 1.0, used, math.inf, math.inf, math.inf, completed)
@@ -240,7 +243,7 @@ def _predictions(load: Load) -> Iterator[Prediction]:
         waiting = lift * arriving / (1 - decay)
         beyond = decay * waiting
         waits = min(1.0, waiting / (total + beyond))
-        # One worker is free; without a GIL, or if computing has several servers, nobody is ahead.
+        # One worker is free; without a GIL, or with several compute servers, none is ahead of it.
         ahead = workers - 1 if load.compute_servers == 1 else 0
         gil = GilWait(load.turn, used, residue, ahead)
         wait = _wait(load, waits, completed, computing, gil)
@@ -251,12 +254,12 @@ def _predictions(load: Load) -> Iterator[Prediction]:
 def _wait(
     load: Load, waits: float, completed: float, computing: float, gil: GilWait
 ) -> tuple[float, float, float]:
-    """Return mean, p50 and p99 of the wait, if a share `waits` of the deliveries waits.
+    """Return mean, p50 and p99 of the wait, if a fraction `waits` of the deliveries waits.
 
-    What leaves the workers is as variable as the handling time if they bind, as the CPU time if
-    computing does; in between the share `computing` counts, a utilisation squared: Whitt: The
-    Queueing Network Analyzer, BSTJ 62 (1983). The correction for regular arrivals is from there,
-    too, after Kraemer and Langenbach-Belz (1976).
+    The departures are as variable as the handling time if the workers bind, and as the CPU time if
+    computing binds; in between they are weighted by `computing`, a utilisation squared: Whitt: The
+    Queueing Network Analyzer, BSTJ 62 (1983). The correction for regular arrivals is from the same
+    source, after Kraemer and Langenbach-Belz (1976).
     """
     service = load.service_variability
     service += computing * (load.compute_variability - service)
@@ -270,7 +273,7 @@ def _wait(
 
 
 def _quantile(waits: float, scale: float, gil: GilWait, share: float) -> float:
-    """Return the wait that a share of the deliveries exceeds, for a worker or for the GIL."""
+    """Return the wait, for a worker or for the GIL, that a fraction of the deliveries exceeds."""
     low = scale * math.log(max(1.0, waits / share))
     if not gil.beyond(low):
         return low
@@ -286,15 +289,15 @@ def _quantile(waits: float, scale: float, gil: GilWait, share: float) -> float:
 
 
 def _throughput(load: Load) -> Iterator[tuple[float, float]]:
-    """Yield for 1 busy worker, 2, and so on: completions a second, share of contended time.
+    """Yield for 1 busy worker, 2, and so on: completions per second, fraction of contended time.
 
     Mean value analysis of a station with several servers, exact for exponential CPU times. More
     regular ones have a shorter residue when the next arrives (Reiser, IEEE Trans. Comm. 27, 1979).
-    Less regular ones do not have a longer one here: during it, hardly a worker is left to arrive.
+    Less regular ones do not have a longer one here: during it few workers are left to arrive.
     """
     servers = load.compute_servers
-    # few[j]: the probability of j deliveries at the station. That of 0 is by its product form:
-    # as 1 minus the others it would lose all digits when the station is busy.
+    # few[j]: the probability of j deliveries at the station. That of 0 is computed by its product
+    # form: as 1 minus the others it would lose all digits when the station is busy.
     few = [1.0] + [0.0] * (servers - 1)
     there = contended = completed = 0.0
     for workers in count(1):

@@ -1,8 +1,8 @@
-"""Wires the watcher together: bus, handlers, processes, signals, and the end.
+"""Connects the parts of the watcher: bus, handlers, processes, signals, shutdown.
 
-The end loses nothing, in this order: the processes exit, their readers reach the end of the
-pipes, the bus handles what is queued, the detectors give out what is open, the bus handles that
-as well, and only then the store is closed and the bus stops.
+Shutdown loses nothing. Its order: the processes exit, their readers reach the end of the pipes,
+the bus handles what is queued, the detectors publish what is still open, the bus handles that too,
+and only then the store is closed and the bus stops.
 """
 
 import sys
@@ -26,25 +26,25 @@ from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import LogStore
 
 QUEUE_SIZE = 2048
-"""Deliveries that can wait: a full pipe's worth of lines for each handler. Sized for speed only,
-as nothing is dropped when it is full."""
+"""Slots for a full pipe of lines for each handler. It only affects speed, as nothing is dropped
+when the queue is full."""
 
 _TICK = 0.1
 _SAMPLES = 2000
-"""Depths kept; when there are more, every second one goes and the pace halves."""
+"""Max samples kept; beyond that every second one is removed and the rate is halved."""
 
 
 class Counted:
-    """A handler that knows how often it has finished. Thread-safe."""
+    """A handler that counts how often it has finished. Thread-safe."""
 
     def __init__(self, name: str, handler: Callable[[Event], None]) -> None:
-        self.__qualname__ = name  # by which the advice at the end calls it
+        self.__qualname__ = name  # appears in the advice
         self._handler = handler
         self._lock = Lock()
         self.count = 0
 
     def __call__(self, event: Event) -> None:
-        """Handle an event, and count it unless that fails."""
+        """Handle an event; count it if that succeeds."""
         self._handler(event)
         with self._lock:
             self.count += 1
@@ -59,10 +59,10 @@ class Depth:
         self._next = 0.0
 
     def note(self, now: float, depth: int) -> None:
-        """Keep the depth if it is time to."""
+        """Keep the depth if a sample is due."""
         if now < self._next:
             return
-        self._next = now + self._every * 0.9  # a tick that comes a little early counts
+        self._next = now + self._every * 0.9  # a tick that is slightly early counts
         self.samples.append((round(now, 3), depth))
         if len(self.samples) >= _SAMPLES:
             self.samples = self.samples[::2]
@@ -71,7 +71,7 @@ class Depth:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a watch."""
+    """The result of a run."""
 
     exit_code: int
     report: dict[str, Any]
@@ -81,11 +81,11 @@ class Watch:
     """One run: its commands watched until all have ended.
 
     Args:
-        commands: What to start, all checked.
-        target: What they are called together.
-        store: Where the lines go; it is closed at the end.
-        live: Whether to draw the live view rather than print lines.
-        out: Where lines are printed.
+        commands: The validated commands to start.
+        target: The name of the run.
+        store: The log store; it is closed at the end.
+        live: Whether to draw the live view instead of printing lines.
+        out: The stream on which lines are printed.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Watch:
             WatchedProcess(
                 command,
                 self._bus,
-                wait_for_room=self._wait_for_room,
+                wait_for_capacity=self._wait_for_capacity,
                 on_done=self._changed.set,
             )
             for command in commands
@@ -127,7 +127,7 @@ class Watch:
         self._by_name = {process.name: process for process in self._processes}
 
     def run(self) -> Outcome:
-        """Start the processes and return once all have ended and all is handled."""
+        """Start the processes and return once all have ended and all events are handled."""
         started, begun = time.time(), time.monotonic()
         with ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
@@ -165,7 +165,7 @@ class Watch:
         return Outcome(exit_code, report.collect(run, stats, self._counters))
 
     def _subscribe(self) -> dict[str, Counted]:
-        """Subscribe all handlers; return those of `log.line`, which must all see every line."""
+        """Subscribe all handlers; return those of `log.line`, which must all get every line."""
         handlers = {
             "store": Counted("store", self._store.on_line),
             "find": Counted("find", self._detector_handler),
@@ -185,10 +185,10 @@ class Watch:
         return handlers
 
     def _start(self, interrupts: Interrupts) -> int:
-        """Start all processes; if the system refuses one, stop the rest and return 2."""
+        """Start all processes; if one cannot be started, stop the others and return 2."""
         for process in self._processes:
             if interrupts.count:
-                process.done = True  # asked to stop before all had started
+                process.done = True  # interrupted before all had started
                 continue
             try:
                 process.start()
@@ -201,21 +201,21 @@ class Watch:
         return 0
 
     def _follow(self, interrupts: Interrupts, view: LiveView | None, begun: float) -> None:
-        """Wait until all processes have ended, passing signals on."""
-        passed_on = 0
+        """Wait until all processes have ended, and forward signals."""
+        forwarded = 0
         while not all(process.done for process in self._processes):
             self._changed.wait(_TICK)
             self._changed.clear()
-            if interrupts.count > passed_on:
-                passed_on = interrupts.count
+            if interrupts.count > forwarded:
+                forwarded = interrupts.count
                 for process in self._processes:
-                    process.send(interrupts.first if passed_on == 1 else KILL)
-                if passed_on == 1 and view is None:
-                    print("stopping; once more to kill", file=sys.stderr)
+                    process.send(interrupts.first if forwarded == 1 else KILL)
+                if forwarded == 1 and view is None:
+                    print("stopping; press Ctrl-C again to kill", file=sys.stderr)
             self._tick(view, begun)
 
     def _drain(self, view: LiveView | None, begun: float) -> None:
-        """Wait until all is handled, then for what the detectors still had to say."""
+        """Wait until all events are handled, then for those that the detectors still publish."""
         while not self._bus.flush(_TICK):
             self._tick(view, begun)
         self._detector_handler.finish()
@@ -254,16 +254,16 @@ class Watch:
         failed = [process for process in self._processes if process.exit_code]
         return min(failed, key=lambda process: process.ended).exit_code or 0 if failed else 0
 
-    def _wait_for_room(self, process: str, stream: str) -> None:
-        self._detector_handler.wait_for_room(process, stream)
+    def _wait_for_capacity(self, process: str, stream: str) -> None:
+        self._detector_handler.wait_for_capacity(process, stream)
         if self._printer is not None:
-            self._printer.wait_for_room(process, stream)
+            self._printer.wait_for_capacity(process, stream)
 
     def _on_error(self, event: Any, subscription: Any, error: BaseException) -> None:  # noqa: ARG002
         self._note(f"{event.type}: {type(error).__name__}: {error}")
 
     def _note(self, message: str) -> None:
-        """Keep what a handler failed of, once: a full disk would say so for each line."""
+        """Record a handler's failure, once: a full disk would fail for each line."""
         if message not in self._handler_errors and len(self._handler_errors) < 20:
             self._handler_errors.append(message)
             if not self._live:

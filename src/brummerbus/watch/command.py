@@ -25,8 +25,9 @@ _JSON = (".json",)
 class _Target(argparse.Action):
     """Takes `PROCFILE [options]` or `-- COMMAND ARGS...`.
 
-    argparse drops a `--` from ordinary arguments, so a command of one word could not be told
-    from a Procfile. A remainder keeps it; the options behind a Procfile are then parsed here.
+    argparse drops a `--` from ordinary arguments, so a command of one word could not be
+    distinguished from a Procfile. A remainder keeps it; the options after a Procfile are then
+    parsed here.
     """
 
     def __call__(
@@ -40,7 +41,7 @@ class _Target(argparse.Action):
         if not words:
             return
         if namespace.procfile is not None:
-            parser.error(f"one Procfile, or a command behind '--', got also {words[0]!r}")
+            parser.error(f"expected one Procfile, or a command after '--', got also {words[0]!r}")
         if words[0] == "--":
             namespace.command_line = words[1:]
             return
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.description = (
         "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
-        "command behind '--', and watch until all have ended. Ctrl-C is passed on to them; a "
+        "command after '--', and watch until all have ended. Ctrl-C is forwarded to them; a "
         "second one kills them. The exit code is that of the process that failed first."
     )
     parser.add_argument(
@@ -69,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="write the report to FILE.html or FILE.json too; may be given several times",
+        help="also write the report to FILE.html or FILE.json; can be repeated",
     )
     parser.add_argument(
         "--json",
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the report as JSON on standard output, and all lines to standard error",
     )
     parser.add_argument(
-        "--plain", action="store_true", help="print lines, also where a live view is possible"
+        "--plain", action="store_true", help="print lines even if a live view is possible"
     )
     parser.set_defaults(procfile=None, command_line=None)
     parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     out = sys.stderr if args.json else sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # whatever the terminal cannot show
+            stream.reconfigure(errors="backslashreplace")  # for what the terminal cannot show
     watch = Watch(
         commands,
         target=target,
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(outcome.report, indent=2) if args.json else _ending(outcome.report))
         sys.stdout.flush()
     except BrokenPipeError:
-        # Nobody reads the report; without this the interpreter's exit would fail as well.
+        # The reader has closed the pipe; without this the interpreter's exit would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return outcome.exit_code
 

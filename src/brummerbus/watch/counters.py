@@ -1,4 +1,4 @@
-"""Counts events and keeps the state of each process, for the live view and the report."""
+"""Counts events and keeps the state of each process for the live view and the report."""
 
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ _RECENT = 12
 
 @dataclass
 class ProcessState:
-    """What is known of one process."""
+    """The known state of one process."""
 
     name: str
     command: str = ""
@@ -35,7 +35,7 @@ class ProcessState:
 
 @dataclass
 class Counts:
-    """What has happened so far; `Counters.snapshot` gives out copies."""
+    """All counts so far; `Counters.snapshot` returns copies."""
 
     processes: dict[str, ProcessState] = field(default_factory=dict)
     events: Counter[str] = field(default_factory=Counter)
@@ -50,7 +50,7 @@ class Counters:
     """A handler of all events. Thread-safe."""
 
     def __init__(self, names: list[str]) -> None:
-        self._lock = Lock()  # guards all below; held for a few additions only
+        self._lock = Lock()  # guards all fields below; held for a few additions only
         self._counts = Counts({name: ProcessState(name) for name in names})
         self._errors: list[ErrorFound] = []
         self._recent_errors: deque[ErrorFound] = deque(maxlen=_RECENT)
@@ -89,7 +89,7 @@ class Counters:
             )
 
     def errors(self) -> list[ErrorFound]:
-        """Return the errors in the order of their time, at most 1,000."""
+        """Return the errors in order of time, at most 1,000."""
         with self._lock:
             return sorted(self._errors, key=lambda found: (found.time, found.process, found.first))
 
@@ -107,7 +107,7 @@ class Counters:
         return self._counts.processes.setdefault(name, ProcessState(name))
 
     def _note_process(self, data: ProcessStarted | ProcessExited) -> None:
-        # Start and exit may be handled in either order, so each notes only what it knows.
+        # Start and exit may be handled in either order, so each sets only its own fields.
         state = self._state(data.process)
         state.pid = data.pid
         if isinstance(data, ProcessStarted):

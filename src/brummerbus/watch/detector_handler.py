@@ -1,4 +1,4 @@
-"""The handler that looks into lines and publishes what it finds."""
+"""The handler that detects errors, tests and builds in lines, and publishes them."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 from brummerbus.watch.resequencer import Lane, Resequencer, Sink
 
 SETTLE = 1.0
-"""Seconds of silence after which a traceback that looks complete is taken to be."""
+"""Seconds of silence after which a traceback that looks complete counts as complete."""
 
 
 class DetectorHandler:
@@ -24,16 +24,16 @@ class DetectorHandler:
         """Handle a `log.line`."""
         self._resequencer(event)
 
-    def wait_for_room(self, process: str, stream: str) -> None:
-        """Wait until the stream's lines are nearly caught up with. For its reader."""
-        self._resequencer.lane(process, stream).wait_for_room()
+    def wait_for_capacity(self, process: str, stream: str) -> None:
+        """Wait until few of the stream's lines are pending. For its reader."""
+        self._resequencer.lane(process, stream).wait_for_capacity()
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
-        """Give out errors behind which nothing came; called a few times a second.
+        """Publish errors that no further line followed; called several times per second.
 
         Args:
-            lines_read: How many lines of a process and stream have been read: a line that is
-                still on its way may belong to the error.
+            lines_read: The number of lines read of a process and stream: a line that is still
+                queued may belong to the error.
         """
         for (process, stream), detector in list(self._detectors.items()):
             if not detector.waits or time.time() - detector.last_time < SETTLE:
@@ -42,14 +42,14 @@ class DetectorHandler:
             self._settle(lane, detector, lines_read(process, stream))
 
     def finish(self) -> None:
-        """Give out all that is open; call it when no handler runs any more."""
+        """Publish everything that is still open; call it when no handler runs any more."""
         self._resequencer.finish()
         for detector in self._detectors.values():
             self._publish(detector.finish())
 
     def _settle(self, lane: Lane, detector: StreamDetector, count: int) -> None:
         def settle() -> None:
-            # In the sink's place, or a line could come between the look and the settling.
+            # Instead of the sink, or a line could arrive between the check and the settling.
             if lane.due == count:
                 self._publish(detector.settle())
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin, counted instead of raised."""
+"""Ctrl-C and other stop signals, counted instead of raised."""
 
 import signal
 from threading import current_thread, main_thread
@@ -10,23 +10,23 @@ KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Interrupts:
-    """While entered, signals that ask to stop are only counted.
+    """While entered, signals that request a stop are only counted.
 
-    The handler touches nothing but two attributes: it runs between any two bytecodes of the main
-    thread, which may hold any lock at that moment. The main loop looks at them.
+    The handler only sets two attributes: it runs between any two bytecodes of the main thread,
+    which may hold any lock at that moment. The main loop reads them.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.first = int(signal.SIGINT)
-        """The signal that came first; it is what the processes are sent."""
+        """The first signal; it is forwarded to the processes."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupts":
         if current_thread() is main_thread():
             for name in _NAMES:
                 number = getattr(signal, name, None)
-                # What was ignored stays so, as for a program started with nohup.
+                # An ignored signal stays ignored, as in a program started with nohup.
                 if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                     self._before[number] = signal.signal(number, self._note)
         return self

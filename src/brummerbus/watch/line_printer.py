@@ -1,4 +1,4 @@
-"""Plain lines, `HH:MM:SS name | text`, for where there is no terminal."""
+"""Plain lines, `HH:MM:SS name | text`, for use without a terminal."""
 
 import time
 from threading import Lock
@@ -9,15 +9,15 @@ from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
 from brummerbus.watch.resequencer import Resequencer, Sink
 
 _BLOCK = 16_384
-"""Characters that are written at once. A write lets go of the GIL, and a terminal or standard
-error would be written to at each line."""
+"""Characters per write. A write releases the GIL, and a terminal or standard error would be
+written to at each line."""
 
 
 class LinePrinter:
-    """Writes each stream's lines in their order. Thread-safe.
+    """Writes each stream's lines in order. Thread-safe.
 
-    A process's start and exit are more urgent than lines, so an exit may be announced before
-    the last lines of the process are.
+    Start and exit of a process are more urgent than lines, so its exit may be printed before its
+    last lines.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -43,17 +43,17 @@ class LinePrinter:
             how = f"exited with code {data.exit_code} after {data.run_time:.1f} s"
             self._write(data.time, f"{data.process} {how}")
 
-    def wait_for_room(self, process: str, stream: str) -> None:
-        """Wait until the stream's lines are nearly caught up with. For its reader."""
-        self._resequencer.lane(process, stream).wait_for_room()
+    def wait_for_capacity(self, process: str, stream: str) -> None:
+        """Wait until few of the stream's lines are pending. For its reader."""
+        self._resequencer.lane(process, stream).wait_for_capacity()
 
     def flush(self) -> None:
-        """Pass on what was written; called a few times a second."""
+        """Write the buffered lines; called several times per second."""
         with self._lock:
             self._write_block()
 
     def finish(self) -> None:
-        """Write all that is open; call it when no handler runs any more."""
+        """Write everything that is pending; call it when no handler runs any more."""
         self._resequencer.finish()
         self.flush()
 
@@ -74,12 +74,12 @@ class LinePrinter:
                 self._write_block()
 
     def _write_block(self) -> None:
-        """Write what has gathered; the lock is held."""
+        """Write the buffered lines; the lock is held."""
         text = "".join(self._block)
         self._block.clear()
         self._size = 0
         if self._broken or not text:
-            return  # the reader of the output has left; the watch goes on
+            return  # the reader has closed the pipe; watching continues
         try:
             self._out.write(text)
             self._out.flush()

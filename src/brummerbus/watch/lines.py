@@ -1,15 +1,15 @@
-"""From the bytes of a pipe to lines, losing nothing: joined again they are the same bytes."""
+"""Splits the bytes of a pipe into lines without loss: joined again they are the same bytes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 MAX_LENGTH = 64 * 1024 * 1024
-"""Bytes after which a line without an end is given out in pieces (with no `ending`), so that
-a process that never prints a newline cannot take all memory. Lines below it stay whole."""
+"""Bytes after which a line without an end is split (into pieces with no `ending`), so that a
+process that never prints a newline cannot exhaust memory. Shorter lines stay whole."""
 
 
 class Piece(NamedTuple):
-    """One line as `LogLine` carries it."""
+    """One line, with the fields of `LogLine`."""
 
     text: str
     ending: str
@@ -17,14 +17,14 @@ class Piece(NamedTuple):
 
 
 class LineSplitter:
-    """Cuts one stream into lines at each newline byte, whatever the chunks in which it arrives.
+    """Splits one stream into lines at each newline byte, independently of its chunks.
 
     Not thread-safe: each stream has one reader.
     """
 
     def __init__(self, longest: int = MAX_LENGTH) -> None:
         self._longest = longest
-        # A list, joined once: adding chunk to chunk would make a long line quadratic.
+        # A list, joined once: concatenating chunks would make a long line quadratic.
         self._open: list[bytes] = []
         self._open_size = 0
 
@@ -57,9 +57,9 @@ class LineSplitter:
 
 
 def _decoded(body: bytes) -> Iterator[Piece]:
-    """Yield the lines of a body whose last newline was cut off."""
+    """Yield the lines of a body without its last newline."""
     try:
-        # Decoding all lines in one call is several times as fast as line by line.
+        # Decoding all lines in one call is several times faster than line by line.
         texts = body.decode().split("\n")
     except UnicodeDecodeError:
         for line in body.split(b"\n"):
@@ -79,5 +79,5 @@ def _piece(line: bytes, ending: str) -> Piece:
     try:
         return Piece(line.decode(), ending, None)
     except UnicodeDecodeError:
-        # Readable in a terminal and storable as text; `raw` keeps what it really was.
+        # Readable in a terminal and storable as text; `raw` keeps the original bytes.
         return Piece(line.decode(errors="backslashreplace"), ending, line)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FRAMES = 0.25
-"""Seconds from one picture to the next; drawing costs some milliseconds."""
+"""Seconds between two frames; drawing costs some milliseconds."""
 
 
 def available() -> bool:
@@ -25,7 +25,7 @@ def available() -> bool:
 class LiveView:
     """Redraws processes, events, the bus, the last errors and the last lines.
 
-    A context manager. All is called in the main thread; handlers only feed the counters.
+    A context manager. Used in the main thread only; handlers only update the counters.
     """
 
     def __init__(self, counters: Counters, console: "Console | None" = None) -> None:
@@ -45,12 +45,12 @@ class LiveView:
     def update(
         self, stats: BusStats, queue_size: int, depth: list[tuple[float, int]], now: float
     ) -> None:
-        """Draw the present state, unless that was done a moment ago.
+        """Draw the present state, unless the last frame is too recent.
 
         Args:
-            stats: The bus's figures.
-            queue_size: Its capacity.
-            depth: Its depth over time.
+            stats: The bus's statistics.
+            queue_size: The queue's capacity.
+            depth: The queue's depth over time.
             now: Seconds since the start.
         """
         if now - self._drawn < _FRAMES:
@@ -62,7 +62,7 @@ class LiveView:
 def draw(
     counters: Counters, stats: BusStats, queue_size: int, depth: list[tuple[float, int]]
 ) -> "RenderableType":
-    """Return the picture."""
+    """Return one frame."""
     from rich.columns import Columns  # noqa: PLC0415
     from rich.console import Group  # noqa: PLC0415
 
@@ -126,7 +126,7 @@ def _bus(stats: BusStats, queue_size: int, depth: list[tuple[float, int]]) -> "T
 
 
 def _recent(counters: Counters) -> list["Text"]:
-    """Return the last errors and lines; as text, for a line may look like markup."""
+    """Return the last errors and lines; as `Text`, because a line may look like markup."""
     from rich.text import Text  # noqa: PLC0415
 
     lines, errors = counters.recent()

@@ -1,4 +1,4 @@
-"""`python -m brummerbus log`: finds lines and errors in the store that `watch` wrote."""
+"""`python -m brummerbus log`: finds lines and errors in the store written by `watch`."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from brummerbus.watch.line_printer import clock
 from brummerbus.watch.store import DEFAULT_PATH, Row, processes, read
 
 NAME = "log"
-HELP = "show the lines, or the errors, of a process and a time"
+HELP = "show stored lines or errors, by process and time"
 
 _AGO = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--db", default=DEFAULT_PATH, metavar="FILE", help="the log store (default: %(default)s)"
     )
     parser.add_argument("--process", metavar="NAME", help="only this process")
-    parser.add_argument("--errors", action="store_true", help="the errors found, not all lines")
+    parser.add_argument("--errors", action="store_true", help="errors instead of all lines")
     parser.add_argument("--tail", type=_count, metavar="N", help="only the last N lines or errors")
     parser.add_argument("--since", type=_moment, metavar="TIME", help=f"from then on: {when}")
     parser.add_argument("--until", type=_moment, metavar="TIME", help="before then")
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what was asked for and return the exit code."""
+    """Print the selected lines or errors and return the exit code."""
     try:
         if not Path(args.db).is_file():
             return _refuse(f"{args.db}: no such file; 'watch' writes it")
         names = processes(args.db)
         if args.process is not None and args.process not in names:
             known = ", ".join(sorted(names)) or "none"
-            return _refuse(f"no process {args.process!r} in {args.db}; there are: {known}")
+            return _refuse(f"no process {args.process!r} in {args.db}; known: {known}")
         rows = read(
             args.db,
             run=args.which,
@@ -68,13 +68,13 @@ def run(args: argparse.Namespace) -> int:
     except sqlite3.Error as error:
         return _refuse(f"{args.db}: {error}")
     except BrokenPipeError:
-        # The reader has seen enough; without this the interpreter's exit would fail as well.
+        # The reader has closed the pipe; without this the interpreter's exit would fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def _shown(row: Row) -> str:
-    """Return a row as `watch` prints lines; an error takes several."""
+    """Return a row in the format of `watch`; an error has several lines."""
     head = f"{clock(row.time)} {row.process} | "
     return "\n".join(head + line for line in row.text.split("\n"))
 
@@ -95,7 +95,7 @@ def _run(text: str) -> int | None:
 
 
 def _moment(text: str) -> float:
-    """Return a time as seconds since the epoch; without a zone it is local."""
+    """Return a time as seconds since the epoch; local unless it has a zone."""
     if match := _AGO.fullmatch(text):
         return time.time() - float(match[1]) * _UNITS[match[2]]
     now = datetime.now().astimezone()

@@ -1,7 +1,6 @@
-"""The report as one HTML page that needs no other file: tables, and plots as SVG within it.
+"""The report as one self-contained HTML page: tables, and plots as inline SVG.
 
-The plots are drawn by matplotlib, an extra. Its own window system is never touched: figures are
-made and saved without `pyplot`.
+The plots are drawn by matplotlib, an extra, without `pyplot`, so no window system is needed.
 """
 
 import html
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from brummerbus.watch.line_printer import clock
-from brummerbus.watch.report import milliseconds
+from brummerbus.watch.report import balance_line, milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,14 +80,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _balance(balance: Mapping[str, Any]) -> str:
-    handlers = ", ".join(f"{name} {count:,}" for name, count in balance["deliveries"].items())
-    good = balance["adds_up"]
-    return (
-        f'<p class="{"good" if good else "bad"}">{balance["lines_read"]:,} lines read, '
-        f"{balance['rows_stored']:,} rows stored, handled by {_safe(handlers)}; "
-        f"{balance['dropped']:,} dropped, {balance['failed']:,} failed: "
-        f"{'it adds up' if good else 'it does not add up'}.</p>"
-    )
+    verdict = "good" if balance["adds_up"] else "bad"
+    return f'<p class="{verdict}">{_safe(balance_line(balance))}.</p>'
 
 
 def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
@@ -105,9 +98,9 @@ def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
     return _table(("name", "command", "exit code", "seconds", "lines"), rows)
 
 
-def _counts_table(kind: str, groups: Mapping[str, Mapping[str, int]]) -> str:
+def _counts_table(title: str, groups: Mapping[str, Mapping[str, int]]) -> str:
     rows = [(name, *(f"{count[key]:,}" for key in _COUNTS)) for name, count in groups.items()]
-    return _table((kind, *_COUNTS), rows)
+    return _table((title, *_COUNTS), rows)
 
 
 def _times_table(report: Mapping[str, Any]) -> str:
@@ -140,11 +133,11 @@ def _errors(errors: Mapping[str, Any]) -> str:
 
 
 def _plot(height: float, paint: Any) -> str:
-    """Return what `paint` draws on its axes, as an SVG element."""
+    """Return a plot as an SVG element; `paint` draws on its axes."""
     import matplotlib as mpl  # noqa: PLC0415 - an extra, loaded only where it is used
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    # Text stays text; no font is read. The salt makes the same report the same page.
+    # Text stays text, so no font is read. The salt makes the page reproducible.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "brummerbus"}):
         figure = Figure(figsize=(9, height), layout="constrained")
         axes = figure.add_subplot()
@@ -154,7 +147,7 @@ def _plot(height: float, paint: Any) -> str:
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(out, format="svg", metadata=nothing)
     svg = out.getvalue()
-    return svg[svg.index("<svg") :]  # within HTML an XML head has no place
+    return svg[svg.index("<svg") :]  # without the XML declaration, which HTML does not allow
 
 
 def _depth_plot(samples: Sequence[Sequence[float]]) -> str:
@@ -175,7 +168,7 @@ def _counts_plot(groups: Mapping[str, Mapping[str, int]]) -> str:
             axes.barh(places, values, height=0.36, label=key, color=_COLOURS[(0, 3)[number]])
         axes.set_yticks([place + 0.19 for place in range(len(names))], names)
         axes.invert_yaxis()
-        axes.set_xscale("symlog")  # a flood of lines beside a handful of exits
+        axes.set_xscale("symlog")  # very many lines beside a few exits
         axes.set(xlabel="deliveries")
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 

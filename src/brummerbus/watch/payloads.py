@@ -1,7 +1,7 @@
-"""What the watcher's events carry as `Event.data`; each event's `source` is the process's name.
+"""The payloads (`Event.data`) of the watcher's events; `source` is the name of the process.
 
-Times are seconds since the epoch. `number` counts the lines of one stream of one process from 0,
-because several workers handle lines at once and only the number tells their order.
+Times are seconds since the epoch. `number` counts the lines of one stream of one process from 0:
+several workers handle lines concurrently, and only the number gives their order.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class ProcessExited:
     process: str
     pid: int
     exit_code: int
-    """As a shell shows it: 128 + n for a death by signal n."""
+    """As a shell shows it: 128 + n after signal n."""
     run_time: float
     """Seconds from start to exit."""
     time: float
@@ -32,7 +32,7 @@ class ProcessExited:
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """The payload of `log.line`: one line, without its ending, of which nothing is lost."""
+    """The payload of `log.line`: one line and its ending, without loss."""
 
     process: str
     stream: str
@@ -43,7 +43,7 @@ class LogLine:
     time: float
     """When the watcher read it."""
     ending: str = "\n"
-    """`"\\n"`, `"\\r\\n"`, or empty if the stream, or the piece of an enormous line, ended so."""
+    """`"\\n"`, `"\\r\\n"`, or empty at the end of the stream or of a piece of a split line."""
     raw: bytes | None = None
     """The line's own bytes if they are not UTF-8, else None."""
 
@@ -55,7 +55,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFound:
-    """The payload of `error.detected`: one error, however many lines it took."""
+    """The payload of `error.detected`: one error, of one or several lines."""
 
     process: str
     stream: str
@@ -68,25 +68,25 @@ class ErrorFound:
     kind: str
     """Such as `python`, `gcc`, `rust panic`, `log`."""
     message: str
-    """One line that says what is wrong."""
+    """The error message, one line."""
     location: str
-    """`file:line` or `file:line:column` where the error itself names one, else empty."""
+    """`file:line` or `file:line:column` if the error gives one, else empty."""
     text: str
-    """Its lines, the longest cut; the store has them whole."""
+    """Its lines, long ones shortened; the store has them whole."""
 
 
 @dataclass(frozen=True, slots=True)
 class TestResult:
     """The payload of `test.passed` and `test.failed`."""
 
-    __test__ = False  # pytest must not take the class for a test
+    __test__ = False  # pytest must not collect the class as a test
 
     process: str
     framework: str
     name: str
     passed: bool
     detail: str
-    """Why it failed, where the line says so."""
+    """Why it failed, if the line says so."""
     time: float
 
 
@@ -103,4 +103,4 @@ class BuildEvent:
 
 
 Found = ErrorFound | TestResult | BuildEvent
-"""What the detectors make of lines."""
+"""The results of the detectors."""

@@ -1,11 +1,11 @@
-"""Starts one process, publishes what it prints and what becomes of it.
+"""Starts one process, and publishes its output, start and exit.
 
-Each process leads a session of its own, so a signal reaches it and all that it started, and a
-Ctrl-C at the terminal reaches the watcher alone, which passes it on.
+Each process leads its own session, so a signal reaches it and all its descendants, and a Ctrl-C at
+the terminal reaches only the watcher, which forwards it.
 
-Three threads belong to a process: two read its pipes, one waits for its end. They publish with
-the policy `BLOCK`: when the bus is full they wait, the pipe fills up, and the process is slowed
-down by its own output rather than a line be lost.
+Each process has three threads: two read its pipes, one waits for its end. They publish with the
+policy `BLOCK`: when the bus is full they wait, the pipe fills up, and the process is slowed down
+instead of a line being lost.
 """
 
 import os
@@ -26,15 +26,15 @@ from brummerbus.watch.procfile import Command
 GRACE = 2.0
 """Seconds that the pipes of a process are read after its end.
 
-A process that it left behind may hold them open for ever. What the process itself wrote is read
+A descendant that is still alive may hold them open for ever. What the process itself wrote is read
 in any case: it is in the pipe, so reading stops only once the pipe is empty, or once more than
 the largest pipe can hold has been read.
 """
 
 _LARGEST_PIPE = 1024 * 1024
 _CHUNK = 64 * 1024
-_LOOK = 0.2
-"""Seconds between two looks at the clock while a pipe is silent."""
+_POLL = 0.2
+"""Seconds between two checks of the clock while a pipe is silent."""
 
 _POSIX = os.name == "posix"
 STREAMS = ("stdout", "stderr")
@@ -46,9 +46,9 @@ class WatchedProcess:
     Args:
         command: What to start.
         bus: Where to publish.
-        wait_for_room: Called with process and stream name before lines are published; it may
-            wait for handlers that lag behind.
-        on_done: Called, in a thread of the process, when nothing more will come.
+        wait_for_capacity: Called with process and stream name before lines are published; it may
+            wait for slow handlers.
+        on_done: Called, in a thread of the process, after its last event was published.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class WatchedProcess:
         command: Command,
         bus: EventBus,
         *,
-        wait_for_room: Callable[[str, str], None],
+        wait_for_capacity: Callable[[str, str], None],
         on_done: Callable[[], None],
     ) -> None:
         self.command = command
@@ -68,28 +68,28 @@ class WatchedProcess:
         self.ended = 0.0
         """When it exited, on the monotonic clock."""
         self.held_open = False
-        """Whether another process kept the pipes open beyond the grace period."""
+        """Whether another process kept the pipes open for longer than the grace period."""
         self.done = False
         self._bus = bus
-        self._wait_for_room = wait_for_room
+        self._wait_for_capacity = wait_for_capacity
         self._on_done = on_done
         self._popen: subprocess.Popen[bytes] | None = None
         self._begun = 0.0
         self._deadline: float | None = None
-        self._signal_lock = Lock()  # guards _reaped: no signal to a number that is free again
+        self._signal_lock = Lock()  # guards _reaped: no signal to a pid that may be reused
         self._reaped = False
         self._signalled = False
 
     @property
     def pid(self) -> int:
-        """Its process number, 0 before the start."""
+        """The process id, 0 before the start."""
         return self._popen.pid if self._popen is not None else 0
 
     def start(self) -> None:
         """Start it.
 
         Raises:
-            OSError: The system refuses, for example because the file is not a program.
+            OSError: The system cannot start it, for example because the file is not a program.
         """
         command = self.command
         self._begun = time.monotonic()
@@ -110,7 +110,7 @@ class WatchedProcess:
         assert popen.stdout is not None
         assert popen.stderr is not None
         readers = [
-            # Daemons, for a pipe that cannot be waited for (Windows) may never end.
+            # Daemons, as reading a pipe without `select` (Windows) may never end.
             Thread(target=self._read, args=(stream, pipe), daemon=True)
             for stream, pipe in zip(STREAMS, (popen.stdout, popen.stderr), strict=True)
         ]
@@ -119,7 +119,7 @@ class WatchedProcess:
         Thread(target=self._follow, args=(popen, readers), name=self.name, daemon=True).start()
 
     def send(self, number: int) -> None:
-        """Send a signal to it and to all that it started; nothing if it is gone."""
+        """Send a signal to it and its descendants; no effect if it is gone."""
         popen = self._popen
         if popen is None:
             return
@@ -147,10 +147,10 @@ class WatchedProcess:
         for reader in readers:
             reader.join(None if _POSIX else GRACE)
         if self.held_open and self._signalled:
-            # Asked to stop, it is gone, but what it started has not listened.
+            # It ended after the signal, but a descendant did not.
             self.send(signal.SIGTERM)
         with self._signal_lock:
-            # Only now is its number given back: until here its group could be signalled.
+            # Only now is its pid released: until here its group could be signalled.
             self._reaped = True
             popen.wait()
         self.done = True
@@ -171,12 +171,12 @@ class WatchedProcess:
             self._publish_lines(stream, splitter.finish())
 
     def _chunk(self, pipe: IO[bytes], selector: selectors.BaseSelector, late: int) -> bytes:
-        """Return the next bytes; none at the end, or when the grace period is over."""
+        """Return the next bytes; none at the end, or after the grace period."""
         if _POSIX:
             if late > _LARGEST_PIPE:
                 self.held_open = True
                 return b""
-            while not selector.select(_LOOK):
+            while not selector.select(_POLL):
                 if self._is_late():
                     self.held_open = True
                     return b""
@@ -188,7 +188,7 @@ class WatchedProcess:
     def _publish_lines(self, stream: str, pieces: list[Piece]) -> None:
         if not pieces:
             return
-        self._wait_for_room(self.name, stream)
+        self._wait_for_capacity(self.name, stream)
         first = self.lines_read[stream]
         self.lines_read[stream] = first + len(pieces)
         now = time.time()
@@ -208,8 +208,8 @@ class WatchedProcess:
 
 
 def _wait(popen: subprocess.Popen[bytes]) -> int:
-    """Wait for a process's end and return its exit code, without giving its number back."""
-    if sys.platform in ("win32", "darwin"):  # where `waitid` is missing, or came with 3.13
+    """Wait for a process's end and return its exit code, without releasing its pid."""
+    if sys.platform in ("win32", "darwin"):  # `waitid` is missing there, or new in 3.13
         return shell_code(popen.wait())
     result = os.waitid(os.P_PID, popen.pid, os.WEXITED | os.WNOWAIT)
     if result is None:
@@ -219,5 +219,5 @@ def _wait(popen: subprocess.Popen[bytes]) -> int:
 
 
 def shell_code(code: int) -> int:
-    """Return an exit code as a shell shows it: 128 + n for a death by signal n."""
+    """Return an exit code as a shell shows it: 128 + n after signal n."""
     return code if code >= 0 else 128 - code

@@ -1,8 +1,8 @@
-"""What to run: the Procfile that foreman and honcho use, and how each of its lines is started.
+"""What to run: the Procfile of foreman and honcho, and how each of its lines is started.
 
-A Procfile holds one `name: command` a line; blank lines and lines that start with `#` are
-skipped. A command runs without a shell unless it needs one: then there is one process less, and
-signals and the exit code are the program's own.
+A Procfile has one `name: command` per line; blank lines and lines that start with `#` are skipped.
+A command runs without a shell unless it needs one: that saves a process, and signals and the exit
+code are the program's own.
 """
 
 import os
@@ -22,16 +22,16 @@ _WORDS = (
     "unalias unset until wait while"
 )
 _SHELL_WORDS = frozenset(_WORDS.split())
-"""Words that only a shell knows, or knows better; as a first word they call for one."""
+"""Shell builtins and keywords; as the first word they require a shell."""
 
 
 class CommandError(Exception):
-    """Something cannot be run, said in one line. Raised before any process is started."""
+    """Something cannot be run, in one line. Raised before any process is started."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One process to start, checked as far as that is possible without starting it."""
+    """One process to start, validated as far as possible without starting it."""
 
     name: str
     line: str
@@ -47,8 +47,8 @@ def read_procfile(path: str) -> list[Command]:
     """Return the commands of a Procfile; they run in its directory, as with foreman.
 
     Raises:
-        CommandError: The file cannot be read, a line is malformed, a name occurs twice, no
-            process is named, or a command is unknown.
+        CommandError: The file cannot be read, a line is malformed, a name occurs twice, there is
+            no process, or a command is unknown.
     """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -65,7 +65,7 @@ def parse(text: str, path: str = "Procfile") -> dict[str, str]:
     """Return the command line of each name, in the order of the text.
 
     Raises:
-        CommandError: A line is malformed, a name occurs twice, or no process is named.
+        CommandError: A line is malformed, a name occurs twice, or there is no process.
     """
     entries: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), start=1):
@@ -125,7 +125,7 @@ def plan_arguments(
 
 
 def needs_shell(line: str) -> bool:
-    """Return whether a part of the line is the shell's to interpret.
+    """Return whether a shell must interpret a part of the line.
 
     That is a special character outside quotes, or a `$` or backtick within double quotes.
     """
@@ -150,7 +150,7 @@ def needs_shell(line: str) -> bool:
 
 def _environment(base: Mapping[str, str] | None) -> dict[str, str]:
     environment = dict(os.environ if base is None else base)
-    # Into a pipe Python buffers by the block; a watcher wants each line when it is written.
+    # Python buffers output to a pipe in blocks; the watcher needs each line when it is written.
     environment.setdefault("PYTHONUNBUFFERED", "1")
     return environment
 
@@ -168,13 +168,13 @@ def _planned(
     environment: Mapping[str, str],
     directory: str,
 ) -> Command:
-    # What is looked up here is what will be started: the child's PATH and directory count.
+    # Look up what will be started: with the child's PATH and directory.
     program = argv[0]
     if Path(program).name != program:
         program = str(Path(directory, program))
     executable = shutil.which(program, path=environment.get("PATH", os.defpath))
     if executable is None:
         raise CommandError(f"{name}: command not found: {argv[0]}")
-    # Not `resolve`: a virtual environment's Python is known by the link it is started through.
+    # Not `resolve`: Python finds its virtual environment by the link through which it is started.
     executable = str(Path(executable).absolute())
     return Command(name, line, tuple(argv), executable, environment, directory)

@@ -1,7 +1,6 @@
-"""The numbers at the end: one plain dictionary, ready for JSON, and the same as text.
+"""The final figures: one plain dictionary, ready for JSON, and the same as text.
 
-Everything that shows the report, the HTML page too, starts from the dictionary, so all of them
-say the same.
+All forms of the report, the HTML page too, are made from the dictionary, so they agree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from brummerbus import Advice, BusStats, Priority
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.line_printer import clock
 from brummerbus.watch.process import WatchedProcess
+from brummerbus.watch.text import counted
 
 _COUNTS = ("published", "processed", "failed", "dropped")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -22,24 +22,24 @@ _SHOWN = 20
 
 @dataclass(frozen=True)
 class Balance:
-    """Whether every line that was read has arrived everywhere."""
+    """A consistency check: whether every line that was read reached every handler."""
 
     lines_read: int
     """Counted by the threads that read the pipes."""
     rows_stored: int
     """Counted by SQLite, in the file."""
     deliveries: Mapping[str, int]
-    """Of `log.line`, counted by each handler."""
+    """Deliveries of `log.line`, counted by each handler."""
     processed: int
-    """Of `log.line`, counted by the bus: lines times handlers."""
+    """Deliveries of `log.line`, counted by the bus: lines times handlers."""
     dropped: int
-    """Of all events, counted by the bus."""
+    """Dropped deliveries of all events, counted by the bus."""
     failed: int
     """Deliveries of all events whose handler raised, counted by the bus."""
 
     @property
     def adds_up(self) -> bool:
-        """Whether all of these agree and nothing was dropped or failed."""
+        """Whether all counts agree and nothing was dropped or failed."""
         return (
             self.rows_stored == self.lines_read
             and all(count == self.lines_read for count in self.deliveries.values())
@@ -50,7 +50,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Run:
-    """What a report is made of, beside the figures of the bus."""
+    """The data of a report, in addition to the statistics of the bus."""
 
     target: str
     database: str
@@ -60,7 +60,7 @@ class Run:
     queue_size: int
     processes: Sequence[WatchedProcess]
     depth: Sequence[tuple[float, int]]
-    """Seconds since the start, and how many deliveries waited then."""
+    """Seconds since the start, and the number of queued deliveries then."""
     balance: Balance
     handler_errors: Sequence[str]
     advice: Advice
@@ -105,7 +105,7 @@ def collect(run: Run, stats: BusStats, counters: Counters) -> dict[str, Any]:
 
 
 def as_text(report: Mapping[str, Any]) -> str:
-    """Return the report as lines for people."""
+    """Return the report as human-readable text."""
     sections = [
         f"Watched {report['target']} for {report['run_time']:.1f} s, exit {report['exit_code']}",
         _processes_text(report["processes"]),
@@ -123,7 +123,7 @@ def as_text(report: Mapping[str, Any]) -> str:
 
 
 def sparkline(samples: Sequence[Sequence[float]], width: int = _WIDTH) -> str:
-    """Return the highest depth of each stretch of time as one bar."""
+    """Return the maximum depth of each interval as one bar."""
     if not samples:
         return ""
     end = samples[-1][0] or 1.0
@@ -136,7 +136,7 @@ def sparkline(samples: Sequence[Sequence[float]], width: int = _WIDTH) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """Return a time in milliseconds, with as many digits as it deserves."""
+    """Format a time in milliseconds, with suitable precision."""
     value = seconds * 1000
     return f"{value:.3f}" if value < 1 else f"{value:.1f}"
 
@@ -167,7 +167,7 @@ def _named_levels(by_priority: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table: the first column to the left, numbers to the right."""
+    """Return a table: the first column left-aligned, numbers right-aligned."""
     lines = [[title, *head], *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
@@ -213,7 +213,7 @@ def _times_text(report: Mapping[str, Any]) -> str:
 
 def _utilisation_text(workers: Sequence[float]) -> str:
     shares = "  ".join(f"{share:.0%}" for share in workers)
-    return f"Utilisation of {len(workers)} workers: {shares}"
+    return f"Utilisation of {counted(len(workers), 'worker')}: {shares}"
 
 
 def _depth_text(samples: Sequence[Sequence[float]], queue_size: int) -> str:
@@ -221,7 +221,7 @@ def _depth_text(samples: Sequence[Sequence[float]], queue_size: int) -> str:
         return ""
     highest = max(depth for _, depth in samples)
     return (
-        f"Queue depth over {samples[-1][0]:.1f} s, highest {highest:,} of {queue_size:,}\n"
+        f"Queue depth over {samples[-1][0]:.1f} s, maximum {highest:,} of {queue_size:,}\n"
         f"{sparkline(samples)}"
     )
 
@@ -259,11 +259,16 @@ def _rest(count: int) -> list[str]:
     return [f"  ... and {count - _SHOWN:,} more"] if count > _SHOWN else []
 
 
-def _balance_text(balance: Mapping[str, Any], handler_errors: Sequence[str]) -> str:
+def balance_line(balance: Mapping[str, Any]) -> str:
+    """Return the consistency check as one line."""
     handlers = ", ".join(f"{name} {count:,}" for name, count in balance["deliveries"].items())
-    text = (
-        f"{balance['lines_read']:,} lines read, {balance['rows_stored']:,} rows stored, "
-        f"handled by {handlers}; {balance['dropped']:,} dropped, {balance['failed']:,} failed: "
+    return (
+        f"{counted(balance['lines_read'], 'line')} read, "
+        f"{counted(balance['rows_stored'], 'row')} stored, handled by {handlers}; "
+        f"{balance['dropped']:,} dropped, {balance['failed']:,} failed: "
+        f"{'all counts agree' if balance['adds_up'] else 'THE COUNTS DO NOT AGREE'}"
     )
-    verdict = "it adds up" if balance["adds_up"] else "IT DOES NOT ADD UP"
-    return "\n".join([text + verdict, *(f"  {error}" for error in handler_errors)])
+
+
+def _balance_text(balance: Mapping[str, Any], handler_errors: Sequence[str]) -> str:
+    return "\n".join([balance_line(balance), *(f"  {error}" for error in handler_errors)])

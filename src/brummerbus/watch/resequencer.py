@@ -1,13 +1,13 @@
-"""Gives each stream's lines to a sink in their own order, though workers bring them in any.
+"""A resequencer: passes each stream's lines to a sink in their original order.
 
-The bus runs one subscription's handlers on several workers at once, so line 8 may arrive before
-line 7. A traceback, or a page of output, means something only in order. Here the worker that
-brings the line that is due also handles all that wait behind it; the others put their line down
-and go on with other work. No worker ever waits, and each stream is handled by one at a time.
+The bus runs one subscription's handler on several workers concurrently, so line 8 may arrive before
+line 7. A traceback, or a page of output, is meaningful only in order. The worker that delivers the
+line that is due also passes on all pending successors; the other workers only store their line and
+continue with other work. No worker ever waits, and each stream is handled by one worker at a time.
 
-What a slow sink leaves waiting would grow without a bound, since putting down is quick. The
-stream's reader waits instead (`wait_for_room`): it is no worker, so nothing can deadlock, and
-the process it reads from is slowed down by its own full pipe.
+With a slow sink the pending lines would grow without a bound, as storing one is fast. Therefore the
+stream's reader waits (`wait_for_capacity`): it is not a worker, so there is no deadlock, and the
+process it reads from is slowed down by its full pipe.
 """
 
 from collections.abc import Callable
@@ -18,21 +18,21 @@ from brummerbus.watch.payloads import LogLine
 
 Sink = Callable[[LogLine], None]
 
-ROOM = 16 * 1024 * 1024
-"""How much may wait in a stream before its reader does, in characters."""
+CAPACITY = 16 * 1024 * 1024
+"""Pending characters of a stream above which its reader waits."""
 
 _OVERHEAD = 256
-"""What a line costs beside its characters, so that empty lines have a bound too."""
+"""Added to the characters of each line, so that empty lines are bounded too."""
 
-_AT_ONCE = 256
-"""Lines taken under one lock, so that taking costs little and the reader hears of room soon."""
+_BATCH = 256
+"""Lines taken under one lock, so that taking is cheap and the reader is woken soon."""
 
 
 class Resequencer:
     """A handler of `log.line` that restores the order of each stream. Thread-safe.
 
     Args:
-        sink: Makes the sink of a stream, given its process and stream name.
+        sink: Creates the sink of a stream from its process and stream name.
     """
 
     def __init__(self, sink: Callable[[str, str], Sink]) -> None:
@@ -41,12 +41,12 @@ class Resequencer:
         self._lock = Lock()
 
     def __call__(self, event: Event) -> None:
-        """Handle a `log.line`: now, or by leaving it to the worker that is at this stream."""
+        """Handle a `log.line`: now, or by leaving it to the worker that handles this stream."""
         line: LogLine = event.data
         self.lane(line.process, line.stream).put(line)
 
     def lane(self, process: str, stream: str) -> "Lane":
-        """Return the stream's lane, made at its first use."""
+        """Return the stream's lane, created at its first use."""
         key = process, stream
         found = self._lanes.get(key)
         if found is None:
@@ -57,21 +57,21 @@ class Resequencer:
         return found
 
     def finish(self) -> None:
-        """Give out what still waits behind a line that never came, in order.
+        """Pass on, in order, the lines that wait for a missing one.
 
-        Nothing does unless a delivery was dropped. Call it when no handler runs any more.
+        There are none unless a delivery was dropped. Call it when no handler runs any more.
         """
         for lane in list(self._lanes.values()):
             lane.finish()
 
 
 class Lane:
-    """One stream's lines on their way to the sink."""
+    """The pending lines of one stream."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._lock = Lock()  # guards all fields below; never held while the sink runs
-        self._room = Condition(self._lock)
+        self._taken = Condition(self._lock)
         self._waiting: dict[int, LogLine] = {}
         self._weight = 0
         self._due = 0
@@ -79,27 +79,27 @@ class Lane:
 
     @property
     def due(self) -> int:
-        """The number of the next line to come.
+        """The number of the next line.
 
-        All before it have been given to the sink, or are just being given to it.
+        All lines before it have been passed to the sink, or are being passed to it.
         """
         return self._due
 
     def put(self, line: LogLine) -> None:
-        """Take a line; give it and its successors to the sink if it is the one that is due."""
+        """Store a line; if it is due, pass it and its successors to the sink."""
         with self._lock:
             self._waiting[line.number] = line
             self._weight += len(line.text) + _OVERHEAD
             if self._busy or self._due not in self._waiting:
                 return
             self._busy = True
-        self._work_off()
+        self._drain()
 
     def when_idle(self, action: Callable[[], None]) -> bool:
-        """Run the action in the sink's place, with no line handled meanwhile.
+        """Run the action instead of the sink, while no line of the stream is handled.
 
         Returns:
-            False, without running it, if a worker is at this stream just now.
+            False, without running it, if a worker is handling this stream.
         """
         with self._lock:
             if self._busy:
@@ -108,29 +108,29 @@ class Lane:
         try:
             action()
         finally:
-            self._work_off()
+            self._drain()
         return True
 
-    def wait_for_room(self) -> None:
-        """Wait until less than `ROOM` waits. For readers, never for handlers."""
-        if self._weight < ROOM:
+    def wait_for_capacity(self) -> None:
+        """Wait until less than `CAPACITY` is pending. For readers, never for handlers."""
+        if self._weight < CAPACITY:
             return
-        with self._room:
-            self._room.wait_for(lambda: self._weight < ROOM)
+        with self._taken:
+            self._taken.wait_for(lambda: self._weight < CAPACITY)
 
     def finish(self) -> None:
-        """Give all that waits to the sink, gaps or not; only when no handler runs any more."""
+        """Pass all pending lines to the sink, also after gaps; when no handler runs any more."""
         while self._waiting:
             with self._lock:
                 self._due = min(self._waiting)
                 self._busy = True
-            self._work_off()
+            self._drain()
 
-    def _work_off(self) -> None:
-        """Give to the sink what is due until nothing is; the caller has set `_busy`.
+    def _drain(self) -> None:
+        """Pass lines to the sink while one is due; the caller has set `_busy`.
 
-        A sink that fails for one line gets the next all the same; the first failure is raised
-        at the end, for the bus to count.
+        If the sink fails for a line, it still gets the next ones; the first failure is raised at
+        the end, so that the bus counts it.
         """
         failure: BaseException | None = None
         while lines := self._take():
@@ -143,15 +143,15 @@ class Lane:
             raise failure
 
     def _take(self) -> list[LogLine]:
-        """Take the lines that are due; when there are none, leave the stream in the same step."""
+        """Take the lines that are due; if there are none, release the stream in the same step."""
         with self._lock:
             lines: list[LogLine] = []
-            while len(lines) < _AT_ONCE and self._due in self._waiting:
+            while len(lines) < _BATCH and self._due in self._waiting:
                 line = self._waiting.pop(self._due)
                 self._weight -= len(line.text) + _OVERHEAD
                 self._due += 1
                 lines.append(line)
             if not lines:
                 self._busy = False
-            self._room.notify_all()
+            self._taken.notify_all()
             return lines

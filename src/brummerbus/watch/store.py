@@ -1,8 +1,8 @@
-"""Every line in one SQLite file, and the way to find it again.
+"""The log store: every line in one SQLite file, and queries on it.
 
-Handlers only append to a list; a full list, or the main loop's tick, is written in one
-transaction. Committing each line would cost a disk flush a line. Two locks keep them apart: who
-appends never waits for the disk, unless a batch behind the one being written is full as well.
+Handlers only append to a list; when it is full, and at each tick of the main loop, it is written in
+one transaction. Committing each line would cost a disk flush per line. With two locks, a handler
+that appends does not wait for the disk, unless the next batch is full too while one is written.
 """
 
 import sqlite3
@@ -18,16 +18,16 @@ from brummerbus import Event
 from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessExited, ProcessStarted
 
 DEFAULT_PATH = "brummerbus.db"
-"""The file that `watch` writes and `log` reads if none is named, in the working directory."""
+"""The default file of `watch` and `log`, in the working directory."""
 
 _BATCH = 500
-"""Rows that are written at once: a few milliseconds of work. A long line counts as several."""
+"""Rows per transaction: a few milliseconds of work. A long line counts as several."""
 
 _ROW = 4096
-"""Characters of a line that count as one row, so that lines of megabytes do not pile up."""
+"""Characters of a line that count as one row, so that lines of megabytes do not accumulate."""
 
-_MOST = 200_000
-"""Rows of a kind that are kept while they cannot be written; what comes on top is lost."""
+_MAX_PENDING = 200_000
+"""Rows per table that are kept while they cannot be written; further ones are lost."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -51,7 +51,7 @@ CREATE INDEX IF NOT EXISTS lines_by_time ON lines (run, time);
 CREATE INDEX IF NOT EXISTS errors_by_time ON errors (run, time);
 """
 _WRITE = {
-    # A process's exit may be handled before its start, since both are handled at once.
+    # A process's exit may be handled before its start, as handlers run concurrently.
     "started": "INSERT INTO processes VALUES (?, ?, ?, ?, ?, NULL, NULL)"
     " ON CONFLICT DO UPDATE SET command = excluded.command",
     "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
@@ -66,11 +66,11 @@ class LogStore:
     """Writes one run into a file that may hold earlier ones. Thread-safe.
 
     Args:
-        path: The file; made if it does not exist.
-        target: What is watched, for the reader of the file.
+        path: The file; created if it does not exist.
+        target: The name of the run.
 
     Raises:
-        sqlite3.Error: The file cannot be opened or is no database.
+        sqlite3.Error: The file cannot be opened or is not a database.
     """
 
     def __init__(self, path: str | Path, target: str = "") -> None:
@@ -83,7 +83,7 @@ class LogStore:
             path, timeout=30, isolation_level=None, check_same_thread=False
         )
         try:
-            # Readers are not in the way of the writer, and a commit need not wait for the disk.
+            # Readers do not block the writer, and a commit need not wait for the disk.
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._connection.executescript(_SCHEMA)
@@ -134,8 +134,8 @@ class LogStore:
     def write(self) -> None:
         """Write what is pending, in one transaction.
 
-        If that fails nothing of it is written and it stays pending: a file that was locked or
-        a disk that was full for a while loses no line.
+        If it fails, nothing is written and everything stays pending: a temporarily locked file or
+        full disk loses no line.
         """
         with self._writing_lock:
             with self._pending_lock:
@@ -156,16 +156,16 @@ class LogStore:
                 raise
 
     def _take_back(self, rows: _Rows) -> None:
-        """Keep what could not be written for the next attempt, a batch later."""
+        """Keep what could not be written for the next attempt, one batch later."""
         with self._pending_lock:
             for table, later in self._pending.items():
-                rows[table] = (rows[table] + later)[:_MOST]
+                rows[table] = (rows[table] + later)[:_MAX_PENDING]
             self._pending = rows
             self._size = sum(map(len, rows.values()))
             self._write_at = self._size + _BATCH
 
     def count(self) -> int:
-        """Return the number of this run's lines in the file, asking the file."""
+        """Return the number of this run's lines, as counted in the file."""
         with self._writing_lock:
             cursor = self._connection.execute(
                 "SELECT count(*) FROM lines WHERE run = ?", (self.run,)
@@ -187,7 +187,7 @@ class LogStore:
                 self._connection.execute(
                     "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
                 )
-                # Back to the mode without a second file; not while somebody reads.
+                # Back to the mode without a second file; it fails while another process reads.
                 with suppress(sqlite3.OperationalError):
                     self._connection.execute("PRAGMA busy_timeout = 100")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
@@ -219,16 +219,16 @@ def read(
     until: float | None = None,
     tail: int | None = None,
 ) -> Iterator[Row]:
-    """Yield stored lines, or errors, in the order of their time.
+    """Yield stored lines, or errors, in order of time.
 
     Args:
         path: The file.
-        run: Which run; None for all, negative for the last.
-        process: Only this process's.
-        errors: Errors rather than lines.
+        run: The number of a run; None: all, negative: the last.
+        process: Only those of this process.
+        errors: Errors instead of lines.
         since: From this time on, in seconds since the epoch.
         until: Before this time.
-        tail: Only the last so many.
+        tail: Only the last `tail` ones.
 
     Raises:
         sqlite3.Error: The file cannot be read, or is not a store.
@@ -244,7 +244,7 @@ def read(
     if run is not None and run < 0:
         conditions.append("run = (SELECT max(id) FROM runs)")
     table = "errors" if errors else "lines"
-    # Lines that were read at the same moment stand in the order of their stream.
+    # Lines that were read at the same moment are in the order of their stream.
     keys = ["time", "process", "stream", "first" if errors else "number"]
     direction = "ASC" if tail is None else "DESC"
     order = ", ".join(f"{key} {direction}" for key in keys)
@@ -265,6 +265,6 @@ def processes(path: str | Path) -> list[str]:
 
 
 def open_for_reading(path: str | Path) -> sqlite3.Connection:
-    """Open a store that exists; a watcher may be writing it."""
+    """Open an existing store; a watcher may be writing to it."""
     uri = Path(path).resolve().as_uri() + "?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=30)

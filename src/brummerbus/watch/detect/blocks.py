@@ -1,28 +1,29 @@
-"""What an error of several lines is: a block that says of each next line whether it takes it."""
+"""An error of several lines: a block that decides for each next line whether it belongs to it."""
 
 from abc import ABC, abstractmethod
 from enum import Enum, auto
 
 from brummerbus.watch.payloads import ErrorFound, LogLine
+from brummerbus.watch.text import counted
 
 _LINES = 100
 _WIDTH = 500
-"""How much of an error its event carries; a recursion's traceback has thousands of lines."""
+"""Limits of an error in its event; a recursion's traceback has thousands of lines."""
 
 
 class Verdict(Enum):
-    """What a block says of the next line."""
+    """A block's decision about the next line."""
 
     TAKE = auto()
     """It belongs to the block."""
     HOLD = auto()
-    """It belongs to the block if a later line does; else it is looked at afresh."""
+    """It belongs to the block if a later line does; otherwise it is examined again."""
     END = auto()
     """The block ended before it."""
 
 
 class Block(ABC):
-    """One error in the making."""
+    """An error whose end has not been found yet."""
 
     kind: str
 
@@ -33,16 +34,16 @@ class Block(ABC):
         self.lines: list[str] = []
         self.taken = 0
         self.leader: Block | None = None
-        """A logged error right before this block, which is part of it."""
+        """The logged error directly before this block, which is part of it."""
         self.take(line, text)
 
     @abstractmethod
     def judge(self, text: str) -> Verdict:
-        """Say what the next line is to this block, noting what it tells."""
+        """Decide whether the next line belongs to this block, and record its details."""
 
     @property
     def complete(self) -> bool:
-        """Whether the error may end here; False in the midst of one."""
+        """Whether the error may end here; False if more must follow."""
         return True
 
     @property
@@ -58,17 +59,17 @@ class Block(ABC):
             self.lines.append(text if len(text) <= _WIDTH else text[:_WIDTH] + "...")
 
     def lead(self, block: "Block") -> None:
-        """Put an earlier block's lines in front, as those of one error."""
+        """Prepend an earlier block's lines: both are one error."""
         self.leader = block
         self.first = block.first
         self.lines = block.lines + self.lines
         self.taken += block.taken
 
     def found(self) -> ErrorFound:
-        """Return the error as its event carries it."""
+        """Return the payload of the error's event."""
         lines = self.lines[:_LINES]
         if self.taken > len(lines):
-            lines.append(f"... {self.taken - len(lines)} more lines")
+            lines.append(f"... {counted(self.taken - len(lines), 'more line')}")
         first = self.first
         return ErrorFound(
             first.process,

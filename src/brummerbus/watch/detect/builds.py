@@ -4,7 +4,7 @@ import re
 
 from brummerbus.watch.payloads import BuildEvent, LogLine
 
-# The first that fits counts.
+# The first match counts.
 _RULES: tuple[tuple[str, str, str], ...] = (
     ("make", "failed", r"g?make(?:\[\d+\])?: \*\*\* .+"),
     ("make", "started", r"g?make(?:\[\d+\])?: Entering directory .+"),
@@ -76,14 +76,14 @@ _HINTS = (
     "aborting",
     "subprocess",
 )
-"""A line without any of these is passed over by this alone."""
+"""A line without any of these is skipped before the patterns are tried."""
 
 
 class BuildDetector:
-    """Finds build steps; each is one line, so nothing is kept between lines."""
+    """Finds build steps; each is one line, so it has no state."""
 
     def feed(self, line: LogLine, text: str) -> BuildEvent | None:
-        """Return the step that this line reports, if it does."""
+        """Return the step that this line reports, if any."""
         for hint in _HINTS:
             if hint in text:
                 break

@@ -34,7 +34,7 @@ _VITE = "error during build:"
 
 
 def start(line: LogLine, text: str) -> Block | None:
-    """Return the block that this line starts, if it does."""
+    """Return the block that this line starts, if any."""
     if match := _C_LIKE.match(text):
         kind = "gcc/clang" if _C_SUFFIX.search(match["place"] + ":") else "compiler"
         return Compiler(line, text, match["message"], match["place"], kind)
@@ -72,29 +72,29 @@ class Compiler(Block):
 
 
 class Linker(Block):
-    """All that is undefined in one link, and the driver's word that it failed."""
+    """All undefined references of one link, and the driver's failure message."""
 
     kind = "linker"
 
     def judge(self, text: str) -> Verdict:
-        """Take further references and the driver's verdict."""
+        """Take further references and the driver's failure message."""
         return Verdict.TAKE if _LINKER_MORE.match(text) else Verdict.END
 
 
 class Rustc(Block):
-    """Everything down to the blank line that rustc prints behind each error."""
+    """Everything up to the blank line that rustc prints after each error."""
 
     kind = "rustc"
 
     def judge(self, text: str) -> Verdict:
-        """Take lines up to a blank one; the arrow says where."""
+        """Take lines up to a blank one; the arrow gives the location."""
         if not self.location and (match := _RUST_PLACE.match(text)):
             self.location = match["place"]
         return Verdict.TAKE if text.strip() else Verdict.END
 
 
 class PlainError(Block):
-    """A line that starts with `error:`. An arrow on the next line makes it rustc's."""
+    """A line that starts with `error:`. If the next line is an arrow, it is rustc's."""
 
     kind = "error"
 
@@ -110,26 +110,26 @@ class PlainError(Block):
 
 
 class PrettyTsc(Block):
-    """The error, and behind a blank line its source with waves beneath."""
+    """The error, and after a blank line its source, underlined."""
 
     kind = "tsc"
 
     def judge(self, text: str) -> Verdict:
-        """Hold blank lines, take source and waves."""
+        """Hold blank lines, take source and underlines."""
         if not text.strip():
             return Verdict.HOLD
         return Verdict.TAKE if _TSC_SOURCE.match(text) else Verdict.END
 
 
 class Bundler(Block):
-    """What webpack or vite prints of an error, down to a blank line."""
+    """An error of webpack or vite, up to a blank line."""
 
     def __init__(self, line: LogLine, text: str, kind: str, place: str = "") -> None:
         self.kind = kind
         super().__init__(line, text, location=place)
 
     def judge(self, text: str) -> Verdict:
-        """Take lines up to a blank one; the first says what is wrong."""
+        """Take lines up to a blank one; the first is the message."""
         if not text.strip():
             return Verdict.END
         self.message = self.message or text.strip()

@@ -1,4 +1,4 @@
-"""Starts and ends errors in one stream: the machine that drives the blocks."""
+"""Starts and ends errors in one stream: the state machine that drives the blocks."""
 
 import re
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ _HINTS = (
     "failure",
     "npm err!",
 )
-"""A line without any of these starts no error; most lines are passed over by this alone."""
+"""A line without any of these starts no error; most lines are skipped by this test."""
 
 _PLAIN = re.compile(r"error: (?P<message>.+)")
 _SUMMARY = re.compile(
     r"error: (?:could not compile|aborting due to|build failed|test failed, to rerun|"
     r"process didn't exit successfully)"
 )
-"""What rustc and cargo say after errors that have been found already."""
+"""Summaries of rustc and cargo after errors that have been found already."""
 
 _LEVEL = re.compile(r"(?<![\w./=-])(?:ERROR|CRITICAL|FATAL)(?![\w./=(-])")
 _STRUCTURED = re.compile(
@@ -44,16 +44,16 @@ _STRUCTURED = re.compile(
 _NPM = re.compile(r"npm (?:ERR!|error) (?P<message>\S.*)")
 _STAMPED = re.compile(r"[\d\[\]|:(<]| - ")
 _FURTHEST = 120
-"""A level stands near the start of its line; further on the word is part of a sentence."""
+"""A level is near the start of its line; further on the word is part of a sentence."""
 
 
 class LogError(Block):
-    """A line that is logged at level error. A trace right behind it belongs to it."""
+    """A line that is logged at level error. A trace directly after it belongs to it."""
 
     kind = "log"
 
     def judge(self, text: str) -> Verdict:  # noqa: ARG002
-        """End at the next line; the machine joins a trace that starts there."""
+        """End at the next line; `ErrorDetector` joins a trace that starts there."""
         return Verdict.END
 
 
@@ -66,11 +66,11 @@ class ErrorDetector:
 
     @property
     def waits(self) -> bool:
-        """Whether an error is complete but not given out yet."""
+        """Whether an error is complete but not returned yet."""
         block = self._block
         if block is None:
             return False
-        # Of one that may come to nothing, the logged error before it is complete already.
+        # If a block is not certain to be an error, the logged error before it is complete anyway.
         return block.complete or (block.leader is not None and not block.certain)
 
     def feed(self, line: LogLine, text: str, *, claimed: bool = False) -> Iterator[ErrorFound]:
@@ -78,8 +78,8 @@ class ErrorDetector:
 
         Args:
             line: The line, for its number and time.
-            text: What is looked at, without colours.
-            claimed: Another detector knows what this line is, so it starts no error.
+            text: Its text to examine, without colours.
+            claimed: Another detector has recognised this line, so it starts no error.
         """
         block = self._block
         if block is None:
@@ -87,7 +87,7 @@ class ErrorDetector:
             return
         verdict = block.judge(text)
         if verdict is Verdict.HOLD and not block.certain and not claimed and _start(line, text):
-            # A block that may come to nothing must not keep a true error waiting.
+            # A block that is not certain to be an error must not delay a certain one.
             verdict = Verdict.END
         if verdict is Verdict.TAKE:
             for held_line, held_text, _ in self._held:
@@ -104,7 +104,7 @@ class ErrorDetector:
             self._block = following or self._block
 
     def finish(self) -> Iterator[ErrorFound]:
-        """Yield what is still open, and what the lines it held turn out to be."""
+        """Yield the open error, and those in the lines that were held for it."""
         while self._block is not None:
             block, self._block = self._block, None
             held, self._held = self._held, []
@@ -117,7 +117,7 @@ class ErrorDetector:
 
 
 def _follower(block: Block, line: LogLine, text: str) -> Block | None:
-    """Return the trace that starts right behind a logged error, and takes it in."""
+    """Return the trace that starts directly after a logged error, and join them."""
     if not isinstance(block, LogError):
         return None
     following = _start(line, text)
@@ -151,7 +151,7 @@ def _start(line: LogLine, text: str) -> Block | None:
 
 
 def _is_logged_error(text: str) -> bool:
-    """Whether the line has a level above warning, in the place where loggers put it."""
+    """Whether the line has a level above warning, at the position where loggers write it."""
     if match := _LEVEL.search(text, 0, _FURTHEST):
         before = text[: match.start()].strip()
         return not before or _STAMPED.search(before) is not None

@@ -1,7 +1,7 @@
-"""jest's results, which depend on the file they stand under and on how verbose the run is.
+"""jest's results, which depend on the preceding file line and on the verbosity of the run.
 
-A verbose run names each test with a tick or a cross under its file. Otherwise only failing tests
-are named, as headings with a dot, and a passing file is reported itself, once it is over.
+A verbose run lists each test with a tick or a cross under its file. Otherwise only failing tests
+are listed, as headings with a dot, and a passing file is reported itself, at its end.
 """
 
 import re
@@ -58,7 +58,7 @@ class JestDetector:
         return None
 
     def finish(self) -> list[TestResult]:
-        """Return the result of the file that is over, if none of its tests was named."""
+        """Return the result of the file that has ended, if none of its tests was listed."""
         file, self._file = self._file, ""
         named, self._named = self._named, False
         self._dotted = False

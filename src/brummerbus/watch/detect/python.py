@@ -19,7 +19,7 @@ _CHAIN = (
 
 
 def start(line: LogLine, text: str) -> Block | None:
-    """Return the block that this line starts, if it does."""
+    """Return the block that this line starts, if any."""
     if "Traceback (" in text:
         if match := _START.match(text):
             return Traceback(line, text, indent=len(match[1]))
@@ -31,10 +31,10 @@ def start(line: LogLine, text: str) -> Block | None:
 
 
 class Traceback(Block):
-    """Frames are indented; the first line that is not is the exception.
+    """Frames are indented; the first line that is not indented is the exception.
 
-    After it only a chained traceback can belong to the error, behind a blank line and a sentence.
-    A message's second line has no mark of its own and is left out.
+    After it only a chained traceback can belong to the error, after a blank line and a sentence.
+    The second line of a message cannot be recognised and is omitted.
     """
 
     kind = "python"
@@ -46,7 +46,7 @@ class Traceback(Block):
         super().__init__(line, text, message="Traceback without its end")
 
     def judge(self, text: str) -> Verdict:
-        """Take frames, the exception, and what announces the next traceback of a chain."""
+        """Take frames, the exception, and the sentence between chained tracebacks."""
         body = text.removeprefix(self._indent)
         if self._in_frames:
             return self._judge_frame(body)
@@ -70,12 +70,12 @@ class Traceback(Block):
 
     @property
     def complete(self) -> bool:
-        """Whether the exception has come, and no chained traceback is announced."""
+        """Whether the exception was found, and no chained traceback follows."""
         return not self._in_frames and not self._chained
 
 
 class Group(Block):
-    """An exception group: each line has its mark in front, down to the last exception."""
+    """An exception group: every line of it begins with its mark."""
 
     kind = "python"
 
@@ -84,7 +84,7 @@ class Group(Block):
         self._named = False
 
     def judge(self, text: str) -> Verdict:
-        """Take marked lines; the first exception names the group."""
+        """Take marked lines; the first exception is the message."""
         if not _GROUP_LINE.match(text):
             return Verdict.END
         if match := _FRAME.match(text):
@@ -96,9 +96,9 @@ class Group(Block):
 
 
 class SyntaxProblem(Block):
-    """What Python prints of source it cannot compile: a place, the source, and the exception.
+    """Python's report of source it cannot compile: the location, the source, and the exception.
 
-    Until the exception has come it may be something else, so its lines are only held.
+    Before the exception it may be something else, so its lines are only held.
     """
 
     kind = "python"
@@ -122,10 +122,10 @@ class SyntaxProblem(Block):
 
     @property
     def complete(self) -> bool:
-        """Whether the exception has come."""
+        """Whether the exception was found."""
         return bool(self.message)
 
     @property
     def certain(self) -> bool:
-        """Whether it has turned out to be an error."""
+        """Whether it is an error for certain."""
         return bool(self.message)

@@ -1,6 +1,6 @@
 """Test results: pytest, unittest, go test, cargo test, TAP and jest.
 
-A failing test is reported once, though a verbose run names it again in its summary.
+A failing test is reported once, although a verbose run repeats it in its summary.
 """
 
 import re
@@ -9,7 +9,7 @@ from brummerbus.watch.detect.jest import JestDetector
 from brummerbus.watch.payloads import LogLine, TestResult
 
 Results = tuple[list[TestResult], bool]
-"""What a line says, and whether it is known to be about tests, so that it is no error."""
+"""The results in a line, and whether the line is about tests and therefore not an error."""
 
 _PYTEST_STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
 _PYTEST_LINE = re.compile(
@@ -52,7 +52,7 @@ _STATUSES = {
     "not ok": False,
     "unexpected success": False,
 }
-"""Skips and expected failures are neither passed nor failed, and are not reported."""
+"""Skipped tests and expected failures are neither passed nor failed, and are not reported."""
 
 
 class ResultDetector:
@@ -73,7 +73,7 @@ class ResultDetector:
         return self._pytest(line, text) or self._unit(line, text) or self._others(line, text)
 
     def finish(self) -> list[TestResult]:
-        """Return the results that waited for a next line."""
+        """Return the results that were waiting for a further line."""
         return self._jest.finish()
 
     def _pytest(self, line: LogLine, text: str) -> Results | None:
@@ -142,6 +142,6 @@ class ResultDetector:
         if passed is None:
             return [], True
         name = name or match["name"].strip()
-        if framework in ("pytest", "unittest"):  # those that name a test again in a summary
+        if framework in ("pytest", "unittest"):  # they repeat a test in a summary
             self._reported.add(name)
         return [TestResult(line.process, framework, name, passed, detail, line.time)], True

@@ -26,7 +26,7 @@ _MORE = re.compile(r"\s+at \S|\s+\.\.\. \d+ (?:more|common frames)|\s*(?:Caused 
 
 
 def start(line: LogLine, text: str) -> Block | None:
-    """Return the panic that this line starts, if it does."""
+    """Return the panic that this line starts, if any."""
     if match := _GO.match(text):
         return GoPanic(line, text, match["message"])
     if match := _RUST.match(text):
@@ -37,7 +37,7 @@ def start(line: LogLine, text: str) -> Block | None:
 class GoPanic(Block):
     """The panic and its goroutines, with blank lines between them.
 
-    A line is taken by its shape: a goroutine's head, a call, or an indented place.
+    A line is recognised by its shape: a goroutine's heading, a call, or an indented location.
     """
 
     kind = "go panic"
@@ -54,9 +54,9 @@ class GoPanic(Block):
 
 
 class RustPanic(Block):
-    """The place, then the message, then notes and frames.
+    """The location, then the message, then notes and frames.
 
-    Older compilers print message and place on one line.
+    Older compilers print message and location on one line.
     """
 
     kind = "rust panic"
@@ -69,7 +69,7 @@ class RustPanic(Block):
             super().__init__(line, text, old["message"], old["place"])
 
     def judge(self, text: str) -> Verdict:
-        """Take the message whatever it is, then only indented lines, notes and the backtrace."""
+        """Take any line as the message, then only indented lines, notes and the backtrace."""
         if not self.message:
             self.message = text.strip() or "(no message)"
             return Verdict.TAKE
@@ -77,7 +77,7 @@ class RustPanic(Block):
 
 
 class Candidate(Block):
-    """A line that names an exception. Only a line `at ...` soon after makes it an error."""
+    """A line that names an exception. It is an error only if a line `at ...` follows soon."""
 
     kind = "javascript"
     _LONGEST = 10
@@ -89,7 +89,7 @@ class Candidate(Block):
         self._in_braces = False
 
     def judge(self, text: str) -> Verdict:
-        """Hold the message's further lines, take calls, causes, and the object Node appends."""
+        """Hold the message's further lines; take calls, causes, and the object Node appends."""
         if self._in_braces:
             self._in_braces = not text.startswith("}")
             return Verdict.TAKE
@@ -116,10 +116,10 @@ class Candidate(Block):
 
     @property
     def complete(self) -> bool:
-        """Whether a call has been seen."""
+        """Whether a call was found, and no object is open."""
         return self._confirmed and not self._in_braces
 
     @property
     def certain(self) -> bool:
-        """Whether it has turned out to be an error."""
+        """Whether it is an error for certain."""
         return self._confirmed

@@ -1,0 +1,8 @@
+"""Text for messages."""
+
+
+def counted(n: int, noun: str) -> str:
+    """Return a count with its noun: "1 handler", "2 handlers", "2 deliveries"."""
+    if n == 1:
+        return f"{n:,} {noun}"
+    return f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
