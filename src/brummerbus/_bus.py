@@ -276,7 +276,7 @@ class EventBus(ProcessPublisher):
     def barrier(self, timeout: float | None = None) -> bool:
         """Wait until every delivery accepted before the call has ended, `timeout` seconds at most.
 
-        Whatever is published meanwhile: beside a steady publisher `flush` may never see an idle
+        Whatever is published concurrently: beside a steady publisher `flush` may never see an idle
         moment. Deliveries that wait for a retry have not ended. From where `flush` may be called.
 
         Returns:

@@ -197,7 +197,7 @@ class EventBusConfig:
             stack = _int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
         _one_of("monitoring", self.monitoring, bool, (True, False))
         _one_of("propagate_context", self.propagate_context, bool, (True, False))
-        fewest = workers if isinstance(workers, int) else workers[0]
+        min_workers = workers if isinstance(workers, int) else workers[0]
         checked = {
             "workers": workers,
             "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
@@ -205,7 +205,7 @@ class EventBusConfig:
             "policy": _policy(self.policy),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
             "handler_reserve": _int("handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE),
-            "reserved_workers": _int("reserved_workers", self.reserved_workers, 0, fewest - 1),
+            "reserved_workers": _int("reserved_workers", self.reserved_workers, 0, min_workers - 1),
             "flight_recorder": _int("flight_recorder", self.flight_recorder, 0, MAX_NOTES),
             "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
             "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),

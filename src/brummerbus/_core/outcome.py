@@ -1,4 +1,4 @@
-"""What became of an event: what `publish(..., on_done=...)` is told."""
+"""What became of an event: what `publish(..., on_done=...)` reports."""
 
 from dataclasses import dataclass
 from typing import Any

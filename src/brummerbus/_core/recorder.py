@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from time import time
 
 from brummerbus._core.in_flight import running, stack_of
-from brummerbus._core.log import counted
 from brummerbus._core.queue import Note, Queue, clock
+from brummerbus.watch.text import counted
 
 _WORDS = (  # by bb_noted
     "accepted",
