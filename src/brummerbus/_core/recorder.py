@@ -10,7 +10,7 @@ from time import time
 
 from brummerbus._core.in_flight import running, stack_of
 from brummerbus._core.queue import Note, Queue, clock
-from brummerbus.watch.text import counted
+from brummerbus._text import counted
 
 _WORDS = (  # by bb_noted
     "accepted",
