@@ -43,11 +43,13 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 test-py: $(READY)  ## the Python tests
 	$(BIN)/python -m pytest
 
+# Each of these tests builds, installs and tests: minutes on a busy machine, and no hang.
+PATIENT := -o faulthandler_timeout=900
 test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
-	$(BIN)/python -m pytest release/test_declared.py release/test_artifacts.py
+	$(BIN)/python -m pytest $(PATIENT) release/test_declared.py release/test_artifacts.py
 
 test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
-	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
+	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest $(PATIENT) -v -rP release/test_interpreters.py
 
 lint: $(READY) docs  ## style and format of Python and C, spelling, workflows, documentation without a warning
 	$(BIN)/ruff check .
