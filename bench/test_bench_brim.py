@@ -7,9 +7,9 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import EVENTS, ROUNDS, Held, no_op
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from conftest import EVENTS, ROUNDS, Held, no_op
 
 Make = Callable[..., Any]
 SIZE = 2 * EVENTS

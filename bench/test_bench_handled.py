@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import ROUNDS, Baseline, no_op
 
 from brummerbus import Event, EventBus
+from conftest import ROUNDS, Baseline, no_op
 
 Make = Callable[..., Any]
 

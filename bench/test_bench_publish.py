@@ -5,9 +5,9 @@ from queue import Queue, SimpleQueue
 from typing import Any, ClassVar
 
 import pytest
-from conftest import EVENTS, ROUNDS, Baseline, Held, no_op
 
 from brummerbus import Event, EventBus
+from conftest import EVENTS, ROUNDS, Baseline, Held, no_op
 
 Make = Callable[..., Any]
 

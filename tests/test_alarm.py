@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from conftest import BusFactory
-from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
 
 pytestmark = pytest.mark.skipif(
     not hasattr(signal, "setitimer"), reason="this system has no interval timer"

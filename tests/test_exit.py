@@ -6,7 +6,8 @@ thread that died with the interpreter, no fatal error, no warning.
 """
 
 import pytest
-from support import Ended, run_python
+
+from helpers.processes import Ended, run_python
 
 SOON = 10.0
 """Seconds in which a process without work ends, however slow the machine."""

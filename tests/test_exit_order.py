@@ -7,7 +7,8 @@ import signal
 import sys
 
 import pytest
-from support import run_python
+
+from helpers.processes import run_python
 from test_exit import SOON, assert_clean
 
 

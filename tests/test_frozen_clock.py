@@ -5,9 +5,9 @@ library is imported, or from after it, as seen by every module.
 """
 
 import pytest
-from support import Ended, run_python
 
 from brummerbus import BackpressurePolicy
+from helpers.processes import Ended, run_python
 
 SOON = 10.0
 """Seconds in which a program with little to wait for ends, however slow the machine."""

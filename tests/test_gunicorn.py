@@ -17,7 +17,8 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from conftest import HANG, poll
+
+from helpers.waiting import HANG, poll
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
 

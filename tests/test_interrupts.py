@@ -12,10 +12,14 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, Recorder, assert_balance
-from support import At, Turnstile, assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+from helpers.buses import BusFactory, Turnstile
+from helpers.checks import assert_at_rest, assert_balance
+from helpers.handlers import Gate, Recorder
+from helpers.internals import subscriptions_of, workers_of
+from helpers.opcodes import At
+from helpers.waiting import HANG
 
 LIMIT = 20_000
 """Opcodes of one call, far more than any has; a call that never completes is a failure."""
@@ -210,7 +214,7 @@ def test_subscribe_interrupted_anywhere_subscribes_to_all_or_nothing(
         assert_at_rest(bus)
         assert recorders[-1].events in ([], matching)
         recorders[-1].events.clear()
-        for one in bus._subscriptions:
+        for one in subscriptions_of(bus):
             if one.handler is recorders[-1]:
                 one.cancel()  # the caller has no reference to it
 
@@ -259,7 +263,7 @@ def test_stop_interrupted_anywhere_can_be_made_again(
         stats = bus.stats()
         assert_balance(stats)
         assert (stats.queued, stats.running) == (0, 0)
-        assert not any(thread.is_alive() for thread in bus._engine.threads._threads)
+        assert not any(thread.is_alive() for thread in workers_of(bus))
 
     timeout = HANG if state == "idle" else WAIT
     opcodes = strike_everywhere(

@@ -10,11 +10,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from support import run_python
 
 from brummerbus._cli import measure_memory as memory_module
 from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory, workers_within
 from brummerbus.sizing import calculate_optimal_workers
+from helpers.processes import run_python
 
 KB, MB = 1024, 1024 * 1024
 STACK = MB

@@ -9,9 +9,9 @@ import sys
 from dataclasses import asdict
 
 import pytest
-from support import Ended, run_python
 
 from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory
+from helpers.processes import Ended, run_python
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux refuses address space beyond RLIMIT_AS"

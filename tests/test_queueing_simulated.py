@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+
+from brummerbus.sizing._queueing_model import Load, blocked_time, predict
 from queueing_simulation import (
     Observed,
     Workload,
@@ -12,8 +14,6 @@ from queueing_simulation import (
     geometric,
     simulate,
 )
-
-from brummerbus.sizing._queueing_model import Load, blocked_time, predict
 
 MS = 1e-3
 NOTHING = constant(0.0)

@@ -16,10 +16,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread
-from support import assert_at_rest, in_child, inside, offer
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull, Subscription
+from helpers.buses import BusFactory, inside, offer
+from helpers.checks import assert_at_rest
+from helpers.handlers import Gate
+from helpers.internals import forget_routes
+from helpers.processes import in_child
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 ROOM = 6
 TIMES = 5
@@ -62,7 +67,7 @@ class Scene:
         self.event = Event("a", self.parcel)
         self.batch = [Event("a", self.parcel) for _ in range(4)]
         self.gate: Gate | None = None
-        self.before = self._counts()
+        self.before = self.counts()
 
     def _on_drop(self, event: Any, subscription: Subscription, reason: Any) -> None:
         self.dropped += 1
@@ -70,8 +75,8 @@ class Scene:
     def _on_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         self.failed += isinstance(error, Failure)
 
-    def _counts(self) -> dict[str, int]:
-        self.bus._forget_routes(None)  # cached routes refer to the subscriptions
+    def counts(self) -> dict[str, int]:
+        forget_routes(self.bus)  # cached routes refer to the subscriptions
         gc.collect()
         counted = {"parcel": sys.getrefcount(self.parcel), "event": sys.getrefcount(self.event)}
         for i in range(len(self.batch)):
@@ -113,7 +118,7 @@ class Scene:
         """Wait until everything has ended, and check the counts."""
         self.let_go()
         assert_at_rest(self.bus)
-        assert self._counts() == self.before
+        assert self.counts() == self.before
 
 
 @pytest.fixture(params=[1, 3], ids=["one", "three"])
@@ -281,7 +286,7 @@ def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
     while scene.subscriptions:
         scene.subscriptions.pop().cancel()
     scene.handlers.clear()
-    scene.bus._forget_routes(None)
+    forget_routes(scene.bus)
     gc.collect()
     assert all(one() is not None for one in kept)
     scene.let_go()
@@ -307,13 +312,13 @@ def test_a_forked_child_keeps_nothing_of_its_own_events(
         assert scene.bus.publish(scene.event)
 
     def child() -> None:
-        first = scene._counts()
+        first = scene.counts()
         for _ in range(TIMES):
             assert scene.bus.publish(scene.event)
             assert scene.bus.publish_many(scene.batch, priority=3) == 4
             assert scene.bus.flush(HANG)
         assert scene.bus.stop(timeout=HANG)
-        assert scene._counts() == first
+        assert scene.counts() == first
 
     assert in_child(child) == 0
     scene.settle()

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, run_together
-from support import ended, pause, start_python
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
+from helpers.processes import ended, start_python
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG, pause
 
 PUBLISHERS = 50
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import HANG
+from helpers.waiting import HANG
 
 HERE = Path(__file__).parent
 

@@ -7,13 +7,16 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from conftest import HANG, BusFactory, Gate, poll
 from leaks import assert_keeps_nothing
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 from brummerbus._core._ext import Recipient, Route, discard, running_in, swap_item
 from brummerbus._core.in_flight import running
 from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queue
+from helpers.buses import BusFactory
+from helpers.handlers import Gate
+from helpers.internals import queue_of
+from helpers.waiting import HANG, poll
 
 
 @pytest.fixture(autouse=True)
@@ -159,7 +162,7 @@ def test_looking_at_what_runs_keeps_no_memory(factory: BusFactory) -> None:
     """Event and subscription are only borrowed."""
     bus = factory.bus(workers=2)
     factory.hold(bus)
-    queue = bus._engine.queue
+    queue = queue_of(bus)
     assert_keeps_nothing(lambda: running(queue), times=200)
     assert len(running(queue)) == 2
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from .conftest import TIMEOUT, Watcher, wait_for
+from .helpers import TIMEOUT, Watcher, wait_for
 
 
 def exact_bytes(watcher: Watcher, process: str, stream: str) -> bytes:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from .conftest import TIMEOUT, Watcher, wait_for
+from .helpers import TIMEOUT, Watcher, wait_for
 
 # What a process must do before it may be interrupted: print a line, which the watcher prints too.
 WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"
