@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py set
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -35,19 +35,29 @@ run: $(READY)  ## watch three real processes concurrently, and check that all co
 
 # ---- checks --------------------------------------------------------------------------------
 
-test: test-c test-py  ## the C core, plain and under sanitizers, and all Python tests
+test:  ## the C core, plain and under sanitizers, and all Python tests, side by side
+	@$(MAKE) test-c & c=$$!; $(MAKE) test-py; py=$$?; wait $$c && exit $$py
 
 test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 	$(MAKE) -C tests/c check
 
-test-py: $(READY)  ## the Python tests
-	$(BIN)/python -m pytest
+# Twice as many processes as cores: many tests wait.
+PROCESSES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 2))))
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=$(PROCESSES) --dist=loadgroup
 
+test-py: $(READY)  ## the Python tests, by as many PROCESSES as fit
+	$(PYTEST)
+
+test-fast: $(READY)  ## the Python tests, but for the slow ones
+	$(PYTEST) -m 'not slow'
+
+# Each of these tests builds, installs and tests: minutes on a busy machine, and no hang.
+PATIENT := -o faulthandler_timeout=900
 test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
-	$(BIN)/python -m pytest release/test_declared.py release/test_artifacts.py
+	$(BIN)/python -m pytest $(PATIENT) release/test_declared.py release/test_artifacts.py
 
 test-all: $(READY)  ## the wheel on every Python found; more by PYTHONS="/path/python ..."
-	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest -v -rP release/test_interpreters.py
+	PYTHONS='$(PYTHONS)' TESTS='$(TESTS)' $(BIN)/python -m pytest $(PATIENT) -v -rP release/test_interpreters.py
 
 lint: $(READY) docs  ## style and format of Python and C, spelling, workflows, documentation without a warning
 	$(BIN)/ruff check .
@@ -110,15 +120,15 @@ model-long:  ## the same with more publishers, workers and slots (hours)
 # ---- figures -------------------------------------------------------------------------------
 
 bench: $(READY)  ## the pytest-benchmark suites
-	$(BIN)/python -m pytest bench -o addopts= --benchmark-only --benchmark-group-by=group \
+	$(BIN)/python -m pytest bench --ignore=bench/tests -o addopts= --benchmark-only --benchmark-group-by=group \
 	    --benchmark-columns=median,iqr,ops,rounds
 
 PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
-	$(PEERS)/bin/python bench/peers/run.py $(ARGS)
+	$(PEERS)/bin/python -m bench.peers.run $(ARGS)
 
 bench-targets: $(PEERS)/.ready  ## only the table of target ratios
-	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
+	$(PEERS)/bin/python -m bench.peers.run --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
 $(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
@@ -131,16 +141,16 @@ bench-c:  ## the queue in C alone: nanoseconds and instructions per push and tak
 	$(MAKE) -C bench/c callgrind
 
 bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers and threads
-	$(BIN)/python bench/growth.py
+	$(BIN)/python -m bench.growth
 
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
-	$(BIN)/python bench/claims/run.py $(ARGS)
+	$(BIN)/python -m bench.claims.run $(ARGS)
 
 bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
-	$(BIN)/python bench/elastic.py
+	$(BIN)/python -m bench.elastic
 
 bench-advice: $(READY)  ## the adviser's predictions beside measurements (20 minutes)
-	$(BIN)/python bench/advice/run.py $(ARGS)
+	$(BIN)/python -m bench.advice.run $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
 	rm -rf $(VENV) build dist compile_commands.json src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -7,8 +7,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from conftest import EVENTS, ROUNDS, Held, no_op
 
+from bench.held import EVENTS, ROUNDS, Held, no_op
 from brummerbus import BackpressurePolicy, Event, EventBus
 
 Make = Callable[..., Any]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import ROUNDS, Baseline, no_op
 
+from bench.held import ROUNDS, Baseline, no_op
 from brummerbus import Event, EventBus
 
 Make = Callable[..., Any]

@@ -5,8 +5,8 @@ from queue import Queue, SimpleQueue
 from typing import Any, ClassVar
 
 import pytest
-from conftest import EVENTS, ROUNDS, Baseline, Held, no_op
 
+from bench.held import EVENTS, ROUNDS, Baseline, Held, no_op
 from brummerbus import Event, EventBus
 
 Make = Callable[..., Any]

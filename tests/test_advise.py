@@ -8,12 +8,14 @@ from time import thread_time
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
-from support import pause
 
 from brummerbus import Advice, BackpressurePolicy, Event, EventBus
 from brummerbus._measurements import MeasuredLoad, Timer, Windows
 from brummerbus.sizing._adviser import MIN_DELIVERIES, advise, dispersions
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
+from helpers.internals import load_of
+from helpers.waiting import HANG, pause
 
 S = 1_000_000_000
 MS = 1_000_000
@@ -273,7 +275,7 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactor
     assert bus.publish(Event("late"))
     assert bus.flush(HANG)
     assert len(seen.events) == 6000
-    load, labels = bus._engine.load()
+    load, labels = load_of(bus)
     took = {labels[number]: timer.deliveries for number, timer in load.meters.items()}
     assert took == {"(other)": 6000, "late -> compute": 1}
 

@@ -10,11 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, poll, run_together
-from support import fill, in_child, pause
 
 from brummerbus import BackpressurePolicy, BusStats, Event, EventBus, QueueFull, _stats
 from brummerbus._stats import Counts, Durations, Recent
+from helpers.buses import BusFactory, fill
+from helpers.handlers import Recorder
+from helpers.processes import in_child
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG, pause, poll
 
 COUNTS = ("published", "processed", "failed", "dropped", "queued", "running")
 

@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Drops, Logged, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Drops, Logged, Recorder
+from helpers.waiting import HANG
 
 REPORTED = [ValueError, StopIteration, MemoryError]
 

@@ -4,11 +4,14 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, poll, run_together
-from nesting import Nesting, tree
-from support import assert_at_rest, inside
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+from helpers.buses import BusFactory, inside
+from helpers.checks import assert_at_rest
+from helpers.handlers import Recorder
+from helpers.nesting import Nesting, tree
+from helpers.threads import run_together
+from helpers.waiting import HANG, poll
 
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory
 
 from brummerbus import Event, EventBusConfig
+from helpers.buses import BusFactory
+from helpers.waiting import HANG
 
 
 def test_a_pair_of_workers_is_the_fewest_and_the_most() -> None:

@@ -6,10 +6,13 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread, Recorder, run_together
-from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.handlers import Gate, Recorder
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG
 
 REFUSING = [BackpressurePolicy.DROP_NEWEST, BackpressurePolicy.REJECT]
 WAIT = 0.3

@@ -7,11 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Drops, InThread, Logged, Recorder, poll
-from support import pause
 
 from brummerbus import BackpressurePolicy, BusError, DropReason, Event, EventBus, EventBusConfig
 from brummerbus._core import engine
+from helpers.buses import BusFactory
+from helpers.handlers import Drops, Logged, Recorder
+from helpers.threads import InThread
+from helpers.waiting import HANG, pause, poll
 
 
 def test_bus_shows_what_it_was_made_with(factory: BusFactory) -> None:

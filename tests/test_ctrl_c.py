@@ -8,10 +8,11 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import BusFactory
-from support import Turnstile, assert_at_rest, ended, start_python
 
 from brummerbus import BackpressurePolicy, Event
+from helpers.buses import BusFactory, Turnstile
+from helpers.checks import assert_at_rest
+from helpers.processes import ended, start_python
 
 
 @pytest.mark.parametrize("whose", ["handler", "signal"])

@@ -3,10 +3,14 @@
 import contextlib
 
 import pytest
-from conftest import HANG, BusFactory, Drops, InThread, Logged, Recorder, assert_balance
-from scene import BLOCK, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Drops, Logged, Recorder
+from helpers.scene import BLOCK, LOWEST, NEWEST, OLDEST, REJECT, Scene
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 
 def test_what_is_left_at_shutdown_is_told(factory: BusFactory) -> None:

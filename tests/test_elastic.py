@@ -4,13 +4,10 @@ import threading
 from time import monotonic
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance, poll
-from elastic_simulation import Handler, Pool
 from hypothesis import given
 from hypothesis import strategies as st
 
 from brummerbus import BackpressurePolicy, Event
-from brummerbus._core.autoscaler import Autoscaler
 from brummerbus.sizing._autoscale import (
     GROW_PAUSE,
     LONG_WAIT,
@@ -19,6 +16,12 @@ from brummerbus.sizing._autoscale import (
     AutoscalePolicy,
     LoadSample,
 )
+from elastic_simulation import Handler, Pool
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.internals import autoscaler_of, oldest_wait
+from helpers.waiting import HANG, poll
 
 WAITING = Handler(wait=0.010)
 MIXED = Handler(wait=0.007, compute=0.0003)
@@ -224,6 +227,7 @@ def test_a_machine_busy_with_other_things_still_lets_waiting_handlers_grow() -> 
 # ---- for real ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_real_pool_grows_under_load_and_shrinks_again(factory: BusFactory) -> None:
     """Blocked handlers fill the queue; once released, all is handled and the pool shrinks."""
     bus = factory.bus(
@@ -269,21 +273,21 @@ def test_the_oldest_wait_is_that_of_the_delivery_that_waits_longest(
     """Whatever its level; 0 for an empty queue, and if nothing is timed."""
     bus = factory.bus(workers=(1, 2), monitoring=monitoring)
     gate = factory.hold(bus)
-    growth = Autoscaler(bus.config, bus._engine.queue, bus._engine)
+    growth = autoscaler_of(bus)
     bus.subscribe("a", Recorder())
-    assert growth._read().oldest_wait == 0
+    assert oldest_wait(growth) == 0
     before = monotonic()
     assert bus.publish(Event("a"), priority=1)
     after = monotonic()
     poll(lambda: monotonic() - after > 0.02)
     assert bus.publish(Event("a"), priority=3)
     least = monotonic() - after
-    oldest = growth._read().oldest_wait
+    oldest = oldest_wait(growth)
     most = monotonic() - before
     assert least <= oldest <= most if monitoring else oldest == 0
     gate.open()
     assert bus.flush(HANG)
-    assert growth._read().oldest_wait == 0
+    assert oldest_wait(growth) == 0
 
 
 def test_a_pool_of_equal_bounds_is_static(factory: BusFactory) -> None:

@@ -9,9 +9,9 @@ from enum import Enum
 from typing import Any
 
 import pytest
-from conftest import run_together
 
 from brummerbus import Event, EventType, Priority
+from helpers.threads import run_together
 
 TEN = {
     "process.started",

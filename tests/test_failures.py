@@ -4,9 +4,12 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Logged, Recorder, assert_balance
 
 from brummerbus import Event, Subscription
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Logged, Recorder
+from helpers.waiting import HANG
 
 FAILURES = [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration, MemoryError]
 

@@ -6,9 +6,12 @@ import tracemalloc
 from contextlib import suppress
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread, run_together
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.handlers import Gate
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG
 
 
 def full(factory: BusFactory, size: int, policy: BackpressurePolicy) -> tuple[EventBus, Gate]:

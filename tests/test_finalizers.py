@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, poll
-from support import run_python
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.internals import forget_routes
+from helpers.processes import run_python
+from helpers.waiting import HANG, poll
 
 
 def handler_that_ends(bus: EventBus, finalizer: Callable[[], Any], outcome: list[Any]) -> None:
@@ -17,7 +19,7 @@ def handler_that_ends(bus: EventBus, finalizer: Callable[[], Any], outcome: list
     class Handler:
         def __call__(self, event: Event) -> None:
             subscriptions.pop().cancel()
-            bus._forget_routes(None)
+            forget_routes(bus)
 
     def end() -> None:
         try:
@@ -86,7 +88,7 @@ def test_a_finalizer_in_a_worker_that_leaves_does_no_harm() -> None:
         class Handler:
             def __call__(self, event):
                 subscriptions.pop().cancel()
-                bus._forget_routes(None)
+                forget_routes(bus)
                 bus.resize(1)
             def __del__(self):
                 try:

@@ -6,17 +6,6 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import (
-    HANG,
-    BusFactory,
-    Drops,
-    InThread,
-    Logged,
-    Recorder,
-    assert_balance,
-    poll,
-)
-from support import accepts, assert_closed, fill, inside, pause
 
 from brummerbus import (
     BackpressurePolicy,
@@ -26,6 +15,11 @@ from brummerbus import (
     Event,
     EventBus,
 )
+from helpers.buses import BusFactory, accepts, fill, inside
+from helpers.checks import assert_balance, assert_closed
+from helpers.handlers import Drops, Logged, Recorder
+from helpers.threads import InThread
+from helpers.waiting import HANG, pause, poll
 
 SHORT = 0.02
 """Seconds after which a wait is to give up."""
@@ -51,7 +45,7 @@ def test_flush_waits_for_what_is_queued_and_what_runs(factory: BusFactory) -> No
     flush = InThread(bus.flush)
     gate.let_through(1)
     recorder.wait_for(100)
-    assert flush._thread.is_alive()
+    assert flush.running
     gate.open()
     assert flush.result() is True
     stats = bus.stats()
@@ -249,7 +243,7 @@ def test_stop_without_a_timeout_has_no_limit(factory: BusFactory) -> None:
     stop = InThread(bus.stop)
     poll(lambda: not accepts(bus))
     pause(5 * SHORT)
-    assert stop._thread.is_alive()
+    assert stop.running
     gate.open()
     assert stop.result() is True
     assert seen.data == [0, 1, 2]

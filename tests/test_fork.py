@@ -5,10 +5,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, assert_balance
-from support import in_child, run_file, run_python
 
 from brummerbus import BackpressurePolicy, BusClosed, Event
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.internals import workers_of
+from helpers.processes import in_child, run_file, run_python
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 FORKS = 1000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100
 
@@ -141,6 +146,7 @@ def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_agai
     assert in_child(child) == 0
 
 
+@pytest.mark.slow
 def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(
     factory: BusFactory,
 ) -> None:
@@ -264,7 +270,7 @@ def test_a_closed_bus_starts_no_workers_in_the_child(factory: BusFactory) -> Non
     def child() -> None:
         with pytest.raises(BusClosed):
             bus.publish(Event("a"))
-        assert not bus._engine.threads._threads
+        assert not workers_of(bus)
 
     assert in_child(child) == 0
 

@@ -7,12 +7,17 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
-from support import At, assert_at_rest, in_child, wait_for_child
 
 from brummerbus import Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.handlers import Recorder
+from helpers.opcodes import At
+from helpers.processes import in_child, wait_for_child
+from helpers.waiting import HANG
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
     # Python 3.12 and later warn of forking with threads; being safe there is the point.
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),

@@ -6,7 +6,8 @@ Each program runs in its own process, and forks by `fork` of the C library.
 import os
 
 import pytest
-from support import Ended, run_python
+
+from helpers.processes import Ended, run_python
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -15,10 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread, poll
 
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
 from brummerbus._core._ext import lib
+from helpers.buses import BusFactory
+from helpers.handlers import Gate
+from helpers.internals import discard_queued, queue_of
+from helpers.threads import InThread
+from helpers.waiting import HANG, poll
 
 UNTOUCHED = """
 import gc
@@ -103,7 +107,7 @@ def test_each_short_call_keeps_the_gil(
     counter: Counter, full: tuple[EventBus, Gate], call: str
 ) -> None:
     """A thousand of them in a row never release it."""
-    queue = full[0]._engine.queue
+    queue = queue_of(full[0])
 
     def start_and_fail() -> None:
         assert queue.resize(2) == 1
@@ -150,8 +154,7 @@ def test_closing_and_discarding_keep_the_gil(counter: Counter, factory: BusFacto
     assert bus.publish_many([Event("a")] * 1000) == 1000
 
     def end() -> None:
-        bus._engine.queue.close(drain=False)
-        bus._engine.discard()
+        discard_queued(bus)
 
     assert counter.during(end) == 0
     assert bus.stats().dropped == 1000
@@ -161,7 +164,7 @@ def test_closing_and_discarding_keep_the_gil(counter: Counter, factory: BusFacto
 def test_waiting_for_idle_releases_the_gil(counter: Counter, full: tuple[EventBus, Gate]) -> None:
     """`bb_wait_idle` with something queued sleeps, and others run."""
     bus, _ = full
-    assert counter.during(lambda: bus._engine.queue.wait_idle(50_000_000)) > 10
+    assert counter.during(lambda: queue_of(bus).wait_idle(50_000_000)) > 10
 
 
 def test_waiting_for_the_end_releases_the_gil(
@@ -169,7 +172,7 @@ def test_waiting_for_the_end_releases_the_gil(
 ) -> None:
     """`bb_wait_shut` of an open queue sleeps, and others run."""
     bus, _ = full
-    assert counter.during(lambda: bus._engine.queue.wait_shut(0.05)) > 10
+    assert counter.during(lambda: queue_of(bus).wait_shut(0.05)) > 10
 
 
 def refused_after(bus: EventBus, seconds: float) -> None:
@@ -201,6 +204,7 @@ def test_waiting_for_work_releases_the_gil(counter: Counter, factory: BusFactory
     later.result()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("frequent_switches")
 def test_handlers_in_c_let_other_threads_run(factory: BusFactory) -> None:
     """They do not reach the interpreter's own switch of threads, and the queue is never empty."""

@@ -17,9 +17,13 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from conftest import HANG, poll
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
+from helpers.waiting import HANG, poll
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork"),
+]
 
 DIRECTLY = build_opener(ProxyHandler({}))
 """Opens addresses without the proxy of the environment."""

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, Event, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.waiting import HANG
 
 KEEPING = [BackpressurePolicy.BLOCK, BackpressurePolicy.CALLER_RUNS]
 

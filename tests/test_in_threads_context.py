@@ -7,10 +7,12 @@ from contextvars import ContextVar, copy_context
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
-from support import Turnstile, in_child
 
 from brummerbus import BackpressurePolicy, Event
+from helpers.buses import BusFactory, Turnstile
+from helpers.handlers import Recorder
+from helpers.processes import in_child
+from helpers.waiting import HANG
 
 span: ContextVar[str] = ContextVar("span", default="none")
 

@@ -2,9 +2,10 @@
 
 import weakref
 
-from conftest import HANG, BusFactory, poll
-
 from brummerbus import Event
+from helpers.buses import BusFactory
+from helpers.internals import forget_routes
+from helpers.waiting import HANG, poll
 
 
 def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(
@@ -19,7 +20,7 @@ def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(
     assert bus.publish(Event("a"))
     gate.wait_entered()
     subscription.cancel()
-    bus._forget_routes(None)
+    forget_routes(bus)
     del subscription
     assert running == []
     gate.open()
@@ -46,7 +47,7 @@ def test_an_idle_worker_keeps_nothing_of_its_last_delivery(factory: BusFactory) 
     assert bus.publish(Event("a", payload))
     del payload
     subscription.cancel()
-    bus._forget_routes(None)
+    forget_routes(bus)
     del subscription, handler
     assert bus.flush(HANG)
     poll(lambda: not any(ref() for ref in kept))

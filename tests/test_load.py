@@ -4,9 +4,13 @@ import threading
 from time import perf_counter
 
 import pytest
-from conftest import HANG, assert_balance, run_together
 
 from brummerbus import Event, EventBus
+from helpers.checks import assert_balance
+from helpers.threads import run_together
+from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 CASES = {
     "small": (2, 20, 1_000, 10, 1),

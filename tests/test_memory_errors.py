@@ -22,10 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance
-from support import Turnstile, assert_at_rest, run_python
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+from helpers.buses import BusFactory, Turnstile
+from helpers.checks import assert_at_rest, assert_balance
+from helpers.handlers import Recorder
+from helpers.internals import workers_of
+from helpers.processes import run_python
+from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
@@ -155,7 +161,7 @@ def publish_everywhere(policy: str, kinds: str) -> int:
 
             def check(bus: EventBus = bus, turnstile: Turnstile = turnstile) -> None:
                 turnstile.assert_whole()
-                assert all(thread.is_alive() for thread in bus._engine.threads._threads)
+                assert all(thread.is_alive() for thread in workers_of(bus))
 
             failed += strike_everywhere(
                 lambda turnstile=turnstile, filled=filled: turnstile.hold(filled), publish, check
@@ -258,7 +264,7 @@ def strike_stop() -> int:
         assert_balance(stats)
         assert stats.processed + stats.dropped == 3
         assert (stats.queued, stats.running) == (0, 0)
-        assert not any(thread.is_alive() for thread in bus._engine.threads._threads)
+        assert not any(thread.is_alive() for thread in workers_of(bus))
         factory.end()
 
     return strike_everywhere(prepare, lambda: made[-1][1].stop(timeout=HANG), check)

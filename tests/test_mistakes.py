@@ -5,9 +5,12 @@ import json
 from typing import Any, Protocol
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
 
 from brummerbus import BusClosed, Event, EventBus, EventType
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
+from helpers.internals import subscriptions_of
+from helpers.waiting import HANG
 
 # ---- what is published -----------------------------------------------------------------------
 
@@ -242,7 +245,7 @@ def test_handler_that_would_not_do_its_work_is_refused(
     bus = factory.bus()
     with pytest.raises(TypeError, match=rf"calling an? {kind} only returns an object"):
         bus.subscribe("a", wrap(KINDS[kind]))
-    assert list(bus._subscriptions) == []
+    assert subscriptions_of(bus) == []
 
 
 @pytest.mark.parametrize("wrap", [w for w in WRAPPERS if w is not as_bound])

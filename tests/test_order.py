@@ -5,9 +5,12 @@ import threading
 from itertools import chain
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, run_together
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
+from helpers.threads import run_together
+from helpers.waiting import HANG
 
 
 def handled(factory: BusFactory, bus: EventBus, levels: list[int]) -> list[tuple[int, int]]:

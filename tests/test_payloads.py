@@ -5,9 +5,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Drops, Recorder
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.handlers import Drops, Recorder
+from helpers.waiting import HANG
 
 
 class Untouchable:

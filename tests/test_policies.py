@@ -3,10 +3,13 @@
 import threading
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, run_together
-from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
+from helpers.scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG
 
 # ---- eviction ---------------------------------------------------------------------------------
 

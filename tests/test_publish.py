@@ -4,8 +4,6 @@ import queue
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
-from support import assert_at_rest
 
 from brummerbus import (
     BackpressurePolicy,
@@ -16,6 +14,10 @@ from brummerbus import (
     Priority,
     QueueFull,
 )
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.handlers import Recorder
+from helpers.waiting import HANG
 
 TABLE = [
     ("process.started", 3),

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from conftest import HANG, BusFactory, Recorder
-from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, Event, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.handlers import Recorder
+from helpers.waiting import HANG
 
 
 class Plain:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+
+from brummerbus.sizing._queueing_model import Load, blocked_time, predict
 from queueing_simulation import (
     Observed,
     Workload,
@@ -13,7 +15,7 @@ from queueing_simulation import (
     simulate,
 )
 
-from brummerbus.sizing._queueing_model import Load, blocked_time, predict
+pytestmark = pytest.mark.slow
 
 MS = 1e-3
 NOTHING = constant(0.0)

@@ -9,17 +9,21 @@ import logging
 import os
 import sys
 import threading
-import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread
-from support import assert_at_rest, in_child, inside, offer
 
-from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull, Subscription
+from brummerbus import BackpressurePolicy, BusClosed, Event, QueueFull, Subscription
+from helpers.buses import BusFactory, inside
+from helpers.checks import assert_at_rest
+from helpers.handlers import Gate
+from helpers.internals import forget_routes
+from helpers.processes import in_child
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 ROOM = 6
 TIMES = 5
@@ -62,7 +66,7 @@ class Scene:
         self.event = Event("a", self.parcel)
         self.batch = [Event("a", self.parcel) for _ in range(4)]
         self.gate: Gate | None = None
-        self.before = self._counts()
+        self.before = self.counts()
 
     def _on_drop(self, event: Any, subscription: Subscription, reason: Any) -> None:
         self.dropped += 1
@@ -70,8 +74,8 @@ class Scene:
     def _on_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         self.failed += isinstance(error, Failure)
 
-    def _counts(self) -> dict[str, int]:
-        self.bus._forget_routes(None)  # cached routes refer to the subscriptions
+    def counts(self) -> dict[str, int]:
+        forget_routes(self.bus)  # cached routes refer to the subscriptions
         gc.collect()
         counted = {"parcel": sys.getrefcount(self.parcel), "event": sys.getrefcount(self.event)}
         for i in range(len(self.batch)):
@@ -113,7 +117,7 @@ class Scene:
         """Wait until everything has ended, and check the counts."""
         self.let_go()
         assert_at_rest(self.bus)
-        assert self._counts() == self.before
+        assert self.counts() == self.before
 
 
 @pytest.fixture(params=[1, 3], ids=["one", "three"])
@@ -281,7 +285,7 @@ def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
     while scene.subscriptions:
         scene.subscriptions.pop().cancel()
     scene.handlers.clear()
-    scene.bus._forget_routes(None)
+    forget_routes(scene.bus)
     gc.collect()
     assert all(one() is not None for one in kept)
     scene.let_go()
@@ -291,7 +295,7 @@ def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
     assert not any(one() is not None for one in kept)
 
 
-# ---- other processes, and many -------------------------------------------------------------------
+# ---- other processes -----------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -307,13 +311,13 @@ def test_a_forked_child_keeps_nothing_of_its_own_events(
         assert scene.bus.publish(scene.event)
 
     def child() -> None:
-        first = scene._counts()
+        first = scene.counts()
         for _ in range(TIMES):
             assert scene.bus.publish(scene.event)
             assert scene.bus.publish_many(scene.batch, priority=3) == 4
             assert scene.bus.flush(HANG)
         assert scene.bus.stop(timeout=HANG)
-        assert scene._counts() == first
+        assert scene.counts() == first
 
     assert in_child(child) == 0
     scene.settle()
@@ -323,32 +327,3 @@ def test_a_forked_child_keeps_nothing_of_its_own_events(
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the log: it would keep the records."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    """Trace allocations."""
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
-
-
-@pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("policy", ["drop_oldest", "reject", "block"])
-def test_a_hundred_thousand_publishes_leave_memory_where_it_was(policy: str) -> None:
-    """Accepted, evicted or refused: a few bytes each would be a megabyte."""
-    with EventBus(workers=1, queue_size=50, policy=policy, publish_timeout=0) as bus:
-        bus.subscribe("a", lambda event: None)
-
-        def publish(times: int) -> int:
-            for number in range(times):
-                if policy == "block":
-                    bus.publish(Event("a", [number]))
-                else:
-                    offer(bus, Event("a", [number]))
-            assert bus.flush(HANG)
-            gc.collect()
-            return tracemalloc.get_traced_memory()[0]
-
-        before = publish(2_000)
-        assert publish(100_000) - before < 100_000

@@ -5,10 +5,13 @@ import threading
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance, poll
-from support import in_child
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.processes import in_child
+from helpers.waiting import HANG, poll
 
 
 def workers_alive(bus: EventBus) -> int:

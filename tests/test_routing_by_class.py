@@ -5,9 +5,11 @@ from collections.abc import Sized
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Logged, Recorder
 
 from brummerbus import Event, EventBus
+from helpers.buses import BusFactory
+from helpers.handlers import Logged, Recorder
+from helpers.waiting import HANG
 
 
 class Job:

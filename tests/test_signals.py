@@ -8,10 +8,13 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance
-from support import Turnstile, assert_at_rest, ended, start_python
 
 from brummerbus import BackpressurePolicy, DropReason, Event
+from helpers.buses import BusFactory, Turnstile
+from helpers.checks import assert_at_rest, assert_balance
+from helpers.handlers import Recorder
+from helpers.processes import ended, start_python
+from helpers.waiting import HANG
 
 BLOCKED = """
     bus, gate = bus_of(queue_size=2, policy=BackpressurePolicy.BLOCK), Gate()

@@ -6,10 +6,13 @@ import weakref
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread, Logged, poll
-from support import PACKAGE
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.handlers import Gate, Logged
+from helpers.opcodes import PACKAGE
+from helpers.threads import InThread
+from helpers.waiting import HANG, poll
 
 
 def slow(gate: Gate, event: Any) -> None:

@@ -15,9 +15,12 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Gate, assert_balance, poll
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Gate
+from helpers.waiting import HANG, poll
 
 LIMIT = 0.02
 

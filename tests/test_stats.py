@@ -8,10 +8,14 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, assert_balance, poll, run_together
-from support import pause
 
 from brummerbus import BackpressurePolicy, BusStats, DropReason, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.internals import queue_of
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG, pause, poll
 
 FIELDS = {
     "published",
@@ -281,7 +285,7 @@ def test_handlers_run_in_place_do_not_make_a_worker_busier_than_time(factory: Bu
     assert bus.flush(HANG)
     assert bus.stats().processed == 11
     assert 0 < bus.stats().worker_utilization[0] <= 1
-    busy, age = bus._engine.queue.snapshot(n_workers=1).workers[0]
+    busy, age = queue_of(bus).snapshot(n_workers=1).workers[0]
     assert 9 * 20_000_000 <= busy <= age  # `worker_utilization` would hide it
 
 

@@ -3,10 +3,13 @@
 import threading
 
 import pytest
-from conftest import HANG, BusFactory, Drops, InThread, Recorder, assert_balance, poll, run_together
-from support import accepts, assert_closed, fill, inside
 
 from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus
+from helpers.buses import BusFactory, accepts, fill, inside
+from helpers.checks import assert_balance, assert_closed
+from helpers.handlers import Drops, Recorder
+from helpers.threads import InThread, run_together
+from helpers.waiting import HANG, poll
 
 
 @pytest.mark.parametrize("drain", [True, False])

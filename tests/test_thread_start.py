@@ -15,12 +15,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance, poll
-from support import in_child, run_python
 
 from brummerbus import Event, EventBus
 from brummerbus._core.engine import live_engines
 from brummerbus._core.queue import Queue
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.processes import in_child, run_python
+from helpers.waiting import HANG, poll
 
 WORKERS = 4
 START = "_start_joinable_thread" if sys.version_info >= (3, 13) else "_start_new_thread"

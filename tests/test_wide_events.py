@@ -1,10 +1,14 @@
 """Events with more deliveries than the queue has slots."""
 
 import pytest
-from conftest import HANG, BusFactory, InThread, Recorder, assert_balance
-from scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.scene import BLOCK, CALLER_RUNS, LOWEST, NEWEST, OLDEST, REJECT, Scene
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 PLACES, WIDE = 2, 5
 

@@ -11,11 +11,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory
-from support import assert_at_rest
-from test_memory_errors import beyond, bus_with_handlers, in_own_process
 
 from brummerbus import Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.internals import workers_of
+from helpers.waiting import HANG
+from test_memory_errors import beyond, bus_with_handlers, in_own_process
+
+pytestmark = pytest.mark.slow
 
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
@@ -96,7 +100,7 @@ def strike_worker(what: str) -> int:
         worker.strike(failed)
         assert_at_rest(bus)
         assert sum(event.data == "queued" for event in seen) == 3, f"allocation {failed} failed"
-        assert all(thread.is_alive() for thread in bus._engine.threads._threads)
+        assert all(thread.is_alive() for thread in workers_of(bus))
         seen.clear()
     factory.end()
     return failed - 1

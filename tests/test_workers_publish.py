@@ -5,11 +5,14 @@ from collections.abc import Callable
 from time import monotonic
 
 import pytest
-from conftest import HANG, BusFactory, Gate, InThread, Recorder, poll
-from nesting import Nesting
-from support import assert_at_rest
 
 from brummerbus import BackpressurePolicy, BusClosed, DropReason, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.checks import assert_at_rest
+from helpers.handlers import Gate, Recorder
+from helpers.nesting import Nesting
+from helpers.threads import InThread
+from helpers.waiting import HANG, poll
 
 BLOCK = BackpressurePolicy.BLOCK
 CALLER_RUNS = BackpressurePolicy.CALLER_RUNS

@@ -11,9 +11,12 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Recorder, assert_balance
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, QueueFull, sizing
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Recorder
+from helpers.waiting import HANG
 
 TINY = 5e-324
 

@@ -8,10 +8,15 @@ from itertools import count
 from typing import Any
 
 import pytest
-from conftest import HANG, BusFactory, Drops, InThread
 from leaks import assert_keeps_nothing
 
 from brummerbus import BackpressurePolicy, BusClosed, BusError, Event, EventBus, QueueFull
+from helpers.buses import BusFactory
+from helpers.handlers import Drops
+from helpers.threads import InThread
+from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 
 class Parcel:

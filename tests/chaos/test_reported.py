@@ -3,8 +3,6 @@
 import threading
 
 import pytest
-from conftest import HANG, BusFactory, Drops, InThread, Recorder, poll
-from support import assert_at_rest, fill
 
 from brummerbus import (
     BackpressurePolicy,
@@ -16,6 +14,12 @@ from brummerbus import (
     Subscription,
 )
 from brummerbus._core import engine
+from helpers.buses import BusFactory, fill
+from helpers.checks import assert_at_rest
+from helpers.handlers import Drops, Recorder
+from helpers.internals import workers_of
+from helpers.threads import InThread
+from helpers.waiting import HANG, poll
 
 
 @pytest.mark.parametrize("policy", BackpressurePolicy, ids=lambda policy: policy.value)
@@ -113,7 +117,7 @@ def test_a_stop_drops_what_another_had_no_memory_to_drop(
         with pytest.raises(MemoryError):
             bus.stop(drain=False, timeout=0)
         gate.open()
-        for thread in bus._engine.threads._threads:
+        for thread in workers_of(bus):
             thread.join(HANG)
     assert bus.stats().queued == 5
     bus.stop()

@@ -12,13 +12,18 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from conftest import HANG, Drops, assert_balance
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from model import REFUSED, RUN, Queue
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
+from helpers.checks import assert_balance
+from helpers.handlers import Drops
+from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 LONG = os.environ.get("BRUMMERBUS_LONG") == "1"
 POLICIES = list(BackpressurePolicy)

@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import run_together
 from history import Call, History, Publish, Take
 from model import ACCEPTED, REFUSED, RUN
 
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull, Subscription
+from helpers.threads import run_together
+
+pytestmark = pytest.mark.slow
 
 ROUNDS = 3_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 60
 PUBLISHERS, EVENTS, LEVELS = 3, 4, 3

@@ -5,12 +5,15 @@ The worker is released delivery by delivery, so that nothing is left to chance.
 
 import os
 
-from conftest import HANG, Gate, InThread, assert_balance
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model import Queue
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.checks import assert_balance
+from helpers.handlers import Gate
+from helpers.threads import InThread
+from helpers.waiting import HANG
 
 LONG = os.environ.get("BRUMMERBUS_LONG") == "1"
 LEVELS = 3

@@ -1,8 +1,8 @@
 """Build steps in lines."""
 
-from collections.abc import Callable
-
 import pytest
+
+from .helpers import find
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ import pytest
         ("error: subprocess-exited-with-error", "pip", "failed"),
     ],
 )
-def test_a_build_step_is_found(line: str, tool: str, status: str, find: Callable) -> None:
+def test_a_build_step_is_found(line: str, tool: str, status: str) -> None:
     assert find(f"before\n{line}\nafter\n").builds == [(tool, status)]
 
 
@@ -80,5 +80,5 @@ def test_a_build_step_is_found(line: str, tool: str, status: str, find: Callable
         "an invite v1 building",
     ],
 )
-def test_a_line_that_only_resembles_a_step_is_none(line: str, find: Callable) -> None:
+def test_a_line_that_only_resembles_a_step_is_none(line: str) -> None:
     assert find(f"{line}\n").builds == []

@@ -1,12 +1,12 @@
 """Errors in lines: each format's own output, and one error however many lines it has."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from brummerbus.watch.detect import StreamDetector
 
+from .helpers import find, make_lines
 from .samples import errors as samples
 
 
@@ -60,9 +60,7 @@ COMPILERS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), PYTHON + TRACES + COMPILERS)
-def test_one_error_is_found_with_all_its_lines(
-    text: str, expected: Expected, find: Callable
-) -> None:
+def test_one_error_is_found_with_all_its_lines(text: str, expected: Expected) -> None:
     [error] = find(text).errors
     found = Expected(error.kind, error.message, error.location, error.first, error.last)
     assert expected == found
@@ -78,21 +76,19 @@ def test_one_error_is_found_with_all_its_lines(
         (samples.TSC_PRETTY, "tsc", ["src/m.ts:1:7", "src/m.ts:2:18"]),
     ],
 )
-def test_a_compiler_s_errors_are_told_apart(
-    text: str, kind: str, expected: list[str], find: Callable
-) -> None:
+def test_a_compiler_s_errors_are_told_apart(text: str, kind: str, expected: list[str]) -> None:
     """Notes, carets, warnings and summaries are not errors of their own."""
     errors = find(text).errors
     assert expected == [error.location for error in errors]
     assert {kind} == {error.kind for error in errors}
 
 
-def test_two_tracebacks_behind_each_other_are_two_errors(find: Callable) -> None:
+def test_two_tracebacks_behind_each_other_are_two_errors() -> None:
     text = samples.LOGGED + samples.LOGGED
     assert [(error.first, error.last) for error in find(text).errors] == [(0, 4), (5, 9)]
 
 
-def test_colours_do_not_hide_an_error(find: Callable) -> None:
+def test_colours_do_not_hide_an_error() -> None:
     text = (
         "\x1b[96msrc/m.ts\x1b[0m:\x1b[93m1\x1b[0m:\x1b[93m7\x1b[0m - \x1b[91merror\x1b[0m"
         "\x1b[90m TS2322: \x1b[0mType 'string' is not assignable.\n"
@@ -118,7 +114,7 @@ def test_colours_do_not_hide_an_error(find: Callable) -> None:
         "error: pathspec 'x' did not match any file(s) known to git",
     ],
 )
-def test_a_line_at_level_error_is_an_error(line: str, find: Callable) -> None:
+def test_a_line_at_level_error_is_an_error(line: str) -> None:
     [error] = find(f"fine\n{line}\nfine\n").errors
     assert (error.first, error.last) == (1, 1)
 
@@ -142,13 +138,11 @@ def test_a_line_at_level_error_is_an_error(line: str, find: Callable) -> None:
         "x" * 500 + " ERROR",
     ],
 )
-def test_a_line_that_only_resembles_an_error_is_none(line: str, find: Callable) -> None:
+def test_a_line_that_only_resembles_an_error_is_none(line: str) -> None:
     assert find(f"fine\n{line}\nfine\n").errors == []
 
 
-def test_what_looks_like_an_exception_does_not_keep_the_error_behind_it(
-    make_lines: Callable,
-) -> None:
+def test_what_looks_like_an_exception_does_not_keep_the_error_behind_it() -> None:
     """It may wait for a call that never follows; the certain error need not."""
     detector = StreamDetector()
     text = "ValueError: only mentioned\nsome text\nERROR true\nfine\n"
@@ -156,12 +150,12 @@ def test_what_looks_like_an_exception_does_not_keep_the_error_behind_it(
     assert [error.message for error in found] == ["ERROR true"]
 
 
-def test_a_logged_error_before_something_that_is_no_trace_is_reported(find: Callable) -> None:
+def test_a_logged_error_before_something_that_is_no_trace_is_reported() -> None:
     [error] = find("ERROR first\nValueError: only mentioned\nfine\n").errors
     assert error.message == "ERROR first"
 
 
-def test_an_error_waits_only_until_it_is_settled(make_lines: Callable) -> None:
+def test_an_error_waits_only_until_it_is_settled() -> None:
     """A traceback that looks complete is returned before a next line arrives."""
     detector = StreamDetector()
     lines = make_lines(samples.LOGGED)
@@ -175,11 +169,11 @@ def test_an_error_waits_only_until_it_is_settled(make_lines: Callable) -> None:
     assert detector.finish() == []
 
 
-def test_a_line_of_megabytes_is_looked_at_in_no_time(find: Callable) -> None:
+def test_a_line_of_megabytes_is_looked_at_in_no_time() -> None:
     [error] = find("ERROR " + "error " * 1_000_000).errors
     assert len(error.text) < 1000
 
 
-def test_the_lines_of_an_endless_error_are_counted_not_kept(find: Callable) -> None:
+def test_the_lines_of_an_endless_error_are_counted_not_kept() -> None:
     [error] = find(samples.RECURSION).errors
     assert error.text.splitlines()[-1] == "... 302 more lines"

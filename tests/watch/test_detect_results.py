@@ -1,9 +1,8 @@
 """Test results in lines: each format's own output, and each test once."""
 
-from collections.abc import Callable
-
 import pytest
 
+from .helpers import find
 from .samples import results as samples
 
 
@@ -75,7 +74,7 @@ from .samples import results as samples
     ],
 )
 def test_each_test_is_reported_once_as_passed_or_failed(
-    framework: str, text: str, expected: dict[str, bool], find: Callable
+    framework: str, text: str, expected: dict[str, bool]
 ) -> None:
     """Skips, expected failures, and the names repeated in a summary are not."""
     found = find(text)
@@ -86,21 +85,21 @@ def test_each_test_is_reported_once_as_passed_or_failed(
 @pytest.mark.parametrize(
     "text", [samples.PYTEST, samples.PYTEST_QUIET, samples.UNITTEST, samples.UNITTEST_QUIET]
 )
-def test_a_second_run_in_the_same_stream_is_reported_again(text: str, find: Callable) -> None:
+def test_a_second_run_in_the_same_stream_is_reported_again(text: str) -> None:
     """As when tests run at each change of a file."""
     assert find(text).tests * 2 == find(text * 2).tests
 
 
-def test_a_quiet_run_behind_a_verbose_one_is_reported_too(find: Callable) -> None:
+def test_a_quiet_run_behind_a_verbose_one_is_reported_too() -> None:
     text = samples.PYTEST + samples.PYTEST_QUIET
     assert find(text).tests == find(samples.PYTEST).tests + find(samples.PYTEST_QUIET).tests
 
 
-def test_a_test_that_says_error_is_not_an_error_too(find: Callable) -> None:
+def test_a_test_that_says_error_is_not_an_error_too() -> None:
     assert find(samples.PYTEST).errors == []
 
 
-def test_the_traceback_of_a_failed_unittest_is_an_error(find: Callable) -> None:
+def test_the_traceback_of_a_failed_unittest_is_an_error() -> None:
     """Its heading, which contains ERROR, is not an error of its own."""
     assert [error.message for error in find(samples.UNITTEST).errors] == [
         "KeyError: 'x'",
@@ -108,7 +107,7 @@ def test_the_traceback_of_a_failed_unittest_is_an_error(find: Callable) -> None:
     ]
 
 
-def test_a_summary_says_why(find: Callable) -> None:
+def test_a_summary_says_why() -> None:
     [result] = find(samples.PYTEST_QUIET).all
     assert result.detail == "AssertionError: one is not two"
 
@@ -126,5 +125,5 @@ def test_a_summary_says_why(find: Callable) -> None:
         "std::vector FAILED",
     ],
 )
-def test_a_line_that_only_resembles_a_result_is_none(text: str, find: Callable) -> None:
+def test_a_line_that_only_resembles_a_result_is_none(text: str) -> None:
     assert find(text + "\nnext\n").tests == []

@@ -2,7 +2,6 @@
 
 import random
 import threading
-from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from brummerbus.watch import detector_handler as detector_handler_module
 from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
+from .helpers import make_lines
 from .samples import errors as samples
 
 PROCESSES = 6
@@ -35,9 +35,7 @@ def event(line: LogLine) -> Event:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(
-    seed: int, make_lines: Callable
-) -> None:
+def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(seed: int) -> None:
     """Several workers, both streams of several processes, shuffled, through a queue of 16."""
     lines = [
         line
@@ -66,7 +64,7 @@ def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(
     assert {(error.process, error.stream, error.message) for error in heard.errors} == expected
 
 
-def test_findings_are_published_under_their_types(make_lines: Callable) -> None:
+def test_findings_are_published_under_their_types() -> None:
     text = "ERROR bad\n--- PASS: A (0.0s)\n--- FAIL: B (0.0s)\nmake: *** [all] Error 1\n"
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
@@ -95,7 +93,6 @@ def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
     on_its_way: int,
     silence: float,
     expected: list[str],
-    make_lines: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """And at the end in any case, but once."""
@@ -113,9 +110,7 @@ def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
         assert [error.message for error in heard.errors] == ["KeyError: 'user'"]
 
 
-def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang(
-    make_lines: Callable,
-) -> None:
+def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
     """Every line is an error, on a queue that holds two deliveries."""
     lines = make_lines("ERROR bad\n" * 2000)
     seen = threading.Semaphore(0)

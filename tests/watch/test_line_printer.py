@@ -2,7 +2,6 @@
 
 import io
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +9,8 @@ import pytest
 from brummerbus import Event
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.payloads import ProcessExited, ProcessStarted
+
+from .helpers import make_lines
 
 NOON = time.mktime((2024, 5, 17, 12, 0, 7, 0, 0, -1))
 
@@ -26,9 +27,7 @@ def test_a_line_has_a_time_a_name_and_its_text() -> None:
     )
 
 
-def test_lines_are_printed_in_their_order_though_handled_in_another(
-    make_lines: Callable,
-) -> None:
+def test_lines_are_printed_in_their_order_though_handled_in_another() -> None:
     out = io.StringIO()
     printer = LinePrinter(out)
     for line in reversed(make_lines("one\ntwo | 2\n\nfour\n")):
@@ -42,7 +41,7 @@ def test_lines_are_printed_in_their_order_though_handled_in_another(
     ]
 
 
-def test_many_lines_are_printed_before_they_are_flushed(make_lines: Callable) -> None:
+def test_many_lines_are_printed_before_they_are_flushed() -> None:
     """The buffer is bounded."""
     out = io.StringIO()
     printer = LinePrinter(out)
@@ -64,7 +63,6 @@ class Closed(io.StringIO):
 @pytest.mark.parametrize("flushed", [True, False])
 def test_a_reader_that_leaves_fails_no_handler(
     flushed: bool,
-    make_lines: Callable,
 ) -> None:
     printer = LinePrinter(Closed())
     for line in make_lines("one\ntwo\n"):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from io import StringIO
@@ -22,6 +22,8 @@ from brummerbus.watch.payloads import (
     TestResult,
 )
 from brummerbus.watch.report import Balance, Run, as_text, collect, sparkline
+
+from .helpers import make_lines
 
 EVENTS = [
     Event("process.started", ProcessStarted("api", 7, "serve", 100.0)),
@@ -139,6 +141,7 @@ def test_bars_show_the_highest_of_each_stretch() -> None:
     assert bars.count("█") == 1
 
 
+@pytest.mark.xdist_group("page")  # one process imports matplotlib
 class TestPage:
     """The report as one HTML page."""
 
@@ -213,7 +216,7 @@ def test_the_live_view_is_drawn_and_taken_away(received: tuple[Counters, BusStat
     assert "log.line" in first
 
 
-def test_the_tally_gives_out_copies(make_lines: Callable) -> None:
+def test_the_tally_gives_out_copies() -> None:
     counters = Counters(["api"])
     before = counters.snapshot()
     counters(Event("log.line", make_lines("one")[0]))

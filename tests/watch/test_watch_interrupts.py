@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from .conftest import TIMEOUT, Watcher, wait_for
+from .helpers import TIMEOUT, Watcher, wait_for
+
+pytestmark = pytest.mark.slow
 
 # What a process must do before it may be interrupted: print a line, which the watcher prints too.
 WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"

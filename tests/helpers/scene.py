@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from conftest import HANG, BusFactory, Drops, Gate, Recorder, assert_balance
-
 from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.buses import BusFactory
+from helpers.checks import assert_balance
+from helpers.handlers import Drops, Gate, Recorder
+from helpers.waiting import HANG
 
 OLDEST = BackpressurePolicy.DROP_OLDEST
 NEWEST = BackpressurePolicy.DROP_NEWEST

@@ -1,0 +1,64 @@
+"""What tests reach into a bus for: its inner shape is known here and nowhere else.
+
+`helpers.processes` hands the source of `forget_routes` to the programs that it runs.
+"""
+
+from threading import Thread
+from typing import Any
+
+from brummerbus import EventBus, Subscription
+from brummerbus._core._ext import Route
+from brummerbus._core.autoscaler import Autoscaler
+from brummerbus._core.queue import Queue
+from brummerbus._measurements import MeasuredLoad
+
+
+def queue_of(bus: EventBus) -> Queue:
+    """Return the queue in C."""
+    return bus._engine.queue
+
+
+def workers_of(bus: EventBus) -> list[Thread]:
+    """Return the threads that were started for the bus and have not been joined."""
+    return list(bus._engine.threads._threads)
+
+
+def autoscaler_of(bus: EventBus) -> Autoscaler:
+    """Return a new autoscaler for the bus, beside the one that its monitor thread has."""
+    return Autoscaler(bus.config, bus._engine.queue, bus._engine)
+
+
+def oldest_wait(autoscaler: Autoscaler) -> float:
+    """Return the seconds that the delivery that is next has waited, as the autoscaler reads it."""
+    return autoscaler._read().oldest_wait
+
+
+def load_of(bus: EventBus) -> tuple[MeasuredLoad, Any]:
+    """Return what the adviser is given: the measured load, and the names of its timers."""
+    return bus._engine.load()
+
+
+def discard_queued(bus: EventBus) -> None:
+    """Close the queue and drop what it holds, as a stop does."""
+    bus._engine.queue.close(drain=False)
+    bus._engine.discard()
+
+
+def cached_route(bus: EventBus, event: Any) -> Route | None:
+    """Return the route that a publish of the event without a priority would find in the cache."""
+    return bus._cached_route(event, 0)
+
+
+def forget_routes(bus: EventBus) -> None:
+    """Empty the cache of routes, which holds subscriptions."""
+    bus._forget_routes(None)
+
+
+def subscriptions_of(bus: EventBus) -> list[Subscription]:
+    """Return all subscriptions."""
+    return list(bus._subscriptions)
+
+
+def types_subscribed_to(bus: EventBus) -> list[Any]:
+    """Return the keys of the table of subscriptions; cancelled ones must not leave any."""
+    return list(bus._subscriptions._exact)
