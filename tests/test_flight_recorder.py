@@ -7,9 +7,9 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from conftest import BusFactory, Recorder
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+from helpers import BusFactory, Recorder
 
 
 def words(text: str) -> list[str]:
