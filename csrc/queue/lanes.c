@@ -75,8 +75,10 @@ static void place_lane(bb_queue *q, bb_lane *lane) {
     if (ready) link_lane(q, lane, is_saturated(lane->group) ? BB_BLOCKED : BB_READY);
 }
 
-/* A call of the group has ended, or does not count any more: a lane that it blocked is ready. */
-static void unblock(bb_queue *q, bb_group *group) {
+/* A call of the group has ended, or a lane that was ready has lost its delivery without a call: the
+ * next lane is ready. Unless the group has reached its limit, workers find one of its lanes. */
+void unblock(bb_queue *q, bb_group *group) {
+    ASSERT_LOCKED(q);
     if (group->blocked_levels == 0 || is_saturated(group)) return;
     bb_lane *lane = group->blocked[bb_highest_bit(group->blocked_levels)].head;
     unlink_lane(q, lane);
@@ -154,7 +156,8 @@ void park(bb_queue *q, bb_parked *p) {
     if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);
 }
 
-/* Take a parked delivery out of the queue, to be run or dropped. */
+/* Take a parked delivery out of the queue, to be run or dropped. Unless lane_begins follows, unblock
+ * must. */
 void unpark(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     bb_lane *lane = p->lane;

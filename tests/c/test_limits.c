@@ -140,6 +140,39 @@ static void test_a_delivery_that_waits_for_a_retry_does_not_count_for_the_limit(
     fixture_free(f);
 }
 
+/* When a call ends, one blocked lane gets the turn. If its delivery is then dropped, or goes into the
+ * batch of a call that runs already, the turn goes to the next lane. */
+enum { EXPIRES, PURGED, EVICTED, IN_A_BATCH, WAYS };
+
+static void test_a_lane_that_loses_its_only_delivery_gives_its_turn_to_the_next(void) {
+    for (int way = 0; way < WAYS; way++) {
+        fixture *f = fixture_new(3);
+        grouped *g = grouped_new(f, way == IN_A_BATCH ? 2 : 1, 4);
+        bb_worker *other = add_worker(f);
+        staged_clock_set(NOW);
+        bool keyed = way != IN_A_BATCH;
+        post(g, 3, keyed ? 0 : NO_KEY, 1);
+        CHECK_TRIES(1, f->worker);
+        if (!keyed) post(g, 3, NO_KEY, 9), CHECK_TRIES(9, other);
+        post_expiring(g, 2, keyed ? 1 : NO_KEY, 2, NOW + 10);
+        post(g, 1, keyed ? 2 : NO_KEY, 3);
+        bb_finish(f->worker, 0); /* 2 has the turn */
+        CHECK_LISTS(f);
+        if (way == EXPIRES || way == PURGED) staged_clock_advance(10);
+        if (way == EXPIRES) CHECK_TRIES(-2, f->worker);
+        if (way == PURGED) CHECK_INT(1, bb_purge(f->q, f->out, 1));
+        if (way == EVICTED) {
+            fill(f, &f->low, 4, 1);
+            CHECK_INT(BB_EVICTED, offer(f, &f->medium, 5, BB_EVICT_OLDEST));
+            CHECK_TRIES(5, f->worker);
+        }
+        if (way == IN_A_BATCH) CHECK_INT(1, take_more(other, 1, 0));
+        CHECK_LISTS(f);
+        CHECK_TRIES(3, f->worker);
+        fixture_free(f);
+    }
+}
+
 void limits_tests(void) {
     RUN(test_no_more_calls_run_than_the_limit_allows);
     RUN(test_a_group_at_its_limit_holds_up_nothing_else);
@@ -147,5 +180,6 @@ void limits_tests(void) {
     RUN(test_key_and_limit_hold_together);
     RUN(test_a_call_that_ends_wakes_a_worker_for_a_blocked_lane);
     RUN(test_no_worker_is_woken_for_what_the_limit_forbids);
+    RUN(test_a_lane_that_loses_its_only_delivery_gives_its_turn_to_the_next);
     RUN(test_a_delivery_that_waits_for_a_retry_does_not_count_for_the_limit);
 }
