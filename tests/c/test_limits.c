@@ -107,18 +107,19 @@ static void test_a_call_that_ends_wakes_a_worker_for_a_blocked_lane(void) {
 static void test_no_worker_is_woken_for_what_the_limit_forbids(void) {
     fixture *f = fixture_new(8);
     grouped *g = grouped_new(f, 1, 0);
-    bb_worker *other = add_worker(f);
-    sleeper s;
     post(g, 1, 0, 1);
     CHECK_TRIES(1, f->worker);
-    start_take(&s, other);
-    await_workers_asleep(f, 1);
-    post(g, 1, 0, 2);
-    post(g, 1, 1, 3);
-    post(g, 1, NO_KEY, 4);
+    f->q->idle_workers = 1; /* as if one slept */
+    post_some(g, 1, 0, 2, 2);
+    post(g, 1, 1, 4);
+    post(g, 1, NO_KEY, 5);
     CHECK(!f->q->waking);
-    fill(f, &f->low, 5, 1);
-    CHECK_INT(5, finish_sleeper(&s));
+    CHECK_TRIES(2, f->worker); /* in between, two lanes were ready */
+    CHECK(!f->q->waking);
+    fill(f, &f->low, 6, 1);
+    CHECK(f->q->waking);
+    f->q->idle_workers = 0;
+    CHECK_LISTS(f);
     fixture_free(f);
 }
 
