@@ -67,7 +67,8 @@ static void link_lane(bb_queue *q, bb_lane *lane, bb_lane_state state) {
 
 /* The lane's head, or whether it may be served, has changed: put it where it belongs. */
 static void place_lane(bb_queue *q, bb_lane *lane) {
-    bool ready = lane->head != NULL && !lane->held && !(lane->serial && lane->running > 0);
+    bool ready = lane->head != NULL && lane->head->place != BB_DELAYED &&
+                 !(lane->serial && lane->running > 0);
     if (lane->state != BB_NOT_READY) {
         if (ready && lane->sequence == lane->head->sequence) return;
         unlink_lane(q, lane);
@@ -161,11 +162,8 @@ void park(bb_queue *q, bb_parked *p) {
 void unpark(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     bb_lane *lane = p->lane;
-    bool was_delayed = p->place == BB_DELAYED;
     delist(q, p);
-    if (!was_delayed || lane->serial) leave_lane(p);
-    if (was_delayed && lane->serial)
-        lane->held = lane->head != NULL && lane->head->place == BB_DELAYED;
+    if (p->place != BB_DELAYED || lane->serial) leave_lane(p);
     p->place = BB_UNUSED;
     place_lane(q, lane);
 }
@@ -189,7 +187,8 @@ void lane_ends(bb_queue *q, bb_lane *lane) {
 
 /* The next delivery that can go into the same call as those of `lane`; NULL: none. */
 bb_parked *next_of_batch(const bb_lane *lane) {
-    if (lane->serial) return lane->head;
+    if (lane->serial)
+        return lane->head != NULL && lane->head->place != BB_DELAYED ? lane->head : NULL;
     const bb_group *group = lane->group;
     for (int32_t level = BB_LEVELS - 1; level >= 0; level--)
         if (group->unkeyed[level].head != NULL) return group->unkeyed[level].head;
@@ -207,7 +206,6 @@ void delay(bb_queue *q, bb_parked *p) {
     enlist(q, p);
     if (!p->lane->serial) return;
     prepend_to_lane(p);
-    p->lane->held = true;
     place_lane(q, p->lane);
 }
 
@@ -217,7 +215,5 @@ void end_delay(bb_queue *q, bb_parked *p) {
     if (p->place != BB_DELAYED) return;
     p->place = BB_IN_LANE;
     if (!p->lane->serial) prepend_to_lane(p);
-    else if (p->lane->head == p) p->lane->held = false;
-    if (p->lane->serial) p->lane->held = p->lane->head->place == BB_DELAYED;
     place_lane(q, p->lane);
 }

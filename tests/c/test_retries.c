@@ -106,6 +106,31 @@ static void test_a_batch_is_retried_in_its_order(void) {
     }
 }
 
+static void test_of_a_batch_each_waits_for_its_own_time(void) {
+    fixture *f = fixture_new(8);
+    grouped *g = grouped_new(f, 0, 4);
+    post_some(g, 1, 0, 1, 4);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(2, take_more(f->worker, 2, 0));
+    for (int64_t event = 1; event <= 3; event++) retry(f, f->worker, event);
+    bb_finish(f->worker, 0);
+    due(f, 3); /* not the next */
+    CHECK_LISTS(f);
+    CHECK_TRIES(0, f->worker);
+    due(f, 1);
+    CHECK_LISTS(f);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(0, take_more(f->worker, 3, 0));
+    bb_finish(f->worker, 0);
+    CHECK_LISTS(f);
+    CHECK_TRIES(0, f->worker);
+    due(f, 2);
+    CHECK_TRIES(2, f->worker);
+    CHECK_INT(2, take_more(f->worker, 3, 0));
+    CHECK_BOOKS(f, .published = 4, .processed = 1, .running = 3, .retried = 3);
+    fixture_free(f);
+}
+
 static void test_of_a_batch_some_are_retried_and_others_have_failed(void) {
     fixture *f = fixture_new(8);
     grouped *g = grouped_new(f, 0, 4);
@@ -232,6 +257,7 @@ void retries_tests(void) {
     RUN(test_without_a_key_others_pass_a_delivery_that_is_to_be_retried);
     RUN(test_a_retried_delivery_keeps_level_and_depth);
     RUN(test_a_batch_is_retried_in_its_order);
+    RUN(test_of_a_batch_each_waits_for_its_own_time);
     RUN(test_of_a_batch_some_are_retried_and_others_have_failed);
     RUN(test_a_time_that_comes_too_late_does_nothing);
     RUN(test_a_drain_waits_for_a_retry);
