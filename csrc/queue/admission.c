@@ -104,6 +104,7 @@ static bb_result evict_for(bb_queue *q, const bb_route *route, void *event, int3
     if (!ensure_slots(q, route->count)) return BB_NO_MEMORY;
     for (int32_t i = 0; i < needed; i++) to.out[i] = evict(q, mode, level, event);
     *to.evicted = needed;
+    if (q->barrier_waiters > 0) signal_barrier(q);
     enqueue(q, route, event, depth, time_if(q, q->timed));
     return record_loss(q, to, BB_EVICTED);
 }

@@ -22,6 +22,7 @@ static bool has_expired(const bb_parked *p) {
 static bb_delivery take_into_call(bb_queue *q, bb_parked *p, uint64_t now) {
     if (bb_ticket_of(p->event)->expires != 0 && p->attempt == 0) q->expiring--;
     unpark(q, p);
+    unblock(q, p->lane->group); /* it may have been the last of another level */
     q->queued--;
     p->place = BB_OPENED;
     p->retry = false;

@@ -31,6 +31,7 @@ int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level);
 /* ---- lanes.c: grouped deliveries --------------------------------------------------------- */
 void park(bb_queue *q, bb_parked *p);
 void unpark(bb_queue *q, bb_parked *p);
+void unblock(bb_queue *q, bb_group *group);
 void settle_ready(bb_queue *q);
 void lane_begins(bb_queue *q, bb_lane *lane);
 void lane_ends(bb_queue *q, bb_lane *lane);

@@ -67,7 +67,8 @@ static void link_lane(bb_queue *q, bb_lane *lane, bb_lane_state state) {
 
 /* The lane's head, or whether it may be served, has changed: put it where it belongs. */
 static void place_lane(bb_queue *q, bb_lane *lane) {
-    bool ready = lane->head != NULL && !lane->held && !(lane->serial && lane->running > 0);
+    bool ready = lane->head != NULL && lane->head->place != BB_DELAYED &&
+                 !(lane->serial && lane->running > 0);
     if (lane->state != BB_NOT_READY) {
         if (ready && lane->sequence == lane->head->sequence) return;
         unlink_lane(q, lane);
@@ -75,8 +76,10 @@ static void place_lane(bb_queue *q, bb_lane *lane) {
     if (ready) link_lane(q, lane, is_saturated(lane->group) ? BB_BLOCKED : BB_READY);
 }
 
-/* A call of the group has ended, or does not count any more: a lane that it blocked is ready. */
-static void unblock(bb_queue *q, bb_group *group) {
+/* A call of the group has ended, or a lane that was ready has lost its delivery without a call: the
+ * next lane is ready. Unless the group has reached its limit, workers find one of its lanes. */
+void unblock(bb_queue *q, bb_group *group) {
+    ASSERT_LOCKED(q);
     if (group->blocked_levels == 0 || is_saturated(group)) return;
     bb_lane *lane = group->blocked[bb_highest_bit(group->blocked_levels)].head;
     unlink_lane(q, lane);
@@ -154,15 +157,13 @@ void park(bb_queue *q, bb_parked *p) {
     if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);
 }
 
-/* Take a parked delivery out of the queue, to be run or dropped. */
+/* Take a parked delivery out of the queue, to be run or dropped. Unless lane_begins follows, unblock
+ * must. */
 void unpark(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     bb_lane *lane = p->lane;
-    bool was_delayed = p->place == BB_DELAYED;
     delist(q, p);
-    if (!was_delayed || lane->serial) leave_lane(p);
-    if (was_delayed && lane->serial)
-        lane->held = lane->head != NULL && lane->head->place == BB_DELAYED;
+    if (p->place != BB_DELAYED || lane->serial) leave_lane(p);
     p->place = BB_UNUSED;
     place_lane(q, lane);
 }
@@ -186,7 +187,8 @@ void lane_ends(bb_queue *q, bb_lane *lane) {
 
 /* The next delivery that can go into the same call as those of `lane`; NULL: none. */
 bb_parked *next_of_batch(const bb_lane *lane) {
-    if (lane->serial) return lane->head;
+    if (lane->serial)
+        return lane->head != NULL && lane->head->place != BB_DELAYED ? lane->head : NULL;
     const bb_group *group = lane->group;
     for (int32_t level = BB_LEVELS - 1; level >= 0; level--)
         if (group->unkeyed[level].head != NULL) return group->unkeyed[level].head;
@@ -204,7 +206,6 @@ void delay(bb_queue *q, bb_parked *p) {
     enlist(q, p);
     if (!p->lane->serial) return;
     prepend_to_lane(p);
-    p->lane->held = true;
     place_lane(q, p->lane);
 }
 
@@ -214,7 +215,5 @@ void end_delay(bb_queue *q, bb_parked *p) {
     if (p->place != BB_DELAYED) return;
     p->place = BB_IN_LANE;
     if (!p->lane->serial) prepend_to_lane(p);
-    else if (p->lane->head == p) p->lane->held = false;
-    if (p->lane->serial) p->lane->held = p->lane->head->place == BB_DELAYED;
     place_lane(q, p->lane);
 }

@@ -116,6 +116,12 @@ BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
     q->queued--;
 }
 
+/* The same to drop it. */
+static void drop_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
+    dequeue_parked(q, p, taken);
+    unblock(q, p->lane->group);
+}
+
 /* A delivery with a ticket has left the queue: note whether it had expired. One that has begun
  * before, and failed, does not expire. */
 BB_COLD static void note_expiry(bb_queue *q, dequeued *taken, uint64_t now) {
@@ -124,6 +130,7 @@ BB_COLD static void note_expiry(bb_queue *q, dequeued *taken, uint64_t now) {
     if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return;
     q->expiring--;
     taken->expired = (now != 0 ? now : bb_clock()) >= ticket->expires;
+    if (taken->expired && p != NULL) unblock(q, p->lane->group);
 }
 
 /* ---- the order of taking ------------------------------------------------------------------- */
@@ -210,7 +217,7 @@ int32_t highest_level(const bb_queue *q) {
 void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken) {
     ASSERT_LOCKED(q);
     bb_parked *p = q->oldest_parked[level];
-    if (p != NULL && p->sequence == oldest_at(q, level)) dequeue_parked(q, p, taken);
+    if (p != NULL && p->sequence == oldest_at(q, level)) drop_parked(q, p, taken);
     else dequeue_slot(q, level, taken);
     note_expiry(q, taken, 0);
 }
@@ -308,7 +315,7 @@ static int32_t purge_parked(bb_queue *q, int32_t level, bb_delivery *out, int32_
             q->next_expiry = now;
         } else {
             dequeued taken;
-            dequeue_parked(q, p, &taken);
+            drop_parked(q, p, &taken);
             drop_expired(q, &taken, &out[found++]);
         }
     }

@@ -55,7 +55,6 @@ typedef enum { BB_NOT_READY = 0, BB_READY, BB_BLOCKED } bb_lane_state;
 struct bb_lane {
     bb_group *group;
     bool serial; /* one at a time, in order of acceptance, whatever their levels */
-    bool held;   /* serial: its head waits for a retry */
     bb_lane_state state;
     int32_t level;     /* of the list of lanes that it is in, */
     uint64_t sequence; /* and of its head then */

@@ -289,6 +289,7 @@ void wake_all(bb_queue *q) {
 /* unlock_and_wake, while workers are idle. The signal is sent without the mutex, so that the woken
  * thread does not block on it, and before re-attaching to the host, which may take a while. */
 void unlock_and_signal(bb_queue *q, void *token) {
+    if (q->ready_levels != 0) settle_ready(q); /* wake none for what no worker may take */
     uint32_t work = levels_with_work(q);
     bool wake = work != 0 && q->idle_workers > 0 && !q->waking;
     bool wake_reserved = q->idle_reserved > 0 && !q->waking_reserved && !wake && !q->waking &&

@@ -39,6 +39,11 @@ fixture *fixture_timed(int32_t capacity, int64_t starvation) {
 
 void fixture_free(fixture *f) {
     bb_queue_free(f->q);
+    for (int32_t i = 0; i < f->groups; i++) free(f->group[i]);
+    for (ticketed *t = f->tickets, *next; t != NULL; t = next) {
+        next = t->next;
+        free(t);
+    }
     free(f);
     staged_reset();
 }
@@ -91,9 +96,18 @@ bb_worker *add_worker(fixture *f) {
     return bb_worker_enter(f->q, bb_thread_id());
 }
 
+int64_t number_of(const void *event) {
+    const bb_ticket *ticket = bb_ticket_of(event);
+    return ticket != NULL ? ((const ticketed *)ticket)->number : NUMBER(event);
+}
+
 int64_t take(bb_worker *worker) {
     bb_delivery taken;
-    return bb_take(worker, &taken) ? NUMBER(taken.event) : 0;
+    switch (bb_take(worker, &taken)) {
+    case BB_TOOK: return number_of(taken.event);
+    case BB_EXPIRED: return -number_of(taken.event);
+    default: return 0;
+    }
 }
 
 void take_some(fixture *f, int32_t n) {
@@ -122,6 +136,7 @@ static void add(bb_counts *sum, const bb_counts *part) {
     sum->dropped += part->dropped;
     sum->queued += part->queued;
     sum->running += part->running;
+    sum->retried += part->retried;
 }
 
 static void compare(bb_counts expected, bb_counts actual, const char *file, int line) {
@@ -131,6 +146,7 @@ static void compare(bb_counts expected, bb_counts actual, const char *file, int 
     check_int((int64_t)expected.dropped, (int64_t)actual.dropped, "dropped", file, line);
     check_int((int64_t)expected.queued, (int64_t)actual.queued, "queued", file, line);
     check_int((int64_t)expected.running, (int64_t)actual.running, "running", file, line);
+    check_int((int64_t)expected.retried, (int64_t)actual.retried, "retried", file, line);
 }
 
 void check_books(fixture *f, bb_counts expected, const char *file, int line) {
@@ -182,6 +198,12 @@ static void *in_wait_shut(void *argument) {
     return NULL;
 }
 
+static void *in_wait_barrier(void *argument) {
+    sleeper *s = argument;
+    s->result = bb_wait_barrier(s->q, s->barrier, FOREVER);
+    return NULL;
+}
+
 static void start(sleeper *s, void *(*call)(void *), sleeper with) {
     *s = with;
     s->result = INT64_MIN;
@@ -196,6 +218,9 @@ void start_wait_idle(sleeper *s, fixture *f, int64_t timeout) {
 void start_wait_shut(sleeper *s, fixture *f, int64_t timeout) {
     start(s, in_wait_shut, (sleeper){.q = f->q, .timeout = timeout});
 }
+void start_wait_barrier(sleeper *s, fixture *f, uint64_t barrier) {
+    start(s, in_wait_barrier, (sleeper){.q = f->q, .barrier = barrier});
+}
 
 int64_t finish_sleeper(sleeper *s) {
     pthread_join(s->thread, NULL);
@@ -203,6 +228,7 @@ int64_t finish_sleeper(sleeper *s) {
 }
 
 static int32_t workers_asleep(const bb_queue *q) { return q->idle_workers; }
+static int32_t reserved_asleep(const bb_queue *q) { return q->idle_reserved; }
 static int32_t present(const bb_queue *q) { return q->present; }
 static int32_t asleep(const bb_queue *q) {
     (void)q;
@@ -219,5 +245,6 @@ static void await(fixture *f, int32_t n, int32_t (*at)(const bb_queue *)) {
 }
 
 void await_workers_asleep(fixture *f, int32_t n) { await(f, n, workers_asleep); }
+void await_reserved_asleep(fixture *f, int32_t n) { await(f, n, reserved_asleep); }
 void await_asleep(fixture *f, int32_t n) { await(f, n, asleep); }
 void await_present(fixture *f, int32_t n) { await(f, n, present); }

@@ -19,6 +19,17 @@
 #define EVENT(number) ((void *)((intptr_t)(number) * 2))
 #define NUMBER(event) ((int64_t)(intptr_t)(event) / 2)
 
+/* An event with a ticket, for one recipient; see grouped.h. */
+typedef struct ticketed {
+    bb_ticket ticket;
+    bb_parked parked;
+    int64_t number;
+    struct ticketed *next;
+} ticketed;
+
+#define MAX_GROUPS 8
+struct grouped;
+
 /* A queue of three levels, with a route to one recipient for each, and a worker. */
 typedef struct {
     bb_queue *q;
@@ -34,6 +45,9 @@ typedef struct {
     int32_t evicted;
     int32_t first;
     bb_caller *caller;
+    ticketed *tickets; /* all, the newest first */
+    struct grouped *group[MAX_GROUPS];
+    int32_t groups;
 } fixture;
 
 fixture *fixture_new(int32_t capacity);
@@ -63,7 +77,8 @@ bb_result offer_as(fixture *f, const bb_route *route, int64_t event, bb_mode mod
 
 /* ---- working ------------------------------------------------------------------------------- */
 bb_worker *add_worker(fixture *f); /* one more; NULL if the queue is shut */
-int64_t take(bb_worker *worker);   /* the event's number; 0: the worker has left */
+int64_t number_of(const void *event);
+int64_t take(bb_worker *worker); /* the event's number, negative if it had expired; 0: LEAVE */
 #define CHECK_TAKES(expected, worker) CHECK_INT(expected, take(worker))
 
 /* Take `n` deliveries with the fixture's worker. */
@@ -87,6 +102,7 @@ typedef struct {
     bb_waiter *waiter;
     bb_worker *worker;
     int64_t timeout;
+    uint64_t barrier;
     int64_t result;
 } sleeper;
 
@@ -94,11 +110,13 @@ void start_wait(sleeper *s, bb_waiter *waiter); /* without a limit */
 void start_take(sleeper *s, bb_worker *worker); /* its result is the event's number */
 void start_wait_idle(sleeper *s, fixture *f, int64_t timeout);
 void start_wait_shut(sleeper *s, fixture *f, int64_t timeout);
+void start_wait_barrier(sleeper *s, fixture *f, uint64_t barrier);
 int64_t finish_sleeper(sleeper *s);
 
 /* Return when `n` workers sleep, or `n` threads in calls with a time limit, including publishers.
  * These states are entered and left with the mutex held, so a thread seen in one is asleep. */
 void await_workers_asleep(fixture *f, int32_t n);
+void await_reserved_asleep(fixture *f, int32_t n);
 void await_asleep(fixture *f, int32_t n);
 void await_present(fixture *f, int32_t n);
 
@@ -117,6 +135,14 @@ void running_tests(void);
 void end_tests(void);
 void stats_tests(void);
 void histograms_tests(void);
+void lanes_tests(void);
+void limits_tests(void);
+void parked_tests(void);
+void batches_tests(void);
+void retries_tests(void);
+void expiry_tests(void);
+void barrier_tests(void);
+void reserved_tests(void);
 void life_tests(void);
 void fork_tests(void);
 void host_tests(void);

@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-uint64_t staged_clock(void);
 void *staged_calloc(size_t n, size_t size);
 void *staged_realloc(void *old, size_t size);
 void staged_mutex_lock(bb_mutex *mutex);

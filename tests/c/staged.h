@@ -14,6 +14,7 @@
 /* Stop the queue's clock at `ns`; 0 restores the real clock. */
 void staged_clock_set(uint64_t ns);
 void staged_clock_advance(uint64_t ns);
+uint64_t staged_clock(void); /* what it shows */
 
 /* The value of the processor's counter, and whether it is reliable: by default it is not, since it
  * is independent of the staged clock. */

@@ -51,10 +51,26 @@ static bool workers_find_it_gone(void) {
     return true;
 }
 
+static bool calls_find_it_gone(void) {
+    bb_delivery out;
+    bb_parked parked = {.place = BB_DELAYED};
+    MUST(bb_try_take(f->worker, &out) == BB_LEAVE);
+    MUST(bb_take_more(f->worker, &out, 1, FOREVER) == 0);
+    bb_retry(f->worker, &parked);
+    bb_due(f->q, &parked);
+    MUST(!parked.retry && parked.place == BB_DELAYED);
+    bb_finish(f->worker, 0);
+    MUST(bb_purge(f->q, &out, 1) == 0);
+    MUST(bb_barrier(f->q) == 0 && bb_wait_barrier(f->q, 1, FOREVER) == 1);
+    return true;
+}
+
 static bool observers_find_it_gone(void) {
     static bb_stats stats, no_stats;
     bb_arrivals arrivals = {.deliveries = 7};
     bb_timer timer;
+    bb_note note;
+    MUST(bb_notes(f->q, 0, &note, 1) == BB_GONE);
     memset(&stats, 7, sizeof stats);
     MUST(bb_wait_idle(f->q, FOREVER) == 1 && bb_wait_shut(f->q, FOREVER) == 1);
     MUST(bb_discard(f->q, f->out, 4) == 0);
@@ -83,6 +99,7 @@ static char in_the_child(void) {
     if (bb_fork_count() == forks_before) return 'c';
     if (!publishers_find_it_gone()) return 'p';
     if (!workers_find_it_gone()) return 'w';
+    if (!calls_find_it_gone()) return 'l';
     if (!observers_find_it_gone()) return 'o';
     return a_queue_of_its_own_works() ? '.' : 'q';
 }

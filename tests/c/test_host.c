@@ -1,5 +1,5 @@
 /* test_host.c: the lock rule, with a host lock that knows which thread holds it. */
-#include "fixture.h"
+#include "grouped.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -98,6 +98,26 @@ static void test_short_calls_keep_the_host_while_the_mutex_is_free(void) {
     fixture_free(f);
 }
 
+static void test_calls_for_grouped_deliveries_keep_the_host_while_the_mutex_is_free(void) {
+    fixture *f = fixture_new(4);
+    grouped *g = grouped_new(f, 1, 4);
+    watch(f);
+    enter_host();
+    post_some(g, 1, 0, 1, 3);
+    push_expiring(f, &f->low, 4, 1);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(2, take_more(f->worker, 3, 0));
+    retry(f, f->worker, 2);
+    bb_finish(f->worker, 0);
+    due(f, 2);
+    CHECK_INT(1, bb_purge(f->q, f->out, 1));
+    CHECK_INT(4, bb_barrier(f->q));
+    CHECK_INT(0, detached);
+    leave_host();
+    unwatch();
+    fixture_free(f);
+}
+
 static void test_calls_that_may_sleep_detach_from_the_host_first(void) {
     fixture *f = fixture_new(1);
     watch(f);
@@ -108,6 +128,13 @@ static void test_calls_that_may_sleep_detach_from_the_host_first(void) {
     bb_waiter *waiter = join(f, &f->low, 2);
     CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
     CHECK_INT(0, bb_waiter_leave(waiter) + detached - 3);
+    grouped *g = grouped_new(f, 0, 4);
+    CHECK_TAKES(1, f->worker);
+    post(g, 1, 0, 3);
+    CHECK_INT(0, bb_wait_barrier(f->q, bb_barrier(f->q), 0));
+    CHECK_TAKES(3, f->worker);
+    CHECK_INT(0, take_more(f->worker, 1, 1));
+    CHECK_INT(5, detached);
     CHECK(have_host);
     leave_host();
     unwatch();
@@ -213,6 +240,7 @@ static void test_many_threads_keep_the_lock_rule(void) {
 
 void host_tests(void) {
     RUN(test_short_calls_keep_the_host_while_the_mutex_is_free);
+    RUN(test_calls_for_grouped_deliveries_keep_the_host_while_the_mutex_is_free);
     RUN(test_calls_that_may_sleep_detach_from_the_host_first);
     RUN(test_many_threads_keep_the_lock_rule);
 }

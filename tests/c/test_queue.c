@@ -19,6 +19,14 @@ int main(void) {
     host_tests();
     resize_tests();
     resize_races_tests();
+    lanes_tests();
+    limits_tests();
+    parked_tests();
+    batches_tests();
+    retries_tests();
+    expiry_tests();
+    barrier_tests();
+    reserved_tests();
     timers_tests();
     arrivals_tests();
     fast_clock_tests();

@@ -1,0 +1,294 @@
+/* test_batches.c: several deliveries in one call. */
+#include "grouped.h"
+
+/* Take more, and compare with the given events. */
+static void check_more(fixture *f, int32_t asked, int32_t n, const int64_t *events) {
+    CHECK_INT(n, take_more(f->worker, asked, 0));
+    for (int32_t i = 0; i < n; i++) CHECK_INT(events[i], batch[i]);
+    CHECK_LISTS(f);
+}
+#define CHECK_MORE(f, asked, ...) \
+    check_more((f), (asked), (int32_t)(sizeof (int64_t[]){__VA_ARGS__} / sizeof(int64_t)), \
+               (int64_t[]){__VA_ARGS__})
+
+static void test_a_batch_has_the_deliveries_of_one_key_in_order(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post(g, 1, 0, 1);
+    post(g, 1, 1, 2);
+    post(g, 3, 0, 3);
+    post(g, 2, 0, 4);
+    post(g, 1, NO_KEY, 5);
+    CHECK_TRIES(1, f->worker);
+    CHECK_MORE(f, 7, 3, 4);
+    CHECK_BOOKS(f, .published = 5, .queued = 2, .running = 3);
+    CHECK_TRIES(2, f->worker);
+    CHECK_INT(0, take_more(f->worker, 7, 0));
+    CHECK_TRIES(5, f->worker);
+    CHECK_BOOKS(f, .published = 5, .processed = 4, .running = 1);
+    fixture_free(f);
+}
+
+static void test_a_batch_without_a_key_goes_by_level_and_then_by_order(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 2);
+    post_some(g, 2, NO_KEY, 3, 2);
+    post(g, 3, NO_KEY, 5);
+    post(g, 3, NO_KEY, 6);
+    CHECK_TRIES(5, f->worker);
+    CHECK_MORE(f, 7, 6, 3, 4, 1, 2);
+    bb_finish(f->worker, 0);
+    CHECK_LISTS(f);
+    CHECK_BOOKS(f, .published = 6, .processed = 6);
+    fixture_free(f);
+}
+
+static void test_a_batch_has_no_more_than_it_may(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 3);
+    post_some(g, 1, NO_KEY, 1, 7);
+    CHECK_TRIES(1, f->worker);
+    CHECK_MORE(f, 2, 2, 3);
+    CHECK_TRIES(4, f->worker);
+    CHECK_MORE(f, 2, 5, 6);
+    CHECK_TRIES(7, f->worker);
+    CHECK_INT(0, take_more(f->worker, 2, 0));
+    CHECK_BOOKS(f, .published = 7, .processed = 6, .running = 1);
+    fixture_free(f);
+}
+
+static void test_a_plain_delivery_is_no_batch(void) {
+    fixture *f = fixture_new(4);
+    fill(f, &f->low, 1, 2);
+    CHECK_INT(0, take_more(f->worker, 3, 0)); /* nothing is open */
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(0, take_more(f->worker, 3, MS));
+    fixture_free(f);
+}
+
+static void test_a_failed_batch_has_failed_on_each(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 3);
+    CHECK_TRIES(1, f->worker);
+    CHECK_MORE(f, 7, 2, 3);
+    bb_failed(f->worker);
+    bb_finish(f->worker, 0);
+    CHECK_BOOKS(f, .published = 3, .processed = 3, .failed = 3);
+    post(g, 1, NO_KEY, 4);
+    CHECK_TRIES(4, f->worker);
+    bb_finish(f->worker, 0);
+    CHECK_BOOKS(f, .published = 4, .processed = 4, .failed = 3);
+    fixture_free(f);
+}
+
+static void test_a_batch_is_one_call_for_the_limit(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 2, 2);
+    bb_worker *worker[] = {f->worker, add_worker(f), add_worker(f)};
+    post_some(g, 1, NO_KEY, 1, 5);
+    for (int i = 0; i < 2; i++) {
+        CHECK_TRIES(1 + 2 * i, worker[i]);
+        CHECK_INT(1, take_more(worker[i], 1, 0));
+    }
+    CHECK_TRIES(0, worker[2]);
+    CHECK_LISTS(f);
+    CHECK_BOOKS(f, .published = 5, .queued = 1, .running = 4);
+    bb_finish(worker[0], 0);
+    CHECK_TRIES(5, worker[2]);
+    fixture_free(f);
+}
+
+static void test_the_time_of_a_batch_is_shared_by_its_deliveries(void) {
+    fixture *f = fixture_timed(16, 0);
+    grouped *g = grouped_new(f, 0, 8);
+    bb_arrivals arrivals;
+    bb_timer timer;
+    bb_histograms histograms;
+    bb_stats stats;
+    post_some(g, 1, NO_KEY, 1, 2);
+    staged_clock_advance(30);
+    post_some(g, 1, NO_KEY, 3, 2);
+    staged_clock_advance(10);
+    CHECK_TRIES(1, f->worker);
+    CHECK_MORE(f, 7, 2, 3, 4);
+    staged_clock_advance(400);
+    bb_finish(f->worker, 0);
+    CHECK_INT(0, bb_load(f->q, &arrivals, g->route[0].recipients, &timer, 1));
+    CHECK_INT(4, timer.deliveries);
+    CHECK_INT(400, timer.wall);
+    CHECK_INT(0, bb_snapshot(f->q, &stats, NULL, 0, NULL, NULL, 0, NULL, 0, &histograms));
+    CHECK_INT(4, histograms.processing.count);
+    CHECK_INT(400, histograms.processing.sum);
+    CHECK_INT(4, histograms.queue_wait.count);
+    CHECK_INT(40 + 40 + 10 + 10, histograms.queue_wait.sum);
+    fixture_free(f);
+}
+
+/* ---- filling ------------------------------------------------------------------------------- */
+
+static grouped *filled; /* by in_sleep, */
+static int64_t next_event;
+static int32_t sleeps_to_post; /* that many times */
+
+static void in_sleep(void) {
+    if (sleeps_to_post-- > 0) CHECK_INT(BB_ACCEPTED, post(filled, 1, NO_KEY, next_event++));
+}
+
+/* Sleeps last until their deadline; in the first `n`, an event arrives: 2, 3, ... */
+static void arrive_while_asleep(grouped *g, int32_t n) {
+    filled = g;
+    next_event = 2;
+    sleeps_to_post = n;
+    staged_sleeps(STAGED_JUMP);
+    staged_in_sleep = in_sleep;
+}
+
+static void test_a_batch_is_filled_for_as_long_as_it_may_wait(void) {
+    fixture *f = fixture_timed(16, 0);
+    grouped *g = grouped_new(f, 0, 8);
+    post(g, 1, NO_KEY, 1);
+    arrive_while_asleep(g, 1);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(1, take_more(f->worker, 7, MS));
+    CHECK_INT(2, batch[0]);
+    CHECK_INT(NOW + MS, staged_clock());
+    CHECK_LISTS(f);
+    CHECK_BOOKS(f, .published = 2, .running = 2);
+    fixture_free(f);
+}
+
+static void test_a_full_batch_waits_no_longer(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 3);
+    post_some(g, 1, NO_KEY, 1, 3);
+    staged_sleeps(STAGED_ENDLESS);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(2, take_more(f->worker, 2, FOREVER));
+    fixture_free(f);
+}
+
+typedef struct {
+    fixture *f;
+    int32_t n;
+    int64_t found;
+} filler;
+
+static void *in_take_more(void *argument) {
+    filler *self = argument;
+    self->found = take_more(self->f->worker, self->n, FOREVER);
+    return NULL;
+}
+
+/* The worker of the fixture, which has a delivery open, fills its batch in a thread of its own. */
+static pthread_t start_filling(filler *with) {
+    pthread_t thread;
+    staged_sleeps(STAGED_ENDLESS);
+    CHECK_INT(0, pthread_create(&thread, NULL, in_take_more, with));
+    await_asleep(with->f, 1);
+    return thread;
+}
+
+static void test_a_worker_that_fills_a_batch_wakes_when_it_is_full(void) {
+    for (int keyed = 0; keyed < 2; keyed++) {
+        fixture *f = fixture_new(16);
+        grouped *g = grouped_new(f, 0, 8);
+        filler with = {.f = f, .n = 2};
+        int32_t key = keyed ? 0 : NO_KEY;
+        post(g, 1, key, 1);
+        CHECK_TRIES(1, f->worker);
+        pthread_t thread = start_filling(&with);
+        post(g, 1, 1, 9); /* of another key */
+        post_some(g, 1, key, 2, 2);
+        CHECK_INT(0, pthread_join(thread, NULL));
+        CHECK_INT(2, with.found);
+        CHECK_LISTS(f);
+        CHECK_BOOKS(f, .published = 4, .queued = 1, .running = 3);
+        fixture_free(f);
+    }
+}
+
+static void test_closing_the_queue_ends_the_filling_of_a_batch(void) {
+    for (int drain = 0; drain < 2; drain++) {
+        fixture *f = fixture_new(16);
+        grouped *g = grouped_new(f, 0, 8);
+        filler with = {.f = f, .n = 7};
+        post_some(g, 1, NO_KEY, 1, 2);
+        CHECK_TRIES(1, f->worker);
+        pthread_t thread = start_filling(&with);
+        bb_close(f->q, drain, -1);
+        CHECK_INT(0, pthread_join(thread, NULL));
+        CHECK_INT(1, with.found);
+        CHECK_TRIES(0, f->worker);
+        CHECK_INT(BB_SHUT, bb_get_state(f->q));
+        CHECK_BOOKS(f, .published = 2, .processed = 2);
+        fixture_free(f);
+    }
+}
+
+static void test_a_draining_queue_gives_what_it_has_to_a_batch(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 3);
+    CHECK_TRIES(1, f->worker);
+    bb_close(f->q, 1, -1);
+    staged_sleeps(STAGED_ENDLESS);
+    CHECK_INT(2, take_more(f->worker, 7, FOREVER));
+    CHECK_TRIES(0, f->worker);
+    CHECK_INT(BB_SHUT, bb_get_state(f->q));
+    fixture_free(f);
+}
+
+static void test_a_batch_leaves_what_has_expired(void) {
+    fixture *f = fixture_timed(16, 0);
+    grouped *g = grouped_new(f, 0, 8);
+    post_expiring(g, 1, NO_KEY, 1, NOW + 50);
+    post_expiring(g, 1, NO_KEY, 2, NOW + 50);
+    post_expiring(g, 1, NO_KEY, 3, NOW + 10);
+    post_expiring(g, 1, NO_KEY, 4, NOW + 50);
+    staged_clock_advance(10);
+    staged_sleeps(STAGED_ENDLESS);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(1, take_more(f->worker, 7, FOREVER)); /* it does not wait either */
+    CHECK_INT(2, batch[0]);
+    CHECK_LISTS(f);
+    CHECK_TRIES(-3, f->worker);
+    CHECK_TRIES(4, f->worker);
+    bb_finish(f->worker, 0);
+    CHECK_LISTS(f);
+    CHECK_BOOKS(f, .published = 4, .processed = 3, .dropped = 1);
+    fixture_free(f);
+}
+
+static void test_a_batch_gives_its_slots_to_waiting_publishers(void) {
+    fixture *f = fixture_new(3);
+    grouped *g = grouped_new(f, 0, 8);
+    bb_waiter *waiter[4];
+    post_some(g, 1, NO_KEY, 1, 3);
+    for (int i = 0; i < 4; i++) waiter[i] = join(f, &f->low, 11 + i);
+    CHECK_TRIES(1, f->worker);
+    CHECK_INT(3, stats_of(f).waiting);
+    CHECK_MORE(f, 7, 2, 3);
+    CHECK_INT(1, stats_of(f).waiting);
+    for (int i = 0; i < 4; i++) CHECK_INT(i < 3, bb_waiter_leave(waiter[i]));
+    CHECK_BOOKS(f, .published = 6, .queued = 3, .running = 3);
+    fixture_free(f);
+}
+
+void batches_tests(void) {
+    RUN(test_a_batch_has_the_deliveries_of_one_key_in_order);
+    RUN(test_a_batch_without_a_key_goes_by_level_and_then_by_order);
+    RUN(test_a_batch_has_no_more_than_it_may);
+    RUN(test_a_plain_delivery_is_no_batch);
+    RUN(test_a_failed_batch_has_failed_on_each);
+    RUN(test_a_batch_is_one_call_for_the_limit);
+    RUN(test_the_time_of_a_batch_is_shared_by_its_deliveries);
+    RUN(test_a_batch_is_filled_for_as_long_as_it_may_wait);
+    RUN(test_a_full_batch_waits_no_longer);
+    RUN(test_a_worker_that_fills_a_batch_wakes_when_it_is_full);
+    RUN(test_closing_the_queue_ends_the_filling_of_a_batch);
+    RUN(test_a_draining_queue_gives_what_it_has_to_a_batch);
+    RUN(test_a_batch_leaves_what_has_expired);
+    RUN(test_a_batch_gives_its_slots_to_waiting_publishers);
+}
