@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from brummerbus import Event, EventBus, EventBusConfig, Subscription
+from brummerbus._core import scheduler
+
+HOOKS = ("name", "on_error", "on_drop")
+"""What a bus takes beside its settings."""
 
 HANG = 30.0
 """Seconds after which something hangs; on an idle machine everything takes far less."""
@@ -121,9 +125,7 @@ class BusFactory:
 
     def bus(self, **settings: Any) -> EventBus:
         """Make a bus; by default a small one that never waits."""
-        hooks = {
-            key: settings.pop(key) for key in ("name", "on_error", "on_drop") if key in settings
-        }
+        hooks = {key: settings.pop(key) for key in HOOKS if key in settings}
         small = {"workers": 1, "queue_size": 10, "publish_timeout": 0}
         bus = EventBus(EventBusConfig(**{**small, **settings}), **hooks)
         self._buses.append(bus)
@@ -158,7 +160,7 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     deadline = monotonic() + HANG / 3
-    new = [thread for thread in threading.enumerate() if thread not in before]
+    new = [t for t in threading.enumerate() if t not in before and t.name != scheduler.NAME]
     for thread in new:
         thread.join(max(0.0, deadline - monotonic()))
     assert not [thread.name for thread in new if thread.is_alive()], "threads were left behind"

@@ -220,6 +220,28 @@ static PyObject *route_push(PyObject *op, PyObject *event) {
     return PyLong_FromLong(result);
 }
 
+/* refuse(event, reason, table, key) -> bool. In one step, so that no exception can strike between
+ * the removal and the count. */
+static PyObject *route_refuse(PyObject *op, PyObject *args) {
+    route_object *self = (route_object *)op;
+    PyObject *event, *table, *key;
+    int reason;
+    if (!PyArg_ParseTuple(args, "OiO!O!:refuse", &event, &reason, &PyDict_Type, &table,
+                          &PyLong_Type, &key))
+        return NULL;
+    if (reason != BB_WHY_REFUSED && reason != BB_WHY_SHUTDOWN) {
+        PyErr_SetString(PyExc_ValueError, "refuse: no such reason");
+        return NULL;
+    }
+    if (PyDict_DelItem(table, key) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
+        PyErr_Clear();
+        Py_RETURN_FALSE;
+    }
+    bb_refuse(self->queue, &self->route, as_queued(event), (bb_reason)reason);
+    Py_RETURN_TRUE;
+}
+
 static PyMemberDef route_members[] = {
     {"recipients", T_OBJECT_EX, offsetof(route_object, recipients), READONLY,
      "The subscriptions, in the order in which they were made."},
@@ -235,6 +257,9 @@ PyObject *route_admit(PyObject *op, PyObject *args);
 static PyMethodDef methods[] = {
     {"push", route_push, METH_O,
      "push($self, event, /)\n--\n\nAccept an event if the queue has free slots."},
+    {"refuse", route_refuse, METH_VARARGS,
+     "refuse($self, event, reason, table, key, /)\n--\n\n"
+     "Remove an item of a dict and, if it was there, count the event as published and dropped."},
     {"admit", route_admit, METH_VARARGS,
      "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, /)\n--\n\n"
      "Wait for free slots, then apply the policy; see admit.c."},

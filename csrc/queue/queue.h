@@ -311,6 +311,10 @@ bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t dept
                    bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t out_size,
                    int32_t *evicted, int32_t *first, bb_caller **caller);
 
+/* Count an event that was never offered as published and dropped, also in a queue that is shut.
+ * `reason`: REFUSED or SHUTDOWN. REFUSED, or GONE. */
+bb_result bb_refuse(bb_queue *q, const bb_route *route, void *event, bb_reason reason);
+
 /* After BB_RUN, in this thread: the next of the event's deliveries was handled. `failed`: 1 if it
  * raised. The last call frees the caller. */
 void bb_caller_done(bb_caller *caller, int32_t failed);

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from brummerbus import _typing, sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
+from brummerbus._core.later import Scheduled
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
@@ -45,6 +46,7 @@ __all__ = [
     "Priority",
     "QueueFull",
     "Retry",
+    "Scheduled",
     "Subscription",
     "sizing",
 ]
@@ -62,6 +64,7 @@ for _public in (
     Priority,
     QueueFull,
     Retry,
+    Scheduled,
     Subscription,
 ):
     _public.__module__ = __name__

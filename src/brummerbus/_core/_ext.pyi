@@ -25,6 +25,7 @@ class _Lib:
     BB_OPEN: int
     BB_DRAINING: int
     BB_SHUT: int
+    BB_WHY_REFUSED: int
     BB_WHY_SHUTDOWN: int
 
     def bb_queue_new(self, settings: Any, /) -> Any: ...
@@ -131,6 +132,7 @@ class Route:
     @property
     def level(self) -> int: ...
     def push(self, event: object, /) -> int: ...
+    def refuse(self, event: object, reason: int, table: dict[int, Any], key: int, /) -> bool: ...
     def admit(
         self,
         event: object,

@@ -27,6 +27,7 @@ from brummerbus._core._ext import Ticket, discard, purge
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
+from brummerbus._core.later import Schedule
 from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
@@ -96,6 +97,7 @@ class Engine:
         self._subscriptions = subscriptions
         self.routes = Routes(self.queue, config, subscriptions)
         self.admission = Admission(name, self.queue, hooks, config)
+        self.schedule = Schedule(name, self.queue, hooks, self.routes, config.max_scheduled)
         self.threads = Threads(
             name,
             self.queue,
@@ -184,11 +186,14 @@ class Engine:
             standstill: Seconds without the end of any delivery after which the drain is given up.
         """
         self.queue.close(drain=drain, deadline=timeout)
-        if self.queue.state() == SHUT:  # again, as an earlier attempt may have run out of memory
-            self.discard()
-        if self.queue.is_inside():
-            return False
         try:
+            self.schedule.close()
+            if (
+                self.queue.state() == SHUT
+            ):  # again, as an earlier attempt may have run out of memory
+                self.discard()
+            if self.queue.is_inside():
+                return False
             idle = self.wait_idle(timeout, standstill)
         except BaseException:  # a Ctrl-C: count and log the rest
             self._give_up()
@@ -197,6 +202,7 @@ class Engine:
 
     def _give_up(self) -> bool:
         self.queue.close(drain=False)
+        self.schedule.close()
         self.discard()
         return self._end()
 
@@ -312,7 +318,7 @@ class Engine:
             types = self.routes.types.copy()
             if max(types.values()) < known:
                 labels = [one.label for one in recipients]
-                return bus_stats(snapshot, types, labels, self.sizing, OTHER)
+                return bus_stats(snapshot, types, labels, self.sizing, len(self.schedule), OTHER)
 
     def explain(self, event_id: int) -> str:
         """Return what the flight recorder knows of an event."""

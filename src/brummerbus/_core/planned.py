@@ -16,11 +16,14 @@ def publish_planned(
     timeout: float | None,
     expires: float | None,
     on_done: OnDone | None,
+    *,
+    may_wait: bool = True,
 ) -> bool:
     """Publish one event with options, or on a route with a plan.
 
     Raises:
         QueueFull, BusClosed: As `EventBus.publish`.
+        NoRoom: It would have to wait, and may not; nothing has changed.
         Gone: The queue is that of another process.
         Exception: What a key raises; nothing has changed then.
     """
@@ -35,7 +38,7 @@ def publish_planned(
             route = engine.routes.without(route, taken)
     accepted = False
     try:
-        accepted = _push(engine, route, event, timeout, expires, on_done)
+        accepted = _push(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
     finally:
         for one in claimed:
             if accepted:
@@ -52,6 +55,8 @@ def _push(
     timeout: float | None,
     expires: float | None,
     on_done: OnDone | None,
+    *,
+    may_wait: bool,
 ) -> bool:
     ticket = None
     if route.recipients:
@@ -65,4 +70,6 @@ def _push(
         if ticket is None and on_done is not None:
             engine.hooks.done(on_done, event, 0, [], [])
         return True
+    if not may_wait:
+        engine.admission.check_no_wait(result)
     return engine.admission.admit(route, event, timeout, ticket)

@@ -16,6 +16,24 @@ OTHER = "(other)"
 """The label under which event types after the first `MAX_TYPES` - 1 are counted."""
 
 
+def class_and_type(event: Any) -> tuple[type, str | None]:
+    """Return what an event is routed by: its class and, if it is an `Event`, its type.
+
+    Raises:
+        TypeError: It can only be a mistake, or is an event that was not initialised.
+    """
+    cls = type(event)
+    if not issubclass(cls, Event):  # and not what only says so in its `__class__`
+        check_published(event)
+        return cls, None
+    try:
+        return cls, event.type
+    except AttributeError:
+        raise TypeError(
+            f"the {cls.__qualname__} was not initialised: its __init__ must call Event.__init__"
+        ) from None
+
+
 class Routes:
     """Creates routes, and numbers the event types. It belongs to the queue: a fork abandons it."""
 
@@ -38,23 +56,17 @@ class Routes:
         Raises:
             TypeError: Publishing it can only be a mistake, or it is an uninitialised `Event`.
         """
-        cls, name = type(event), None
-        if issubclass(cls, Event):  # `isinstance` would believe an overridden `__class__`
-            try:
-                name = event.type
-            except AttributeError:
-                raise TypeError(
-                    f"the {cls.__qualname__} was not initialised: its __init__ must call "
-                    "Event.__init__"
-                ) from None
-        else:
-            check_published(event)
+        cls, name = class_and_type(event)
         recipients = self._subscriptions.matching(cls, name)
         for one in recipients:
             one.count_from(self._queue.forks)
         level = self._level(cls, name) if priority is None else priority
         number = self._type(name if name is not None else cls.__qualname__)
         return self._route(level, number, recipients, cls), cls, name
+
+    def level(self, event: Any, priority: int | None) -> int:
+        """Return the level of an event, at an explicit priority or its own."""
+        return self._level(*class_and_type(event)) if priority is None else priority
 
     def without(self, route: Route, left_out: Sequence[Subscription]) -> Route:
         """Return a route like another, to fewer recipients."""
