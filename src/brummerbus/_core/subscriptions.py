@@ -23,6 +23,7 @@ import itertools
 import logging
 import random
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import TracebackType
@@ -33,6 +34,7 @@ from brummerbus._core.handlers import check_event_type, check_handler, is_python
 from brummerbus._core.log import log
 from brummerbus._core.options import Options
 from brummerbus._core.queue import ns
+from brummerbus._core.weak import WeakHandler, check_weak, is_same
 from brummerbus._errors import Retry
 
 Handler = Callable[[Any], object]
@@ -50,7 +52,7 @@ class Subscription(Recipient):
 
     Attributes:
         event_type: The string, glob or class.
-        handler: Called with each event.
+        handler: Called with each event; of a weak subscription, a substitute for its method.
         label: Event type and handler, for logs and statistics.
     """
 
@@ -71,9 +73,12 @@ class Subscription(Recipient):
         event_type: str | type,
         handler: Handler,
         options: Options,
-        cancel: Callable[["Subscription"], None],
+        cancel: Callable[["Subscription"], object],
     ) -> None:
-        super().__init__(handler, is_python_function(handler))
+        called = handler
+        if options.weak:
+            called = WeakHandler(check_weak(handler), partial(_cancel, weakref.ref(self)))
+        super().__init__(called, is_python_function(handler))
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
         self.options: Options = options
@@ -154,6 +159,13 @@ class Subscription(Recipient):
             return False
 
 
+def _cancel(reference: "weakref.ref[Subscription]") -> None:
+    """Cancel a subscription whose handler's object is gone."""
+    subscription = reference()
+    if subscription is not None:
+        subscription.cancel()
+
+
 _next_number: Callable[[], int] = itertools.count(1).__next__
 """Numbers subscriptions in order of creation."""
 
@@ -177,7 +189,7 @@ class Subscriptions:
         """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
         check_handler(handler)
-        subscription = Subscription(event_type, handler, options, self._remove)
+        subscription = Subscription(event_type, handler, options, self.remove)
         if isinstance(event_type, type):
             if type(event_type).__subclasscheck__ is not type.__subclasscheck__:
                 self._watch_abcs()
@@ -186,14 +198,20 @@ class Subscriptions:
         try:
             self._change(subscription, present=True)
         except BaseException:  # an interrupt: the caller could not cancel it
-            self._remove(subscription)
+            self.remove(subscription)
             raise
         return subscription
 
-    def _remove(self, subscription: Subscription) -> None:
-        self._change(subscription, present=False)
+    def remove(self, subscription: Subscription) -> bool:
+        """Remove one; whether it was there."""
+        return self._change(subscription, present=False)
 
-    def _change(self, subscription: Subscription, *, present: bool) -> None:
+    def of(self, handler: object) -> list[Subscription]:
+        """Return those of a handler, or of the same method of the same object."""
+        return [one for one in self if is_same(one.handler, handler)]
+
+    def _change(self, subscription: Subscription, *, present: bool) -> bool:
+        """Add or remove one; whether it was there before."""
         table, key, type_changed = self._others, _CLASSES, None
         if isinstance(subscription.event_type, str):
             key = _PATTERNS
@@ -208,6 +226,7 @@ class Subscriptions:
         bus = self._bus()
         if bus is not None:
             bus._forget_routes(type_changed)
+        return len(others) < len(old)
 
     def _watch_abcs(self) -> None:
         bus = self._bus()
