@@ -158,13 +158,13 @@ static int set_recipients(route_object *self, PyObject *recipients) {
     return 0;
 }
 
-/* Route(owner, address, level, type, recipients, key, plan) */
+/* Route(owner, address, level, type, recipients, key, plan, tapped) */
 static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *owner, *address, *recipients, *key, *plan;
-    int level, number;
-    if (!PyArg_ParseTuple(args, "OO!iiO!OO:Route", &owner, &PyLong_Type, &address, &level, &number,
-                          &PyTuple_Type, &recipients, &key, &plan))
+    int level, number, tapped;
+    if (!PyArg_ParseTuple(args, "OO!iiO!OOp:Route", &owner, &PyLong_Type, &address, &level, &number,
+                          &PyTuple_Type, &recipients, &key, &plan, &tapped))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -184,6 +184,7 @@ static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->plan = plan != Py_None ? Py_NewRef(plan) : NULL;
     self->route.level = level;
     self->route.type = number;
+    self->route.tapped = tapped;
     if (set_recipients(self, recipients) < 0) Py_CLEAR(op);
     return op;
 }
@@ -267,8 +268,8 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot route_slots[] = {
-    {Py_tp_doc,
-     "Route(owner, address, level, type, recipients, key, plan)\n--\n\nThe recipients of events."},
+    {Py_tp_doc, "Route(owner, address, level, type, recipients, key, plan, tapped)\n--\n\n"
+                "The recipients of events."},
     {Py_tp_new, route_new},
     {Py_tp_traverse, route_traverse},
     {Py_tp_dealloc, route_dealloc},

@@ -12,7 +12,7 @@ static bb_result push(bb_queue *q, const bb_route *route, void *event, int32_t d
                       uint64_t now) {
     assert(q->state != BB_SHUT);
     if (route->count == 0) {
-        q->unrouted++;
+        q->unrouted += !route->tapped;
         return BB_ACCEPTED;
     }
     if (!may_enter(q, route, handler)) return BB_FULL;

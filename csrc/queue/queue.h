@@ -159,6 +159,7 @@ typedef struct {
     int32_t type;  /* number of the event type, 0 to BB_MAX_TYPES - 1 */
     int32_t count; /* deliveries of one event, that is, recipients; may be 0 */
     bb_recipient **recipients;
+    int32_t tapped; /* 1: without recipients the event is not unrouted, its publisher hands it on */
 } bb_route;
 
 /* A delivery as it leaves the queue. `depth` is what was passed in with the event. */

@@ -21,6 +21,7 @@ from brummerbus._config import EventBusConfig
 from brummerbus._core.later import Scheduled
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
+from brummerbus._core.taps import Listener
 from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
 from brummerbus._events import Event, EventType, Priority
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -42,6 +43,7 @@ __all__ = [
     "EventBus",
     "EventBusConfig",
     "EventType",
+    "Listener",
     "Outcome",
     "Priority",
     "QueueFull",
@@ -60,6 +62,7 @@ for _public in (
     EventBus,
     EventBusConfig,
     EventType,
+    Listener,
     Outcome,
     Priority,
     QueueFull,

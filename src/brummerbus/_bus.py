@@ -13,10 +13,10 @@ from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
 from brummerbus._core.options import Key, Options, checked
-from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
+from brummerbus._listening import ListeningBus
 from brummerbus._text import counted
 from brummerbus._typing import Unpack
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
 
 
-class EventBus(ProcessPublisher):
+class EventBus(ListeningBus):
     """An in-process event bus: any thread publishes, a static pool of OS threads handles.
 
     Workers run from construction on, each in an empty `contextvars.Context`. As a context manager

@@ -17,7 +17,7 @@ from brummerbus._config import EventBusConfig
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
-from brummerbus._core.admission import Gone
+from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.later import Scheduled
@@ -25,6 +25,8 @@ from brummerbus._core.plan import OnDone
 from brummerbus._core.planned import publish_planned
 from brummerbus._core.routes import class_and_type
 from brummerbus._core.subscriptions import Subscriptions
+from brummerbus._core.table import Table
+from brummerbus._core.taps import Taps
 from brummerbus._errors import BusClosed, QueueFull
 
 BATCH = 256
@@ -67,6 +69,7 @@ class ProcessPublisher(Publisher):
         self._config = config
         self._hooks = hooks
         self._subscriptions = Subscriptions(weakref.ref(self))
+        self._taps: Taps = Table(weakref.ref(self))
         self._closed = False
         self._engines: dict[int, Engine] = {}  # by fork count; only the last is in use
         self._engine = self._new_engine()
@@ -79,7 +82,7 @@ class ProcessPublisher(Publisher):
         forks = c.fork_count()
         if self._engines:
             lifecycle.note_fork()
-        engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
+        engine = Engine(self._name, self._config, self._hooks, self._subscriptions, self._taps)
         if self._closed:
             engine.queue.close(drain=False)
         engine = self._engines.setdefault(forks, engine)
@@ -190,11 +193,14 @@ class ProcessPublisher(Publisher):
         """Publish a scheduled event, in the timer thread, which must not wait.
 
         Raises:
-            NoRoom: There is no room, and the bus is one that waits; nothing has changed.
+            NoRoom: There is no room, and the bus, or a listener, is one that is waited for; nothing
+                has changed.
             QueueFull, BusClosed, Exception: As `_publish`.
         """
         route = self._route(engine, event, priority)
         if route.plan is not None:
+            if any(tap.is_full for tap in route.plan.taps):
+                raise NoRoom(held=True)
             publish_planned(engine, route, event, 0.0, None, None, may_wait=False)
             return
         result = route.push(event)
