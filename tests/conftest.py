@@ -10,6 +10,7 @@ from time import monotonic
 
 import pytest
 
+from brummerbus._core import scheduler
 from helpers.buses import BusFactory
 from helpers.handlers import Logged
 from helpers.waiting import HANG
@@ -42,7 +43,7 @@ def no_thread_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     deadline = monotonic() + HANG / 3
-    new = [thread for thread in threading.enumerate() if thread not in before]
+    new = [t for t in threading.enumerate() if t not in before and t.name != scheduler.NAME]
     for thread in new:
         thread.join(max(0.0, deadline - monotonic()))
     assert not [thread.name for thread in new if thread.is_alive()], "threads were left behind"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
-from helpers import BusFactory, Recorder
+from helpers.buses import BusFactory
+from helpers.handlers import Recorder
 
 
 def words(text: str) -> list[str]:

@@ -158,6 +158,26 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
+/* append_below(deque, item, limit, owner): append to a deque shorter than `limit`, in one step with
+ * regard to all calls with the same owner. Nothing is allocated in between that a collection could
+ * begin with, and with it code that appends. */
+static PyObject *append_below(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *deque, *item, *owner, *result = NULL;
+    Py_ssize_t limit, size;
+    if (!PyArg_ParseTuple(args, "OOnO:append_below", &deque, &item, &limit, &owner)) return NULL;
+    PyObject *append = PyObject_GetAttrString(deque, "append");
+    if (append == NULL) return NULL;
+    BEGIN_CRITICAL(owner)
+    size = PyObject_Size(deque);
+    if (size >= 0 && size < limit) result = PyObject_CallFunctionObjArgs(append, item, NULL);
+    END_CRITICAL
+    Py_DECREF(append);
+    if (size < 0 || (size < limit && result == NULL)) return NULL;
+    Py_XDECREF(result);
+    return PyBool_FromLong(size < limit);
+}
+
 /* check_interpreter(): the types are shared by the process, and a worker that is alive when its
  * interpreter ends is fatal to the process ("thread still has a frame"): fail early. Not in the
  * module's initialisation, which a second interpreter of Python 3.11 does not run. */
@@ -190,6 +210,9 @@ static PyMethodDef functions[] = {
     {"swap_item", swap_item, METH_VARARGS,
      "swap_item(dict, key, old, new, /)\n--\n\n"
      "Set an item, a tuple, to `new` if it is `old`; return whether it was. () means no item."},
+    {"append_below", append_below, METH_VARARGS,
+     "append_below(deque, item, limit, owner, /)\n--\n\n"
+     "Append to a deque that is shorter than `limit`, in one step; return whether it was."},
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
      "Return the running deliveries: (thread, event, recipient, nanoseconds, number) each."},

@@ -158,13 +158,13 @@ static int set_recipients(route_object *self, PyObject *recipients) {
     return 0;
 }
 
-/* Route(owner, address, level, type, recipients, key, plan) */
+/* Route(owner, address, level, type, recipients, key, plan, tapped) */
 static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
     PyObject *owner, *address, *recipients, *key, *plan;
-    int level, number;
-    if (!PyArg_ParseTuple(args, "OO!iiO!OO:Route", &owner, &PyLong_Type, &address, &level, &number,
-                          &PyTuple_Type, &recipients, &key, &plan))
+    int level, number, tapped;
+    if (!PyArg_ParseTuple(args, "OO!iiO!OOp:Route", &owner, &PyLong_Type, &address, &level, &number,
+                          &PyTuple_Type, &recipients, &key, &plan, &tapped))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -184,6 +184,7 @@ static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->plan = plan != Py_None ? Py_NewRef(plan) : NULL;
     self->route.level = level;
     self->route.type = number;
+    self->route.tapped = tapped;
     if (set_recipients(self, recipients) < 0) Py_CLEAR(op);
     return op;
 }
@@ -220,6 +221,28 @@ static PyObject *route_push(PyObject *op, PyObject *event) {
     return PyLong_FromLong(result);
 }
 
+/* refuse(event, reason, table, key) -> bool. In one step, so that no exception can strike between
+ * the removal and the count. */
+static PyObject *route_refuse(PyObject *op, PyObject *args) {
+    route_object *self = (route_object *)op;
+    PyObject *event, *table, *key;
+    int reason;
+    if (!PyArg_ParseTuple(args, "OiO!O!:refuse", &event, &reason, &PyDict_Type, &table,
+                          &PyLong_Type, &key))
+        return NULL;
+    if (reason != BB_WHY_REFUSED && reason != BB_WHY_SHUTDOWN) {
+        PyErr_SetString(PyExc_ValueError, "refuse: no such reason");
+        return NULL;
+    }
+    if (PyDict_DelItem(table, key) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
+        PyErr_Clear();
+        Py_RETURN_FALSE;
+    }
+    bb_refuse(self->queue, &self->route, as_queued(event), (bb_reason)reason);
+    Py_RETURN_TRUE;
+}
+
 static PyMemberDef route_members[] = {
     {"recipients", T_OBJECT_EX, offsetof(route_object, recipients), READONLY,
      "The subscriptions, in the order in which they were made."},
@@ -235,6 +258,9 @@ PyObject *route_admit(PyObject *op, PyObject *args);
 static PyMethodDef methods[] = {
     {"push", route_push, METH_O,
      "push($self, event, /)\n--\n\nAccept an event if the queue has free slots."},
+    {"refuse", route_refuse, METH_VARARGS,
+     "refuse($self, event, reason, table, key, /)\n--\n\n"
+     "Remove an item of a dict and, if it was there, count the event as published and dropped."},
     {"admit", route_admit, METH_VARARGS,
      "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, /)\n--\n\n"
      "Wait for free slots, then apply the policy; see admit.c."},
@@ -242,8 +268,8 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot route_slots[] = {
-    {Py_tp_doc,
-     "Route(owner, address, level, type, recipients, key, plan)\n--\n\nThe recipients of events."},
+    {Py_tp_doc, "Route(owner, address, level, type, recipients, key, plan, tapped)\n--\n\n"
+                "The recipients of events."},
     {Py_tp_new, route_new},
     {Py_tp_traverse, route_traverse},
     {Py_tp_dealloc, route_dealloc},

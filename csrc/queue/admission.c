@@ -12,7 +12,7 @@ static bb_result push(bb_queue *q, const bb_route *route, void *event, int32_t d
                       uint64_t now) {
     assert(q->state != BB_SHUT);
     if (route->count == 0) {
-        q->unrouted++;
+        q->unrouted += !route->tapped;
         return BB_ACCEPTED;
     }
     if (!may_enter(q, route, handler)) return BB_FULL;
@@ -74,15 +74,29 @@ static bb_result record_loss(bb_queue *q, offer_outcome to, bb_result result) {
     return result;
 }
 
-static bb_result refuse(bb_queue *q, const bb_route *route, void *event, offer_outcome to) {
+/* Count an event as published and dropped. */
+static void count_refused(bb_queue *q, const bb_route *route, void *event, bb_reason reason) {
     int32_t level = route->level - 1;
+    bb_noted noted = reason == BB_WHY_SHUTDOWN ? BB_NOTED_DISCARDED : BB_NOTED_REFUSED;
     count_published(q, level, route->type, route->count);
     for (int32_t i = 0; i < route->count; i++) {
         route->recipients[i]->tally.published++;
-        count_dropped(q, level, route->type, route->recipients[i], BB_WHY_REFUSED);
+        count_dropped(q, level, route->type, route->recipients[i], reason);
     }
-    note(q, BB_NOTED_REFUSED, event, NULL, route->type, level, 0);
+    note(q, noted, event, NULL, route->type, level, 0);
+}
+
+static bb_result refuse(bb_queue *q, const bb_route *route, void *event, offer_outcome to) {
+    count_refused(q, route, event, BB_WHY_REFUSED);
     return record_loss(q, to, BB_REFUSED);
+}
+
+bb_result bb_refuse(bb_queue *q, const bb_route *route, void *event, bb_reason reason) {
+    if (is_gone(q)) return BB_GONE;
+    void *token = queue_lock(q);
+    count_refused(q, route, event, reason);
+    queue_unlock(q, token);
+    return BB_REFUSED;
 }
 
 /* How many deliveries must be evicted for the event. Beyond the capacity, where only the reserve

@@ -159,6 +159,7 @@ typedef struct {
     int32_t type;  /* number of the event type, 0 to BB_MAX_TYPES - 1 */
     int32_t count; /* deliveries of one event, that is, recipients; may be 0 */
     bb_recipient **recipients;
+    int32_t tapped; /* 1: without recipients the event is not unrouted, its publisher hands it on */
 } bb_route;
 
 /* A delivery as it leaves the queue. `depth` is what was passed in with the event. */
@@ -310,6 +311,10 @@ int32_t bb_waiter_leave(bb_waiter *waiter);
 bb_result bb_offer(bb_queue *q, const bb_route *route, void *event, int32_t depth, bb_origin origin,
                    bb_mode mode, bb_waiter *waiter, bb_delivery *out, int32_t out_size,
                    int32_t *evicted, int32_t *first, bb_caller **caller);
+
+/* Count an event that was never offered as published and dropped, also in a queue that is shut.
+ * `reason`: REFUSED or SHUTDOWN. REFUSED, or GONE. */
+bb_result bb_refuse(bb_queue *q, const bb_route *route, void *event, bb_reason reason);
 
 /* After BB_RUN, in this thread: the next of the event's deliveries was handled. `failed`: 1 if it
  * raised. The last call frees the caller. */

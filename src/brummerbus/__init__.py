@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from brummerbus import _typing, sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
+from brummerbus._core.later import Scheduled
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
+from brummerbus._core.taps import Listener
 from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
 from brummerbus._events import Event, EventType, Priority
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -41,10 +43,12 @@ __all__ = [
     "EventBus",
     "EventBusConfig",
     "EventType",
+    "Listener",
     "Outcome",
     "Priority",
     "QueueFull",
     "Retry",
+    "Scheduled",
     "Subscription",
     "sizing",
 ]
@@ -58,10 +62,12 @@ for _public in (
     EventBus,
     EventBusConfig,
     EventType,
+    Listener,
     Outcome,
     Priority,
     QueueFull,
     Retry,
+    Scheduled,
     Subscription,
 ):
     _public.__module__ = __name__

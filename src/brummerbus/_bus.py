@@ -13,10 +13,10 @@ from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import Hooks, OnDrop, OnError
 from brummerbus._core.options import Key, Options, checked
-from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
+from brummerbus._listening import ListeningBus
 from brummerbus._text import counted
 from brummerbus._typing import Unpack
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     )
 
 
-class EventBus(ProcessPublisher):
+class EventBus(ListeningBus):
     """An in-process event bus: any thread publishes, a static pool of OS threads handles.
 
     Workers run from construction on, each in an empty `contextvars.Context`. As a context manager
@@ -141,6 +141,7 @@ class EventBus(ProcessPublisher):
         batch_wait: float = 0.0,
         retries: int = 0,
         backoff: float = 0.1,
+        weak: bool = False,
     ) -> Subscription:
         """Call the handler with each event of a type. From any thread, handler or signal handler.
 
@@ -169,6 +170,8 @@ class EventBus(ProcessPublisher):
                 say when by raising `Retry`.
             backoff: Seconds until the first retry; doubled for each further one, and up to a
                 quarter longer at random.
+            weak: For a bound method: do not keep its object alive, and end the subscription when
+                the object is gone. What is queued for it then counts as processed.
 
         Returns:
             The subscription; `cancel()` ends it.
@@ -176,7 +179,8 @@ class EventBus(ProcessPublisher):
         Raises:
             TypeError: `event_type` is neither string nor class, or `handler` is not callable with
                 one argument, or is a coroutine or generator function, also inside a partial, a
-                decorator or a bound method.
+                decorator or a bound method. With `weak`: it is no bound method, or its object
+                cannot be referred to weakly.
             ValueError: `event_type` is empty, or an option is out of range.
             BusClosed: The bus is stopped.
 
@@ -189,7 +193,7 @@ class EventBus(ProcessPublisher):
         """
         if self._closed:
             raise BusClosed(f"{self._name}: the bus is stopped and delivers nothing any more")
-        options = Options(once, key, max_concurrency, batch, batch_wait, retries, backoff)
+        options = Options(once, key, max_concurrency, batch, batch_wait, retries, backoff, weak)
         return self._subscriptions.add(event_type, handler, checked(options))
 
     if TYPE_CHECKING:  # of more than five types, the handler is not checked
@@ -246,6 +250,29 @@ class EventBus(ProcessPublisher):
             return handler
 
         return decorate
+
+    def unsubscribe(self, handler: Callable[..., object]) -> int:
+        """End all subscriptions of a handler, as `Subscription.cancel` would. As safe as that.
+
+        A method is the same if its object is, as in `bus.unsubscribe(worker.on_event)`; two other
+        callables are the same only if they are one object. Linear in the subscriptions.
+
+        Returns:
+            How many have ended; 0 if there was none.
+
+        Raises:
+            TypeError: `handler` is not callable.
+        """
+        if not callable(handler):
+            raise TypeError(f"handler must be callable, got {shown(handler)}")
+        return sum([self._subscriptions.remove(one) for one in self._subscriptions.of(handler)])
+
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Return the subscriptions that have not ended, in the order in which they were made.
+
+        From anywhere. Linear in their number.
+        """
+        return tuple(sorted(self._subscriptions, key=lambda one: one.number))
 
     # ---- publishing -----------------------------------------------------------------------
 

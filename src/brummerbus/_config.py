@@ -25,6 +25,8 @@ from brummerbus.sizing import (
 MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_NOTES = 1 << 20
 """Decisions that the flight recorder can keep."""
+MAX_SCHEDULED = 1_000_000
+"""Events of a bus that can be scheduled at a time."""
 MAX_LEVELS = 8
 """Maximum number of priority levels; fixed in the C queue."""
 
@@ -107,6 +109,8 @@ class EventBusConfig:
         reserved_workers: Workers, 0 to `workers` - 1, that take only the highest priority level, so
             that a health check is answered while all others are stuck. Default: 0. They stand idle
             while nothing of that level is queued.
+        max_scheduled: Events, 1 to 1,000,000, that `EventBus.publish_after` can have scheduled at a
+            time. Default: 10,000. Beyond it, `QueueFull`.
         starvation_after: Seconds after which a delivery is taken next whatever its level, 1e-9 to
             1e9, or None. Default: None, strict priority. Set it when urgent events can keep all
             workers busy for long and the rest must still be handled. The bound: once a delivery
@@ -154,6 +158,7 @@ class EventBusConfig:
     publish_timeout: float = 0.1
     handler_reserve: int = 4096
     reserved_workers: int = 0
+    max_scheduled: int = 10_000
     starvation_after: float | None = None
     shutdown_timeout: float | None = 5.0
     slow_handler_after: float | None = None
@@ -174,6 +179,7 @@ class EventBusConfig:
             publish_timeout: float = 0.1,
             handler_reserve: int = 4096,
             reserved_workers: int = 0,
+            max_scheduled: int = 10_000,
             starvation_after: float | None = None,
             shutdown_timeout: float | None = 5.0,
             slow_handler_after: float | None = None,
@@ -206,6 +212,7 @@ class EventBusConfig:
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
             "handler_reserve": _int("handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE),
             "reserved_workers": _int("reserved_workers", self.reserved_workers, 0, min_workers - 1),
+            "max_scheduled": _int("max_scheduled", self.max_scheduled, 1, MAX_SCHEDULED),
             "flight_recorder": _int("flight_recorder", self.flight_recorder, 0, MAX_NOTES),
             "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
             "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
@@ -258,6 +265,7 @@ class ConfigOverrides(TypedDict, total=False):
     publish_timeout: float
     handler_reserve: int
     reserved_workers: int
+    max_scheduled: int
     starvation_after: float | None
     shutdown_timeout: float | None
     slow_handler_after: float | None

@@ -19,7 +19,8 @@ class QueueFull(BusError, queue.Full):
     """The queue is full and the policy raises rather than drops (`REJECT`, `BLOCK`).
 
     No delivery of the event was accepted, and nothing was evicted for it. It is counted as
-    published and dropped (`DropReason.REFUSED`).
+    published and dropped (`DropReason.REFUSED`). `publish_after` raises it when too many events
+    are scheduled; then nothing is counted.
 
     Attributes:
         accepted: The number of events of the same `publish_many` call that were accepted before

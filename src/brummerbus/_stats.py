@@ -110,6 +110,8 @@ class BusStats:
     """Both durations over the last 30 to 60 seconds."""
     waiting: int
     """Publishers that wait for free slots now."""
+    scheduled: int
+    """Events that `publish_after` has scheduled; they count as published when they are."""
     reserve_used: int
     """Queued deliveries beyond `queue_size`, published by handlers."""
     queue_depth: Mapping[int, int]
@@ -160,6 +162,7 @@ def bus_stats(
     types: Mapping[str, int],
     labels: Sequence[str],
     sizing: Sequence[SizingStep],
+    scheduled: int,
     other: str,
 ) -> BusStats:
     """Convert the queue's figures to the public ones.
@@ -169,6 +172,7 @@ def bus_stats(
         types: The number under which the queue counts each event type.
         labels: The labels of the recipients in the snapshot.
         sizing: The changes of the number of workers.
+        scheduled: The number of scheduled events.
         other: The label of everything that is not listed by name.
     """
     total = snapshot.total
@@ -189,6 +193,7 @@ def bus_stats(
         processing_time=processing,
         recent=Recent(recent_wait, recent_processing),
         waiting=snapshot.waiting,
+        scheduled=scheduled,
         reserve_used=snapshot.reserve_used,
         queue_depth={level: counts.queued for level, counts in levels.items()},
         queue_depth_history=tuple(snapshot.history),

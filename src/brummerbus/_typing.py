@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         max_concurrency: int | None
         retries: int
         backoff: float
+        weak: bool
 
     class EventOptions(SubscribeOptions, total=False):
         """Those of handlers that take one event."""

@@ -209,6 +209,19 @@ static void test_the_first_loss_of_a_streak_is_marked(void) {
     fixture_free(f);
 }
 
+static void test_what_was_never_offered_can_be_counted_as_dropped(void) {
+    fixture *f = fixture_new(4);
+    bb_route two = several(f, 2, 2);
+    fill(f, &f->low, 1, 1);
+    CHECK_INT(BB_REFUSED, bb_refuse(f->q, &two, EVENT(2), BB_WHY_REFUSED));
+    bb_close(f->q, 0, -1);
+    CHECK_INT(BB_REFUSED, bb_refuse(f->q, &two, EVENT(3), BB_WHY_SHUTDOWN));
+    CHECK_BOOKS(f, .published = 5, .dropped = 4, .queued = 1);
+    CHECK_INT(2, (int64_t)f->q->dropped_by[BB_WHY_REFUSED][1]);
+    CHECK_INT(2, (int64_t)f->q->dropped_by[BB_WHY_SHUTDOWN][1]);
+    fixture_free(f);
+}
+
 void offer_tests(void) {
     RUN(test_an_offer_is_accepted_while_there_are_free_slots);
     RUN(test_an_offer_to_a_closed_queue_counts_nothing);
@@ -223,4 +236,5 @@ void offer_tests(void) {
     RUN(test_the_depth_goes_with_an_evicted_delivery);
     RUN(test_eviction_agrees_with_a_plain_list);
     RUN(test_the_first_loss_of_a_streak_is_marked);
+    RUN(test_what_was_never_offered_can_be_counted_as_dropped);
 }

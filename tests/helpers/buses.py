@@ -10,6 +10,16 @@ from helpers.checks import assert_at_rest
 from helpers.handlers import Gate
 from helpers.waiting import HANG
 
+HOOKS = (
+    "name",
+    "on_error",
+    "on_drop",
+    "on_unrouted",
+    "on_worker_start",
+    "on_worker_stop",
+)
+"""Arguments of a bus that are no settings."""
+
 
 class BusFactory:
     """Makes buses and gates, and leaves nothing behind."""
@@ -20,9 +30,7 @@ class BusFactory:
 
     def bus(self, **settings: Any) -> EventBus:
         """Make a bus; by default a small one that never waits."""
-        hooks = {
-            key: settings.pop(key) for key in ("name", "on_error", "on_drop") if key in settings
-        }
+        hooks = {key: settings.pop(key) for key in HOOKS if key in settings}
         small = {"workers": 1, "queue_size": 10, "publish_timeout": 0}
         bus = EventBus(EventBusConfig(**{**small, **settings}), **hooks)
         self._buses.append(bus)

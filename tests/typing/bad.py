@@ -172,3 +172,14 @@ bus.on_error = None  # E: given at construction
 Event()  # E: no type
 Event("order", 1, "shop")  # E: source is a keyword
 Event("order").type = "refund"  # E: immutable
+
+
+# ---- later, and in the calling thread ------------------------------------------------------------
+
+bus.publish_after("1", Event("a"))  # E: no number
+bus.publish_after(1, Event("a"), expires=1)  # E: no such option
+bus.wait_for(Order, lambda order: order.amount)  # E: no attribute of an order
+bus.wait_for("a", timeout="1")  # E: no number
+bus.listen("a", maxsize="1")  # E: no number
+bus.listen(3)  # E: neither string nor class
+bus.subscribe(Order, shop.on_order, weak="yes")  # E: neither True nor False

@@ -21,8 +21,10 @@ from brummerbus import (
     EventBus,
     EventBusConfig,
     EventType,
+    Listener,
     Priority,
     QueueFull,
+    Scheduled,
     Subscription,
     sizing,
 )
@@ -319,3 +321,22 @@ with EventBus(on_error=failed, on_drop=dropped) as other:
     assert_type(other.stop(drain=False), bool)
 
 assert_type(LogLine("log.line").replace(data=1), LogLine)
+
+
+# ---- later, and in the calling thread ------------------------------------------------------------
+
+assert_type(bus.publish_after(1, Event("a"), priority=3), Scheduled)
+assert_type(bus.publish_after(0.5, Order(1)).cancel(), bool)
+assert_type(bus.wait_for("a"), Event)
+assert_type(bus.wait_for(Order, lambda order: order.number == 1, 0.5), Order)
+assert_type(bus.wait_for("a", where=lambda event: event.type == "a", timeout=1), Event)
+assert_type(bus.listen("a", "b.*"), Listener[Event])
+assert_type(bus.listen(Order), Listener[Order])
+assert_type(bus.listen(Order, Refund, maxsize=10, policy="block"), Listener[Order | Refund])
+for order in bus.listen(Order, policy=BackpressurePolicy.DROP_NEWEST):
+    assert_type(order, Order)
+with bus.listen("a", Order) as listener:
+    assert_type(listener.dropped, int)
+assert_type(bus.unsubscribe(on_order), int)
+assert_type(bus.subscriptions(), tuple[Subscription, ...])
+bus.subscribe(Order, shop.on_order, weak=True)

@@ -1,5 +1,6 @@
 """Type hints of the extension: the functions of `queue.h`, and the types of `csrc/python`."""
 
+from collections import deque
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any, SupportsInt
@@ -25,6 +26,7 @@ class _Lib:
     BB_OPEN: int
     BB_DRAINING: int
     BB_SHUT: int
+    BB_WHY_REFUSED: int
     BB_WHY_SHUTDOWN: int
 
     def bb_queue_new(self, settings: Any, /) -> Any: ...
@@ -120,6 +122,7 @@ class Route:
         recipients: tuple[Recipient, ...],
         key: object,
         plan: object,
+        tapped: bool,
         /,
     ) -> Route: ...
     @property
@@ -131,6 +134,7 @@ class Route:
     @property
     def level(self) -> int: ...
     def push(self, event: object, /) -> int: ...
+    def refuse(self, event: object, reason: int, table: dict[int, Any], key: int, /) -> bool: ...
     def admit(
         self,
         event: object,
@@ -186,6 +190,7 @@ def is_inside(address: int, /) -> bool: ...
 def swap_item(
     dict: dict[str, tuple[Any, ...]], key: str, old: tuple[Any, ...], new: tuple[Any, ...], /
 ) -> bool: ...
+def append_below(deque: deque[Any], item: object, limit: int, owner: object, /) -> bool: ...
 def running_in(address: int, /) -> list[tuple[int, Any, Any, int, int]]: ...
 def discard(address: int, /) -> tuple[list[Any], int]: ...
 def purge(address: int, /) -> tuple[list[Any], int]: ...

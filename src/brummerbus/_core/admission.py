@@ -51,6 +51,18 @@ class Gone(Exception):
     """The queue belongs to the parent of a fork: publish again, into that of this process."""
 
 
+class NoRoom(Exception):
+    """The policy is to wait, and the publisher must not: nothing has changed, try again.
+
+    Attributes:
+        held: It is a listener that has no room, not the queue.
+    """
+
+    def __init__(self, *, held: bool = False) -> None:
+        super().__init__()
+        self.held = held
+
+
 class Admission:
     """Admits events to the queue of one process, by the policy of its configuration."""
 
@@ -108,6 +120,21 @@ class Admission:
         if self._policy not in _DROPS:
             raise self._full_error(route, event, waited * 1e-9)
         return False
+
+    def check_no_wait(self, result: int) -> None:
+        """Before `admit`, of a publisher that must neither wait nor run handlers.
+
+        Args:
+            result: What pushing the event has returned.
+
+        Raises:
+            NoRoom, BusClosed, Gone: It must not go on to `admit`.
+        """
+        if not self._blocks and self._mode != c.CALLER_RUNS:
+            return
+        if result == c.CLOSED:
+            raise self.closed_error()
+        raise Gone if result == c.GONE else NoRoom
 
     def closed_error(self) -> BusClosed:
         """Return the exception for a bus that accepts no more events."""

@@ -27,6 +27,7 @@ from brummerbus._core._ext import Ticket, discard, purge
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
+from brummerbus._core.later import Schedule
 from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
@@ -35,6 +36,7 @@ from brummerbus._core.recorder import explanation, report
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.scheduler import call_at
 from brummerbus._core.subscriptions import Subscription, Subscriptions
+from brummerbus._core.taps import Taps
 from brummerbus._core.threads import PoolThread, Threads, WorkerHooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
@@ -71,7 +73,12 @@ class Engine:
     """Queue, routes, admission, threads and monitor of a bus in one process."""
 
     def __init__(
-        self, name: str, config: EventBusConfig, hooks: Hooks, subscriptions: Subscriptions
+        self,
+        name: str,
+        config: EventBusConfig,
+        hooks: Hooks,
+        subscriptions: Subscriptions,
+        taps: Taps,
     ) -> None:
         self.name = name
         self.config = config
@@ -94,8 +101,10 @@ class Engine:
         self.hooks = hooks
         self.tickets = Tickets(hooks, self.queue.forks)
         self._subscriptions = subscriptions
-        self.routes = Routes(self.queue, config, subscriptions)
+        self._taps = taps
+        self.routes = Routes(self.queue, config, subscriptions, taps)
         self.admission = Admission(name, self.queue, hooks, config)
+        self.schedule = Schedule(name, self.queue, hooks, self.routes, config.max_scheduled)
         self.threads = Threads(
             name,
             self.queue,
@@ -184,19 +193,26 @@ class Engine:
             standstill: Seconds without the end of any delivery after which the drain is given up.
         """
         self.queue.close(drain=drain, deadline=timeout)
-        if self.queue.state() == SHUT:  # again, as an earlier attempt may have run out of memory
-            self.discard()
-        if self.queue.is_inside():
-            return False
         try:
+            self._end_taps()
+            self.schedule.close()
+            if self.queue.state() == SHUT:  # also if an earlier attempt has run out of memory
+                self.discard()
+            if self.queue.is_inside():
+                return False
             idle = self.wait_idle(timeout, standstill)
         except BaseException:  # a Ctrl-C: count and log the rest
             self._give_up()
             raise
         return self._end() if idle else self._give_up()
 
+    def _end_taps(self) -> None:
+        for one in self._taps:
+            one.tap.end()
+
     def _give_up(self) -> bool:
         self.queue.close(drain=False)
+        self.schedule.close()
         self.discard()
         return self._end()
 
@@ -296,6 +312,7 @@ class Engine:
         if not self.queue.wait_idle(0):
             _retired[key] = self
         self.queue.close(drain=True, deadline=float("inf"))
+        self._end_taps()
         if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended
             _retired.pop(key, None)
 
@@ -312,7 +329,7 @@ class Engine:
             types = self.routes.types.copy()
             if max(types.values()) < known:
                 labels = [one.label for one in recipients]
-                return bus_stats(snapshot, types, labels, self.sizing, OTHER)
+                return bus_stats(snapshot, types, labels, self.sizing, len(self.schedule), OTHER)
 
     def explain(self, event_id: int) -> str:
         """Return what the flight recorder knows of an event."""

@@ -80,7 +80,8 @@ def _drain(_of_parent: object = None) -> None:
     enough = {engine: engine.queue.published() for engine in engines}
 
     def has_had_enough(engine: Engine) -> bool:
-        return engine.queue.ended() >= enough[engine] and _others(daemons=True)
+        publishes_without_end = _others(daemons=True) or len(engine.schedule) > 0
+        return engine.queue.ended() >= enough[engine] and publishes_without_end
 
     published = -1
     while (now := sum(engine.queue.published() for engine in engines)) != published:
@@ -106,13 +107,23 @@ def _before_threads_are_joined() -> None:
 
 
 def _at_exit() -> None:
-    """Drain and stop every bus."""
+    """Drain and stop every bus. What is scheduled for later is dropped first."""
     try:
-        _drain()
+        _drain_last()
         for engine in _engines():
             engine.stop(drain=True, timeout=float("inf"), standstill=_standstill(engine))
     except KeyboardInterrupt:
         _stop_without_draining()
+
+
+def _drop_scheduled() -> None:
+    for engine in _engines():
+        engine.schedule.close()
+
+
+def _drain_last() -> None:
+    _drop_scheduled()
+    _drain()
 
 
 def _stop_without_draining() -> None:
@@ -135,7 +146,7 @@ def _watch_multiprocessing() -> None:
 
 
 def _at_end_of_process(_drain_of_parent: object = None) -> None:
-    sys.modules["multiprocessing.util"].Finalize(None, _drain, exitpriority=100)
+    sys.modules["multiprocessing.util"].Finalize(None, _drain_last, exitpriority=100)
     atexit.unregister(_at_exit)
     atexit.register(_at_exit)
 

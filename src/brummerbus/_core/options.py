@@ -22,6 +22,7 @@ class Options(NamedTuple):
     batch_wait: float = 0.0
     retries: int = 0
     backoff: float = 0.1
+    weak: bool = False
 
     @property
     def are_grouped(self) -> bool:
@@ -57,6 +58,7 @@ def checked(options: Options) -> Options:
         batch_wait,
         check_int("retries", options.retries, 0, MAX_RETRIES),
         _seconds("backoff", options.backoff),
+        check_bool("weak", options.weak),
     )
 
 

@@ -16,6 +16,7 @@ from brummerbus._core.lanes import LaneTable
 from brummerbus._core.options import key_function
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
+from brummerbus._core.taps import Tap
 
 OnDone = Callable[[Outcome], object]
 
@@ -28,15 +29,19 @@ class Plan(NamedTuple):
         grouped: Whether deliveries of one wait in lanes.
         once: Whether one takes a single event.
         context: Whether handlers run in the publisher's context.
+        taps: Which taps get the event, once it was accepted.
     """
 
     keyed: bool
     grouped: bool
     once: bool
     context: bool
+    taps: tuple[Tap, ...]
 
 
-def plan_for(recipients: tuple[Subscription, ...], *, context: bool) -> Plan | None:
+def plan_for(
+    recipients: tuple[Subscription, ...], taps: tuple[Tap, ...], *, context: bool
+) -> Plan | None:
     """Return the plan of a route, or None if it needs none."""
     options = [one.options for one in recipients]
     plan = Plan(
@@ -44,6 +49,7 @@ def plan_for(recipients: tuple[Subscription, ...], *, context: bool) -> Plan | N
         grouped=any(o.are_grouped for o in options),
         once=any(o.once for o in options),
         context=context and bool(recipients),
+        taps=taps,
     )
     return plan if any(plan) else None
 

@@ -7,6 +7,8 @@ publishes, the child of a fork.
 
 import weakref
 from collections.abc import Iterable
+from contextvars import copy_context
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +17,17 @@ from brummerbus._config import EventBusConfig
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
-from brummerbus._core.admission import Gone
+from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
+from brummerbus._core.later import Scheduled
 from brummerbus._core.plan import OnDone
 from brummerbus._core.planned import publish_planned
+from brummerbus._core.routes import class_and_type
 from brummerbus._core.subscriptions import Subscriptions
-from brummerbus._errors import QueueFull
+from brummerbus._core.table import Table
+from brummerbus._core.taps import Taps
+from brummerbus._errors import BusClosed, QueueFull
 
 BATCH = 256
 """Events that `publish_many` takes from an iterable at a time."""
@@ -63,6 +69,7 @@ class ProcessPublisher(Publisher):
         self._config = config
         self._hooks = hooks
         self._subscriptions = Subscriptions(weakref.ref(self))
+        self._taps: Taps = Table(weakref.ref(self))
         self._closed = False
         self._engines: dict[int, Engine] = {}  # by fork count; only the last is in use
         self._engine = self._new_engine()
@@ -75,7 +82,7 @@ class ProcessPublisher(Publisher):
         forks = c.fork_count()
         if self._engines:
             lifecycle.note_fork()
-        engine = Engine(self._name, self._config, self._hooks, self._subscriptions)
+        engine = Engine(self._name, self._config, self._hooks, self._subscriptions, self._taps)
         if self._closed:
             engine.queue.close(drain=False)
         engine = self._engines.setdefault(forks, engine)
@@ -133,6 +140,75 @@ class ProcessPublisher(Publisher):
                 return engine.admission.admit(route, event, timeout)
             except Gone:  # a signal handler forked
                 continue
+
+    def publish_after(self, delay: float, event: Any, *, priority: int | None = None) -> Scheduled:
+        """Publish an event later, from the timer thread that the process has for all buses.
+
+        Its priority, its subscriptions and their keys count as of then. If there is no room then,
+        a bus that drops or rejects does so at once, and one that waits (`BLOCK`, `CALLER_RUNS`)
+        tries every few ms until there is, the highest level first; no handler runs in the timer
+        thread. What cannot be published is logged and counted as published and dropped. `on_drop`
+        and `on_unrouted` are called in the timer thread, and must not take long there.
+
+        What is scheduled when the bus stops, or the interpreter exits, is counted as published and
+        dropped (`DropReason.SHUTDOWN`); a forked child has nothing scheduled. A scheduled event
+        keeps the bus alive until it is published or cancelled.
+
+        From any thread, handler, hook, finalizer or signal handler. The first call of a process, or
+        its first retry, starts the timer thread, for which Python takes locks; so that one must not
+        come from a finalizer or a signal handler. Costs some 15 us, another 20 us when it is
+        due, and 0.9 KB until then.
+
+        Args:
+            delay: Seconds, at least 0; it takes up to a few ms longer.
+            event: As for `publish`.
+            priority: As for `publish`.
+
+        Returns:
+            What can be cancelled. `stats().scheduled` says how many there are.
+
+        Raises:
+            QueueFull: `config.max_scheduled` are scheduled. Nothing is counted.
+            BusClosed: The bus is stopped or stopping, also for handlers.
+            TypeError, ValueError: An argument is of the wrong type or out of range.
+            RuntimeError: The timer thread could not be started.
+        """
+        priority = self._check_priority(priority)
+        seconds = check_timeout("delay", delay)
+        if seconds == float("inf"):
+            raise ValueError(f"delay must be a finite number of seconds, got {shown(delay)}")
+        class_and_type(event)
+        while True:
+            if self._closed:
+                raise BusClosed(f"{self._name}: the bus is stopped, or stopping")
+            engine = self._started()
+            publish = partial(self._publish_due, engine)
+            context = copy_context() if self._config.propagate_context else None
+            one = Scheduled(event, priority, seconds, engine.schedule, publish, context)
+            engine.schedule.add(one, seconds)
+            if not engine.queue.is_gone():  # else a signal handler forked
+                return one
+
+    def _publish_due(self, engine: Engine, event: Any, priority: int | None) -> None:
+        """Publish a scheduled event, in the timer thread, which must not wait.
+
+        Raises:
+            NoRoom: There is no room, and the bus, or a listener, is one that is waited for; nothing
+                has changed.
+            QueueFull, BusClosed, Exception: As `_publish`.
+        """
+        route = self._route(engine, event, priority)
+        if route.plan is not None:
+            if any(tap.is_full for tap in route.plan.taps):
+                raise NoRoom(held=True)
+            publish_planned(engine, route, event, 0.0, None, None, may_wait=False)
+            return
+        result = route.push(event)
+        if result == c.CLOSED and not route.recipients:
+            raise engine.admission.closed_error()
+        if result != c.ACCEPTED:
+            engine.admission.check_no_wait(result)
+            engine.admission.admit(route, event, 0.0)
 
     def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
         level = priority or 0

@@ -10,18 +10,40 @@ from brummerbus._core.handlers import check_published
 from brummerbus._core.plan import plan_for
 from brummerbus._core.queue import MAX_TYPES, Queue
 from brummerbus._core.subscriptions import Subscription, Subscriptions
+from brummerbus._core.taps import Tap, Taps, taps_for
 from brummerbus._events import Priority
 
 OTHER = "(other)"
 """The label under which event types after the first `MAX_TYPES` - 1 are counted."""
 
 
+def class_and_type(event: Any) -> tuple[type, str | None]:
+    """Return what an event is routed by: its class and, if it is an `Event`, its type.
+
+    Raises:
+        TypeError: It can only be a mistake, or is an event that was not initialised.
+    """
+    cls = type(event)
+    if not issubclass(cls, Event):  # and not what only says so in its `__class__`
+        check_published(event)
+        return cls, None
+    try:
+        return cls, event.type
+    except AttributeError:
+        raise TypeError(
+            f"the {cls.__qualname__} was not initialised: its __init__ must call Event.__init__"
+        ) from None
+
+
 class Routes:
     """Creates routes, and numbers the event types. It belongs to the queue: a fork abandons it."""
 
-    def __init__(self, queue: Queue, config: EventBusConfig, subscriptions: Subscriptions) -> None:
+    def __init__(
+        self, queue: Queue, config: EventBusConfig, subscriptions: Subscriptions, taps: Taps
+    ) -> None:
         self._queue = queue
         self._subscriptions = subscriptions
+        self._taps = taps
         self._levels = config.priority_levels
         self._context = config.propagate_context
         # Classes by address: the hash of a class may run user code.
@@ -38,34 +60,35 @@ class Routes:
         Raises:
             TypeError: Publishing it can only be a mistake, or it is an uninitialised `Event`.
         """
-        cls, name = type(event), None
-        if issubclass(cls, Event):  # `isinstance` would believe an overridden `__class__`
-            try:
-                name = event.type
-            except AttributeError:
-                raise TypeError(
-                    f"the {cls.__qualname__} was not initialised: its __init__ must call "
-                    "Event.__init__"
-                ) from None
-        else:
-            check_published(event)
+        cls, name = class_and_type(event)
         recipients = self._subscriptions.matching(cls, name)
         for one in recipients:
             one.count_from(self._queue.forks)
         level = self._level(cls, name) if priority is None else priority
         number = self._type(name if name is not None else cls.__qualname__)
-        return self._route(level, number, recipients, cls), cls, name
+        taps = taps_for(self._taps, cls, name)
+        return self._route(level, number, recipients, taps, cls), cls, name
+
+    def level(self, event: Any, priority: int | None) -> int:
+        """Return the level of an event, at an explicit priority or its own."""
+        return self._level(*class_and_type(event)) if priority is None else priority
 
     def without(self, route: Route, left_out: Sequence[Subscription]) -> Route:
         """Return a route like another, to fewer recipients."""
         recipients = tuple([one for one in route.recipients if one not in left_out])
-        return self._route(route.level, route.type, recipients, None)
+        taps = route.plan.taps
+        return self._route(route.level, route.type, recipients, taps, None)
 
     def _route(
-        self, level: int, number: int, recipients: tuple[Subscription, ...], key: object
+        self,
+        level: int,
+        number: int,
+        recipients: tuple[Subscription, ...],
+        taps: tuple[Tap, ...],
+        key: object,
     ) -> Route:
-        plan = plan_for(recipients, context=self._context)
-        return Route(self._queue, self._queue.address, level, number, recipients, key, plan)
+        queue, plan = self._queue, plan_for(recipients, taps, context=self._context)
+        return Route(queue, queue.address, level, number, recipients, key, plan, bool(taps))
 
     def _level(self, cls: type, name: str | None) -> int:
         try:

@@ -2,8 +2,11 @@
 
 Guarantees
 - `call_at` may be called from anywhere, also from signal handlers and finalizers: it puts into a
-  `SimpleQueue`, whose `put` is reentrant, and takes no lock of ours.
+  `SimpleQueue`, whose `put` is reentrant, and takes no lock of ours. Only the first call of a
+  process starts a thread, for which Python takes locks.
 - Actions run in order of their times; one that raises is logged, and the thread goes on.
+- A timer that was cancelled lets go of its action at once. The timers themselves are removed when
+  they have become more than the others.
 - The thread begins with the first action, and in the child of a fork with the first one there. What
   the parent has scheduled is the parent's.
 """
@@ -21,11 +24,28 @@ from brummerbus._core.threads import PoolThread
 NAME = "brummerbus-timer"
 
 Action = Callable[[], object]
-Entry = tuple[int, int, Action]
 
 _MAX_SLEEP_NS = 3_600_000_000_000
+_MIN_COMPACTED = 1024
+"""Timers below which those that were cancelled are not looked for."""
 
 _next_number = itertools.count().__next__
+
+
+class Timer:
+    """An action to come."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action: Action) -> None:
+        self.action: Action | None = action
+
+    def cancel(self) -> None:
+        """Let go of the action. It may just be running."""
+        self.action = None
+
+
+Entry = tuple[int, int, Timer]
 
 
 class Scheduler:
@@ -34,8 +54,9 @@ class Scheduler:
     def __init__(self) -> None:
         self._inbox: SimpleQueue[Entry] = SimpleQueue()
         self._starter: dict[str, object] = {}
+        self._compact_at = _MIN_COMPACTED
 
-    def call_at(self, due: int, action: Action) -> None:
+    def call_at(self, due: int, timer: Timer) -> None:
         """Call an action in the scheduler's thread, at a time in ns or as soon after as it can.
 
         Raises:
@@ -48,14 +69,20 @@ class Scheduler:
             except BaseException:
                 self._starter.clear()
                 raise
-        self._inbox.put((due, _next_number(), action))
+        self._inbox.put((due, _next_number(), timer))
 
     def _run(self) -> None:
         entries: list[Entry] = []
         while True:
+            self._turn(entries)
+
+    def _turn(self, entries: list[Entry]) -> None:
+        try:
             self._collect(entries)
             while entries and entries[0][0] <= clock():
                 self._call(heapq.heappop(entries)[2])
+        except BaseException as error:  # of another thread, or of a tracer
+            log(logging.ERROR, "the timer thread goes on after an exception", exc_info=error)
 
     def _collect(self, entries: list[Entry]) -> None:
         """Wait until the first entry is due or another arrives, and take in all that arrived."""
@@ -68,9 +95,16 @@ class Scheduler:
                 heapq.heappush(entries, self._inbox.get_nowait())
         except Empty:
             pass
+        if len(entries) > self._compact_at:
+            entries[:] = [entry for entry in entries if entry[2].action is not None]
+            heapq.heapify(entries)
+            self._compact_at = max(_MIN_COMPACTED, 2 * len(entries))
 
     @staticmethod
-    def _call(action: Action) -> None:
+    def _call(timer: Timer) -> None:
+        action, timer.action = timer.action, None  # whoever keeps the timer keeps nothing else
+        if action is None:
+            return
         try:
             action()
         except BaseException as error:
@@ -80,10 +114,12 @@ class Scheduler:
 _schedulers: dict[int, Scheduler] = {}  # by the number of forks
 
 
-def call_at(due: int, action: Action) -> None:
+def call_at(due: int, action: Action) -> Timer:
     """Call an action later, in the one thread of this process; see `Scheduler.call_at`."""
     forks = fork_count()
     scheduler = _schedulers.get(forks)
     if scheduler is None:
         scheduler = _schedulers.setdefault(forks, Scheduler())
-    scheduler.call_at(due, action)
+    timer = Timer(action)
+    scheduler.call_at(due, timer)
+    return timer
