@@ -14,12 +14,22 @@ void begin_call(bb_queue *q, bb_parked *p) {
     lane_begins(q, p->lane);
 }
 
+/* ---- batches ------------------------------------------------------------------------------- */
+
 static bool has_expired(const bb_parked *p) {
     const bb_ticket *ticket = bb_ticket_of(p->event);
     return ticket->expires != 0 && p->attempt == 0 && bb_clock() >= ticket->expires;
 }
 
-static bb_delivery take_into_call(bb_queue *q, bb_parked *p, uint64_t now) {
+/* What goes into the worker's call next; NULL: nothing now. One that has expired stays where it is,
+ * and ends the batch. */
+static bb_parked *next_to_add(const bb_queue *q, const bb_worker *worker, int32_t n) {
+    if (worker->open.more_count >= n || q->state == BB_SHUT) return NULL;
+    bb_parked *p = next_of_batch(worker->open.parked->lane);
+    return p != NULL && !has_expired(p) ? p : NULL;
+}
+
+static void add_to_call(bb_queue *q, bb_worker *worker, bb_parked *p, uint64_t now) {
     if (bb_ticket_of(p->event)->expires != 0 && p->attempt == 0) q->expiring--;
     unpark(q, p);
     unblock(q, p->lane->group); /* it may have been the last of another level */
@@ -29,31 +39,48 @@ static bb_delivery take_into_call(bb_queue *q, bb_parked *p, uint64_t now) {
     count_taken(q, p->level, p->type, p->recipient);
     note(q, BB_NOTED_BEGAN, p->event, p->recipient, p->type, p->level, now);
     if (q->monitoring) record_duration(&q->queue_wait, elapsed(p->accepted, now));
-    return (bb_delivery){p->event, p->recipient, p, p->depth};
+    worker->open.more[worker->open.more_count++] =
+        (bb_delivery){p->event, p->recipient, p, p->depth};
+}
+
+/* Add what is there. Each frees a slot for a waiting publisher, whose event may be the next. */
+static void add_available(bb_queue *q, bb_worker *worker, int32_t n) {
+    uint64_t now = time_if(q, q->timed);
+    for (bb_parked *p; (p = next_to_add(q, worker, n)) != NULL;) {
+        add_to_call(q, worker, p, now);
+        admit_and_notify(q, now);
+    }
+}
+
+/* Whether more can arrive for the batch, and may be waited for. */
+static bool can_fill(const bb_queue *q, const bb_worker *worker, int32_t n) {
+    return worker->open.more_count < n && q->state == BB_OPEN &&
+           next_of_batch(worker->open.parked->lane) == NULL;
+}
+
+static void wait_to_fill(bb_queue *q, bb_worker *worker, int32_t n, uint64_t deadline) {
+    bb_lane *lane = worker->open.parked->lane;
+    begin_filling(q, lane);
+    for (add_available(q, worker, n); can_fill(q, worker, n) && bb_clock() < deadline;
+         add_available(q, worker, n)) {
+        signal_workers(q); /* what publishers were admitted with may be for others */
+        queue_wait_until(q, &q->fill, deadline);
+    }
+    end_filling(q, lane);
 }
 
 int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wait_ns) {
     bb_queue *q = worker->q;
     if (is_gone(q) || worker->open.parked == NULL) return 0;
-    const bb_lane *lane = worker->open.parked->lane;
-    void *token = wait_ns > 0 ? queue_lock_detached(q) : queue_lock(q);
-    uint64_t deadline = wait_ns > 0 ? deadline_after(wait_ns) : 0;
-    uint64_t now = time_if(q, q->monitoring);
     worker->open.more = out;
-    while (worker->open.more_count < n) {
-        bb_parked *p = next_of_batch(lane);
-        if (p != NULL && !has_expired(p)) {
-            out[worker->open.more_count++] = take_into_call(q, p, now);
-            continue;
-        }
-        if (p != NULL || wait_ns <= 0 || q->state != BB_OPEN || bb_clock() >= deadline) break;
-        lane->group->filling++;
-        queue_wait_until(q, &q->fill, deadline);
-        lane->group->filling--;
-        now = time_if(q, q->monitoring);
+    void *token = queue_lock(q);
+    add_available(q, worker, n);
+    if (wait_ns > 0 && can_fill(q, worker, n)) {
+        queue_unlock(q, token);
+        token = queue_lock_detached(q);
+        wait_to_fill(q, worker, n, deadline_after(wait_ns));
     }
     int32_t found = worker->open.more_count;
-    if (found > 0 && q->waiting > 0) admit_waiters(q, time_if(q, q->timed));
     unlock_and_wake(q, token);
     return found;
 }
@@ -111,7 +138,6 @@ uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
     }
     queue_retries(q, open);
     open->parked = NULL; /* what it points to may be freed as soon as the mutex is released */
-    open->more_count = 0;
     lane_ends(q, lane);
     signal_if_idle(q);
     return cpu_now;

@@ -36,6 +36,8 @@ void settle_ready(bb_queue *q);
 void lane_begins(bb_queue *q, bb_lane *lane);
 void lane_ends(bb_queue *q, bb_lane *lane);
 bb_parked *next_of_batch(const bb_lane *lane);
+void begin_filling(bb_queue *q, bb_lane *lane);
+void end_filling(bb_queue *q, bb_lane *lane);
 void delay(bb_queue *q, bb_parked *p);
 void end_delay(bb_queue *q, bb_parked *p);
 
@@ -54,6 +56,7 @@ void wake_waiters(bb_queue *q);
 void wake_if_all_wait(bb_queue *q);
 void wake_all(bb_queue *q);
 void signal_idle(bb_queue *q);
+void signal_workers(bb_queue *q);
 void unlock_and_signal(bb_queue *q, void *token);
 
 /* ---- standstill.c ------------------------------------------------------------------------ */
@@ -157,6 +160,8 @@ static inline void count_taken(bb_queue *q, int32_t level, int32_t type, bb_reci
     q->by_level[level].taken++;
     q->by_type[type].taken++;
     r->tally.taken++;
+    q->congested = false;
+    if (q->queued <= q->capacity / 2) q->streak = false;
 }
 
 /* ---- slots --------------------------------------------------------------------------------- */
@@ -213,6 +218,17 @@ static inline void signal_if_idle(bb_queue *q) {
 static inline void unlock_and_wake(bb_queue *q, void *token) {
     if (q->idle_workers > 0 || q->idle_reserved > 0) unlock_and_signal(q, token);
     else queue_unlock(q, token);
+}
+
+/* A delivery left the queue: give its slot to waiting publishers. */
+static inline void admit_and_notify(bb_queue *q, uint64_t now) {
+    ASSERT_LOCKED(q);
+    if (q->waiting > 0) {
+        q->last_progress = q->timed ? now : bb_clock();
+        q->restarts = 0;
+        admit_waiters(q, now);
+    }
+    if (q->unnotified.head != NULL) notify_admitted(q, q->timed ? now : bb_clock());
 }
 
 /* ---- CPU time, see timers.c -------------------------------------------------------------- */

@@ -18,7 +18,11 @@
 
 #define MAX_STEPS 64
 
-static bool is_saturated(const bb_group *group) {
+/* Whether no call of the lane's group may begin. While a worker waits for its batch to fill, what
+ * arrives without a key is for that batch. */
+static bool is_saturated(const bb_lane *lane) {
+    const bb_group *group = lane->group;
+    if (!lane->serial && group->filling > 0) return true;
     return group->limit > 0 && group->running >= group->limit;
 }
 
@@ -73,15 +77,16 @@ static void place_lane(bb_queue *q, bb_lane *lane) {
         if (ready && lane->sequence == lane->head->sequence) return;
         unlink_lane(q, lane);
     }
-    if (ready) link_lane(q, lane, is_saturated(lane->group) ? BB_BLOCKED : BB_READY);
+    if (ready) link_lane(q, lane, is_saturated(lane) ? BB_BLOCKED : BB_READY);
 }
 
 /* A call of the group has ended, or a lane that was ready has lost its delivery without a call: the
  * next lane is ready. Unless the group has reached its limit, workers find one of its lanes. */
 void unblock(bb_queue *q, bb_group *group) {
     ASSERT_LOCKED(q);
-    if (group->blocked_levels == 0 || is_saturated(group)) return;
+    if (group->blocked_levels == 0) return;
     bb_lane *lane = group->blocked[bb_highest_bit(group->blocked_levels)].head;
+    if (is_saturated(lane)) return;
     unlink_lane(q, lane);
     link_lane(q, lane, BB_READY);
 }
@@ -91,7 +96,7 @@ void settle_ready(bb_queue *q) {
     ASSERT_LOCKED(q);
     for (int32_t level = 0; q->ready_levels >> level; level++) {
         bb_lane *lane;
-        while ((lane = q->ready[level].head) != NULL && is_saturated(lane->group)) {
+        while ((lane = q->ready[level].head) != NULL && is_saturated(lane)) {
             unlink_lane(q, lane);
             link_lane(q, lane, BB_BLOCKED);
         }
@@ -195,6 +200,19 @@ bb_parked *next_of_batch(const bb_lane *lane) {
     return NULL;
 }
 
+/* The worker that runs a call of the lane waits for its batch to fill: see park. */
+void begin_filling(bb_queue *q, bb_lane *lane) {
+    ASSERT_LOCKED(q);
+    lane->group->filling++;
+}
+
+/* What it has left is for others. */
+void end_filling(bb_queue *q, bb_lane *lane) {
+    ASSERT_LOCKED(q);
+    lane->group->filling--;
+    for (int32_t level = 0; !lane->serial && level < q->levels; level++) unblock(q, lane->group);
+}
+
 /* ---- retries ----------------------------------------------------------------------------------- */
 
 /* A delivery that has failed is queued again and waits. Of a serial lane it keeps the turn: several
@@ -216,4 +234,5 @@ void end_delay(bb_queue *q, bb_parked *p) {
     p->place = BB_IN_LANE;
     if (!p->lane->serial) prepend_to_lane(p);
     place_lane(q, p->lane);
+    if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);
 }

@@ -286,20 +286,41 @@ void wake_all(bb_queue *q) {
     while (q->unnotified.head != NULL) notify(q->unnotified.head);
 }
 
+typedef struct {
+    bool one;          /* an idle worker is to be woken */
+    bool reserved_one; /* that is reserved for the highest level */
+} wake_ups;
+
+/* A reserved worker is woken only where no other can take: an ordinary one wakes it if there is more. */
+static wake_ups begin_wake_ups(bb_queue *q) {
+    if (q->ready_levels != 0) settle_ready(q); /* wake none for what no worker may take */
+    uint32_t work = levels_with_work(q);
+    wake_ups w = {.one = work != 0 && q->idle_workers > 0 && !q->waking};
+    w.reserved_one = q->idle_reserved > 0 && !q->waking_reserved && !w.one && !q->waking &&
+                     (work >> (q->levels - 1) & 1);
+    if (w.one) q->waking = true;
+    if (w.reserved_one) q->waking_reserved = true;
+    return w;
+}
+
+static void send(bb_queue *q, wake_ups w) {
+    if (w.one) bb_cond_signal(&q->work);
+    if (w.reserved_one) bb_cond_signal(&q->top_work);
+}
+
 /* unlock_and_wake, while workers are idle. The signal is sent without the mutex, so that the woken
  * thread does not block on it, and before re-attaching to the host, which may take a while. */
 void unlock_and_signal(bb_queue *q, void *token) {
-    if (q->ready_levels != 0) settle_ready(q); /* wake none for what no worker may take */
-    uint32_t work = levels_with_work(q);
-    bool wake = work != 0 && q->idle_workers > 0 && !q->waking;
-    bool wake_reserved = q->idle_reserved > 0 && !q->waking_reserved && !wake && !q->waking &&
-                         (work >> (q->levels - 1) & 1);
-    if (wake) q->waking = true;
-    if (wake_reserved) q->waking_reserved = true;
+    wake_ups w = begin_wake_ups(q);
     queue_release(q);
-    if (wake) bb_cond_signal(&q->work);
-    if (wake_reserved) bb_cond_signal(&q->top_work);
+    send(q, w);
     host_attach(token);
+}
+
+/* The same for a thread that is about to sleep and keeps the mutex. */
+void signal_workers(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    send(q, begin_wake_ups(q));
 }
 
 /* If nothing is queued or running any more, wake the threads in bb_wait_idle; if the queue was

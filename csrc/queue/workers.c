@@ -155,8 +155,6 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
         worker->open.id = id_of(taken.delivery.event); /* at the end the event is freed */
         write_note(q, BB_NOTED_BEGAN, worker->open.id, r, taken.type, taken.level, 0, now);
     }
-    q->congested = false;
-    if (q->queued <= q->capacity / 2) q->streak = false;
     if (q->monitoring) {
         worker->open.cpu = cpu_to_begin(r, cpu);
         roll_histograms(q, now);
@@ -164,17 +162,6 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
         sample_depth(q, now);
     }
     return true;
-}
-
-/* A delivery left the queue: give its slot to waiting publishers. */
-static void admit_and_notify(bb_queue *q, uint64_t now) {
-    ASSERT_LOCKED(q);
-    if (q->waiting > 0) {
-        q->last_progress = q->timed ? now : bb_clock();
-        q->restarts = 0;
-        admit_waiters(q, now);
-    }
-    if (q->unnotified.head != NULL) notify_admitted(q, q->timed ? now : bb_clock());
 }
 
 /* ---- taking -------------------------------------------------------------------------------- */

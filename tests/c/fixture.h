@@ -118,6 +118,7 @@ int64_t finish_sleeper(sleeper *s);
 void await_workers_asleep(fixture *f, int32_t n);
 void await_reserved_asleep(fixture *f, int32_t n);
 void await_asleep(fixture *f, int32_t n);
+void await_barrier(fixture *f, uint64_t barrier); /* that one is the first that is waited for */
 void await_present(fixture *f, int32_t n);
 
 /* One for each file of tests. */
@@ -139,6 +140,7 @@ void lanes_tests(void);
 void limits_tests(void);
 void parked_tests(void);
 void batches_tests(void);
+void filling_tests(void);
 void retries_tests(void);
 void expiry_tests(void);
 void barrier_tests(void);

@@ -126,107 +126,6 @@ static void test_the_time_of_a_batch_is_shared_by_its_deliveries(void) {
     fixture_free(f);
 }
 
-/* ---- filling ------------------------------------------------------------------------------- */
-
-static grouped *filled; /* by in_sleep, */
-static int64_t next_event;
-static int32_t sleeps_to_post; /* that many times */
-
-static void in_sleep(void) {
-    if (sleeps_to_post-- > 0) CHECK_INT(BB_ACCEPTED, post(filled, 1, NO_KEY, next_event++));
-}
-
-/* Sleeps last until their deadline; in the first `n`, an event arrives: 2, 3, ... */
-static void arrive_while_asleep(grouped *g, int32_t n) {
-    filled = g;
-    next_event = 2;
-    sleeps_to_post = n;
-    staged_sleeps(STAGED_JUMP);
-    staged_in_sleep = in_sleep;
-}
-
-static void test_a_batch_is_filled_for_as_long_as_it_may_wait(void) {
-    fixture *f = fixture_timed(16, 0);
-    grouped *g = grouped_new(f, 0, 8);
-    post(g, 1, NO_KEY, 1);
-    arrive_while_asleep(g, 1);
-    CHECK_TRIES(1, f->worker);
-    CHECK_INT(1, take_more(f->worker, 7, MS));
-    CHECK_INT(2, batch[0]);
-    CHECK_INT(NOW + MS, staged_clock());
-    CHECK_LISTS(f);
-    CHECK_BOOKS(f, .published = 2, .running = 2);
-    fixture_free(f);
-}
-
-static void test_a_full_batch_waits_no_longer(void) {
-    fixture *f = fixture_new(16);
-    grouped *g = grouped_new(f, 0, 3);
-    post_some(g, 1, NO_KEY, 1, 3);
-    staged_sleeps(STAGED_ENDLESS);
-    CHECK_TRIES(1, f->worker);
-    CHECK_INT(2, take_more(f->worker, 2, FOREVER));
-    fixture_free(f);
-}
-
-typedef struct {
-    fixture *f;
-    int32_t n;
-    int64_t found;
-} filler;
-
-static void *in_take_more(void *argument) {
-    filler *self = argument;
-    self->found = take_more(self->f->worker, self->n, FOREVER);
-    return NULL;
-}
-
-/* The worker of the fixture, which has a delivery open, fills its batch in a thread of its own. */
-static pthread_t start_filling(filler *with) {
-    pthread_t thread;
-    staged_sleeps(STAGED_ENDLESS);
-    CHECK_INT(0, pthread_create(&thread, NULL, in_take_more, with));
-    await_asleep(with->f, 1);
-    return thread;
-}
-
-static void test_a_worker_that_fills_a_batch_wakes_when_it_is_full(void) {
-    for (int keyed = 0; keyed < 2; keyed++) {
-        fixture *f = fixture_new(16);
-        grouped *g = grouped_new(f, 0, 8);
-        filler with = {.f = f, .n = 2};
-        int32_t key = keyed ? 0 : NO_KEY;
-        post(g, 1, key, 1);
-        CHECK_TRIES(1, f->worker);
-        pthread_t thread = start_filling(&with);
-        post(g, 1, 1, 9); /* of another key */
-        post_some(g, 1, key, 2, 2);
-        CHECK_INT(0, pthread_join(thread, NULL));
-        CHECK_INT(2, with.found);
-        CHECK_LISTS(f);
-        CHECK_BOOKS(f, .published = 4, .queued = 1, .running = 3);
-        fixture_free(f);
-    }
-}
-
-static void test_closing_the_queue_ends_the_filling_of_a_batch(void) {
-    for (int drain = 0; drain < 2; drain++) {
-        fixture *f = fixture_new(16);
-        grouped *g = grouped_new(f, 0, 8);
-        filler with = {.f = f, .n = 7};
-        post_some(g, 1, NO_KEY, 1, 2);
-        CHECK_TRIES(1, f->worker);
-        pthread_t thread = start_filling(&with);
-        bb_close(f->q, drain, -1);
-        CHECK_INT(0, pthread_join(thread, NULL));
-        CHECK_INT(1, with.found);
-        CHECK_TRIES(0, f->worker);
-        CHECK_INT(BB_SHUT, bb_get_state(f->q));
-        CHECK_BOOKS(f, .published = 2, .processed = 2);
-        fixture_free(f);
-    }
-}
-
 static void test_a_draining_queue_gives_what_it_has_to_a_batch(void) {
     fixture *f = fixture_new(16);
     grouped *g = grouped_new(f, 0, 8);
@@ -237,6 +136,19 @@ static void test_a_draining_queue_gives_what_it_has_to_a_batch(void) {
     CHECK_INT(2, take_more(f->worker, 7, FOREVER));
     CHECK_TRIES(0, f->worker);
     CHECK_INT(BB_SHUT, bb_get_state(f->q));
+    fixture_free(f);
+}
+
+static void test_a_shut_queue_gives_nothing_more_to_a_batch(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 3);
+    CHECK_TRIES(1, f->worker);
+    bb_close(f->q, 0, 0);
+    CHECK_INT(0, take_more(f->worker, 7, 0));
+    CHECK_INT(2, bb_discard(f->q, f->out, MANY));
+    bb_finish(f->worker, 0);
+    CHECK_BOOKS(f, .published = 3, .processed = 1, .dropped = 2);
     fixture_free(f);
 }
 
@@ -276,6 +188,24 @@ static void test_a_batch_gives_its_slots_to_waiting_publishers(void) {
     fixture_free(f);
 }
 
+/* The first loss after the queue was half empty is reported as such. */
+static void test_a_batch_can_empty_the_queue_by_half(void) {
+    fixture *f = fixture_new(4);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 4);
+    CHECK_INT(BB_REFUSED, offer(f, &f->low, 5, BB_REFUSE));
+    CHECK_INT(1, f->first);
+    CHECK_TRIES(1, f->worker);
+    fill(f, &f->low, 6, 1);
+    CHECK_INT(BB_REFUSED, offer(f, &f->low, 7, BB_REFUSE));
+    CHECK_INT(0, f->first);
+    CHECK_INT(3, take_more(f->worker, 3, 0));
+    fill(f, &f->low, 8, 3);
+    CHECK_INT(BB_REFUSED, offer(f, &f->low, 11, BB_REFUSE));
+    CHECK_INT(1, f->first);
+    fixture_free(f);
+}
+
 void batches_tests(void) {
     RUN(test_a_batch_has_the_deliveries_of_one_key_in_order);
     RUN(test_a_batch_without_a_key_goes_by_level_and_then_by_order);
@@ -284,11 +214,9 @@ void batches_tests(void) {
     RUN(test_a_failed_batch_has_failed_on_each);
     RUN(test_a_batch_is_one_call_for_the_limit);
     RUN(test_the_time_of_a_batch_is_shared_by_its_deliveries);
-    RUN(test_a_batch_is_filled_for_as_long_as_it_may_wait);
-    RUN(test_a_full_batch_waits_no_longer);
-    RUN(test_a_worker_that_fills_a_batch_wakes_when_it_is_full);
-    RUN(test_closing_the_queue_ends_the_filling_of_a_batch);
     RUN(test_a_draining_queue_gives_what_it_has_to_a_batch);
+    RUN(test_a_shut_queue_gives_nothing_more_to_a_batch);
     RUN(test_a_batch_leaves_what_has_expired);
     RUN(test_a_batch_gives_its_slots_to_waiting_publishers);
+    RUN(test_a_batch_can_empty_the_queue_by_half);
 }

@@ -23,6 +23,7 @@ int main(void) {
     limits_tests();
     parked_tests();
     batches_tests();
+    filling_tests();
     retries_tests();
     expiry_tests();
     barrier_tests();
