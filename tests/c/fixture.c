@@ -246,5 +246,8 @@ static void await(fixture *f, int32_t n, int32_t (*at)(const bb_queue *)) {
 
 void await_workers_asleep(fixture *f, int32_t n) { await(f, n, workers_asleep); }
 void await_reserved_asleep(fixture *f, int32_t n) { await(f, n, reserved_asleep); }
+
+static int32_t awaited_barrier(const bb_queue *q) { return (int32_t)q->barrier; }
+void await_barrier(fixture *f, uint64_t barrier) { await(f, (int32_t)barrier, awaited_barrier); }
 void await_asleep(fixture *f, int32_t n) { await(f, n, asleep); }
 void await_present(fixture *f, int32_t n) { await(f, n, present); }

@@ -108,6 +108,57 @@ static void test_waiting_for_a_barrier_ends_at_its_timeout(void) {
     fixture_free(f);
 }
 
+static void test_a_barrier_that_was_given_up_delays_no_later_one(void) {
+    for (int earlier = 0; earlier < 2; earlier++) {
+        fixture *f = fixture_new(4);
+        sleeper s;
+        fill(f, &f->low, 1, 1);
+        uint64_t first = bb_barrier(f->q);
+        fill(f, &f->low, 2, 1);
+        uint64_t second = bb_barrier(f->q);
+        staged_clock_set(NOW);
+        staged_sleeps(STAGED_JUMP);
+        CHECK_INT(0, bb_wait_barrier(f->q, earlier ? first : second, MS));
+        staged_sleeps(STAGED_ENDLESS);
+        start_wait_barrier(&s, f, earlier ? second : first);
+        await_asleep(f, 1);
+        take_some(f, earlier ? 2 : 1);
+        bb_finish(f->worker, 0);
+        CHECK_INT(1, finish_sleeper(&s));
+        fixture_free(f);
+    }
+}
+
+/* ---- completion hooks -------------------------------------------------------------------------- */
+
+static void test_a_worker_that_calls_completion_hooks_is_waited_for(void) {
+    for (int drains = 0; drains < 2; drains++) {
+        fixture *f = fixture_new(4);
+        grouped *g = grouped_new(f, 0, 4);
+        sleeper idle, over;
+        post(g, 1, NO_KEY, 1);
+        uint64_t barrier = bb_barrier(f->q);
+        post(g, 3, NO_KEY, 2);
+        CHECK_TRIES(2, f->worker);
+        CHECK_INT(1, take_more(f->worker, 3, 0));
+        if (drains) bb_close(f->q, 1, -1);
+        bb_finish(f->worker, 1);
+        CHECK_BOOKS(f, .published = 2, .processed = 2);
+        staged_sleeps(STAGED_ENDLESS);
+        start_wait_idle(&idle, f, FOREVER);
+        start_wait_barrier(&over, f, barrier);
+        await_asleep(f, 2);
+        CHECK_INT(drains ? BB_DRAINING : BB_OPEN, bb_get_state(f->q));
+        if (drains) CHECK_INT(BB_ACCEPTED, push_as(f, &f->low, 3, BB_INSIDE)); /* by the hook */
+        bb_completed(f->worker);
+        CHECK_INT(1, finish_sleeper(&over));
+        if (drains) CHECK_TRIES(3, f->worker), CHECK_TRIES(0, f->worker);
+        CHECK_INT(1, finish_sleeper(&idle));
+        CHECK_INT(drains ? BB_SHUT : BB_OPEN, bb_get_state(f->q));
+        fixture_free(f);
+    }
+}
+
 /* ---- waking ---------------------------------------------------------------------------------- */
 
 /* Each way in which the last delivery before a barrier may end. */
@@ -176,7 +227,7 @@ static void test_several_threads_are_woken_each_at_its_own_barrier(void) {
         bb_finish(f->worker, 0);
         CHECK_INT(1, finish_sleeper(&s[i]));
         CHECK_INT(i + 1 == THREADS, is_over(f, barrier[THREADS - 1]));
-        await_asleep(f, THREADS - 1 - i); /* the others still wait */
+        if (i + 1 < THREADS) await_barrier(f, barrier[i + 1]); /* the others still wait */
     }
     fixture_free(f);
 }
@@ -206,6 +257,8 @@ void barrier_tests(void) {
     RUN(test_a_barrier_waits_for_a_publisher_that_runs_its_own_event);
     RUN(test_a_barrier_ignores_publishers_that_wait);
     RUN(test_waiting_for_a_barrier_ends_at_its_timeout);
+    RUN(test_a_barrier_that_was_given_up_delays_no_later_one);
+    RUN(test_a_worker_that_calls_completion_hooks_is_waited_for);
     RUN(test_the_end_of_the_last_delivery_wakes_the_waiting_thread);
     RUN(test_several_threads_are_woken_each_at_its_own_barrier);
     RUN(test_discarding_a_shut_queue_ends_a_barrier);

@@ -105,6 +105,9 @@ static void test_purging_goes_on_where_the_array_was_too_small(void) {
     CHECK_PURGES(f, 2, 7);
     CHECK_INT(0, bb_purge(f->q, f->out, 2));
     CHECK_TRIES(8, f->worker);
+    for (int64_t event = 9; event <= 11; event++) post_expiring(g, 1, 0, event, NOW + 10);
+    CHECK_PURGES(f, 2, 9, 10);
+    CHECK_PURGES(f, 2, 11);
     fixture_free(f);
 }
 

@@ -59,7 +59,8 @@ static bool calls_find_it_gone(void) {
     bb_retry(f->worker, &parked);
     bb_due(f->q, &parked);
     MUST(!parked.retry && parked.place == BB_DELAYED);
-    bb_finish(f->worker, 0);
+    bb_finish(f->worker, 1);
+    bb_completed(f->worker);
     MUST(bb_purge(f->q, &out, 1) == 0);
     MUST(bb_barrier(f->q) == 0 && bb_wait_barrier(f->q, 1, FOREVER) == 1);
     return true;

@@ -82,6 +82,22 @@ static void test_idle_workers_share_the_highest_level(void) {
     fixture_free(f);
 }
 
+/* Its call has ended, and the next of the key is below its level. */
+static void test_a_reserved_worker_wakes_another_for_what_it_may_not_take(void) {
+    bb_worker *worker[2];
+    fixture *f = with_reserved(1, 2, worker);
+    grouped *g = grouped_new(f, 0, 0);
+    sleeper s;
+    post(g, 3, 0, 1);
+    post(g, 1, 0, 2);
+    CHECK_TRIES(1, worker[0]);
+    start_take(&s, worker[1]);
+    await_workers_asleep(f, 1);
+    CHECK_TRIES(0, worker[0]);
+    CHECK_INT(2, finish_sleeper(&s));
+    fixture_free(f);
+}
+
 static void test_closing_wakes_reserved_workers(void) {
     for (int drain = 0; drain < 2; drain++) {
         bb_worker *worker[2];
@@ -172,6 +188,7 @@ void reserved_tests(void) {
     RUN(test_a_starving_level_is_nothing_for_a_reserved_worker);
     RUN(test_a_reserved_worker_is_woken_when_all_others_are_busy);
     RUN(test_idle_workers_share_the_highest_level);
+    RUN(test_a_reserved_worker_wakes_another_for_what_it_may_not_take);
     RUN(test_closing_wakes_reserved_workers);
     RUN(test_reserved_workers_end_at_the_deadline_of_a_drain);
     RUN(test_a_worker_that_becomes_a_reserved_one_takes_only_the_highest_level);
