@@ -3,14 +3,16 @@
     python examples/pipeline.py
 
 What it shows: stages with workers to suit what they do (many that wait, few that compute, one that
-writes); `block`, so that the slowest stage paces the first and nothing is lost; stopping in
-the order of the flow; figures that say where the time goes.
+writes, many documents at once); `block`, so that the slowest stage paces the first and nothing is
+lost; stopping in the order of the flow; figures that say where the time goes.
 """
 
 import sqlite3
 import threading
 import time
+from collections import Counter
 from contextlib import closing
+from functools import partial
 
 from brummerbus import BusStats, Event, EventBus
 
@@ -23,26 +25,17 @@ def fetch(number: int) -> str:
     return " ".join(f"word{number * k % 97}" for k in range(1, 50))
 
 
-def parse(text: str) -> dict[str, int]:
+def parse(text: str) -> list[tuple[str, int]]:
     """Count words: it computes."""
-    counts: dict[str, int] = {}
-    for word in text.split():
-        counts[word] = counts.get(word, 0) + 1
-    return counts
+    return Counter(text.split()).most_common()
 
 
-class Store:
-    """A database that one thread at a time may write to: the only worker of its bus."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-        database.execute("CREATE TABLE words (document INTEGER, word TEXT, count INTEGER)")
-
-    def write(self, event: Event) -> None:
-        """Write the counts of one document."""
-        number, counts = event.data
-        rows = [(number, word, count) for word, count in counts.items()]
-        self._database.executemany("INSERT INTO words VALUES (?, ?, ?)", rows)
+def store(database: sqlite3.Connection, events: list[Event]) -> None:
+    """Write the counts of some documents, in one transaction. The only worker of its bus does."""
+    documents = [event.data for event in events]
+    rows = [(number, *pair) for number, counts in documents for pair in counts]
+    with database:
+        database.executemany("INSERT INTO words VALUES (?, ?, ?)", rows)
 
 
 def describe(stats: BusStats, name: str) -> str:
@@ -57,7 +50,7 @@ def describe(stats: BusStats, name: str) -> str:
 
 def run(documents: int, database: sqlite3.Connection) -> list[BusStats]:
     """Send documents through the three stages; return the figures of each."""
-    store = Store(database)
+    database.execute("CREATE TABLE words (document INTEGER, word TEXT, count INTEGER)")
     # Entered last, left first: fetching drains into parsing, parsing into storing.
     with (
         EventBus(name="store", workers=1, queue_size=50, policy="block") as storing,
@@ -74,7 +67,7 @@ def run(documents: int, database: sqlite3.Connection) -> list[BusStats]:
             number, text = event.data
             storing.publish(Event("counts", (number, parse(text))))
 
-        storing.subscribe("counts", store.write)
+        storing.subscribe("counts", partial(store, database), batch=50)
         for number in range(documents):
             fetching.publish(Event("document", number))  # waits when 50 are queued
     return [fetching.stats(), parsing.stats(), storing.stats()]

@@ -46,7 +46,8 @@ NEEDS = {
 SLOW = [pytest.mark.slow]
 """Of a page that runs programs which import a framework."""
 
-NEEDS_FORK = ("docs/howto/forking.md", "docs/howto/web.md")
+NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")
+"""Pages about fork, or about signals that only POSIX has."""
 
 SHOWN = {"python", "text", "console", "sh", "yaml", "py"}
 """The languages of fences. What is Python has to say so, or it would not be run."""
@@ -142,8 +143,8 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_every_python_snippet_runs_and_prints_what_the_page_says(page: Path) -> None:
     name = page.relative_to(ROOT).as_posix()
-    if name in NEEDS_FORK and not hasattr(os, "fork"):
-        pytest.skip("the page is about fork")
+    if name in NEEDS_POSIX and not hasattr(os, "fork"):
+        pytest.skip("the page needs POSIX")
     missing = [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}, of the extra 'docs'")

@@ -1,19 +1,27 @@
-"""The handler that detects in lines: on a real bus, with lines in any order."""
+"""The handler that detects in lines: on a real bus, with the lines of several streams mixed."""
 
+import io
 import random
+import sys
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from brummerbus import BackpressurePolicy, Event, EventBus
 from brummerbus.watch import detector_handler as detector_handler_module
-from brummerbus.watch.detector_handler import DetectorHandler
+from brummerbus.watch.app import Watch
+from brummerbus.watch.detector_handler import DetectorHandler, stream_of
 from brummerbus.watch.payloads import ErrorFound, LogLine
+from brummerbus.watch.procfile import plan_arguments
+from brummerbus.watch.store import LogStore
 
 from .helpers import make_lines
 from .samples import errors as samples
 
 PROCESSES = 6
+READ_ALOUD = "print(open('errors', encoding='utf-8').read(), end='')"
 
 
 class Heard:
@@ -34,22 +42,32 @@ def event(line: LogLine) -> Event:
     return Event("log.line", line, source=line.process)
 
 
+@pytest.fixture
+def hasty() -> Iterator[None]:
+    """Switch threads as often as possible, so that they overtake each other where they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("seed", range(5))
-def test_a_traceback_is_one_error_though_its_lines_are_handled_in_any_order(seed: int) -> None:
-    """Several workers, both streams of several processes, shuffled, through a queue of 16."""
-    lines = [
-        line
+def test_a_traceback_is_one_error_though_several_workers_handle_its_lines(seed: int) -> None:
+    """Both streams of several processes, mixed, through a queue of 16."""
+    streams = [
+        make_lines(samples.CHAINED + samples.TRACEBACK, process=f"p{number}", stream=stream)
         for number in range(PROCESSES)
         for stream in ("stdout", "stderr")
-        for line in make_lines(
-            samples.CHAINED + samples.TRACEBACK, process=f"p{number}", stream=stream
-        )
     ]
-    random.Random(seed).shuffle(lines)
+    turns = [which for which, lines in enumerate(streams) for _ in lines]
+    random.Random(seed).shuffle(turns)
+    rest = [iter(lines) for lines in streams]
+    lines = [next(rest[which]) for which in turns]
     with EventBus(workers=4, queue_size=16, policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler)
+        bus.subscribe("log.line", detector_handler, key=stream_of)
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(30)
         detector_handler.finish()
@@ -116,7 +134,7 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
     seen = threading.Semaphore(0)
     with EventBus(workers=2, queue_size=2, policy=BackpressurePolicy.BLOCK) as bus:
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler)
+        bus.subscribe("log.line", detector_handler, key=stream_of)
         bus.subscribe("error.detected", lambda _: seen.release())
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(60)
@@ -125,3 +143,17 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
         stats = bus.stats()
     assert stats.by_type["error.detected"].processed == 2000
     assert (stats.dropped, stats.failed) == (0, 0)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_the_watcher_has_the_lines_of_a_stream_looked_at_in_order(tmp_path: Path) -> None:
+    text = samples.TRACEBACK * 900
+    (tmp_path / "errors").write_text(text, encoding="utf-8")
+    command = plan_arguments([sys.executable, "-c", READ_ALOUD], directory=str(tmp_path))
+    path = tmp_path / "log.db"
+    watch = Watch(
+        [command], target="", store=LogStore(path), database="", live=False, out=io.StringIO()
+    )
+    errors = watch.run().report["errors"]
+    assert errors["count"] == 900
+    assert {found["message"] for found in errors["found"]} == {"ZeroDivisionError: by zero"}

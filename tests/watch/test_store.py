@@ -24,10 +24,10 @@ def error(number: int, process: str = "api") -> Event:
     return Event("error.detected", found)
 
 
-def fails(store: LogStore, number: int) -> bool:
-    """Whether storing a line raises."""
+def fails(store: LogStore, numbers: range) -> bool:
+    """Whether storing lines raises."""
     try:
-        store.on_line(line(number))
+        store.on_lines([line(number) for number in numbers])
     except sqlite3.OperationalError:
         return True
     return False
@@ -50,16 +50,14 @@ def texts(path: Path, **filters: Any) -> list[str]:
 
 def test_lines_are_found_after_the_store_was_closed(path: Path) -> None:
     with LogStore(path) as store:
-        for number in range(3):
-            store.on_line(line(number, f"line {number}"))
+        store.on_lines([line(number, f"line {number}") for number in range(3)])
     assert list(read(path)) == [Row(float(n), "api", f"line {n}") for n in range(3)]
 
 
 def test_a_closed_store_is_one_file(path: Path) -> None:
     """Also for a reader, who may not be allowed to make a second one."""
     with LogStore(path) as store:
-        store.on_line(line(0))
-        store.write()
+        store.on_lines([line(0)])
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
     connection.close()
@@ -67,29 +65,23 @@ def test_a_closed_store_is_one_file(path: Path) -> None:
 
 
 def test_lines_can_be_read_while_they_are_written(store: LogStore, path: Path) -> None:
-    store.on_line(line(0))
-    assert texts(path) == []
-    store.write()
+    store.on_lines([line(0)])
     assert texts(path) == ["text"]
 
 
-def test_a_full_batch_is_written_without_being_asked(store: LogStore, path: Path) -> None:
-    for number in range(1234):
-        store.on_line(line(number))
-    assert len(texts(path)) == 1000
-    store.write()
-    assert len(texts(path)) == store.count() == 1234
-
-
-def test_long_lines_make_a_batch_sooner(store: LogStore, path: Path) -> None:
-    store.on_line(line(0, "x" * 5_000_000))
-    assert [len(text) for text in texts(path)] == [5_000_000]
+def test_a_batch_is_written_as_a_whole_or_not_at_all(path: Path) -> None:
+    store = LogStore(path)
+    with pytest.raises(sqlite3.IntegrityError):
+        store.on_lines([line(0), line(1), line(0)])
+    assert store.count() == 0
+    with pytest.raises(sqlite3.IntegrityError):
+        store.close()
 
 
 def test_many_threads_store_every_line_once(store: LogStore, path: Path) -> None:
     def store_some(process: str) -> None:
         for number in range(2000):
-            store.on_line(line(number, process=process))
+            store.on_lines([line(number, process=process)])
 
     threads = [threading.Thread(target=store_some, args=(f"p{n}",)) for n in range(5)]
     for thread in threads:
@@ -104,37 +96,42 @@ def test_many_threads_store_every_line_once(store: LogStore, path: Path) -> None
 def test_a_line_that_comes_twice_is_refused(path: Path) -> None:
     """Exactly once, as the file ensures."""
     store = LogStore(path)
-    store.on_line(line(0))
-    store.on_line(line(0))
+    store.on_lines([line(0)])
+    with pytest.raises(sqlite3.IntegrityError):
+        store.on_lines([line(0)])
     with pytest.raises(sqlite3.IntegrityError):
         store.close()
 
 
 @pytest.mark.parametrize("text", ["", "a\x00b", "ä€😀", "\\xff", "'; DROP TABLE lines; --"])
 def test_any_text_comes_back_as_it_was(text: str, store: LogStore, path: Path) -> None:
-    store.on_line(line(0, text))
-    store.write()
+    store.on_lines([line(0, text)])
     assert texts(path) == [text]
 
 
 def test_bytes_that_are_no_text_and_line_ends_are_kept(store: LogStore, path: Path) -> None:
-    store.on_line(line(0, "\\xff", raw=b"\xff", ending="\r\n"))
-    store.write()
+    store.on_lines([line(0, "\\xff", raw=b"\xff", ending="\r\n")])
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT raw, ending FROM lines").fetchall() == [(b"\xff", "\r\n")]
     connection.close()
 
 
 def test_what_could_not_be_written_is_written_later(
-    store: LogStore, path: Path, monkeypatch: pytest.MonkeyPatch
+    store: LogStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the disk fails nothing is lost, and not every line tries again."""
-    statement = store_module._WRITE["lines"]
-    monkeypatch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
-    assert sum(fails(store, number) for number in range(1700)) == 3
-    monkeypatch.setitem(store_module._WRITE, "lines", statement)
+    """By the next batch, or when asked."""
+    with monkeypatch.context() as patch:
+        patch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
+        assert fails(store, range(3))
+        assert fails(store, range(3, 5))
+        assert store.count() == 0
+    assert not fails(store, range(5, 6))
+    assert store.count() == 6
+    with monkeypatch.context() as patch:
+        patch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
+        assert fails(store, range(6, 7))
     store.write()
-    assert store.count() == 1700
+    assert store.count() == 7
 
 
 def test_what_is_kept_while_nothing_can_be_written_is_bounded(
@@ -143,10 +140,10 @@ def test_what_is_kept_while_nothing_can_be_written_is_bounded(
     statement = store_module._WRITE["lines"]
     monkeypatch.setattr(store_module, "_MAX_PENDING", 600)
     monkeypatch.setitem(store_module._WRITE, "lines", "INSERT INTO nowhere VALUES (?)")
-    assert sum(fails(store, number) for number in range(5000)) > 1
+    assert all(fails(store, range(first, first + 500)) for first in range(0, 5000, 500))
     monkeypatch.setitem(store_module._WRITE, "lines", statement)
     store.write()
-    assert 600 <= store.count() <= 600 + 500
+    assert store.count() == 600
 
 
 @pytest.mark.parametrize(
@@ -167,9 +164,8 @@ def test_lines_are_found_by_process_and_time(
     filters: dict[str, Any], expected: list[str], store: LogStore, path: Path
 ) -> None:
     for number in reversed(range(3)):
-        store.on_line(line(number, f"w{number}", process="web"))
-        store.on_line(line(number, f"a{number}"))
-    store.write()
+        store.on_lines([line(number, f"w{number}", process="web")])
+        store.on_lines([line(number, f"a{number}")])
     assert texts(path, **filters) == expected
 
 
@@ -177,17 +173,15 @@ def test_lines_of_one_moment_come_in_the_order_of_their_numbers(
     store: LogStore, path: Path
 ) -> None:
     for number in (2, 0, 1, 10):
-        store.on_line(line(number, str(number), time=5.0))
-    store.write()
+        store.on_lines([line(number, str(number), time=5.0)])
     assert texts(path) == ["0", "1", "2", "10"]
     assert texts(path, tail=2) == ["2", "10"]
 
 
 def test_errors_are_found_apart_from_lines(store: LogStore, path: Path) -> None:
-    store.on_line(line(0))
-    store.on_error(error(0))
-    store.on_error(error(1, "web"))
-    store.write()
+    store.on_lines([line(0)])
+    store.on_errors([error(0)])
+    store.on_errors([error(1, "web")])
     assert [row.process for row in read(path, errors=True)] == ["api", "web"]
     assert texts(path, errors=True, process="web", tail=5) == ["bad\nmore"]
 
@@ -195,8 +189,7 @@ def test_errors_are_found_apart_from_lines(store: LogStore, path: Path) -> None:
 def test_runs_in_one_file_are_kept_apart(path: Path) -> None:
     for run in ("first", "second"):
         with LogStore(path) as store:
-            store.on_line(line(0, run))
-            store.write()
+            store.on_lines([line(0, run)])
             assert store.count() == 1
     assert texts(path) == ["first", "second"]
     assert texts(path, run=-1) == ["second"]
@@ -213,7 +206,6 @@ def test_a_process_is_stored_whichever_of_its_events_is_handled_first(
     }
     for name in order:
         store.on_process(Event(f"process.{name}", data[name]))
-    store.write()
     connection = sqlite3.connect(path)
     rows = connection.execute("SELECT * FROM processes").fetchall()
     connection.close()

@@ -8,9 +8,9 @@ handlers that store, detect, count and display. Of the bus it uses only the name
     procfile    what to run                     process           starts it and reads its pipes
     lines       bytes to lines                  payloads          the data of the events
     detect      errors, tests and builds        detector_handler  the handler that publishes them
-    store       every line, in SQLite           resequencer       restores each stream's order
-    counters    counts and states               log_command       reads the store
-    live        the view on a terminal          line_printer      lines without a terminal
-    report      the figures at the end          page              the same as one HTML page
+    store       every line, in SQLite           log_command       reads the store
+    counters    counts and states               line_printer      lines without a terminal
+    live        the view on a terminal          report            the figures at the end
+    page        the same as one HTML page
     interrupts  the first Ctrl-C, and further ones
 """

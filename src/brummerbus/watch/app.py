@@ -17,13 +17,13 @@ from typing import Any
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, EventType
 from brummerbus.watch import report
 from brummerbus.watch.counters import Counters
-from brummerbus.watch.detector_handler import DetectorHandler
+from brummerbus.watch.detector_handler import DetectorHandler, stream_of
 from brummerbus.watch.interrupts import KILL, Interrupts
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.live import LiveView
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
-from brummerbus.watch.store import LogStore
+from brummerbus.watch.store import BATCH, LogStore
 
 QUEUE_SIZE = 2048
 """Slots for a full pipe of lines for each handler. It only affects speed, as nothing is dropped
@@ -35,19 +35,19 @@ _SAMPLES = 2000
 
 
 class Counted:
-    """A handler that counts how often it has finished. Thread-safe."""
+    """A handler that counts the events that it has handled. Thread-safe."""
 
-    def __init__(self, name: str, handler: Callable[[Event], None]) -> None:
+    def __init__(self, name: str, handler: Callable[[Any], None]) -> None:
         self.__qualname__ = name  # appears in the advice
         self._handler = handler
         self._lock = Lock()
         self.count = 0
 
-    def __call__(self, event: Event) -> None:
-        """Handle an event; count it if that succeeds."""
+    def __call__(self, event: Event | list[Event]) -> None:
+        """Handle an event or a batch; count it if that succeeds."""
         self._handler(event)
         with self._lock:
-            self.count += 1
+            self.count += len(event) if isinstance(event, list) else 1
 
 
 class Depth:
@@ -116,13 +116,7 @@ class Watch:
         self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
         self._processes = [
-            WatchedProcess(
-                command,
-                self._bus,
-                wait_for_capacity=self._wait_for_capacity,
-                on_done=self._changed.set,
-            )
-            for command in commands
+            WatchedProcess(command, self._bus, on_done=self._changed.set) for command in commands
         ]
         self._by_name = {process.name: process for process in self._processes}
 
@@ -166,22 +160,23 @@ class Watch:
 
     def _subscribe(self) -> dict[str, Counted]:
         """Subscribe all handlers; return those of `log.line`, which must all get every line."""
-        handlers = {
-            "store": Counted("store", self._store.on_line),
-            "find": Counted("find", self._detector_handler),
-            "count": Counted("count", self._counters),
-        }
+        handlers: dict[str, Counted] = {}
+
+        def follow(name: str, handler: Callable[[Any], None], **options: Any) -> None:
+            handlers[name] = Counted(name, handler)
+            self._bus.subscribe(EventType.LOG_LINE, handlers[name], **options)
+
+        follow("store", self._store.on_lines, batch=BATCH, max_concurrency=1)
+        follow("find", self._detector_handler, key=stream_of)
+        follow("count", self._counters)
         if self._printer is not None:
-            handlers["print"] = Counted("print", self._printer.on_line)
-        for handler in handlers.values():
-            self._bus.subscribe(EventType.LOG_LINE, handler)
+            follow("print", self._printer.on_line, max_concurrency=1)
+            self._bus.subscribe("process.*", self._printer.on_process)
         for type in EventType:
             if type is not EventType.LOG_LINE:
                 self._bus.subscribe(type, self._counters)
         self._bus.subscribe("process.*", self._store.on_process)
-        self._bus.subscribe(EventType.ERROR_DETECTED, self._store.on_error)
-        if self._printer is not None:
-            self._bus.subscribe("process.*", self._printer.on_process)
+        self._bus.subscribe(EventType.ERROR_DETECTED, self._store.on_errors, batch=BATCH)
         return handlers
 
     def _start(self, interrupts: Interrupts) -> int:
@@ -221,8 +216,6 @@ class Watch:
         self._detector_handler.finish()
         while not self._bus.flush(_TICK):
             self._tick(view, begun)
-        if self._printer is not None:
-            self._printer.finish()
         self._tick(view, begun)
 
     def _tick(self, view: LiveView | None, begun: float) -> None:
@@ -253,11 +246,6 @@ class Watch:
         """Return the code of the process that failed first in time."""
         failed = [process for process in self._processes if process.exit_code]
         return min(failed, key=lambda process: process.ended).exit_code or 0 if failed else 0
-
-    def _wait_for_capacity(self, process: str, stream: str) -> None:
-        self._detector_handler.wait_for_capacity(process, stream)
-        if self._printer is not None:
-            self._printer.wait_for_capacity(process, stream)
 
     def _on_error(self, event: Any, subscription: Any, error: BaseException) -> None:  # noqa: ARG002
         self._note(f"{event.type}: {type(error).__name__}: {error}")

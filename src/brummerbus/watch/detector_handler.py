@@ -2,31 +2,43 @@
 
 import time
 from collections.abc import Callable
+from threading import Lock
 
 from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.detect import StreamDetector
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
-from brummerbus.watch.resequencer import Lane, Resequencer, Sink
 
 SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete counts as complete."""
 
 
+class _Stream:
+    """The detector of one stream, and the number of lines it was given."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # guards both; only `tick` competes with the worker for it
+        self.detector = StreamDetector()
+        self.seen = 0
+
+
 class DetectorHandler:
-    """A handler of `log.line`: restores the order, detects, and publishes. Thread-safe."""
+    """A handler of `log.line`: detects, and publishes the findings. Thread-safe.
+
+    It needs the lines of each stream in order: subscribe it with `key=stream_of`.
+    """
 
     def __init__(self, bus: EventBus) -> None:
         self._bus = bus
-        self._detectors: dict[tuple[str, str], StreamDetector] = {}
-        self._resequencer = Resequencer(self._sink)
+        self._streams: dict[tuple[str, str], _Stream] = {}
 
     def __call__(self, event: Event) -> None:
         """Handle a `log.line`."""
-        self._resequencer(event)
-
-    def wait_for_capacity(self, process: str, stream: str) -> None:
-        """Wait until few of the stream's lines are pending. For its reader."""
-        self._resequencer.lane(process, stream).wait_for_capacity()
+        key = stream_of(event)
+        stream = self._streams.get(key) or self._streams.setdefault(key, _Stream())
+        with stream.lock:
+            stream.seen += 1
+            found = stream.detector.feed(event.data)
+        self._publish(found)
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
         """Publish errors that no further line followed; called several times per second.
@@ -35,39 +47,28 @@ class DetectorHandler:
             lines_read: The number of lines read of a process and stream: a line that is still
                 queued may belong to the error.
         """
-        for (process, stream), detector in list(self._detectors.items()):
+        for key, stream in list(self._streams.items()):
+            detector = stream.detector
             if not detector.waits or time.time() - detector.last_time < SETTLE:
                 continue
-            lane = self._resequencer.lane(process, stream)
-            self._settle(lane, detector, lines_read(process, stream))
+            with stream.lock:
+                found = detector.settle() if stream.seen == lines_read(*key) else []
+            self._publish(found)
 
     def finish(self) -> None:
         """Publish everything that is still open; call it when no handler runs any more."""
-        self._resequencer.finish()
-        for detector in self._detectors.values():
-            self._publish(detector.finish())
-
-    def _settle(self, lane: Lane, detector: StreamDetector, count: int) -> None:
-        def settle() -> None:
-            # Instead of the sink, or a line could arrive between the check and the settling.
-            if lane.due == count:
-                self._publish(detector.settle())
-
-        lane.when_idle(settle)
-
-    def _sink(self, process: str, stream: str) -> Sink:
-        detector = self._detectors[process, stream] = StreamDetector()
-
-        def sink(line: LogLine) -> None:
-            found = detector.feed(line)
-            if found:
-                self._publish(found)
-
-        return sink
+        for stream in self._streams.values():
+            self._publish(stream.detector.finish())
 
     def _publish(self, found: list[Found]) -> None:
         for item in found:
             self._bus.publish(Event(_type(item), item, source=item.process))
+
+
+def stream_of(event: Event) -> tuple[str, str]:
+    """Return the process and the stream that a line is from."""
+    line: LogLine = event.data
+    return line.process, line.stream
 
 
 def _type(item: Found) -> EventType:

@@ -6,7 +6,6 @@ from typing import TextIO
 
 from brummerbus import Event
 from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
-from brummerbus.watch.resequencer import Resequencer, Sink
 
 _BLOCK = 16_384
 """Characters per write. A write releases the GIL, and a terminal or standard error would be
@@ -14,7 +13,7 @@ written to at each line."""
 
 
 class LinePrinter:
-    """Writes each stream's lines in order. Thread-safe.
+    """Writes lines. Thread-safe; subscribe it with `max_concurrency=1`, which keeps their order.
 
     Start and exit of a process are more urgent than lines, so its exit may be printed before its
     last lines.
@@ -28,11 +27,11 @@ class LinePrinter:
         self._size = 0
         self._second = -1
         self._stamp = ""
-        self._resequencer = Resequencer(self._sink)
 
     def on_line(self, event: Event) -> None:
         """Handle `log.line`."""
-        self._resequencer(event)
+        line: LogLine = event.data
+        self._write(line.time, f"{line.process} | {line.text}")
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
@@ -43,25 +42,10 @@ class LinePrinter:
             how = f"exited with code {data.exit_code} after {data.run_time:.1f} s"
             self._write(data.time, f"{data.process} {how}")
 
-    def wait_for_capacity(self, process: str, stream: str) -> None:
-        """Wait until few of the stream's lines are pending. For its reader."""
-        self._resequencer.lane(process, stream).wait_for_capacity()
-
     def flush(self) -> None:
-        """Write the buffered lines; called several times per second."""
+        """Write the buffered lines; called several times per second, and at the end."""
         with self._lock:
             self._write_block()
-
-    def finish(self) -> None:
-        """Write everything that is pending; call it when no handler runs any more."""
-        self._resequencer.finish()
-        self.flush()
-
-    def _sink(self, process: str, stream: str) -> Sink:  # noqa: ARG002 - both are in the line
-        def sink(line: LogLine) -> None:
-            self._write(line.time, f"{line.process} | {line.text}")
-
-        return sink
 
     def _write(self, moment: float, text: str) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """The payloads (`Event.data`) of the watcher's events; `source` is the name of the process.
 
 Times are seconds since the epoch. `number` counts the lines of one stream of one process from 0:
-several workers handle lines concurrently, and only the number gives their order.
+lines that were read at the same moment have the same time.
 """
 
 from dataclasses import dataclass

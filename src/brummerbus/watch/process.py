@@ -46,8 +46,6 @@ class WatchedProcess:
     Args:
         command: What to start.
         bus: Where to publish.
-        wait_for_capacity: Called with process and stream name before lines are published; it may
-            wait for slow handlers.
         on_done: Called, in a thread of the process, after its last event was published.
     """
 
@@ -56,7 +54,6 @@ class WatchedProcess:
         command: Command,
         bus: EventBus,
         *,
-        wait_for_capacity: Callable[[str, str], None],
         on_done: Callable[[], None],
     ) -> None:
         self.command = command
@@ -71,7 +68,6 @@ class WatchedProcess:
         """Whether another process kept the pipes open for longer than the grace period."""
         self.done = False
         self._bus = bus
-        self._wait_for_capacity = wait_for_capacity
         self._on_done = on_done
         self._popen: subprocess.Popen[bytes] | None = None
         self._begun = 0.0
@@ -188,7 +184,6 @@ class WatchedProcess:
     def _publish_lines(self, stream: str, pieces: list[Piece]) -> None:
         if not pieces:
             return
-        self._wait_for_capacity(self.name, stream)
         first = self.lines_read[stream]
         self.lines_read[stream] = first + len(pieces)
         now = time.time()

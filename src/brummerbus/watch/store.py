@@ -1,8 +1,7 @@
 """The log store: every line in one SQLite file, and queries on it.
 
-Handlers only append to a list; when it is full, and at each tick of the main loop, it is written in
-one transaction. Committing each line would cost a disk flush per line. With two locks, a handler
-that appends does not wait for the disk, unless the next batch is full too while one is written.
+The bus delivers lines in batches, and each batch is one transaction: it has the lines that were
+queued while the previous one was written. Committing each line would cost a disk flush per line.
 """
 
 import sqlite3
@@ -20,11 +19,8 @@ from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessExited, Proces
 DEFAULT_PATH = "brummerbus.db"
 """The default file of `watch` and `log`, in the working directory."""
 
-_BATCH = 500
-"""Rows per transaction: a few milliseconds of work. A long line counts as several."""
-
-_ROW = 4096
-"""Characters of a line that count as one row, so that lines of megabytes do not accumulate."""
+BATCH = 500
+"""Lines per transaction, at most: a few milliseconds of work."""
 
 _MAX_PENDING = 200_000
 """Rows per table that are kept while they cannot be written; further ones are lost."""
@@ -59,7 +55,7 @@ _WRITE = {
     "lines": "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
-_Rows = dict[str, list[tuple[Any, ...]]]
+_Row = tuple[Any, ...]
 
 
 class LogStore:
@@ -74,11 +70,8 @@ class LogStore:
     """
 
     def __init__(self, path: str | Path, target: str = "") -> None:
-        self._pending_lock = Lock()  # guards the next three
-        self._pending: _Rows = {table: [] for table in _WRITE}
-        self._size = 0
-        self._write_at = _BATCH
-        self._writing_lock = Lock()  # guards _connection; taken before _pending_lock, if both are
+        self._lock = Lock()  # guards all below
+        self._pending: dict[str, list[_Row]] = {table: [] for table in _WRITE}
         self._connection = sqlite3.connect(
             path, timeout=30, isolation_level=None, check_same_thread=False
         )
@@ -107,29 +100,28 @@ class LogStore:
     ) -> None:
         self.close()
 
-    def on_line(self, event: Event) -> None:
-        """Handle `log.line`."""
-        line: LogLine = event.data
-        self._add("lines", (self.run, line.process, line.stream, line.number, line.time,
-                            line.text, line.ending, line.raw),
-                  weight=1 + len(line.text) // _ROW)  # fmt: skip
+    def on_lines(self, events: list[Event]) -> None:
+        """Handle a batch of `log.line`."""
+        self._add("lines", [_line_row(self.run, event.data) for event in events])
 
-    def on_error(self, event: Event) -> None:
-        """Handle `error.detected`."""
-        found: ErrorFound = event.data
-        self._add("errors", (self.run, found.process, found.stream, found.first, found.last,
-                             found.time, found.kind, found.message, found.location,
-                             found.text))  # fmt: skip
+    def on_errors(self, events: list[Event]) -> None:
+        """Handle a batch of `error.detected`."""
+        self._add("errors", [_error_row(self.run, event.data) for event in events])
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
         data: ProcessStarted | ProcessExited = event.data
         if isinstance(data, ProcessStarted):
-            self._add("started", (self.run, data.process, data.pid, data.command, data.time))
+            self._add("started", [(self.run, data.process, data.pid, data.command, data.time)])
         else:
             started = data.time - data.run_time
-            self._add("exited", (self.run, data.process, data.pid, started, data.time,
-                                 data.exit_code))  # fmt: skip
+            self._add("exited", [(self.run, data.process, data.pid, started, data.time,
+                                  data.exit_code)])  # fmt: skip
+
+    def _add(self, table: str, rows: list[_Row]) -> None:
+        with self._lock:
+            self._pending[table] += rows
+        self.write()
 
     def write(self) -> None:
         """Write what is pending, in one transaction.
@@ -137,36 +129,26 @@ class LogStore:
         If it fails, nothing is written and everything stays pending: a temporarily locked file or
         full disk loses no line.
         """
-        with self._writing_lock:
-            with self._pending_lock:
-                if not self._size:
-                    return
-                pending, self._pending = self._pending, {table: [] for table in _WRITE}
-                self._size, self._write_at = 0, _BATCH
+        with self._lock:
+            if not any(self._pending.values()):
+                return
             try:
                 self._connection.execute("BEGIN")
-                for table, rows in pending.items():
-                    if rows:
-                        self._connection.executemany(_WRITE[table], rows)
+                for table, rows in self._pending.items():
+                    self._connection.executemany(_WRITE[table], rows)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._take_back(pending)
+                for rows in self._pending.values():
+                    del rows[_MAX_PENDING:]
                 raise
-
-    def _take_back(self, rows: _Rows) -> None:
-        """Keep what could not be written for the next attempt, one batch later."""
-        with self._pending_lock:
-            for table, later in self._pending.items():
-                rows[table] = (rows[table] + later)[:_MAX_PENDING]
-            self._pending = rows
-            self._size = sum(map(len, rows.values()))
-            self._write_at = self._size + _BATCH
+            for rows in self._pending.values():
+                rows.clear()
 
     def count(self) -> int:
         """Return the number of this run's lines, as counted in the file."""
-        with self._writing_lock:
+        with self._lock:
             cursor = self._connection.execute(
                 "SELECT count(*) FROM lines WHERE run = ?", (self.run,)
             )
@@ -183,7 +165,7 @@ class LogStore:
         self._closed = True
         with closing(self._connection):
             self.write()
-            with self._writing_lock:
+            with self._lock:
                 self._connection.execute(
                     "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
                 )
@@ -192,13 +174,15 @@ class LogStore:
                     self._connection.execute("PRAGMA busy_timeout = 100")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
 
-    def _add(self, table: str, row: tuple[Any, ...], *, weight: int = 1) -> None:
-        with self._pending_lock:
-            self._pending[table].append(row)
-            self._size += weight
-            full = self._size >= self._write_at
-        if full:
-            self.write()
+
+def _line_row(run: int, line: LogLine) -> _Row:
+    return (run, line.process, line.stream, line.number, line.time, line.text, line.ending,
+            line.raw)  # fmt: skip
+
+
+def _error_row(run: int, found: ErrorFound) -> _Row:
+    return (run, found.process, found.stream, found.first, found.last, found.time, found.kind,
+            found.message, found.location, found.text)  # fmt: skip
 
 
 class Row(NamedTuple):
