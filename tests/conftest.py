@@ -1,4 +1,4 @@
-"""Fixtures of all tests; what they are made of is in `helpers`."""
+"""Fixtures of all tests, made from `helpers`."""
 
 import gc
 import logging
@@ -17,9 +17,9 @@ from helpers.waiting import HANG
 
 
 def pytest_configure() -> None:
-    """Take signals as a terminal delivers them.
+    """Handle signals as in a terminal.
 
-    What is started in the background or by nohup ignores some, and so would whatever a test starts.
+    Programs started in the background or by nohup ignore some, and so would their descendants.
     """
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
@@ -28,7 +28,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what is there now out of later collections.
+    """Exclude existing objects from later collections.
 
     Some tests collect garbage dozens of times, and the objects of pytest, of hypothesis and of all
     test modules make that 0.09 s each time.
@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Fail a test after which a thread runs that did not run before."""
+    """Fail a test that leaves a new thread running."""
     before = set(threading.enumerate())
     yield
     deadline = monotonic() + HANG / 3
@@ -51,7 +51,7 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.fixture
 def factory(no_thread_left: None) -> Iterator[BusFactory]:
-    """Make buses and gates that are gone after the test."""
+    """Create buses and gates that end with the test."""
     factory = BusFactory()
     yield factory
     factory.end()
@@ -59,7 +59,7 @@ def factory(no_thread_left: None) -> Iterator[BusFactory]:
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """Keep what the library logs."""
+    """Record the log of the library."""
     handler = Logged()
     logger = logging.getLogger("brummerbus")
     logger.addHandler(handler)
@@ -69,7 +69,7 @@ def logged() -> Iterator[Logged]:
 
 @pytest.fixture
 def frequent_switches() -> Iterator[None]:
-    """Let threads interrupt each other as often as the interpreter can."""
+    """Make threads interrupt each other as often as the interpreter can."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,1 +1,1 @@
-"""What the tests share, apart from fixtures."""
+"""Shared by the tests, apart from fixtures."""

@@ -1,4 +1,4 @@
-"""Buses that are stopped at the end of a test, and what is often done with them."""
+"""Buses that are stopped at the end of a test, and common operations on them."""
 
 import contextlib
 import threading
@@ -22,14 +22,14 @@ HOOKS = (
 
 
 class BusFactory:
-    """Makes buses and gates, and leaves nothing behind."""
+    """Creates buses and gates, and stops all of them."""
 
     def __init__(self) -> None:
         self._buses: list[EventBus] = []
         self._gates: list[Gate] = []
 
     def bus(self, **settings: Any) -> EventBus:
-        """Make a bus; by default a small one that never waits."""
+        """Create a bus; by default a small one that never waits."""
         hooks = {key: settings.pop(key) for key in HOOKS if key in settings}
         small = {"workers": 1, "queue_size": 10, "publish_timeout": 0}
         bus = EventBus(EventBusConfig(**{**small, **settings}), **hooks)
@@ -37,13 +37,13 @@ class BusFactory:
         return bus
 
     def gate(self) -> Gate:
-        """Make a gate that is opened at the end of the test."""
+        """Create a gate that is opened at the end of the test."""
         gate = Gate()
         self._gates.append(gate)
         return gate
 
     def hold(self, bus: EventBus) -> Gate:
-        """Stop every worker in a handler of the type `gate`, so that the queue stays as it is."""
+        """Block every worker in a handler of the type `gate`, so that the queue does not change."""
         gate = self.gate()
         with bus.subscribe("gate", gate):
             for _ in range(bus.workers):
@@ -60,13 +60,13 @@ class BusFactory:
 
 
 def offer(bus: EventBus, event: Any) -> None:
-    """Publish without waiting, whatever the policy makes of it."""
+    """Publish without waiting, whatever the policy does."""
     with contextlib.suppress(QueueFull):
         bus.publish(event, timeout=0)
 
 
 def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
-    """Queue so many events, which must all be accepted."""
+    """Queue `count` events, which must all be accepted."""
     for number in range(count):
         assert bus.publish(Event(event_type, number))
 
@@ -80,7 +80,7 @@ def accepts(bus: EventBus) -> bool:
 
 
 def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
-    """Make a call in a handler of a bus, and return or raise its outcome."""
+    """Make a call in a handler of a bus, and return or raise its result."""
     outcome: list[Any] = []
     done = threading.Event()
 
@@ -100,7 +100,7 @@ def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
 
 
 class Turnstile:
-    """Holds the one worker of a bus in a handler, again and again."""
+    """Blocks the one worker of a bus in a handler, repeatedly."""
 
     def __init__(self, bus: EventBus, gate: Gate) -> None:
         self._bus = bus
@@ -109,7 +109,7 @@ class Turnstile:
         bus.subscribe("hold", gate)
 
     def hold(self, filled: int = 0) -> None:
-        """Hold the worker, and put so many deliveries into the queue, which was empty."""
+        """Block the worker, and put `count` deliveries into the queue, which was empty."""
         assert self._bus.flush(HANG)
         assert self._bus.publish(Event("hold"), timeout=HANG)
         self._gate.wait_entered()
@@ -119,13 +119,13 @@ class Turnstile:
         assert self._bus.depth == filled
 
     def let_go(self) -> None:
-        """Let the worker go on."""
+        """Release the worker."""
         if self._held:
             self._held = False
             self._gate.let_through()
 
     def assert_whole(self) -> None:
-        """Check that no slot was lost: held, the bus fills to its capacity; let go, it empties."""
+        """Check that no slot was lost: the queue fills to its capacity, and empties."""
         room = self._bus.config.queue_size
         for _ in range(room + 2):
             offer(self._bus, Event("fill"))

@@ -1,4 +1,4 @@
-"""What must hold of any bus, at any time or after all is done."""
+"""Invariants of any bus, at any time or at the end."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from helpers.waiting import HANG
 
 
 def assert_balance(stats: Any) -> None:
-    """Check that the books balance: in total, by level, by type, and between them."""
+    """Check that the counts agree: in total, by level, by type, and with each other."""
     for part in (stats, *stats.by_level.values(), *stats.by_type.values()):
         assert part.published == part.processed + part.dropped + part.queued + part.running
         assert part.failed <= part.processed
@@ -23,7 +23,7 @@ def assert_balance(stats: Any) -> None:
 
 
 def assert_at_rest(bus: EventBus) -> None:
-    """Check that a flush ends, the books balance, and nothing is kept."""
+    """Check that a flush ends, the counts agree, and nothing is kept."""
     assert bus.flush(HANG)
     stats = bus.stats()
     assert_balance(stats)

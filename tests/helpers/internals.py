@@ -1,6 +1,6 @@
-"""What tests reach into a bus for: its inner shape is known here and nowhere else.
+"""Access to the internals of a bus, which are known here and nowhere else.
 
-`helpers.processes` hands the source of `forget_routes` to the programs that it runs.
+`helpers.processes` passes the source of `forget_routes` to the programs that it runs.
 """
 
 from threading import Thread
@@ -14,7 +14,7 @@ from brummerbus._measurements import MeasuredLoad
 
 
 def queue_of(bus: EventBus) -> Queue:
-    """Return the queue in C."""
+    """Return the C queue."""
     return bus._engine.queue
 
 
@@ -24,17 +24,17 @@ def workers_of(bus: EventBus) -> list[Thread]:
 
 
 def autoscaler_of(bus: EventBus) -> Autoscaler:
-    """Return a new autoscaler for the bus, beside the one that its monitor thread has."""
+    """Return a new autoscaler for the bus, in addition to that of its monitor thread."""
     return Autoscaler(bus.config, bus._engine.queue, bus._engine)
 
 
 def oldest_wait(autoscaler: Autoscaler) -> float:
-    """Return the seconds that the delivery that is next has waited, as the autoscaler reads it."""
+    """Return the seconds that the next delivery has waited, as the autoscaler reads it."""
     return autoscaler._read().oldest_wait
 
 
 def load_of(bus: EventBus) -> tuple[MeasuredLoad, Any]:
-    """Return what the adviser is given: the measured load, and the names of its timers."""
+    """Return the adviser's input: the measured load, and the labels of its timers."""
     return bus._engine.load()
 
 
@@ -45,12 +45,12 @@ def discard_queued(bus: EventBus) -> None:
 
 
 def cached_route(bus: EventBus, event: Any) -> Route | None:
-    """Return the route that a publish of the event without a priority would find in the cache."""
+    """Return the cached route of the event without a priority."""
     return bus._cached_route(event, 0)
 
 
 def forget_routes(bus: EventBus) -> None:
-    """Empty the cache of routes, which holds subscriptions."""
+    """Empty the cache of routes, which refers to subscriptions."""
     bus._forget_routes(None)
 
 

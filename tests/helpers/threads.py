@@ -1,4 +1,4 @@
-"""Calls in threads of their own."""
+"""Calls in separate threads."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from helpers.waiting import HANG, poll
 
 
 def run_together(count: int, work: Callable[[int], object]) -> None:
-    """Run `work(0)` to `work(count - 1)` in threads that begin together; raise what they raise."""
+    """Run `work(0)` to `work(count - 1)` in threads that start together; raise their exceptions."""
     barrier = threading.Barrier(count)
     errors: list[BaseException] = []
 
@@ -31,7 +31,7 @@ def run_together(count: int, work: Callable[[int], object]) -> None:
 
 
 class InThread:
-    """A call in a thread of its own, with its result."""
+    """A call in a separate thread, with its result."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -52,7 +52,7 @@ class InThread:
         return self._thread.is_alive()
 
     def result(self) -> Any:
-        """Return what the call returned, or raise what it raised."""
+        """Return the result of the call, or raise its exception."""
         self._thread.join(HANG)
         assert not self.running, "the call does not return"
         if self._error is not None:
@@ -60,6 +60,6 @@ class InThread:
         return self._result
 
     def wait_in_line(self, bus: EventBus, waiting: int = 1) -> None:
-        """Return when that many publishers of the bus, this call among them, wait for room."""
+        """Wait until that many publishers of the bus, including this call, wait for free slots."""
         poll(lambda: not self.running or bus.stats().waiting >= waiting)
         assert self.running, "the call did not wait"

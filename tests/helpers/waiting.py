@@ -1,15 +1,15 @@
-"""How long tests wait: for what must become true, and for time to pass."""
+"""Waiting in tests: for a condition, and for time to pass."""
 
 import threading
 from collections.abc import Callable
 from time import monotonic
 
 HANG = 30.0
-"""Seconds after which something hangs; on an idle machine everything takes far less."""
+"""Seconds after which something hangs; on an idle machine everything is far faster."""
 
 
 def poll(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that no event tells of, without holding the interpreter."""
+    """Wait for a condition without an event, without holding the GIL."""
     deadline = monotonic() + HANG
     pause = threading.Event()
     while not condition():
@@ -18,5 +18,5 @@ def poll(condition: Callable[[], bool]) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let time pass, because time is what is measured."""
+    """Let time pass, because the test is about time."""
     threading.Event().wait(seconds)

@@ -15,7 +15,7 @@ def watcher(tmp_path: Path) -> Iterable[Watcher]:
     """A watcher in an empty directory."""
     if os.name != "posix":
         pytest.skip("process groups and signals are POSIX's")
-    # What is ignored here is ignored by children, and a shell in the background ignores Ctrl-C.
+    # Ignored signals are inherited by children, and a shell in the background ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     made = Watcher(tmp_path)
     yield made

@@ -1,4 +1,4 @@
-"""What the tests of the watcher share: lines, detectors, and the real command in a real process."""
+"""Shared by the tests of the watcher: lines, detectors, and the real command in a real process."""
 
 import json
 import signal
@@ -25,7 +25,7 @@ def make_lines(text: str, *, process: str = "api", stream: str = "stdout") -> li
 
 
 class Findings:
-    """What the detectors make of a text."""
+    """The results of the detectors for a text."""
 
     def __init__(self, found: Iterable[Found]) -> None:
         self.all = list(found)
@@ -42,7 +42,7 @@ class Findings:
 
     @property
     def frameworks(self) -> set[str]:
-        """Who ran the tests."""
+        """The test frameworks."""
         return {item.framework for item in self.all if isinstance(item, TestResult)}
 
     @property
@@ -52,7 +52,7 @@ class Findings:
 
 
 def find(text: str) -> Findings:
-    """Feed a text to a fresh detector, to its end."""
+    """Feed a text to a new detector, to its end."""
     detector = StreamDetector()
     found: list[Found] = []
     for line in make_lines(text):
@@ -61,7 +61,7 @@ def find(text: str) -> Findings:
 
 
 class Watcher:
-    """`python -m brummerbus watch` in a directory of its own."""
+    """`python -m brummerbus watch` in a separate directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -107,7 +107,7 @@ class Watcher:
         return report
 
     def rows(self, query: str, *values: object) -> list[Any]:
-        """Ask the store."""
+        """Query the store."""
         connection = sqlite3.connect(self.database)
         try:
             return connection.execute(query, values).fetchall()
@@ -115,7 +115,7 @@ class Watcher:
             connection.close()
 
     def close(self) -> None:
-        """Leave nothing running behind a failed test."""
+        """Stop what a failed test has left running."""
         for process in self._running:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -127,7 +127,7 @@ class Watcher:
 
 
 def wait_for(process: subprocess.Popen[str], *parts: str) -> list[str]:
-    """Read a watcher's output until each part was in one of its lines."""
+    """Read a watcher's output until each part has occurred in a line."""
     assert process.stdout is not None
     missing, seen = set(parts), []
     while missing:
