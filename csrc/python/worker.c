@@ -35,17 +35,20 @@ typedef struct {
     PyObject *owner; /* keeps `queue` alive */
     PyObject *ready; /* a lock, released when the loop is entered */
     worker_hooks hooks;
-    PyObject *ended; /* called at the end */
+    PyObject *ended;  /* called at the end */
+    PyObject *start;  /* the user's hooks, or None: before the first delivery, */
+    PyObject *stop;   /* and after the last */
+    PyObject *raised; /* (exception) of one of the two; lets no exception pass */
     bb_queue *queue;
     char entered;
 } worker_object;
 
-/* Worker(owner, address, ready, report, retry, drop, ended) */
+/* Worker(owner, address, ready, report, retry, drop, ended, start, stop, raised) */
 static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *owner, *address, *ready, *report, *retry, *drop, *ended;
-    if (!PyArg_ParseTuple(args, "OO!OOOOO:Worker", &owner, &PyLong_Type, &address, &ready, &report,
-                          &retry, &drop, &ended))
+    PyObject *owner, *address, *ready, *report, *retry, *drop, *ended, *start, *stop, *raised;
+    if (!PyArg_ParseTuple(args, "OO!OOOOOOOO:Worker", &owner, &PyLong_Type, &address, &ready,
+                          &report, &retry, &drop, &ended, &start, &stop, &raised))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -61,6 +64,9 @@ static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     self->hooks.retry = Py_NewRef(retry);
     self->hooks.drop = Py_NewRef(drop);
     self->ended = Py_NewRef(ended);
+    self->start = Py_NewRef(start);
+    self->stop = Py_NewRef(stop);
+    self->raised = Py_NewRef(raised);
     self->queue = queue;
     return op;
 }
@@ -74,6 +80,9 @@ static int worker_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(self->hooks.retry);
     Py_VISIT(self->hooks.drop);
     Py_VISIT(self->ended);
+    Py_VISIT(self->start);
+    Py_VISIT(self->stop);
+    Py_VISIT(self->raised);
     return 0;
 }
 
@@ -85,6 +94,9 @@ static int worker_clear(PyObject *op) {
     Py_CLEAR(self->hooks.retry);
     Py_CLEAR(self->hooks.drop);
     Py_CLEAR(self->ended);
+    Py_CLEAR(self->start);
+    Py_CLEAR(self->stop);
+    Py_CLEAR(self->raised);
     return 0;
 }
 
@@ -159,6 +171,24 @@ static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finishe
     return took == BB_NOTHING ? bb_take(worker, delivery) : took;
 }
 
+/* Call on_worker_start or on_worker_stop, directly: an exception from another thread then strikes in
+ * it, as it would in a handler, and is reported as its own. */
+static void call_worker_hook(const worker_object *self, PyObject *hook) {
+    if (hook == Py_None) return;
+    here.hooks++;
+    PyObject *result = PyObject_CallFunctionObjArgs(hook, NULL);
+    PyObject *error = result == NULL ? fetch_exception() : NULL;
+    Py_XDECREF(result);
+    for (int tries = 0; error != NULL && tries < REPORT_TRIES; tries++) {
+        result = PyObject_CallFunctionObjArgs(self->raised, error, NULL);
+        if (result == NULL) PyErr_Clear();
+        else Py_CLEAR(error);
+        Py_XDECREF(result);
+    }
+    Py_XDECREF(error);
+    here.hooks--;
+}
+
 /* Everything in the loop counts as inside a handler of the queue: handlers, hooks, finalizers of
  * events and of handlers. This thread must not wait for itself. */
 static void loop(worker_object *self, bb_worker *worker) {
@@ -168,6 +198,8 @@ static void loop(worker_object *self, bb_worker *worker) {
     uint64_t fair_since = bb_clock();
     here.innermost = &frame;
     here.worker = worker;
+    int64_t forks = bb_fork_count();
+    call_worker_hook(self, self->start);
     bb_took took;
     while ((took = take(worker, &delivery, &finished)) != BB_LEAVE) {
         if (took == BB_EXPIRED) {
@@ -180,6 +212,8 @@ static void loop(worker_object *self, bb_worker *worker) {
         if (!recipient->is_python) yield_gil_if_due(&fair_since);
     }
     here.worker = NULL;
+    /* In the child of a fork that a handler made, what on_worker_start has opened is the parent's. */
+    if (bb_fork_count() == forks) call_worker_hook(self, self->stop);
     here.innermost = frame.outer;
 }
 
@@ -203,7 +237,8 @@ static PyMemberDef members[] = {
 
 static PyType_Slot slots[] = {
     {Py_tp_doc,
-     "Worker(owner, address, ready, report, retry, drop, ended)\n--\n\nThe loop of a worker's thread."},
+     "Worker(owner, address, ready, report, retry, drop, ended, start, stop, raised)\n--\n\n"
+     "The loop of a worker's thread."},
     {Py_tp_new, worker_new},
     {Py_tp_call, worker_call},
     {Py_tp_traverse, worker_traverse},

@@ -11,7 +11,7 @@ from brummerbus import _typing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
 from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.handlers import check_event_type
-from brummerbus._core.hooks import Hooks, OnDrop, OnError
+from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
@@ -56,6 +56,20 @@ class EventBus(ListeningBus):
         on_drop: Called as `on_drop(event, subscription, reason)` for each dropped delivery, in the
             thread that dropped it. Default: nothing. The first drop of a streak is logged in any
             case. Exceptions raised by hooks are logged.
+        on_unrouted: Called as `on_unrouted(event)` for each accepted event that no subscription and
+            no listener matched, in the publisher's thread. It may publish: at most three hooks are
+            called in a chain. Default: nothing, which costs nothing; set, each such event costs
+            some microseconds.
+        on_worker_start: Called without arguments in each worker's thread before its first delivery,
+            for what belongs to a thread: a database connection, a name, COM. Until it returns, the
+            worker takes nothing; the constructor and `resize` do not wait for it. If it raises,
+            that is logged, and the worker works all the same. Also called in workers that are added
+            later, and in those of a forked child.
+        on_worker_stop: Called without arguments in each worker's thread after its last delivery,
+            also if `on_worker_start` has raised, and when the pool shrinks. `stop` and interpreter
+            exit wait for it as long as workers end, and `shutdown_timeout` longer; an explicit
+            `timeout` of `stop` limits that. Not called in the child when a handler forks: what its
+            worker has opened belongs to the parent.
         **overrides: Fields of `EventBusConfig` that replace those of `config`.
 
     Raises:
@@ -73,14 +87,21 @@ class EventBus(ListeningBus):
         name: str = "bus",
         on_error: OnError | None = None,
         on_drop: OnDrop | None = None,
+        on_unrouted: OnUnrouted | None = None,
+        on_worker_start: WorkerHook | None = None,
+        on_worker_stop: WorkerHook | None = None,
         **overrides: Unpack[ConfigOverrides],
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {shown(name)}")
         check_hook("on_error", on_error)
         check_hook("on_drop", on_drop)
+        check_hook("on_unrouted", on_unrouted)
+        check_hook("on_worker_start", on_worker_start)
+        check_hook("on_worker_stop", on_worker_stop)
         config = configured(config, overrides)
-        self._begin(name, config, Hooks(name, on_error, on_drop))
+        hooks = Hooks(name, on_error, on_drop, on_unrouted, on_worker_start, on_worker_stop)
+        self._begin(name, config, hooks)
 
     # ---- subscribing ----------------------------------------------------------------------
 
@@ -457,6 +478,33 @@ class EventBus(ListeningBus):
     @on_drop.setter
     def on_drop(self, _hook: NoReturn) -> NoReturn:
         raise AttributeError("on_drop cannot be set later: EventBus(on_drop=...)")
+
+    @property
+    def on_unrouted(self) -> OnUnrouted | None:
+        """The hook given at construction; it cannot be replaced later."""
+        return self._hooks.on_unrouted
+
+    @on_unrouted.setter
+    def on_unrouted(self, _hook: NoReturn) -> NoReturn:
+        raise AttributeError("on_unrouted cannot be set later: EventBus(on_unrouted=...)")
+
+    @property
+    def on_worker_start(self) -> WorkerHook | None:
+        """The hook given at construction; it cannot be replaced later."""
+        return self._hooks.on_worker_start
+
+    @on_worker_start.setter
+    def on_worker_start(self, _hook: NoReturn) -> NoReturn:
+        raise AttributeError("on_worker_start cannot be set later: EventBus(on_worker_start=...)")
+
+    @property
+    def on_worker_stop(self) -> WorkerHook | None:
+        """The hook given at construction; it cannot be replaced later."""
+        return self._hooks.on_worker_stop
+
+    @on_worker_stop.setter
+    def on_worker_stop(self, _hook: NoReturn) -> NoReturn:
+        raise AttributeError("on_worker_stop cannot be set later: EventBus(on_worker_stop=...)")
 
     @property
     def depth(self) -> int:

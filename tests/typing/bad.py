@@ -174,6 +174,11 @@ Event("order", 1, "shop")  # E: source is a keyword
 Event("order").type = "refund"  # E: immutable
 
 
+# ---- hooks -------------------------------------------------------------------------------------
+
+EventBus(on_unrouted=lambda: None)  # E: it gets the event
+EventBus(on_worker_start=lambda event: None)  # E: it gets nothing
+
 # ---- later, and in the calling thread ------------------------------------------------------------
 
 bus.publish_after("1", Event("a"))  # E: no number

@@ -323,6 +323,10 @@ with EventBus(on_error=failed, on_drop=dropped) as other:
 assert_type(LogLine("log.line").replace(data=1), LogLine)
 
 
+# ---- hooks -------------------------------------------------------------------------------------
+
+EventBus(on_unrouted=print, on_worker_start=list, on_worker_stop=lambda: None)
+
 # ---- later, and in the calling thread ------------------------------------------------------------
 
 assert_type(bus.publish_after(1, Event("a"), priority=3), Scheduled)

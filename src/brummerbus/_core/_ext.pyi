@@ -171,6 +171,9 @@ class Worker:
         retry: Callable[[Ticket, int, int], object],
         expired: Callable[[list[Any]], object],
         ended: Callable[[], object],
+        start: Callable[[], object] | None,
+        stop: Callable[[], object] | None,
+        raised: Callable[[BaseException], object],
         /,
     ) -> Worker: ...
     def __call__(self) -> None: ...

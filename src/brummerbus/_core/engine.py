@@ -37,7 +37,7 @@ from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.scheduler import call_at
 from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.taps import Taps
-from brummerbus._core.threads import PoolThread, Threads, WorkerHooks
+from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads, WorkerHooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -102,7 +102,8 @@ class Engine:
         self.tickets = Tickets(hooks, self.queue.forks)
         self._subscriptions = subscriptions
         self._taps = taps
-        self.routes = Routes(self.queue, config, subscriptions, taps)
+        on_unrouted = hooks.on_unrouted is not None
+        self.routes = Routes(self.queue, config, subscriptions, taps, on_unrouted=on_unrouted)
         self.admission = Admission(name, self.queue, hooks, config)
         self.schedule = Schedule(name, self.queue, hooks, self.routes, config.max_scheduled)
         self.threads = Threads(
@@ -114,6 +115,9 @@ class Engine:
                 _retrier(self.queue),
                 hooks.expired,
                 _discarder(self.queue, hooks),
+                hooks.on_worker_start,
+                hooks.on_worker_stop,
+                hooks.log_raised,
             ),
         )
         self._monitor = Monitor(name, config, self.queue, self)
@@ -204,7 +208,7 @@ class Engine:
         except BaseException:  # a Ctrl-C: count and log the rest
             self._give_up()
             raise
-        return self._end() if idle else self._give_up()
+        return self._end(timeout) if idle else self._give_up()
 
     def _end_taps(self) -> None:
         for one in self._taps:
@@ -214,19 +218,31 @@ class Engine:
         self.queue.close(drain=False)
         self.schedule.close()
         self.discard()
-        return self._end()
+        return self._end(0.0)
 
-    def _end(self) -> bool:
+    def _end(self, limit: float) -> bool:
+        """Finish a stop. Workers in `on_worker_stop` are waited for `limit` seconds at most."""
         snapshot = self.queue.snapshot()
         dropped, still = sum(snapshot.dropped_by[WHY_SHUTDOWN]), snapshot.total.running
         if not still:
             self.queue.close(drain=False)  # nothing is left to drain, but workers may sleep
-            self.threads.join()
+            self._join(limit)
             _live.pop(id(self), None)
         if (dropped, still) != self._reported:
             self._reported = (dropped, still)
             self._log_what_is_left(dropped, still)
         return not dropped and not still
+
+    def _join(self, limit: float) -> None:
+        if self.hooks.on_worker_stop is None:
+            self.threads.join()
+            return
+        grace = self.config.shutdown_timeout
+        grace = float("inf") if grace is None else max(grace, JOIN_GRACE)
+        alive = self.threads.join(grace, max(limit, JOIN_GRACE))
+        if alive:
+            message = "%s: stopped while on_worker_stop still runs in %s"
+            log(logging.WARNING, message, self.name, counted(alive, "thread"))
 
     _reported = (0, 0)
 

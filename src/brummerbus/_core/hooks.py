@@ -29,6 +29,8 @@ from brummerbus._policies import DropReason
 
 OnError = Callable[[Any, Subscription, BaseException], object]
 OnDrop = Callable[[Any, Subscription, DropReason], object]
+OnUnrouted = Callable[[Any], object]
+WorkerHook = Callable[[], object]
 
 LOST_FIELDS = 4
 """Items per delivery in the lists that C returns."""
@@ -41,10 +43,21 @@ hooks that fail while reporting."""
 class Hooks:
     """Calls the hooks of a bus, or logs."""
 
-    def __init__(self, name: str, on_error: OnError | None, on_drop: OnDrop | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        on_error: OnError | None,
+        on_drop: OnDrop | None,
+        on_unrouted: OnUnrouted | None = None,
+        on_worker_start: WorkerHook | None = None,
+        on_worker_stop: WorkerHook | None = None,
+    ) -> None:
         self._name = name
         self.on_error = on_error
         self.on_drop = on_drop
+        self.on_unrouted = on_unrouted
+        self.on_worker_start = on_worker_start  # both are called in C: csrc/python/worker.c
+        self.on_worker_stop = on_worker_stop
 
     def failed_in_worker(
         self, event: Any, subscription: Subscription, hooks: int, error: BaseException
@@ -85,6 +98,16 @@ class Hooks:
                 ticket.drop(subscription, reason)
         if propagated is not None:
             raise propagated
+
+    def unrouted(self, event: Any) -> None:
+        """Report an event that nothing matched, in its publisher's thread."""
+        hooks = hooks_here()
+        if self.on_unrouted is None or hooks >= MAX_HOOKS:
+            return
+        try:
+            call_hook(hooks + 1, self.on_unrouted, event)
+        except Exception as error:
+            self.log_raised(error, hooks + 1)
 
     def expired(self, lost: list[Any]) -> None:
         """Report to `on_drop` what a worker found expired; raises nothing."""

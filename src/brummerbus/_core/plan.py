@@ -30,6 +30,7 @@ class Plan(NamedTuple):
         once: Whether one takes a single event.
         context: Whether handlers run in the publisher's context.
         taps: Which taps get the event, once it was accepted.
+        unrouted: Whether nothing matches, and a hook is to be called for that.
     """
 
     keyed: bool
@@ -37,10 +38,15 @@ class Plan(NamedTuple):
     once: bool
     context: bool
     taps: tuple[Tap, ...]
+    unrouted: bool
 
 
 def plan_for(
-    recipients: tuple[Subscription, ...], taps: tuple[Tap, ...], *, context: bool
+    recipients: tuple[Subscription, ...],
+    taps: tuple[Tap, ...],
+    *,
+    context: bool,
+    on_unrouted: bool,
 ) -> Plan | None:
     """Return the plan of a route, or None if it needs none."""
     options = [one.options for one in recipients]
@@ -50,6 +56,7 @@ def plan_for(
         once=any(o.once for o in options),
         context=context and bool(recipients),
         taps=taps,
+        unrouted=on_unrouted and not recipients and not taps,
     )
     return plan if any(plan) else None
 

@@ -91,6 +91,8 @@ def _push(
     if result == c.ACCEPTED:
         if ticket is None and on_done is not None:
             engine.hooks.done(on_done, event, 0, [], [])
+        if route.plan is not None and route.plan.unrouted:
+            engine.hooks.unrouted(event)
         return True
     if not may_wait:
         engine.admission.check_no_wait(result)

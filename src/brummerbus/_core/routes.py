@@ -39,13 +39,19 @@ class Routes:
     """Creates routes, and numbers the event types. It belongs to the queue: a fork abandons it."""
 
     def __init__(
-        self, queue: Queue, config: EventBusConfig, subscriptions: Subscriptions, taps: Taps
+        self,
+        queue: Queue,
+        config: EventBusConfig,
+        subscriptions: Subscriptions,
+        taps: Taps,
+        *,
+        on_unrouted: bool,
     ) -> None:
         self._queue = queue
         self._subscriptions = subscriptions
         self._taps = taps
         self._levels = config.priority_levels
-        self._context = config.propagate_context
+        self._asked = {"context": config.propagate_context, "on_unrouted": on_unrouted}
         # Classes by address: the hash of a class may run user code.
         priorities = config.priorities.items()
         self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
@@ -87,7 +93,7 @@ class Routes:
         taps: tuple[Tap, ...],
         key: object,
     ) -> Route:
-        queue, plan = self._queue, plan_for(recipients, taps, context=self._context)
+        queue, plan = self._queue, plan_for(recipients, taps, **self._asked)
         return Route(queue, queue.address, level, number, recipients, key, plan, bool(taps))
 
     def _level(self, cls: type, name: str | None) -> int:

@@ -15,11 +15,14 @@ from contextvars import Context
 from typing import Any, NamedTuple
 
 from brummerbus._core._ext import Ticket, Worker
-from brummerbus._core.queue import Queue
+from brummerbus._core.queue import Queue, clock, ns
 from brummerbus._errors import BusError
 
 JOIN_GRACE = 1.0
 """Max seconds for idle workers to end; they need microseconds, unless the machine is overloaded."""
+
+JOIN_SLICE = 0.05
+"""Seconds after which a join lets Python run signal handlers: not all systems interrupt it."""
 
 
 class PoolThread(threading.Thread):
@@ -52,12 +55,19 @@ class PoolThread(threading.Thread):
 
 
 class WorkerHooks(NamedTuple):
-    """What a worker calls: after a failure, for a retry, for what has expired, at its end."""
+    """What a worker calls: after a failure, for a retry, for what has expired, at its end.
+
+    `start` and `stop` are the user's hooks, called before the first and after the last delivery;
+    `raised` gets what they raise.
+    """
 
     report: Callable[[Any, Any, int, BaseException], object]
     retry: Callable[[Ticket, int, int], object]
     expired: Callable[[list[Any]], object]
     ended: Callable[[], object]
+    start: Callable[[], object] | None
+    stop: Callable[[], object] | None
+    raised: Callable[[BaseException], object]
 
 
 class Threads:
@@ -101,14 +111,26 @@ class Threads:
         # it concurrently, one daemon is lost from it and will not be joined.
         self._threads = (*(t for t in self._threads if t.is_alive()), thread)
 
-    def join(self) -> None:
-        """Wait briefly for threads that are about to end."""
-        deadline = JOIN_GRACE
+    def join(self, grace: float = JOIN_GRACE, limit: float = float("inf")) -> int:
+        """Wait for threads that are about to end, as long as they do; return how many have not.
+
+        Args:
+            grace: Seconds in which none ends after which it gives up.
+            limit: Seconds that it may take altogether.
+        """
+        end = clock() + ns(limit)
+        quiet = clock() + ns(grace)
+        alive = 0
         for thread in self._threads:
-            if thread.ident != threading.get_ident():
-                thread.join(deadline)
-                if thread.is_alive():
-                    deadline = 0.0
+            if thread.ident == threading.get_ident():
+                continue
+            while thread.is_alive() and (left := min(quiet, end) - clock()) > 0:
+                thread.join(min(left * 1e-9, JOIN_SLICE))
+            if thread.is_alive():
+                alive += 1
+            else:
+                quiet = clock() + ns(grace)
+        return alive
 
 
 def _nothing() -> None:
