@@ -204,6 +204,7 @@ bb_parked *next_of_batch(const bb_lane *lane) {
 /* The worker that runs a call of the lane waits for its batch to fill: see park. */
 void begin_filling(bb_queue *q, bb_lane *lane) {
     ASSERT_LOCKED(q);
+    (void)q;
     lane->group->filling++;
 }
 
