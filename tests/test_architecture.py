@@ -17,7 +17,7 @@ FLOORS = (
     ("sizing", "sizing.*"),
     ("_config", "_stats", "_typing"),
     ("_core.*",),
-    ("_bus", "_listening"),
+    ("_bus", "_listening", "_subscribing"),
     ("",),  # the package itself: the public names
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),

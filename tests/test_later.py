@@ -19,6 +19,7 @@ from brummerbus._core.scheduler import NAME, Scheduler, Timer
 from helpers.buses import BusFactory
 from helpers.checks import assert_balance
 from helpers.handlers import Drops, Gate, Logged, Recorder
+from helpers.internals import overdue
 from helpers.opcodes import At
 from helpers.processes import in_child, run_python
 from helpers.threads import run_together
@@ -33,11 +34,6 @@ NEVER = 3600.0
 
 class Thing:
     """Something that can be referred to weakly."""
-
-
-def overdue(bus: EventBus) -> int:
-    """Return for how many events the timer thread has found no room."""
-    return sum(len(line) for line in list(bus._engine.schedule._overdue.values()))
 
 
 def full_bus(factory: BusFactory, policy: str, **settings: Any) -> tuple[EventBus, Gate, Recorder]:
@@ -349,6 +345,27 @@ def test_an_event_that_cannot_be_published_is_logged_and_counted(
     assert "KeyError: 1" in logged.text
     assert bus.stats().scheduled == 0
     assert_balance(bus.stats())
+
+
+def test_a_hook_that_raises_in_the_timer_thread_holds_up_no_other_event(
+    factory: BusFactory, logged: Logged
+) -> None:
+    """It is logged there, also what is no `Exception`: there is no publisher to raise it to."""
+
+    def dropped(*_: object) -> None:
+        raise SystemExit("of the hook")
+
+    bus, gate, seen = full_bus(factory, "block", on_drop=dropped)
+    bus.subscribe("b", seen, key=lambda event: {}[event.data])
+    for name in ("a", "b", "a"):
+        bus.publish_after(0, Event(name, name))
+    poll(lambda: overdue(bus) == 3)
+    gate.open()
+    seen.wait_for(3)
+    assert seen.data == ["first", "a", "a"]
+    assert "SystemExit: of the hook" in logged.text
+    assert bus.stats().dropped_by[DropReason.REFUSED][2] == 1
+    assert bus.stats().scheduled == 0
 
 
 # ---- the end ---------------------------------------------------------------------------------

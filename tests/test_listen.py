@@ -24,6 +24,7 @@ from brummerbus import (
 from helpers.buses import BusFactory, inside
 from helpers.checks import assert_balance
 from helpers.handlers import Recorder
+from helpers.internals import held_by, publishers_asleep, takers_asleep, types_listened_to
 from helpers.opcodes import At
 from helpers.processes import ended, in_child, start_python
 from helpers.threads import InThread, run_together
@@ -44,27 +45,22 @@ class Express(Order):
     """A subclass."""
 
 
-def taps(bus: EventBus) -> int:
-    """Return how many types are listened to."""
-    return len(list(bus._taps))
-
-
 def waiting(bus: EventBus, call: Callable[[], Any]) -> InThread:
     """Make a call in a thread, and return when it waits."""
-    before = taps(bus)
+    before = types_listened_to(bus)
     thread = InThread(call)
-    poll(lambda: taps(bus) > before)
+    poll(lambda: types_listened_to(bus) > before)
     return thread
 
 
 def asleep(listener: Listener[Any]) -> None:
     """Return when a publisher waits for room."""
-    poll(lambda: bool(listener._tap._givers._locks))
+    poll(lambda: publishers_asleep(listener) > 0)
 
 
 def held(listener: Listener[Any]) -> list[Any]:
     """Return the payloads of what a listener holds."""
-    return [event.data for event in list(listener._tap._events)]
+    return [event.data for event in held_by(listener)]
 
 
 # ---- wait_for --------------------------------------------------------------------------------
@@ -79,7 +75,7 @@ def test_wait_for_returns_the_first_event_published_after_it_began(factory: BusF
     for number in (1, 2, 3):
         bus.publish(Event("a", number))
     assert thread.result().data == 1
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 @pytest.mark.parametrize(
@@ -144,7 +140,7 @@ def test_what_where_raises_goes_to_the_caller(factory: BusFactory, error: Except
     with pytest.raises(type(error)) as raised:
         thread.result()
     assert raised.value is error
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 def test_it_gives_up_at_the_timeout(factory: BusFactory) -> None:
@@ -154,7 +150,7 @@ def test_it_gives_up_at_the_timeout(factory: BusFactory) -> None:
         bus.wait_for("a", timeout=0.01)
     with pytest.raises(TimeoutError):
         bus.wait_for("a", timeout=0)
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 @pytest.mark.parametrize("drain", [True, False])
@@ -170,7 +166,7 @@ def test_it_ends_when_the_bus_stops(factory: BusFactory, drain: bool) -> None:
     stop.result()
     with pytest.raises(BusClosed):
         bus.wait_for("a")
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 def test_a_handler_that_waits_for_an_event_does_not_hold_up_a_stop(factory: BusFactory) -> None:
@@ -184,7 +180,7 @@ def test_a_handler_that_waits_for_an_event_does_not_hold_up_a_stop(factory: BusF
 
     bus.subscribe("a", handler)
     bus.publish(Event("a"))
-    poll(lambda: taps(bus) == 1)
+    poll(lambda: types_listened_to(bus) == 1)
     assert bus.stop(timeout=HANG)
     assert len(outcome.events) == 1
 
@@ -193,7 +189,7 @@ def test_a_handler_can_wait_for_an_event(factory: BusFactory) -> None:
     """On the only worker."""
     bus = factory.bus()
     event = Event("b")
-    publisher = InThread(lambda: (poll(lambda: taps(bus) == 1), bus.publish(event)))
+    publisher = InThread(lambda: (poll(lambda: types_listened_to(bus) == 1), bus.publish(event)))
     assert inside(bus, lambda: bus.wait_for("b", timeout=HANG)) is event
     publisher.result()
 
@@ -415,7 +411,7 @@ def test_other_policies_are_refused(factory: BusFactory, policy: Any) -> None:
     message = "policy must be one of 'drop_oldest', 'drop_newest', 'block', got"
     with pytest.raises(ValueError, match=message):
         bus.listen("a", policy=policy)
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 def test_mistakes_in_listen_are_refused(factory: BusFactory) -> None:
@@ -427,7 +423,7 @@ def test_mistakes_in_listen_are_refused(factory: BusFactory) -> None:
         bus.listen("a", 3)  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="maxsize must be an int from 1 to 16777216, got 0"):
         bus.listen("a", maxsize=0)
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 def test_a_publisher_waits_for_room_in_a_listener_that_blocks(factory: BusFactory) -> None:
@@ -499,7 +495,7 @@ def test_a_thread_that_comes_after_is_not_taken_for_the_one_that_listened(
     listener = InThread(lambda: bus.listen("a", maxsize=1, policy="block")).result()
     bus.publish(Event("a", 0))
     publishers = [InThread(lambda: bus.publish(Event("a", 1))) for _ in range(5)]
-    poll(lambda: len(listener._tap._givers._locks) == 5)
+    poll(lambda: publishers_asleep(listener) == 5)
     assert listener.dropped == 0
     listener.close()
     assert [publisher.result() for publisher in publishers] == [True] * 5
@@ -527,12 +523,12 @@ def test_close_ends_the_iteration_of_another_thread(factory: BusFactory) -> None
     bus = factory.bus()
     listener = bus.listen("a")
     thread = InThread(lambda: list(listener))
-    poll(lambda: bool(listener._tap._takers._locks))
+    poll(lambda: takers_asleep(listener) > 0)
     listener.close()
     listener.close()
     assert thread.result() == []
     assert bus.publish(Event("a"))
-    assert (listener.depth, taps(bus)) == (0, 0)
+    assert (listener.depth, types_listened_to(bus)) == (0, 0)
     assert bus.stats().unrouted == 1
 
 
@@ -540,15 +536,17 @@ def test_a_listener_ends_with_its_block_and_with_its_last_reference(factory: Bus
     """A loop that is left does not go on listening."""
     bus = factory.bus()
     with bus.listen("a") as listener:
-        assert taps(bus) == 1
-    assert (taps(bus), listener.closed) == (0, True)
-    publisher = InThread(lambda: (poll(lambda: taps(bus) == 1), bus.publish(Event("a", 1))))
+        assert types_listened_to(bus) == 1
+    assert (types_listened_to(bus), listener.closed) == (0, True)
+    publisher = InThread(
+        lambda: (poll(lambda: types_listened_to(bus) == 1), bus.publish(Event("a", 1)))
+    )
     for event in bus.listen("a"):
         assert event.data == 1
         break
     publisher.result()
     gc.collect()
-    assert taps(bus) == 0
+    assert types_listened_to(bus) == 0
 
 
 def test_what_was_taken_is_not_kept(factory: BusFactory) -> None:
@@ -594,7 +592,7 @@ def test_threads_that_publish_together_keep_the_bound(
         return seen
 
     takers = [InThread(iterate) for _ in range(2)]
-    poll(lambda: len(listener._tap._takers._locks) == 2)
+    poll(lambda: takers_asleep(listener) == 2)
 
     def work(thread: int) -> None:
         for number in range(300):
@@ -702,7 +700,7 @@ def test_wait_for_interrupted_anywhere_leaves_no_tap(factory: BusFactory) -> Non
             bus.wait_for("a", timeout=0.0001)
 
     def check() -> None:
-        assert taps(bus) == 0
+        assert types_listened_to(bus) == 0
 
     assert interrupt_everywhere(wait, check) > 100
 

@@ -8,6 +8,7 @@ import pytest
 from brummerbus import BusClosed, Event, EventBus
 from helpers.buses import BusFactory
 from helpers.handlers import Logged, Recorder
+from helpers.internals import cached_route
 from helpers.waiting import HANG
 
 
@@ -116,6 +117,6 @@ def test_without_the_hook_such_events_stay_on_the_fast_path(factory: BusFactory)
     """Nothing in Python is called for them."""
     bus, event = factory.bus(), Event("a")
     bus.publish(event)
-    route = bus._cached_route(event, 0)
+    route = cached_route(bus, event)
     assert route is not None
     assert route.plan is None

@@ -189,7 +189,7 @@ def test_a_stop_waits_for_the_stop_hooks(
     stop = InThread(bus.stop)
     gate.wait_entered()
     pause(0.1)
-    assert stop._thread.is_alive()
+    assert stop.running
     gate.open()
     assert stop.result()
     poll(lambda: not [t for t in threading.enumerate() if t.name.startswith("bus-worker")])

@@ -6,7 +6,7 @@
 from threading import Thread
 from typing import Any
 
-from brummerbus import EventBus, Subscription
+from brummerbus import EventBus, Listener, Subscription
 from brummerbus._core._ext import Route
 from brummerbus._core.autoscaler import Autoscaler
 from brummerbus._core.queue import Queue
@@ -62,3 +62,28 @@ def subscriptions_of(bus: EventBus) -> list[Subscription]:
 def types_subscribed_to(bus: EventBus) -> list[Any]:
     """Return the keys of the table of subscriptions; cancelled ones must not leave any."""
     return list(bus._subscriptions._exact)
+
+
+def overdue(bus: EventBus) -> int:
+    """Return how many scheduled events are due and have found no free slots."""
+    return sum(len(line) for line in list(bus._engine.schedule._overdue.values()))
+
+
+def types_listened_to(bus: EventBus) -> int:
+    """Return how many event types threads listen to or wait for."""
+    return len(list(bus._taps))
+
+
+def held_by(listener: Listener[Any]) -> list[Any]:
+    """Return the events that a listener holds."""
+    return list(listener._tap._events)
+
+
+def publishers_asleep(listener: Listener[Any]) -> int:
+    """Return how many publishers wait until the listener can take more."""
+    return len(listener._tap._givers._locks)
+
+
+def takers_asleep(listener: Listener[Any]) -> int:
+    """Return how many threads wait for the listener's next event."""
+    return len(listener._tap._takers._locks)

@@ -4,9 +4,9 @@ Guarantees
 - The decisive step is the removal of an event from the table `_pending`: by `cancel`, by the timer
   thread that publishes it, or by the end of the bus, which counts it in the same step
   (`Route.refuse`). So each event ends in one way, also where an interrupt strikes.
-- The timer thread never waits and runs no handlers. An event for which there is no room, and whose
-  bus does not drop for want of room, is scheduled again, with those that are due after it in line:
-  the highest level first, and first come, first served within it.
+- The timer thread never waits and runs no handlers. An event for which there are too few free
+  slots, on a bus whose policy is to wait, stays scheduled and is tried again every few ms: the
+  highest level first, and first come, first served within it.
 - No lock is held, so that all of it may be called from a signal handler or a finalizer.
 """
 
@@ -31,13 +31,13 @@ from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import DropReason
 
 RETRY_NS = 5_000_000
-"""How long the timer thread leaves events alone for which there was no room."""
+"""The time between two attempts to publish an event for which there are too few free slots."""
 
 MAX_HELD = 100
-"""Events that are tried at a time beyond one that a listener, not the queue, has no room for."""
+"""Max events of a level, which listeners cannot take, that are skipped to try those behind them."""
 
 END_WAIT_NS = 100_000_000
-"""How long the end of a bus waits for the event that the timer thread is just publishing."""
+"""Max time that a stop waits for the event that the timer thread is publishing."""
 
 _REASONS = {DropReason.REFUSED: WHY_REFUSED, DropReason.SHUTDOWN: WHY_SHUTDOWN}
 
@@ -47,7 +47,7 @@ Publish = Callable[[Any, int | None], object]
 
 
 class Scheduled:
-    """An event that is to be published later; `EventBus.publish_after` makes it.
+    """An event that is to be published later; created by `EventBus.publish_after`.
 
     Attributes:
         event: The event.
@@ -219,50 +219,62 @@ class Schedule:
             self._publish_overdue()
 
     def _publish_overdue(self) -> None:
-        """Publish what is due, as far as there is room, and come back for the rest."""
-        self._waits = False
-        for level in sorted(self._overdue, reverse=True):
-            line = self._overdue[level]
-            held: deque[Scheduled] = deque()
-            goes_on = True
-            while line and goes_on:
-                one = line.popleft()
-                queue_is_full = self._try(one)
-                if queue_is_full is not None:
-                    held.append(one)
-                    goes_on = not queue_is_full and len(held) < MAX_HELD
-            line.extendleft(reversed(held))
-            if not goes_on:
-                break
-        self._overdue = {level: line for level, line in self._overdue.items() if line}
-        if self._overdue:
-            self._waits = True
-            call_at(clock() + RETRY_NS, self._publish_overdue)
+        """Publish what is due, as far as there are free slots, and come back for the rest."""
+        try:
+            for level in sorted(self._overdue, reverse=True):
+                if not self._publish_line(self._overdue[level]):
+                    break
+        finally:
+            self._waits = any(self._overdue.values())
+            if self._waits:
+                call_at(clock() + RETRY_NS, self._publish_overdue)
+
+    def _publish_line(self, line: deque[Scheduled]) -> bool:
+        """Publish the events of a level; return whether the queue may have free slots for others.
+
+        An event is removed after it was published: if an exception strikes in between, the next
+        attempt finds that it is over.
+        """
+        held = 0
+        while held < min(len(line), MAX_HELD):
+            queue_is_full = self._try(line[held])
+            if queue_is_full:
+                return False
+            if queue_is_full is None:
+                del line[held]
+            else:
+                held += 1
+        return True
 
     def _try(self, one: Scheduled) -> bool | None:
-        """Publish an event; None: it is over. Otherwise whether the queue has no room for any."""
+        """Publish an event. None: it is over. Otherwise, whether the queue is full for all."""
         self._attempt = (get_ident(), one)
         try:
-            publish, context = one._publish, one._context
-            if self._pending.pop(one._number, None) is None or publish is None:
-                return None
-            call = partial(call_hook, one._hooks, publish, one.event, one.priority)
-            full: bool | None = None
-            try:
-                call() if context is None else context.run(call)
-            except NoRoom as error:
-                full = not error.held
-                self._pending[one._number] = one
-                if self._closed:
-                    self._drop([one], DropReason.SHUTDOWN)
-                    full = None
-            except BaseException as error:
-                self._failed(one, error)
-            else:
-                self._let_go(one)
-            return full
+            return self._publish(one)
+        except BaseException as raised:  # of `on_drop`
+            self._hooks.log_raised(raised)
+            return None
         finally:
             self._attempt = None
+
+    def _publish(self, one: Scheduled) -> bool | None:
+        publish, context = one._publish, one._context
+        if self._pending.pop(one._number, None) is None or publish is None:
+            return None
+        call = partial(call_hook, one._hooks, publish, one.event, one.priority)
+        try:
+            call() if context is None else context.run(call)
+        except NoRoom as error:
+            self._pending[one._number] = one
+            if self._closed:
+                self._drop([one], DropReason.SHUTDOWN)
+                return None
+            return not error.held
+        except BaseException as error:
+            self._failed(one, error)
+        else:
+            self._let_go(one)
+        return None
 
     def _failed(self, one: Scheduled, error: BaseException) -> None:
         """Publishing has raised: count what the queue has not counted, and say so.

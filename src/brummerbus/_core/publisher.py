@@ -142,22 +142,23 @@ class ProcessPublisher(Publisher):
                 continue
 
     def publish_after(self, delay: float, event: Any, *, priority: int | None = None) -> Scheduled:
-        """Publish an event later, from the timer thread that the process has for all buses.
+        """Publish an event later, from the timer thread, of which a process has one.
 
-        Its priority, its subscriptions and their keys count as of then. If there is no room then,
-        a bus that drops or rejects does so at once, and one that waits (`BLOCK`, `CALLER_RUNS`)
-        tries every few ms until there is, the highest level first; no handler runs in the timer
-        thread. What cannot be published is logged and counted as published and dropped. `on_drop`
-        and `on_unrouted` are called in the timer thread, and must not take long there.
+        Its priority, its subscriptions and their keys count as of then. If there are too few free
+        slots then, a policy that drops or rejects is applied immediately; with `BLOCK` and
+        `CALLER_RUNS` the event stays scheduled and is tried again every few ms, the highest level
+        first. No handler runs in the timer thread. An event that cannot be published, since a key
+        raises, is logged and counted as published and dropped (`REFUSED`). Keys, `on_drop` and
+        `on_unrouted` are called in the timer thread and must not take long there.
 
         What is scheduled when the bus stops, or the interpreter exits, is counted as published and
-        dropped (`DropReason.SHUTDOWN`); a forked child has nothing scheduled. A scheduled event
+        dropped (`DropReason.SHUTDOWN`); in a forked child nothing is scheduled. A scheduled event
         keeps the bus alive until it is published or cancelled.
 
         From any thread, handler, hook, finalizer or signal handler. The first call of a process, or
-        its first retry, starts the timer thread, for which Python takes locks; so that one must not
-        come from a finalizer or a signal handler. Costs some 15 us, another 20 us when it is
-        due, and 0.9 KB until then.
+        its first retry, starts the timer thread, for which Python takes locks; that one must not
+        come from a finalizer or a signal handler. Costs some 15 us, another 20 us when it is due,
+        and 0.9 KB until then.
 
         Args:
             delay: Seconds, at least 0; it takes up to a few ms longer.
@@ -193,8 +194,8 @@ class ProcessPublisher(Publisher):
         """Publish a scheduled event, in the timer thread, which must not wait.
 
         Raises:
-            NoRoom: There is no room, and the bus, or a listener, is one that is waited for; nothing
-                has changed.
+            NoRoom: There are too few free slots, or a listener is full, and the policy is to wait;
+                nothing has changed.
             QueueFull, BusClosed, Exception: As `_publish`.
         """
         route = self._route(engine, event, priority)

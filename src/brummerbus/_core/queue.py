@@ -108,15 +108,15 @@ class Queue:
                 "standstill": ns(standstill_after),
             },
         )
-        self.forks = fork_count()
+        self.forks: int = fork_count()
         self._pointer: Any = lib.bb_queue_new(settings)
         if not self._pointer:
             raise MemoryError(f"no memory for a queue of {capacity} deliveries")
-        self.address = int(ffi.cast("uintptr_t", self._pointer))
+        self.address: int = int(ffi.cast("uintptr_t", self._pointer))
         self._owner = Owner(self.address)
-        self.capacity = capacity
-        self.levels = levels
-        self.notes_kept = notes
+        self.capacity: int = capacity
+        self.levels: int = levels
+        self.notes_kept: int = notes
 
     def is_gone(self) -> bool:
         """Return whether the queue belongs to the parent of a fork."""

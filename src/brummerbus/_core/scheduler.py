@@ -102,7 +102,7 @@ class Scheduler:
 
     @staticmethod
     def _call(timer: Timer) -> None:
-        action, timer.action = timer.action, None  # whoever keeps the timer keeps nothing else
+        action, timer.action = timer.action, None  # a reference to the timer keeps nothing else
         if action is None:
             return
         try:

@@ -8,7 +8,7 @@ Guarantees
   hand over together (`append_below`).
 - No lock is held that is waited for while Python code can run. A thread that waits sleeps on a lock
   of its own, which others release.
-- A thread that takes events never waits for room in its own tap: nobody else would make it.
+- A thread that takes events never waits for room in its own tap, which only it would make.
 - A tap belongs to the process that made it. In a forked child it has ended: no thread of the parent
   comes to take anything there.
 """
@@ -73,7 +73,7 @@ class Sleepers:
         woken = False
         try:
             self._locks.append(lock)
-            if not holds():  # what changed before it was appended has woken nobody
+            if not holds():  # a change before the append has woken no thread
                 woken = lock.acquire(timeout=seconds)
         finally:
             try:
@@ -246,10 +246,10 @@ class Wanted(Matcher):
 
     def __init__(self, event_type: str | type, tap: Tap) -> None:
         self.event_type: str | type[Any] = event_type
-        self.tap = tap
-        self.number = next_number()
+        self.tap: Tap = tap
+        self.number: int = next_number()
         self.pattern: Callable[[str], object] | None = None
-        self.warned = False
+        self.warned: bool = False
 
     def __repr__(self) -> str:
         return f"<listener to {self.event_type!r}>"
@@ -280,7 +280,7 @@ class Registration:
     def __init__(self, table: Taps, event_types: Iterable[str | type], tap: Tap) -> None:
         self._table = table
         self._wanted = [Wanted(event_type, tap) for event_type in event_types]
-        self.tap = tap
+        self.tap: Tap = tap
 
     def open(self) -> None:
         """Begin. If that is interrupted, close it."""
@@ -299,7 +299,7 @@ class Registration:
 
 
 class Listener(Generic[E]):
-    """Iterates over events as they are published; `EventBus.listen` makes it.
+    """Iterates over events as they are published; created by `EventBus.listen`.
 
     It ends when the bus stops, after what it holds was iterated over, or with `close`, or when it
     is not referred to any more. As a context manager it is closed at the end of the block. Several
@@ -316,7 +316,7 @@ class Listener(Generic[E]):
 
     @property
     def dropped(self) -> int:
-        """How many events it has dropped for want of room."""
+        """The number of events that it has dropped because it was full."""
         return self._tap.dropped
 
     @property
