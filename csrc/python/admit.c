@@ -5,6 +5,7 @@
  *   or unknown to the queue, and nothing was evicted for it.
  * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held.
  *   One that raises ends the wait.
+ * - What has expired is dropped before the policy is applied.
  * - Dropped deliveries are returned in a list that is allocated before anything is evicted.
  */
 #include "native.h"
@@ -19,6 +20,7 @@ typedef struct {
     PyObject *event;
     PyObject *report;        /* of failures, for handlers that run here */
     PyObject *on_standstill; /* or NULL */
+    PyObject *purge;         /* drops what has expired; NULL: nothing can */
     bb_origin origin;
     bb_mode mode;
     bb_waiter *waiter; /* NULL: does not wait */
@@ -40,6 +42,13 @@ static int between_slices(admission *a, uint64_t began) {
         return 0;
     PyObject *result = PyObject_CallFunctionObjArgs(a->on_standstill, NULL);
     a->on_standstill = NULL; /* once is enough */
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+static int purge(const admission *a) {
+    if (a->purge == NULL) return 0;
+    PyObject *result = PyObject_CallFunctionObjArgs(a->purge, NULL);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }
@@ -66,6 +75,7 @@ static int wait_or_leave(admission *a, bb_result *result) {
     int status = wait_for_slots(a, result);
     if (worker != NULL) bb_worker_waits(worker, 0);
     if (*result == BB_WAITING) *result = BB_FULL;
+    if (*result == BB_FULL && status == 0) status = purge(a);
     if (a->waiter != NULL && (status < 0 || *result != BB_FULL)) {
         if (bb_waiter_leave(a->waiter)) *result = BB_ACCEPTED;
         a->waiter = NULL;
@@ -149,14 +159,16 @@ static int call_inside(admission *a, recipient_object *recipient) {
     return status;
 }
 
-/* Count the end of a delivery that ran here, at its ticket. The exception that is set stays so. */
-static void end_here(admission *a, recipient_object *recipient, PyObject *error) {
+/* Count the end of a delivery that ran here, at its ticket. -1: the completion hook raised. An
+ * exception that is set before stays. */
+static int end_here(admission *a, recipient_object *recipient, PyObject *error) {
     ticket_object *ticket = ticket_of(as_queued(a->event));
-    if (ticket == NULL) return;
+    if (ticket == NULL) return 0;
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    end_delivery(ticket, recipient, error != NULL ? FAILED : HANDLED, error);
-    PyErr_Restore(type, value, traceback);
+    int status = end_delivery(ticket, recipient, error != NULL ? FAILED : HANDLED, error, false);
+    if (type != NULL) PyErr_Restore(type, value, traceback);
+    return status;
 }
 
 /* Run one handler. -1: an exception that is no Exception, to be raised to the publisher. */
@@ -170,7 +182,7 @@ static int run_one(admission *a, recipient_object *recipient, bb_caller *caller)
         else raises = report_failure(a->report, event, recipient, here.hooks, error) < 0;
     }
     bb_caller_done(caller, error != NULL);
-    end_here(a, recipient, error);
+    if (end_here(a, recipient, error) < 0) raises = 1;
     Py_XDECREF(error);
     return raises ? -1 : 0;
 }
@@ -219,6 +231,12 @@ static PyObject *fill_answer(PyObject *answer, admission *a, bb_result result, P
     return answer;
 }
 
+/* The event's fate is decided; the first thing after that, since anything may be raised then. */
+static void settle(const admission *a, bb_result result) {
+    if (result == BB_ACCEPTED || result == BB_EVICTED || result == BB_RUN) set_accepted(a->event);
+    else set_refused(a->event);
+}
+
 static PyObject *admit(admission *a) {
     const bb_route *route = &a->route->route;
     bb_result result;
@@ -226,6 +244,7 @@ static PyObject *admit(admission *a) {
     hold(a->event, route);
     if (wait_or_leave(a, &result) < 0) {
         if (result != BB_ACCEPTED) release(a->event, route);
+        settle(a, result);
         return NULL;
     }
     PyObject *answer = new_answer(bb_clock() - began), *error = NULL;
@@ -234,6 +253,7 @@ static PyObject *admit(admission *a) {
         result = answer != NULL ? apply_policy(a, &caller) : leave_without_memory(a);
     if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY)
         release(a->event, route);
+    settle(a, result);
     if (result == BB_RUN) {
         if (run_here(a, caller) < 0) error = fetch_exception();
         result = BB_ACCEPTED;
@@ -252,11 +272,11 @@ static uint64_t deadline_of(long long timeout) {
 }
 
 PyObject *route_admit(PyObject *op, PyObject *args) {
-    PyObject *event, *report, *on_standstill;
+    PyObject *event, *report, *on_standstill, *purge;
     long long timeout, slice;
     int limited, mode;
-    if (!PyArg_ParseTuple(args, "OLpiLOO:admit", &event, &timeout, &limited, &mode, &slice, &report,
-                          &on_standstill))
+    if (!PyArg_ParseTuple(args, "OLpiLOOO:admit", &event, &timeout, &limited, &mode, &slice,
+                          &report, &on_standstill, &purge))
         return NULL;
     route_object *route = (route_object *)op;
     admission a = {
@@ -264,6 +284,7 @@ PyObject *route_admit(PyObject *op, PyObject *args) {
         .event = event,
         .report = report,
         .on_standstill = on_standstill != Py_None ? on_standstill : NULL,
+        .purge = purge != Py_None ? purge : NULL,
         .origin = origin_in(route->queue),
         .mode = (bb_mode)mode,
         .until = deadline_of(timeout),

@@ -4,7 +4,9 @@
  * - All deliveries of a call end alike: a handler that raises has failed on each. Each is then
  *   either queued again or reported, and all are counted in one step (bb_finish).
  * - A delivery's completion is counted after that step, so that a completion hook finds it in the
- *   statistics.
+ *   statistics; the queue is not idle before the hook has returned.
+ * - A handler that forks has one end, in the parent: the child neither retries nor calls the
+ *   completion hook.
  * - Without memory for a batch the call has one delivery, and without memory for its list it fails.
  */
 #include "native.h"
@@ -78,6 +80,7 @@ static void settle_failures(call *c) {
 
 /* Have a delayed delivery come back, at once if it cannot be arranged for later. */
 static void schedule(const call *c, ticket_object *ticket, bb_parked *parked, long long delay) {
+    if (ticket->forks != bb_fork_count()) return;
     PyObject *result = PyObject_CallFunction(c->hooks->retry, "OiL", (PyObject *)ticket,
                                              (int)(parked - ticket->ticket.parked), delay);
     if (result == NULL) {
@@ -104,7 +107,9 @@ static void end_call(call *c) {
     for (int32_t i = 0; i < c->n; i++) {
         ticket_object *ticket = ticket_of(c->deliveries[i].event);
         if (c->delays[i] >= 0) schedule(c, ticket, c->deliveries[i].parked, c->delays[i]);
-        else end_delivery(ticket, c->recipient, c->error != NULL ? FAILED : HANDLED, c->error);
+        else if (end_delivery(ticket, c->recipient, c->error != NULL ? FAILED : HANDLED, c->error,
+                              true) < 0)
+            PyErr_Clear(); /* another thread's exception; the hook's own are logged */
         Py_DECREF((PyObject *)ticket);
         if (i > 0) Py_DECREF((PyObject *)c->recipient); /* the first is the caller's */
     }

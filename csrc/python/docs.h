@@ -13,12 +13,16 @@
     "        Default: as long as workers take deliveries, and `config.publish_timeout` seconds\n" \
     "        longer; after a wait that ended so, further calls apply the policy immediately,\n" \
     "        until a worker takes again. With `BLOCK`: no limit.\n" \
-    "    on_done: Called once as `on_done(outcome)` when all deliveries of the event have ended,\n" \
-    "        in the thread that ended the last one; see `Outcome`. For an event without\n" \
-    "        subscriptions and for one that is refused, before this returns; not after\n" \
-    "        `BusClosed`. What it raises is logged. `flush` and `stop` wait for it.\n" \
-    "    expires: Seconds, more than 0. A delivery that has not begun by then is dropped\n" \
-    "        (`DropReason.EXPIRED`), when it is taken or when its place is needed.\n\n" \
+    "    on_done: Called as `on_done(outcome)` exactly once, when all deliveries of the event have\n" \
+    "        ended, with an `Outcome`: in the thread that ended the last, after the statistics have\n" \
+    "        counted it, with no lock held. That is before `publish` returns or raises `QueueFull`\n" \
+    "        if the event is refused or nobody receives it; `flush`, `barrier` and `stop` wait for\n" \
+    "        it in workers. Not called for what was never published: `BusClosed`, or an exception\n" \
+    "        such as Ctrl-C that ends the wait. What it raises is logged; in the\n" \
+    "        publisher, what is no `Exception` goes on to it.\n" \
+    "    expires: Seconds, more than 0, after which a delivery that has not begun is dropped\n" \
+    "        (`DropReason.EXPIRED`) instead: when a worker comes to it, or a publisher finds the\n" \
+    "        queue full, before anything else gives way. One that is retried has begun.\n\n" \
     "Returns:\n" \
     "    True: accepted (or no subscription matches). False: the event was dropped.\n\n" \
     "Raises:\n" \
@@ -34,14 +38,14 @@
     "From any thread, handler, hook, signal handler or finalizer: no Python lock is held.\n" \
     "Ctrl-C while it waits is answered within 0.1 s; an exception raised there leaves the event\n" \
     "either accepted or unknown to the bus. In a forked child the first publish starts the\n" \
-    "child's own workers. Costs some 60 ns; with `on_done`, `expires`, or a subscription that has\n" \
-    "options, some 2 us."
+    "child's own workers. Costs some 60 ns, with `on_done` or `expires` some microseconds."
 
 #define PUBLISH_MANY_DOC \
     "publish_many($self, events, *, priority=None, timeout=None, on_done=None, expires=None)\n" \
     "--\n\n" \
-    "Publish many events in order, each as `publish` would; far cheaper per event. `on_done` is\n" \
-    "called once for each.\n\n" \
+    "Publish many events in order, each as `publish` would; far cheaper per event.\n\n" \
+    "`on_done` is called once for each event that was published; `expires` counts for each from\n" \
+    "the moment at which it is its turn. With either, an event costs what `publish` costs.\n\n" \
     "Thread-safe as `publish` is. A list or tuple costs least; other iterables are taken in\n" \
     "batches of up to 256.\n\n" \
     "Returns:\n" \

@@ -61,6 +61,7 @@ typedef struct {
     char is_python;       /* the interpreter switches threads while it runs */
     bb_group *group;      /* NULL: deliveries to it are not grouped */
     long long batch_wait; /* ns */
+    void *claim;          /* by the publish of its single event, see ticket.c */
 } recipient_object;
 
 /* The recipients of events of one type at one level, in the queue of one process. */
@@ -74,11 +75,10 @@ typedef struct {
     bb_route route;
 } route_object;
 
-/* The deliveries of one key to one recipient. */
+/* The deliveries of one key to one recipient, which owns the group, and the table of its lanes. */
 typedef struct {
     PyObject_HEAD
-    PyObject *recipient; /* owns the group */
-    Py_ssize_t pins;     /* by tickets */
+    Py_ssize_t pins; /* by tickets, which keep the recipient alive */
     bb_lane lane;
 } lane_object;
 
@@ -87,7 +87,6 @@ typedef struct {
     PyObject_HEAD
     PyObject *event;
     PyObject *recipients; /* tuple */
-    PyObject *lanes;      /* tuple with a Lane or None per recipient, or NULL */
     PyObject *context;    /* for the handlers, or NULL */
     PyObject *hooks;
     PyObject *on_done; /* or NULL; then what follows is not counted */
@@ -95,7 +94,11 @@ typedef struct {
     PyObject *dropped; /* list of (recipient, reason) */
     Py_ssize_t handled;
     Py_ssize_t remaining;
-    bb_ticket ticket;
+    long long
+        forks;   /* of the process whose event it is; the child of a fork calls no hook for it */
+    char claims; /* it has claimed recipients */
+    char accepted;
+    bb_ticket ticket; /* of deliveries to grouped recipients; those with a serial lane pin it */
 } ticket_object;
 
 extern PyTypeObject *event_type, *recipient_type, *route_type, *publisher_type, *worker_type;
@@ -144,8 +147,18 @@ static inline void *as_queued(PyObject *object) {
 typedef enum { HANDLED, FAILED, DROPPED } ending;
 
 /* Count the end of a delivery, and call the completion hook after the last. `why`: the exception, or
- * the reason. */
-void end_delivery(ticket_object *ticket, recipient_object *recipient, ending how, PyObject *why);
+ * the reason. `in_worker`: by the worker that had it, where what the hook raises is logged, whatever
+ * it is. */
+int end_delivery(ticket_object *ticket, recipient_object *recipient, ending how, PyObject *why,
+                 bool in_worker);
+
+/* The object was accepted as an event, or not: if it is a ticket, its claims are final, or it gives
+ * back what it has acquired. */
+void set_accepted(PyObject *object);
+void set_refused(PyObject *object);
+
+/* Whether the recipient has had its single event. */
+bool is_taken(const recipient_object *recipient);
 
 /* ---- references -------------------------------------------------------------------------- */
 

@@ -80,6 +80,7 @@ static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
     if (self->forks != number) {
         self->account = (bb_recipient){0};
         if (self->group != NULL) reset_group(self->group);
+        if (!is_taken(self)) self->claim = NULL; /* by a publish of the parent */
     }
     self->forks = number;
     Py_RETURN_NONE;
@@ -97,7 +98,13 @@ static PyObject *recipient_is_grouped(PyObject *op, void *closure) {
     return PyBool_FromLong(((recipient_object *)op)->group != NULL);
 }
 
+static PyObject *recipient_is_taken(PyObject *op, void *closure) {
+    (void)closure;
+    return PyBool_FromLong(is_taken((recipient_object *)op));
+}
+
 static PyGetSetDef recipient_getset[] = {
+    {"is_taken", recipient_is_taken, NULL, "Whether a claim of it led to an accepted event.", NULL},
     {"is_grouped", recipient_is_grouped, NULL, "Whether set_group was called.", NULL},
     {"account", recipient_account, NULL, "Address of its bb_recipient.", NULL},
     {0},
@@ -217,7 +224,8 @@ static PyObject *route_push(PyObject *op, PyObject *event) {
     hold(event, &self->route);
     bb_result result =
         bb_push(self->queue, &self->route, as_queued(event), here.hooks, origin_in(self->queue));
-    if (result != BB_ACCEPTED) release(event, &self->route);
+    if (result == BB_ACCEPTED) set_accepted(event);
+    else release(event, &self->route);
     return PyLong_FromLong(result);
 }
 
@@ -262,7 +270,7 @@ static PyMethodDef methods[] = {
      "refuse($self, event, reason, table, key, /)\n--\n\n"
      "Remove an item of a dict and, if it was there, count the event as published and dropped."},
     {"admit", route_admit, METH_VARARGS,
-     "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, /)\n--\n\n"
+     "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, purge, /)\n--\n\n"
      "Wait for free slots, then apply the policy; see admit.c."},
     {0},
 };

@@ -7,6 +7,10 @@
  *   ends the last one calls the completion hook, outside every lock and after the delivery was
  *   counted.
  *
+ * - What a ticket has acquired for its event, pins of lanes and claims of subscriptions that take a
+ *   single event, it gives back when it is freed, so that no exception can leave any behind. If the
+ *   event was not accepted, `release` does it earlier: a traceback may keep the ticket alive.
+ *
  * A lane is pinned by the tickets that use it: a lane without pins has no delivery anywhere, and
  * its key may be forgotten (`_core/lanes.py`).
  */
@@ -28,22 +32,13 @@ static PyObject *lane_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     PyObject *op = PyType_GenericNew(type, NULL, NULL);
     if (op == NULL) return NULL;
     lane_object *self = (lane_object *)op;
-    self->recipient = Py_NewRef(recipient);
     self->lane.group = ((recipient_object *)recipient)->group;
     self->lane.serial = true;
     return op;
 }
 
-static int lane_traverse(PyObject *op, visitproc visit, void *arg) {
-    Py_VISIT(Py_TYPE(op));
-    Py_VISIT(((lane_object *)op)->recipient);
-    return 0;
-}
-
 static void lane_dealloc(PyObject *op) {
     PyTypeObject *type = Py_TYPE(op);
-    PyObject_GC_UnTrack(op);
-    Py_CLEAR(((lane_object *)op)->recipient);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
 }
@@ -54,54 +49,27 @@ static void add_pins(PyObject *lane, Py_ssize_t n) {
     END_CRITICAL
 }
 
-static PyObject *lane_pin(PyObject *op, PyObject *unused) {
-    (void)unused;
-    add_pins(op, 1);
-    Py_RETURN_NONE;
-}
-
-static PyObject *lane_unpin(PyObject *op, PyObject *unused) {
-    (void)unused;
-    add_pins(op, -1);
-    Py_RETURN_NONE;
-}
-
 static PyMemberDef lane_members[] = {
     {"pins", T_PYSSIZET, offsetof(lane_object, pins), READONLY, "Tickets that use it."},
-    {0},
-};
-
-static PyMethodDef lane_methods[] = {
-    {"pin", lane_pin, METH_NOARGS, "pin($self, /)\n--\n\nKeep the lane for a ticket to come."},
-    {"unpin", lane_unpin, METH_NOARGS, "unpin($self, /)\n--\n\nEnd what `pin` began."},
     {0},
 };
 
 static PyType_Slot lane_slots[] = {
     {Py_tp_doc, "Lane(recipient)\n--\n\nThe deliveries of one key to one recipient."},
     {Py_tp_new, lane_new},
-    {Py_tp_traverse, lane_traverse},
     {Py_tp_dealloc, lane_dealloc},
     {Py_tp_members, lane_members},
-    {Py_tp_methods, lane_methods},
     {0, NULL},
 };
 
 static PyType_Spec lane_spec = {
     .name = "brummerbus._core._ext.Lane",
     .basicsize = sizeof(lane_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .flags = Py_TPFLAGS_DEFAULT,
     .slots = lane_slots,
 };
 
 /* ---- Ticket -------------------------------------------------------------------------------- */
-
-static bb_lane *lane_at(ticket_object *self, const bb_route *route, Py_ssize_t i) {
-    PyObject *lane = self->lanes != NULL ? PyTuple_GetItem(self->lanes, i) : Py_None;
-    if (Py_TYPE(lane) == lane_type) return &((lane_object *)lane)->lane;
-    bb_group *group = recipient_of(route->recipients[i])->group;
-    return group != NULL ? &group->unkeyed[route->level - 1] : NULL;
-}
 
 static int set_parked(ticket_object *self, const bb_route *route) {
     bool any = false;
@@ -114,29 +82,28 @@ static int set_parked(ticket_object *self, const bb_route *route) {
         PyErr_NoMemory();
         return -1;
     }
-    for (int32_t i = 0; i < route->count; i++)
-        self->ticket.parked[i].lane = lane_at(self, route, i);
+    for (int32_t i = 0; i < route->count; i++) {
+        bb_group *group = recipient_of(route->recipients[i])->group;
+        if (group != NULL) self->ticket.parked[i].lane = &group->unkeyed[route->level - 1];
+    }
     return 0;
 }
 
 static PyObject *or_null(PyObject *object) { return object != Py_None ? Py_NewRef(object) : NULL; }
 
-/* Ticket(route, event, expires, context, hooks, on_done, lanes): takes over a pin of each lane. */
+/* Ticket(route, event, expires, context, hooks, on_done) */
 static PyObject *ticket_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *route_op, *event, *context, *hooks, *on_done, *lanes;
+    PyObject *route_op, *event, *context, *hooks, *on_done;
     unsigned long long expires;
-    if (!PyArg_ParseTuple(args, "O!OKOOOO:Ticket", route_type, &route_op, &event, &expires,
-                          &context, &hooks, &on_done, &lanes))
+    if (!PyArg_ParseTuple(args, "O!OKOOO:Ticket", route_type, &route_op, &event, &expires, &context,
+                          &hooks, &on_done))
         return NULL;
     route_object *route = (route_object *)route_op;
-    if (lanes != Py_None && (!PyTuple_Check(lanes) || PyTuple_Size(lanes) != route->route.count)) {
-        PyErr_SetString(PyExc_ValueError, "lanes must be a tuple with an item per recipient");
-        return NULL;
-    }
     PyObject *op = PyType_GenericNew(type, NULL, NULL);
     if (op == NULL) return NULL;
     ticket_object *self = (ticket_object *)op;
+    self->forks = bb_fork_count();
     self->ticket.expires = expires;
     self->remaining = route->route.count;
     self->event = Py_NewRef(event);
@@ -149,15 +116,110 @@ static PyObject *ticket_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
         self->dropped = PyList_New(0);
         if (self->failed == NULL || self->dropped == NULL) Py_CLEAR(op);
     }
-    if (op != NULL) { /* from now on the pins are the ticket's */
-        self->lanes = or_null(lanes);
-        if (set_parked(self, &route->route) < 0) {
-            Py_CLEAR(self->lanes);
-            Py_CLEAR(op);
-        }
-    }
+    if (op != NULL && set_parked(self, &route->route) < 0) Py_CLEAR(op);
     return op;
 }
+
+/* ---- lanes of keys ------------------------------------------------------------------------- */
+
+/* Put the delivery `i` into a lane of its own recipient, NULL for none, and pin it. */
+static void set_lane(ticket_object *self, int32_t i, PyObject *lane) {
+    bb_parked *parked = &self->ticket.parked[i];
+    bb_lane *before = parked->lane;
+    if (lane != NULL) {
+        add_pins(lane, 1);
+        parked->lane = &((lane_object *)Py_NewRef(lane))->lane;
+    } else {
+        parked->lane = NULL;
+    }
+    if (before == NULL || !before->serial) return; /* it is one of the group's own */
+    PyObject *old = (PyObject *)((char *)before - offsetof(lane_object, lane));
+    add_pins(old, -1);
+    Py_DECREF(old);
+}
+
+static recipient_object *recipient_at(ticket_object *self, int32_t i) {
+    return (recipient_object *)PyTuple_GetItem(self->recipients, i);
+}
+
+/* set_lane(index, lane): put a delivery into the lane of its key. */
+static PyObject *ticket_set_lane(PyObject *op, PyObject *args) {
+    ticket_object *self = (ticket_object *)op;
+    int i;
+    PyObject *lane;
+    if (!PyArg_ParseTuple(args, "iO!:set_lane", &i, lane_type, &lane)) return NULL;
+    if (self->accepted || self->ticket.parked == NULL || i < 0 || i >= self->ticket.count ||
+        ((lane_object *)lane)->lane.group != recipient_at(self, i)->group) {
+        PyErr_SetString(PyExc_ValueError, "no such delivery, or not its lane");
+        return NULL;
+    }
+    set_lane(self, i, lane);
+    Py_RETURN_NONE;
+}
+
+/* ---- claims of single events ------------------------------------------------------------------ */
+
+#define TAKEN ((void *)1) /* the recipient has had its event */
+
+/* Set the claims that the ticket has. */
+static void set_claims(ticket_object *self, void *claim) {
+    if (!self->claims) return;
+    self->claims = 0;
+    for (int32_t i = 0; i < self->ticket.count; i++) {
+        recipient_object *recipient = recipient_at(self, i);
+        BEGIN_CRITICAL(recipient)
+        if (recipient->claim == self) recipient->claim = claim;
+        END_CRITICAL
+    }
+}
+
+static void release_claims(ticket_object *self) { set_claims(self, NULL); }
+
+void set_accepted(PyObject *object) {
+    if (Py_TYPE(object) != ticket_type) return;
+    ((ticket_object *)object)->accepted = 1;
+    set_claims((ticket_object *)object, TAKEN);
+}
+
+/* claim(index) -> bool: claim the recipient's single event for this one. */
+static PyObject *ticket_claim(PyObject *op, PyObject *index) {
+    ticket_object *self = (ticket_object *)op;
+    long i = PyLong_AsLong(index);
+    if (i == -1 && PyErr_Occurred()) return NULL;
+    if (i < 0 || i >= self->ticket.count) {
+        PyErr_SetString(PyExc_IndexError, "no such delivery");
+        return NULL;
+    }
+    recipient_object *recipient = recipient_at(self, (int32_t)i);
+    bool claimed;
+    BEGIN_CRITICAL(recipient)
+    if (recipient->claim == NULL) recipient->claim = self;
+    claimed = recipient->claim == self;
+    END_CRITICAL
+    if (claimed) self->claims = 1;
+    return PyBool_FromLong(claimed);
+}
+
+bool is_taken(const recipient_object *recipient) { return recipient->claim == TAKEN; }
+
+static void release_all(ticket_object *self) {
+    if (!self->accepted) release_claims(self);
+    for (int32_t i = 0; self->ticket.parked != NULL && i < self->ticket.count; i++)
+        set_lane(self, i, NULL);
+}
+
+void set_refused(PyObject *object) {
+    if (Py_TYPE(object) == ticket_type) release_all((ticket_object *)object);
+}
+
+/* release(): give back what was acquired for an event that was not accepted. */
+static PyObject *ticket_release(PyObject *op, PyObject *unused) {
+    (void)unused;
+    if (!((ticket_object *)op)->accepted) release_all((ticket_object *)op);
+    Py_RETURN_NONE;
+}
+
+/* ---- the type ------------------------------------------------------------------------------ */
 
 static int ticket_traverse(PyObject *op, visitproc visit, void *arg) {
     ticket_object *self = (ticket_object *)op;
@@ -167,14 +229,13 @@ static int ticket_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(self->context);
     Py_VISIT(self->hooks);
     Py_VISIT(self->on_done);
-    Py_VISIT(self->lanes);
     Py_VISIT(self->failed);
     Py_VISIT(self->dropped);
     return 0;
 }
 
 /* Not `parked` and what its deliveries point to: a ticket that is queued is not seen as garbage,
- * since the queue's references are not traversed (native.h). */
+ * since the queue's references are not traversed (native.h). Lanes refer to nothing. */
 static int ticket_clear(PyObject *op) {
     ticket_object *self = (ticket_object *)op;
     Py_CLEAR(self->event);
@@ -190,13 +251,9 @@ static void ticket_dealloc(PyObject *op) {
     PyTypeObject *type = Py_TYPE(op);
     ticket_object *self = (ticket_object *)op;
     PyObject_GC_UnTrack(op);
-    for (Py_ssize_t i = 0; self->lanes != NULL && i < PyTuple_Size(self->lanes); i++) {
-        PyObject *lane = PyTuple_GetItem(self->lanes, i);
-        if (Py_TYPE(lane) == lane_type) add_pins(lane, -1);
-    }
+    release_all(self);
     PyMem_Free(self->ticket.parked);
     ticket_clear(op);
-    Py_CLEAR(self->lanes);
     Py_CLEAR(self->recipients);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
@@ -211,29 +268,32 @@ static void note(PyObject *list, PyObject *recipient, PyObject *why) {
     Py_XDECREF(pair);
 }
 
-static void call_done(ticket_object *self) {
-    PyObject *result = PyObject_CallMethod(self->hooks, "done", "OOnOO", self->on_done, self->event,
+static int call_done(ticket_object *self, const char *method) {
+    PyObject *result = PyObject_CallMethod(self->hooks, method, "OOnOO", self->on_done, self->event,
                                            self->handled, self->failed, self->dropped);
-    if (result == NULL) PyErr_WriteUnraisable(self->hooks); /* `done` itself lets nothing pass */
     Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
 }
 
-void end_delivery(ticket_object *self, recipient_object *recipient, ending how, PyObject *why) {
-    if (self->on_done == NULL) return;
+int end_delivery(ticket_object *self, recipient_object *recipient, ending how, PyObject *why,
+                 bool in_worker) {
+    if (self->on_done == NULL || self->forks != bb_fork_count()) return 0;
     Py_ssize_t remaining;
     BEGIN_CRITICAL(self)
     if (how == HANDLED) self->handled++;
     else note(how == FAILED ? self->failed : self->dropped, (PyObject *)recipient, why);
     remaining = --self->remaining;
     END_CRITICAL
-    if (remaining == 0) call_done(self);
+    return remaining == 0 ? call_done(self, in_worker ? "done_in_worker" : "done") : 0;
 }
 
 /* drop(recipient, reason): a delivery was not made. */
 static PyObject *ticket_drop(PyObject *op, PyObject *args) {
     PyObject *recipient, *reason;
     if (!PyArg_ParseTuple(args, "O!O:drop", recipient_type, &recipient, &reason)) return NULL;
-    end_delivery((ticket_object *)op, (recipient_object *)recipient, DROPPED, reason);
+    if (end_delivery((ticket_object *)op, (recipient_object *)recipient, DROPPED, reason, false) <
+        0)
+        return NULL;
     Py_RETURN_NONE;
 }
 
@@ -254,6 +314,14 @@ static PyObject *ticket_due(PyObject *op, PyObject *args) {
 }
 
 static PyMethodDef ticket_methods[] = {
+    {"set_lane", ticket_set_lane, METH_VARARGS,
+     "set_lane($self, index, lane, /)\n--\n\nPut a delivery into the lane of its key."},
+    {"claim", ticket_claim, METH_O,
+     "claim($self, index, /)\n--\n\n"
+     "Claim the single event of a recipient; return whether it was still to be had."},
+    {"release", ticket_release, METH_NOARGS,
+     "release($self, /)\n--\n\n"
+     "Give back lanes and claims; without effect once the event is accepted."},
     {"drop", ticket_drop, METH_VARARGS,
      "drop($self, recipient, reason, /)\n--\n\nNote that a delivery was not made."},
     {"due", ticket_due, METH_VARARGS,
@@ -262,7 +330,7 @@ static PyMethodDef ticket_methods[] = {
 };
 
 static PyType_Slot ticket_slots[] = {
-    {Py_tp_doc, "Ticket(route, event, expires, context, hooks, on_done, lanes)\n--\n\n"
+    {Py_tp_doc, "Ticket(route, event, expires, context, hooks, on_done)\n--\n\n"
                 "What goes with an event that was published with options."},
     {Py_tp_new, ticket_new},
     {Py_tp_traverse, ticket_traverse},

@@ -130,7 +130,8 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
 
 /* ---- barriers -------------------------------------------------------------------------------- */
 
-/* The sequence of the oldest delivery that has not ended; UINT64_MAX: all have. */
+/* The sequence of the oldest delivery that has not ended, or whose worker still calls hooks for it;
+ * UINT64_MAX: all have. */
 static uint64_t first_outstanding(const bb_queue *q) {
     uint64_t first = oldest_sequence(q);
     for (int32_t w = 0; w < q->present; w++) {

@@ -393,8 +393,8 @@ void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns);
  * their number; 0 also if the queue is not shut. */
 int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n);
 
-/* Sleep until nothing is queued or running, at most `timeout_ns`. 1: it is so, or the queue is
- * gone.
+/* Sleep until nothing is queued or running, and no worker has still to report how deliveries ended
+ * (bb_finish, BB_EXPIRED), at most `timeout_ns`. 1: it is so, or the queue is gone.
  */
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns);
 

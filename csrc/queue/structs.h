@@ -95,7 +95,7 @@ struct bb_worker {
     uint64_t since;  /* when it entered */
     uint64_t number; /* of deliveries begun */
     int32_t index;   /* in `workers` */
-    bool completing; /* it calls completion hooks, of the deliveries from this sequence on */
+    bool completing; /* it calls hooks for what has ended, the deliveries from this sequence on */
     uint64_t completed;
     open_delivery open;
 };
@@ -179,7 +179,7 @@ struct bb_queue {
     bool congested;          /* a wait ended by the rule, and no worker has taken since */
     bool streak;          /* something was dropped, and the queue has not been half empty since */
     int32_t idle_waiters; /* threads in bb_wait_idle */
-    int32_t completing;   /* workers that call completion hooks */
+    int32_t completing;   /* workers that call hooks for what has ended */
     int32_t barrier_waiters; /* threads in bb_wait_barrier, */
     uint64_t barrier;        /* the first of which waits for the sequences below */
 

@@ -96,6 +96,25 @@ static void remove_worker(bb_worker *worker) {
     free(worker);
 }
 
+/* ---- completing ---------------------------------------------------------------------------- */
+
+/* What the worker had has ended, but for the hooks that it calls: the queue is not idle. */
+static void begin_completing(bb_worker *worker, uint64_t first) {
+    ASSERT_LOCKED(worker->q);
+    assert(!worker->completing);
+    worker->completed = first;
+    worker->completing = true;
+    worker->q->completing++;
+}
+
+static void end_completing(bb_worker *worker) {
+    ASSERT_LOCKED(worker->q);
+    if (!worker->completing) return;
+    worker->completing = false;
+    worker->q->completing--;
+    signal_if_idle(worker->q);
+}
+
 /* ---- one delivery -------------------------------------------------------------------------- */
 
 /* Finish the open delivery, if any; returns the reading of the thread's CPU time, 0 if it was not
@@ -135,7 +154,7 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
     if (taken.expired) {
         count_dropped(q, taken.level, taken.type, r, BB_WHY_EXPIRED);
         note(q, BB_NOTED_EXPIRED, taken.delivery.event, r, taken.type, taken.level, now);
-        signal_if_idle(q);
+        begin_completing(worker, taken.sequence); /* until it has reported the drop */
         return false;
     }
     if (taken.delivery.parked != NULL) begin_call(q, taken.delivery.parked);
@@ -217,6 +236,7 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
     uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
     uint64_t now = time_of(q, reading), cpu = finish(q, worker, now);
+    end_completing(worker); /* what had expired */
     for (;; woken = true) {
         if (woken) end_wake_up(q);
         end_drain_at_deadline(q);
@@ -249,11 +269,7 @@ void bb_finish(bb_worker *worker, int32_t completes) {
     if (is_gone(q)) return;
     uint64_t reading = read_if(q, q->timed);
     void *token = queue_lock(q);
-    if (completes) {
-        worker->completed = first_of_call(&worker->open);
-        worker->completing = true;
-        q->completing++;
-    }
+    if (completes) begin_completing(worker, first_of_call(&worker->open));
     finish(q, worker, time_of(q, reading));
     unlock_and_wake(q, token);
 }
@@ -262,9 +278,7 @@ void bb_completed(bb_worker *worker) {
     bb_queue *q = worker->q;
     if (is_gone(q)) return;
     void *token = queue_lock(q);
-    worker->completing = false;
-    q->completing--;
-    signal_if_idle(q);
+    end_completing(worker);
     unlock_and_wake(q, token);
 }
 

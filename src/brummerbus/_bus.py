@@ -167,11 +167,12 @@ class EventBus(SubscribingBus):
         number.
 
         Raises:
-            TypeError, ValueError: `workers` is not an int, or not from 1 to 1024.
+            TypeError, ValueError: `workers` is not an int, or not from `reserved_workers` + 1 to
+                1024.
             BusClosed: The bus is stopped.
             RuntimeError: A thread could not be started; nothing has changed.
         """
-        workers = check_int("workers", workers, 1, MAX_WORKERS)
+        workers = check_int("workers", workers, self._config.reserved_workers + 1, MAX_WORKERS)
         self._started().resize(workers, "resize() was called")
 
     def stats(self) -> "_typing.BusStats":

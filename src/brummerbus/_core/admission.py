@@ -9,6 +9,7 @@ What does not work, or was tried
   They have a reserve instead.
 """
 
+from collections.abc import Callable
 from threading import get_ident, main_thread
 from typing import Any
 
@@ -66,8 +67,16 @@ class NoRoom(Exception):
 class Admission:
     """Admits events to the queue of one process, by the policy of its configuration."""
 
-    def __init__(self, name: str, queue: Queue, hooks: Hooks, config: EventBusConfig) -> None:
+    def __init__(
+        self,
+        name: str,
+        queue: Queue,
+        hooks: Hooks,
+        config: EventBusConfig,
+        purge: Callable[[], object],
+    ) -> None:
         self._name = name
+        self._purge = purge
         self._queue = queue
         self._hooks = hooks
         self._policy = config.policy
@@ -105,6 +114,7 @@ class Admission:
             MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS,
             self._hooks.failed_here,
             self._standstill,
+            self._purge,
         )
         if lost is not None:
             reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED

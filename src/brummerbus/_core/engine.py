@@ -23,7 +23,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from brummerbus._config import EventBusConfig
-from brummerbus._core._ext import Ticket, discard, purge
+from brummerbus._core._ext import Ticket, discard
 from brummerbus._core.admission import Admission
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
@@ -99,12 +99,12 @@ class Engine:
         self.started = False
         self._starter: dict[str, object] = {}
         self.hooks = hooks
-        self.tickets = Tickets(hooks, self.queue.forks)
+        self.tickets = Tickets(self.queue, hooks)
         self._subscriptions = subscriptions
         self._taps = taps
         on_unrouted = hooks.on_unrouted is not None
         self.routes = Routes(self.queue, config, subscriptions, taps, on_unrouted=on_unrouted)
-        self.admission = Admission(name, self.queue, hooks, config)
+        self.admission = Admission(name, self.queue, hooks, config, self.tickets.purge)
         self.schedule = Schedule(name, self.queue, hooks, self.routes, config.max_scheduled)
         self.threads = Threads(
             name,
@@ -261,17 +261,6 @@ class Engine:
         """Drop what a shut queue still holds."""
         _discard(self.queue, self.hooks)
 
-    def purge(self) -> bool:
-        """Drop what has expired, and report it; whether there was any."""
-        found = False
-        while self.tickets.can_expire:
-            lost, n = purge(self.queue.address)
-            if not n:
-                break
-            found = True
-            self.hooks.dropped(lost, DropReason.EXPIRED, first=False)
-        return found
-
     def wait_barrier(self, timeout: float) -> bool:
         """Wait until all that was accepted before the call has ended; in slices for Ctrl-C."""
         queue, barrier = self.queue, self.queue.barrier()
@@ -319,8 +308,12 @@ class Engine:
 
     def _name_the_still(self) -> None:
         which = ", ".join(map(str, running(self.queue)))
-        message = "%s: waits for handlers, none of which has ended for %g s: %s"
-        log(logging.WARNING, message, self.name, STILL_AFTER, which)
+        if which:
+            message = "%s: waits for handlers, none of which has ended for %g s: %s"
+            log(logging.WARNING, message, self.name, STILL_AFTER, which)
+        elif depth := self.queue.depth():
+            message = "%s: waits for retries, none of which has come for %g s: %s queued"
+            log(logging.WARNING, message, self.name, STILL_AFTER, counted(depth, "delivery"))
 
     def retire(self) -> None:
         """Have the workers drain the queue and end, without waiting for it."""
@@ -397,7 +390,10 @@ def _discard(queue: Queue, hooks: Hooks) -> None:
         except BaseException as raised:
             propagated = raised
     if propagated is not None:
-        raise propagated
+        try:
+            raise propagated
+        finally:
+            del propagated  # its traceback refers to this frame
 
 
 def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:

@@ -16,9 +16,7 @@ What does not work, or was tried
 """
 
 import logging
-from _thread import interrupt_main
 from collections.abc import Callable
-from threading import get_ident, main_thread
 from typing import Any
 
 from brummerbus._core._ext import call_hook, hooks_here
@@ -94,10 +92,16 @@ class Hooks:
                     self._call(self.on_drop, event, subscription, hooks, reason)
             except BaseException as raised:
                 propagated = raised
-            if ticket is not None:
-                ticket.drop(subscription, reason)
+            try:
+                if ticket is not None:
+                    ticket.drop(subscription, reason)
+            except BaseException as raised:
+                propagated = raised
         if propagated is not None:
-            raise propagated
+            try:
+                raise propagated
+            finally:
+                del propagated  # its traceback refers to this frame
 
     def unrouted(self, event: Any) -> None:
         """Report an event that nothing matched, in its publisher's thread."""
@@ -124,18 +128,26 @@ class Hooks:
         failed: Any,
         dropped: Any,
     ) -> None:
-        """Tell a publisher what became of its event; raises nothing.
-
-        A Ctrl-C that strikes in the hook is raised in the main thread right after.
-        """
+        """Tell a publisher what became of its event, in a publishing thread."""
         hooks = min(hooks_here(), MAX_HOOKS - 1) + 1
         try:
-            outcome = Outcome(event, handled, tuple(failed), tuple(dropped))
-            call_hook(hooks, on_done, outcome)
+            call_hook(hooks, on_done, Outcome(event, handled, tuple(failed), tuple(dropped)))
+        except Exception as error:
+            self.log_raised(error, hooks)
+
+    def done_in_worker(
+        self,
+        on_done: Callable[[Outcome], object],
+        event: Any,
+        handled: int,
+        failed: Any,
+        dropped: Any,
+    ) -> None:
+        """Do the same in a worker; raises nothing of its own."""
+        try:
+            self.done(on_done, event, handled, failed, dropped)
         except BaseException as raised:
-            if isinstance(raised, KeyboardInterrupt) and get_ident() == main_thread().ident:
-                interrupt_main()
-            self.log_raised(raised, hooks)
+            self.log_raised(raised, hooks_here() + 1)
 
     def _call(
         self,

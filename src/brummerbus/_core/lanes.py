@@ -5,43 +5,43 @@ Guarantees
 - Keys that are no longer in use are forgotten: at most `MAX_IDLE` of them, or as many as are in
   use, are kept.
 - Keys are hashed and compared in the publisher's thread, and no lock is held: a key's `__eq__` may
-  publish, and a signal handler may interrupt anything here.
+  publish, and a signal handler or an exception may interrupt anything here.
 
 A table has two generations. A key is looked for in the young one, then taken over from the old one,
 or made. Then its lane is pinned, and only after that is the table looked at again: if the young
-generation is still one of the two, nothing that began since can have missed the lane. When the
-young one has grown, it becomes the old one, and a new young one begins with those lanes of the
-former old one that are pinned; the rest of that one is forgotten. A lane that is pinned just then
-was taken over into the generation that stays, or its publisher sees that its own is gone.
+generation is still the young one, every publish that began since finds the lane. When the young one
+has grown, it becomes the old one, and a new young one begins with those lanes of the former old one
+that are pinned; the rest of that one is forgotten.
 
-What does not work: to remove single keys when their lanes are idle. Between the look-up of a lane
-and its pin another thread may remove it and a third make a second one for the same key.
+What does not work
+- To remove single keys when their lanes are idle. Between the look-up of a lane and its pin another
+  thread may remove it and a third make a second one for the same key.
+- To be content with a generation that has become the old one meanwhile: another publish may have
+  missed the lane there, before it was put in, and have made a second one.
 """
 
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from brummerbus._core._ext import Lane, Recipient
+from brummerbus._core._ext import Lane, Recipient, Ticket, swap_item
 
 MAX_IDLE = 1024
 
-Generations = tuple[dict[Hashable, Lane], dict[Hashable, Lane]]
+Lanes = dict[Hashable, Lane]
 
 
 class LaneTable:
-    """The lanes of one subscription in one process."""
+    """The lanes of one subscription, which owns the table, in one process."""
 
-    __slots__ = ("_generations", "_key", "_limit", "_recipient", "_turning")
+    __slots__ = ("_generations", "_key", "_limit")
 
-    def __init__(self, recipient: Recipient, key: Callable[[Any], Hashable]) -> None:
-        self._recipient = recipient
+    def __init__(self, key: Callable[[Any], Hashable]) -> None:
         self._key = key
-        self._generations: Generations = ({}, {})
+        self._generations: dict[str, tuple[Lanes, Lanes]] = {"": ({}, {})}  # for `swap_item`
         self._limit = MAX_IDLE
-        self._turning: dict[int, object] = {}
 
-    def pinned(self, event: Any) -> Lane:
-        """Return the lane of an event's key, pinned: `unpin` it, or make a ticket with it.
+    def assign(self, ticket: Ticket, index: int, recipient: Recipient, event: Any) -> None:
+        """Put a delivery of an event to the owner of the table into the lane of its key.
 
         Raises:
             TypeError: The key cannot be hashed.
@@ -49,34 +49,30 @@ class LaneTable:
         """
         key = self._key(event)
         while True:
-            generations = self._generations
+            generations = self._generations[""]
             young, old = generations
             lane = young.get(key)
             if lane is None:
-                lane = young.setdefault(key, old.get(key) or Lane(self._recipient))
-            lane.pin()
-            now = self._generations
-            if now[0] is young or now[1] is young:
+                lane = young.setdefault(key, old.get(key) or Lane(recipient))
+            ticket.set_lane(index, lane)
+            if self._generations[""][0] is young:
                 break
-            lane.unpin()
-        if len(young) > self._limit and now is generations:
+        if len(young) > self._limit:
             self._turn(generations)
-        return lane
 
-    def _turn(self, generations: Generations) -> None:
+    def _turn(self, generations: tuple[Lanes, Lanes]) -> None:
         young, old = generations
-        me = object()
-        if self._turning.setdefault(id(young), me) is not me:
-            return  # another thread does it, or the one that this interrupted
         try:
-            if self._generations is not generations:
-                return
-            kept = {key: lane for key, lane in list(old.items()) if lane.pins}
+            # A lane of the old one that another lane of its key has replaced is not in use, even
+            # if a publish has pinned it for the moment.
+            kept = {
+                k: lane for k, lane in list(old.items()) if lane.pins and young.get(k, lane) is lane
+            }
+        except Exception:  # another key's __hash__ or __eq__: nothing of this publish
+            self._limit *= 2
+            return
+        if swap_item(self._generations, "", generations, (kept, young)):
             self._limit = max(MAX_IDLE, 2 * len(kept))
-            self._generations = (kept, young)
-        finally:
-            del self._turning[id(young)]
 
     def __len__(self) -> int:
-        young, old = self._generations
-        return len(young) + len(old)
+        return sum(map(len, self._generations[""]))

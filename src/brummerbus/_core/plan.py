@@ -10,13 +10,12 @@ from contextvars import Context, copy_context
 from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Lane, Route, Ticket
+from brummerbus._core._ext import Route, Ticket, purge
 from brummerbus._core.hooks import Hooks
-from brummerbus._core.lanes import LaneTable
-from brummerbus._core.options import key_function
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import Tap
+from brummerbus._policies import DropReason
 
 OnDone = Callable[[Outcome], object]
 
@@ -64,45 +63,43 @@ def plan_for(
 class Tickets:
     """Makes the tickets of one process."""
 
-    def __init__(self, hooks: Hooks, forks: int) -> None:
+    def __init__(self, queue: c.Queue, hooks: Hooks) -> None:
+        self._queue = queue
         self._hooks = hooks
-        self._forks = forks
-        self.can_expire = False
-        """Whether any event was published that can expire."""
+        self._can_expire = False
 
     def make(
         self, route: Route, event: Any, expires: float | None, on_done: OnDone | None
     ) -> Ticket:
         """Return the ticket of an event, for a route to at least one recipient.
 
-        Raises:
-            Exception: What computing, hashing or comparing a key raises. Nothing has changed then.
+        If what follows raises, `Ticket.release` it: tracebacks keep it alive.
         """
         plan: Plan | None = route.plan
         due = 0
         if expires is not None:
-            self.can_expire = True
+            self._can_expire = True
             due = c.clock() + c.ns(expires)
         context: Context | None = copy_context() if plan is not None and plan.context else None
-        if plan is None or not plan.keyed:
-            return Ticket(route, event, due, context, self._hooks, on_done, None)
-        lanes: list[Lane | None] = []
-        try:
-            for one in route.recipients:
-                keyed = one.options.key is not None
-                lanes.append(self._table(one).pinned(event) if keyed else None)
-            return Ticket(route, event, due, context, self._hooks, on_done, tuple(lanes))
-        except BaseException:
-            for lane in lanes:
-                if lane is not None:
-                    lane.unpin()
-            raise
+        return Ticket(route, event, due, context, self._hooks, on_done)
 
-    def _table(self, subscription: Subscription) -> LaneTable:
-        table: LaneTable | None = subscription.lane_tables.get(self._forks)
-        if table is None:
-            key = subscription.options.key
-            assert key is not None
-            table = LaneTable(subscription, key_function(key))
-            table = subscription.lane_tables.setdefault(self._forks, table)
-        return table
+    def assign_lanes(self, ticket: Ticket, route: Route, event: Any) -> None:
+        """Put the deliveries to subscriptions with a key into the lanes of those.
+
+        Raises:
+            Exception: What computing, hashing or comparing a key raises.
+        """
+        for index, one in enumerate(route.recipients):
+            if one.options.key is not None:
+                one.lanes(self._queue.forks).assign(ticket, index, one, event)
+
+    def purge(self) -> bool:
+        """Drop what has expired, and report it; whether there was any."""
+        found = False
+        while self._can_expire:
+            lost, n = purge(self._queue.address)
+            if not n:
+                break
+            found = True
+            self._hooks.dropped(lost, DropReason.EXPIRED, first=False)
+        return found

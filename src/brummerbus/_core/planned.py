@@ -1,9 +1,11 @@
 """Publishing an event with options, or on a route with a plan."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Route
+from brummerbus._core._ext import Route, Ticket
+from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
 from brummerbus._core.plan import OnDone, Plan
 from brummerbus._core.subscriptions import Subscription
@@ -30,16 +32,13 @@ def publish_planned(
     """
     plan: Plan | None = route.plan
     until = None if timeout is None or timeout == float("inf") else c.clock() + c.ns(timeout)
-    if plan is not None and plan.once:
-        accepted = _publish_once(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
-    else:
-        accepted = _push(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
+    accepted = _publish(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
     if accepted and plan is not None and plan.taps:
         hand_over(plan.taps, event, until, may_wait=may_wait)
     return accepted
 
 
-def _publish_once(
+def _publish(
     engine: Engine,
     route: Route,
     event: Any,
@@ -49,51 +48,68 @@ def _publish_once(
     *,
     may_wait: bool,
 ) -> bool:
-    """Publish an event to subscriptions some of which take a single one."""
-    publish = object()
-    claimed: list[Subscription] = []
-    taken: list[Subscription] = []
-    for one in route.recipients:
-        if one.options.once:
-            (claimed if one.claim(publish) else taken).append(one)
-    if taken:
+    while route.recipients:
+        ticket = engine.tickets.make(route, event, expires, on_done)
+        try:
+            taken = _claim(route, ticket)
+            if not taken:
+                return _publish_ticket(engine, route, event, timeout, ticket, may_wait=may_wait)
+        finally:
+            ticket.release()  # nothing, if the event was accepted
         route = engine.routes.without(route, taken)
-    accepted = False
-    try:
-        accepted = _push(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
-    finally:
-        for one in claimed:
-            if accepted:
-                one.cancel()
-            else:
-                one.release_claim()
+    return _publish_unrouted(engine, route, event, on_done)
+
+
+def _claim(route: Route, ticket: Ticket) -> list[Subscription]:
+    """Claim the subscriptions that take a single event; return those that another event has."""
+    if route.plan is None or not route.plan.once:
+        return []
+    recipients = enumerate(route.recipients)
+    taken = [one for i, one in recipients if one.options.once and not ticket.claim(i)]
+    _end_taken(taken)
+    return taken
+
+
+def _end_taken(subscriptions: Sequence[Subscription]) -> None:
+    """End those that have had their event; an interrupt may have kept others from it."""
+    for one in subscriptions:
+        if one.is_taken:
+            one.cancel()
+
+
+def _publish_ticket(
+    engine: Engine,
+    route: Route,
+    event: Any,
+    timeout: float | None,
+    ticket: Ticket,
+    *,
+    may_wait: bool,
+) -> bool:
+    plan: Plan | None = route.plan
+    if plan is not None and plan.keyed:
+        engine.tickets.assign_lanes(ticket, route, event)
+    result = route.push(ticket)
+    if result == c.FULL and engine.tickets.purge():
+        result = route.push(ticket)
+    accepted = result == c.ACCEPTED
+    if not accepted:
+        if not may_wait:
+            engine.admission.check_no_wait(result)
+        accepted = engine.admission.admit(route, event, timeout, ticket)
+    if plan is not None and plan.once:
+        _end_taken(route.recipients)
     return accepted
 
 
-def _push(
-    engine: Engine,
-    route: Route,
-    event: Any,
-    timeout: float | None,
-    expires: float | None,
-    on_done: OnDone | None,
-    *,
-    may_wait: bool,
-) -> bool:
-    ticket = None
-    if route.recipients:
-        ticket = engine.tickets.make(route, event, expires, on_done)
-    result = route.push(event if ticket is None else ticket)
-    if result == c.FULL and engine.purge():
-        result = route.push(event if ticket is None else ticket)
-    if result == c.CLOSED and ticket is None:
+def _publish_unrouted(engine: Engine, route: Route, event: Any, on_done: OnDone | None) -> bool:
+    result = route.push(event)
+    if result == c.CLOSED:
         raise engine.admission.closed_error()
-    if result == c.ACCEPTED:
-        if ticket is None and on_done is not None:
-            engine.hooks.done(on_done, event, 0, [], [])
-        if route.plan is not None and route.plan.unrouted:
-            engine.hooks.unrouted(event)
-        return True
-    if not may_wait:
-        engine.admission.check_no_wait(result)
-    return engine.admission.admit(route, event, timeout, ticket)
+    if result == c.GONE:
+        raise Gone
+    if on_done is not None:
+        engine.hooks.done(on_done, event, 0, [], [])
+    if route.plan is not None and route.plan.unrouted:
+        engine.hooks.unrouted(event)
+    return True

@@ -132,6 +132,8 @@ class ProcessPublisher(Publisher):
                 except Gone:
                     continue
             result = route.push(event)
+            if result == c.FULL and engine.tickets.purge():
+                result = route.push(event)
             if result == c.ACCEPTED:
                 return True
             try:

@@ -1,10 +1,12 @@
 """What is to happen later: retries and scheduled events. One thread for the process.
 
 Guarantees
-- `call_at` may be called from anywhere, also from signal handlers and finalizers: it puts into a
-  `SimpleQueue`, whose `put` is reentrant, and takes no lock of ours. Only the first call of a
-  process starts a thread, for which Python takes locks.
+- `call_at` may be called from anywhere, also from signal handlers and finalizers: it appends to a
+  deque and puts into a `SimpleQueue`, whose `put` is reentrant, and takes no lock of ours. Only the
+  first call of a process starts a thread, for which Python takes locks.
 - Actions run in order of their times; one that raises is logged, and the thread goes on.
+- No action is lost for lack of memory: it stays where it is until it was called, and one that
+  raises MemoryError is called again.
 - A timer that was cancelled lets go of its action at once. The timers themselves are removed when
   they have become more than the others.
 - The thread begins with the first action, and in the child of a fork with the first one there. What
@@ -14,8 +16,11 @@ Guarantees
 import heapq
 import itertools
 import logging
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
+from time import sleep
 
 from brummerbus._core.log import log
 from brummerbus._core.queue import clock, fork_count
@@ -26,6 +31,10 @@ NAME = "brummerbus-timer"
 Action = Callable[[], object]
 
 _MAX_SLEEP_NS = 3_600_000_000_000
+
+_PAUSE = 0.01
+"""Seconds until the next try without memory."""
+
 _MIN_COMPACTED = 1024
 """Timers below which those that were cancelled are not looked for."""
 
@@ -52,7 +61,8 @@ class Scheduler:
     """Calls actions at their times, which are those of `clock`."""
 
     def __init__(self) -> None:
-        self._inbox: SimpleQueue[Entry] = SimpleQueue()
+        self._inbox: deque[Entry] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._starter: dict[str, object] = {}
         self._compact_at = _MIN_COMPACTED
 
@@ -62,6 +72,8 @@ class Scheduler:
         Raises:
             RuntimeError: The thread could not be started; the next call tries again.
         """
+        self._inbox.append((due, _next_number(), timer))
+        self._wake.put(None)
         me = object()
         if self._starter.setdefault("start", me) is me:
             try:
@@ -69,7 +81,6 @@ class Scheduler:
             except BaseException:
                 self._starter.clear()
                 raise
-        self._inbox.put((due, _next_number(), timer))
 
     def _run(self) -> None:
         entries: list[Entry] = []
@@ -78,23 +89,32 @@ class Scheduler:
 
     def _turn(self, entries: list[Entry]) -> None:
         try:
+            self._wait(entries)
             self._collect(entries)
             while entries and entries[0][0] <= clock():
-                self._call(heapq.heappop(entries)[2])
+                self._call(entries[0][2])
+                heapq.heappop(entries)
+        except MemoryError:
+            sleep(_PAUSE)
         except BaseException as error:  # of another thread, or of a tracer
             log(logging.ERROR, "the timer thread goes on after an exception", exc_info=error)
 
-    def _collect(self, entries: list[Entry]) -> None:
-        """Wait until the first entry is due or another arrives, and take in all that arrived."""
+    def _wait(self, entries: list[Entry]) -> None:
+        """Wait until the first entry is due or another has arrived."""
         wait = None
         if entries:
             wait = max(0, min(entries[0][0] - clock(), _MAX_SLEEP_NS)) * 1e-9
-        try:
-            heapq.heappush(entries, self._inbox.get(timeout=wait))
+        with suppress(Empty):
+            if not self._inbox:
+                self._wake.get(timeout=wait)
             while True:
-                heapq.heappush(entries, self._inbox.get_nowait())
-        except Empty:
-            pass
+                self._wake.get_nowait()
+
+    def _collect(self, entries: list[Entry]) -> None:
+        """Take in all that has arrived."""
+        while self._inbox:
+            heapq.heappush(entries, self._inbox[0])
+            self._inbox.popleft()
         if len(entries) > self._compact_at:
             entries[:] = [entry for entry in entries if entry[2].action is not None]
             heapq.heapify(entries)
@@ -107,6 +127,9 @@ class Scheduler:
             return
         try:
             action()
+        except MemoryError:
+            timer.action = action
+            raise
         except BaseException as error:
             log(logging.ERROR, "a scheduled action raised", exc_info=error)
 

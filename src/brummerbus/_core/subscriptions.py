@@ -9,7 +9,8 @@ from typing import Any
 
 from brummerbus._core._ext import Recipient
 from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
-from brummerbus._core.options import Options
+from brummerbus._core.lanes import LaneTable
+from brummerbus._core.options import Options, key_function
 from brummerbus._core.queue import ns
 from brummerbus._core.table import Matcher, Table, next_number
 from brummerbus._core.weak import WeakHandler, check_weak, is_same
@@ -33,7 +34,6 @@ class Subscription(Recipient, Matcher):
 
     __slots__ = (
         "_cancel",
-        "_claims",
         "event_type",
         "label",
         "lane_tables",
@@ -57,10 +57,8 @@ class Subscription(Recipient, Matcher):
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
         self.options: Options = options
-        self._claims: dict[str, object] = {}
-        # By the number of forks, see plan.py. They refer to the subscription, and are not cleared
-        # at its end: a publish that began before may still use them. The collector frees both.
-        self.lane_tables: dict[int, Any] = {}
+        self.lane_tables: dict[int, LaneTable] = {}
+        """The lanes of its keys, by the number of forks."""
         self.event_type: str | type[Any] = event_type
         self.label: str = f"{_type_name(event_type)} -> {_handler_name(handler)}"
         self.number: int = next_number()
@@ -90,15 +88,15 @@ class Subscription(Recipient, Matcher):
     def __repr__(self) -> str:
         return f"<Subscription {self.label}>"
 
-    # ---- once ----------------------------------------------------------------------------
+    # ---- keys ----------------------------------------------------------------------------
 
-    def claim(self, publish: object) -> bool:
-        """Claim the one event of a `once` subscription for a publish; one can at a time."""
-        return self._claims.setdefault("once", publish) is publish
-
-    def release_claim(self) -> None:
-        """The event was not accepted: the next publish may claim it."""
-        self._claims.pop("once", None)
+    def lanes(self, forks: int) -> LaneTable:
+        """Return the lanes of a subscription with a key, in the process after so many forks."""
+        table = self.lane_tables.get(forks)
+        if table is None:
+            assert self.options.key is not None
+            table = self.lane_tables.setdefault(forks, LaneTable(key_function(self.options.key)))
+        return table
 
     # ---- retries --------------------------------------------------------------------------
 
