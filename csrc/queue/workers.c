@@ -27,7 +27,7 @@
 
 int32_t bb_resize(bb_queue *q, int32_t n) {
     if (is_gone(q)) return BB_GONE;
-    assert(n >= 1);
+    assert(n > q->reserved);
     int32_t missing = BB_CLOSED;
     void *token = queue_lock(q);
     if (q->state != BB_SHUT) {
@@ -91,8 +91,6 @@ static void remove_worker(bb_worker *worker) {
     bb_worker *last = q->workers[--q->present];
     q->workers[worker->index] = last;
     last->index = worker->index;
-    /* It may be a reserved one from now on, or sleep as one that it no longer is. */
-    if (q->reserved > 0 && last->index < q->reserved) bb_cond_broadcast(&q->work);
     free(worker);
 }
 
@@ -193,8 +191,13 @@ static void end_drain_at_deadline(bb_queue *q) {
     wake_all(q);
 }
 
-/* Threads that have not entered do not count: bb_worker_enter rejects those not needed. */
-static bool has_surplus(const bb_queue *q) { return q->present > q->wanted; }
+/* Whether the worker is one too many. Not a reserved one: its place would pass to another, which may
+ * be in a handler for long. Threads that have not entered do not count: bb_worker_enter rejects
+ * those not needed. */
+static bool is_surplus(const bb_worker *worker) {
+    const bb_queue *q = worker->q;
+    return q->present > q->wanted && worker->index >= q->reserved;
+}
 
 /* Whether there is a delivery for this worker; a reserved one takes only the highest level. Lanes
  * that may not be served, since their group has reached its limit, are sorted out here. */
@@ -212,18 +215,20 @@ static void wait_until_woken(bb_queue *q, bb_cond *cond, int32_t *sleepers) {
     --*sleepers;
 }
 
-/* The wake-up has arrived: let others be woken. Both flags, since a worker may have become a reserved
- * one while it slept; to clear the other one too costs a wake-up at most. */
-static void end_wake_up(bb_queue *q) { q->waking = q->waking_reserved = false; }
+/* The wake-up has arrived: let others be woken. */
+static void end_wake_up(bb_queue *q, const bb_worker *worker) {
+    if (worker->index < q->reserved) q->waking_reserved = false;
+    else q->waking = false;
+}
 
 /* Sleep until there is work or the worker must leave. Another worker may take the work before this
  * one has re-attached to the host, so the caller checks again. */
 static void wait_for_work(bb_queue *q, const bb_worker *worker) {
     void *token = queue_lock_detached(q);
-    while (!has_work(q, worker) && q->state != BB_SHUT && !has_surplus(q)) {
+    while (!has_work(q, worker) && q->state != BB_SHUT && !is_surplus(worker)) {
         if (worker->index < q->reserved) wait_until_woken(q, &q->top_work, &q->idle_reserved);
         else wait_until_woken(q, &q->work, &q->idle_workers);
-        if (!has_work(q, worker)) end_wake_up(q);
+        if (!has_work(q, worker)) end_wake_up(q, worker);
         end_drain_at_deadline(q);
     }
     queue_unlock(q, token);
@@ -238,9 +243,9 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
     uint64_t now = time_of(q, reading), cpu = finish(q, worker, now);
     end_completing(worker); /* what had expired */
     for (;; woken = true) {
-        if (woken) end_wake_up(q);
+        if (woken) end_wake_up(q, worker);
         end_drain_at_deadline(q);
-        if (q->state == BB_SHUT || has_surplus(q)) break;
+        if (q->state == BB_SHUT || is_surplus(worker)) break;
         if (has_work(q, worker)) {
             bb_took took = begin(q, worker, out, now, cpu) ? BB_TOOK : BB_EXPIRED;
             admit_and_notify(q, now);

@@ -7,8 +7,9 @@ from threading import Thread
 from typing import Any
 
 from brummerbus import EventBus, Listener, Subscription
-from brummerbus._core._ext import Route
+from brummerbus._core._ext import Lane, Route
 from brummerbus._core.autoscaler import Autoscaler
+from brummerbus._core.lanes import LaneTable
 from brummerbus._core.queue import Queue
 from brummerbus._measurements import MeasuredLoad
 
@@ -87,3 +88,24 @@ def publishers_asleep(listener: Listener[Any]) -> int:
 def takers_asleep(listener: Listener[Any]) -> int:
     """Return how many threads wait for the listener's next event."""
     return len(listener._tap._takers._locks)
+
+
+def lane_tables_of(subscription: Subscription) -> list[LaneTable]:
+    """Return the tables of the keys of a subscription, one for each process since the first."""
+    return list(subscription.lane_tables.values())
+
+
+def lanes_of(subscription: Subscription) -> dict[Any, Lane]:
+    """Return the keys that a subscription remembers, and their lanes."""
+    generations = [table._generations[""] for table in lane_tables_of(subscription)]
+    return {key: lane for young, old in generations for key, lane in (*old.items(), *young.items())}
+
+
+def keep_few_keys(bus: EventBus, subscription: Subscription, limit: int) -> None:
+    """Have the table of a subscription's keys turn over from so many keys on."""
+    subscription.lanes(bus._engine.queue.forks)._limit = limit
+
+
+def retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> int:
+    """Return the nanoseconds until a delivery that has failed is tried again."""
+    return subscription._retry_delay(attempt, error)
