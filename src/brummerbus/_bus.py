@@ -180,7 +180,8 @@ class EventBus(SubscribingBus):
 
         From anywhere. Costs some 50 us, and blocks other threads no longer than that.
         """
-        return self._here().stats()
+        engine = self._here()
+        return engine.figures.stats(engine.sizing, len(engine.schedule))
 
     def explain(self, event_id: int) -> str:
         """Say what became of an event, and so why it was not delivered: a line per decision.
@@ -194,7 +195,7 @@ class EventBus(SubscribingBus):
         """
         event_id = check_int("event_id", event_id, 1)
         self._check_recorder()
-        return self._here().explain(event_id)
+        return self._here().figures.explain(event_id)
 
     def dump(self, file: str | os.PathLike[str] | TextIO) -> None:
         """Write the flight recorder to a file: its decisions, and the stacks of running handlers.
@@ -207,7 +208,7 @@ class EventBus(SubscribingBus):
             OSError: The file cannot be written.
         """
         self._check_recorder()
-        text = self._here().report()
+        text = self._here().figures.report()
         if isinstance(file, (str, os.PathLike)):
             Path(file).write_text(text, encoding="utf-8")
         else:
@@ -233,7 +234,7 @@ class EventBus(SubscribingBus):
 
         target_wait = check_timeout("target_wait", target_wait)
         engine, wait = self._here(), self.stats().queue_wait
-        load, labels = engine.load()
+        load, labels = engine.figures.load()
         return advise(load, labels, engine.workers, (wait.p50, wait.p99), target_wait)
 
     @property

@@ -36,7 +36,7 @@ def oldest_wait(autoscaler: Autoscaler) -> float:
 
 def load_of(bus: EventBus) -> tuple[MeasuredLoad, Any]:
     """Return the adviser's input: the measured load, and the labels of its timers."""
-    return bus._engine.load()
+    return bus._engine.figures.load()
 
 
 def discard_queued(bus: EventBus) -> None:

@@ -20,31 +20,26 @@ import weakref
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, time
-from typing import TYPE_CHECKING
 
 from brummerbus._config import EventBusConfig
-from brummerbus._core._ext import Ticket, discard
 from brummerbus._core.admission import Admission
+from brummerbus._core.figures import Figures
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.later import Schedule
 from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
-from brummerbus._core.queue import MAX_PRESENT_WORKERS, SHUT, WHY_SHUTDOWN, Queue, clock, ns
-from brummerbus._core.recorder import explanation, report
-from brummerbus._core.routes import OTHER, Routes
-from brummerbus._core.scheduler import call_at
-from brummerbus._core.subscriptions import Subscription, Subscriptions
+from brummerbus._core.queue import SHUT, WHY_SHUTDOWN, Queue, clock, ns
+from brummerbus._core.routes import Routes
+from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.taps import Taps
-from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads, WorkerHooks
+from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads
+from brummerbus._core.worker_hooks import discard_all, worker_hooks
 from brummerbus._errors import BusClosed
-from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
-from brummerbus._policies import BackpressurePolicy, DropReason
+from brummerbus._measurements import SizingStep
+from brummerbus._policies import BackpressurePolicy
 from brummerbus._text import counted
-
-if TYPE_CHECKING:
-    from brummerbus._stats import BusStats
 
 KEPT_STEPS = 256
 """The number of newest changes of the number of workers that are kept."""
@@ -110,17 +105,10 @@ class Engine:
             name,
             self.queue,
             config.thread_stack_size,
-            WorkerHooks(
-                hooks.failed_in_worker,
-                _retrier(self.queue),
-                hooks.expired,
-                _discarder(self.queue, hooks),
-                hooks.on_worker_start,
-                hooks.on_worker_stop,
-                hooks.log_raised,
-            ),
+            worker_hooks(self.queue, hooks, _retired),
         )
         self._monitor = Monitor(name, config, self.queue, self)
+        self.figures = Figures(name, self.queue, self.routes, subscriptions)
 
     # ---- begin -------------------------------------------------------------------------------
 
@@ -259,7 +247,7 @@ class Engine:
 
     def discard(self) -> None:
         """Drop what a shut queue still holds."""
-        _discard(self.queue, self.hooks)
+        discard_all(self.queue, self.hooks)
 
     def wait_barrier(self, timeout: float) -> bool:
         """Wait until all that was accepted before the call has ended; in slices for Ctrl-C."""
@@ -325,100 +313,7 @@ class Engine:
         if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended
             _retired.pop(key, None)
 
-    # ---- figures -----------------------------------------------------------------------------
-
-    def stats(self) -> "BusStats":
-        """Return a snapshot of all figures."""
-        from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
-
-        while True:  # until no new type was added between the two reads
-            known = max(self.routes.types.copy().values()) + 1
-            recipients = self.recipients()
-            snapshot = self.queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
-            types = self.routes.types.copy()
-            if max(types.values()) < known:
-                labels = [one.label for one in recipients]
-                return bus_stats(snapshot, types, labels, self.sizing, len(self.schedule), OTHER)
-
-    def explain(self, event_id: int) -> str:
-        """Return what the flight recorder knows of an event."""
-        return explanation(self.queue, event_id, self._labels())
-
-    def report(self) -> str:
-        """Return all that the flight recorder knows."""
-        return report(self.name, self.queue, self._labels(), self.routes.types.copy())
-
-    def _labels(self) -> dict[int, str]:
-        return {one.account: one.label for one in self._subscriptions}
-
-    def load(self) -> tuple[MeasuredLoad, dict[int, str]]:
-        """Return arrivals and handling times by subscription, and the subscriptions' labels.
-
-        Ended subscriptions are under `OTHER`.
-        """
-        recipients = self.recipients()
-        total = self.queue.snapshot().timer
-        arrivals, timers = self.queue.load(recipients)
-        other = Timer(*(all_ - sum(parts) for all_, *parts in zip(total, *timers, strict=True)))
-        labels = {0: OTHER} | dict(enumerate((one.label for one in recipients), start=1))
-        by_number = dict(enumerate((other, *timers)))
-        measured = {number: t for number, t in by_number.items() if t.deliveries > 0}
-        return MeasuredLoad(*arrivals, meters=measured), labels
-
-    def recipients(self) -> list[Subscription]:
-        """Return the subscriptions; their counts start from 0 in each process."""
-        recipients = list(self._subscriptions)
-        for one in recipients:
-            one.count_from(self.queue.forks)
-        return recipients
-
 
 def _forget(key: int, ref: "weakref.ref[Engine]") -> None:
     if _live.get(key) is ref:
         _live.pop(key, None)
-
-
-def _discard(queue: Queue, hooks: Hooks) -> None:
-    """Drop what a shut queue still holds: all of it, whatever hooks raise."""
-    propagated: BaseException | None = None
-    while True:
-        lost, n = discard(queue.address)
-        if not n:
-            break
-        try:
-            hooks.dropped(lost, DropReason.SHUTDOWN, first=False)
-        except BaseException as raised:
-            propagated = raised
-    if propagated is not None:
-        try:
-            raise propagated
-        finally:
-            del propagated  # its traceback refers to this frame
-
-
-def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:
-    """Return what brings a delivery back after a delay; it holds the queue until then."""
-
-    def retry(ticket: Ticket, index: int, delay: int) -> None:
-        call_at(clock() + delay, lambda: ticket.due(queue.address, index))
-
-    return retry
-
-
-def _discarder(queue: Queue, hooks: Hooks) -> Callable[[], None]:
-    """Return the function that a worker calls at its end; it holds only queue and hooks."""
-
-    def ended() -> None:
-        try:
-            _discard(queue, hooks)
-        except MemoryError:
-            pass  # `stop`, or the next worker that ends, does it again
-        except BaseException as error:
-            hooks.log_raised(error)
-        try:
-            if queue.wait_idle(0):
-                _retired.pop(queue.address, None)
-        except MemoryError:
-            pass  # it stays
-
-    return ended

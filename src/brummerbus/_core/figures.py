@@ -1,0 +1,70 @@
+"""What the engine of a process measures, and what its flight recorder knows."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from brummerbus._core.queue import MAX_PRESENT_WORKERS, Queue
+from brummerbus._core.recorder import explanation, report
+from brummerbus._core.routes import OTHER, Routes
+from brummerbus._core.subscriptions import Subscription, Subscriptions
+from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
+
+if TYPE_CHECKING:
+    from brummerbus._stats import BusStats
+
+
+class Figures:
+    """Reads the figures of one queue."""
+
+    def __init__(
+        self, name: str, queue: Queue, routes: Routes, subscriptions: Subscriptions
+    ) -> None:
+        self._name = name
+        self._queue = queue
+        self._routes = routes
+        self._subscriptions = subscriptions
+
+    def stats(self, sizing: Sequence[SizingStep], scheduled: int) -> "BusStats":
+        """Return a snapshot of all figures."""
+        from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
+
+        while True:  # until no new type was added between the two reads
+            known = max(self._routes.types.copy().values()) + 1
+            recipients = self.recipients()
+            snapshot = self._queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
+            types = self._routes.types.copy()
+            if max(types.values()) < known:
+                labels = [one.label for one in recipients]
+                return bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
+
+    def explain(self, event_id: int) -> str:
+        """Return what the flight recorder knows of an event."""
+        return explanation(self._queue, event_id, self._labels())
+
+    def report(self) -> str:
+        """Return all that the flight recorder knows."""
+        return report(self._name, self._queue, self._labels(), self._routes.types.copy())
+
+    def _labels(self) -> dict[int, str]:
+        return {one.account: one.label for one in self._subscriptions}
+
+    def load(self) -> tuple[MeasuredLoad, dict[int, str]]:
+        """Return arrivals and handling times by subscription, and the subscriptions' labels.
+
+        Ended subscriptions are under `OTHER`.
+        """
+        recipients = self.recipients()
+        total = self._queue.snapshot().timer
+        arrivals, timers = self._queue.load(recipients)
+        other = Timer(*(all_ - sum(parts) for all_, *parts in zip(total, *timers, strict=True)))
+        labels = {0: OTHER} | dict(enumerate((one.label for one in recipients), start=1))
+        by_number = dict(enumerate((other, *timers)))
+        measured = {number: t for number, t in by_number.items() if t.deliveries > 0}
+        return MeasuredLoad(*arrivals, meters=measured), labels
+
+    def recipients(self) -> list[Subscription]:
+        """Return the subscriptions; their counts start from 0 in each process."""
+        recipients = list(self._subscriptions)
+        for one in recipients:
+            one.count_from(self._queue.forks)
+        return recipients
