@@ -25,7 +25,7 @@ LOADS = {
 
 
 def simulated(name: str, workers: int, busy: float) -> tuple[Load, Outcome]:
-    """Return a load of which so many workers are busy, and what the simulation makes of it."""
+    """Return a load that keeps a share of the workers busy, and its simulation."""
     load = LOADS[name]
     rate = predict(load, workers).sustainable_rate * busy
     rng, burst = random.Random(1), (load.arrival_variability + 1) / 2

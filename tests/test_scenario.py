@@ -86,6 +86,17 @@ class TestArrivals:
         assert arrival_process(300.0, mixed, [Dispersion(0.01, 3000, 2.5)]).burst == 1
         assert arrival_process(300.0, mixed, [Dispersion(0.01, 3000, 6.5)]).burst > 1.5
 
+    def test_rare_arrivals_that_come_together_are_bursts(self) -> None:
+        """One delivery per second on average, in fact ten within a second, then a pause."""
+        measured = [
+            Dispersion(0.01, 10**6, 1.0),
+            Dispersion(0.1, 10**5, 2.8),
+            Dispersion(1, 9999, 9),
+        ]
+        found = arrival_process(1.0, SINGLE, measured)
+        assert found.burst == pytest.approx(5)
+        assert found.modulations == ()
+
     def test_dispersions_of_few_windows_do_not_count(self) -> None:
         found = arrival_process(300.0, SINGLE, [Dispersion(0.01, 3000, 1.0), Dispersion(1, 15, 9)])
         assert found.modulations == ()
@@ -216,6 +227,26 @@ class TestKinds:
         scenario = scenario_of(load)
         assert scenario.script(500, seed=1) == scenario.script(500, seed=1)
         assert scenario.script(500, seed=1) != scenario.script(500, seed=2)
+
+
+def test_events_with_very_many_subscriptions_are_simulated() -> None:
+    """Several of them, as far as the length of a script allows; and at least one."""
+    handler = Handler(Moments(MS, 0), Moments(0, 0), Moments(MS, 0))
+    for recipients, events in ((2_000, 20), (20_000, 5), (200_000, 1)):
+        scenario = Scenario((handler,), (Kind(9.0, 1, (0,) * recipients),), ArrivalProcess(0.1))
+        script = scenario.script(12_000)
+        assert len(script.due) == recipients * events
+        assert not simulate(script, 400).saturated
+
+
+def test_bursts_of_many_thousands_are_simulated() -> None:
+    """A single one at worst; the pool is idle before the next."""
+    handler = Handler(Moments(MS / 100, 0), Moments(0, 0), Moments(MS / 100, 0))
+    for burst in (1e4, 1e7):
+        scenario = Scenario((handler,), SINGLE, ArrivalProcess(20_000.0, burst=burst))
+        found = simulate(scenario.script(12_000), 4)
+        assert found.busy < 0.2
+        assert found.quantile(0.99) > 10 * MS
 
 
 def test_a_gil_that_is_lost_very_often_shortens_the_script() -> None:

@@ -128,7 +128,7 @@ class TestByHand:
         assert simulate(short, 2).waits == [0, 0]  # published and taken when it is given up
 
     def test_a_publisher_that_computes_holds_the_gil(self) -> None:
-        """The first is published at 2; meanwhile the second is due, and is published at 4."""
+        """The first is published at 2; the second, which is due before, at 4."""
         script = by_hand((0, 1, 0), (1, 1, 0))._replace(turn=5.0, publishing=2.0)
         found = simulate(script, 2)
         assert found.waits == [0, 0]

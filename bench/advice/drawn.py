@@ -27,7 +27,7 @@ DELIVERIES = 80.0, 500.0
 
 
 def drawn(seed: int, number: int) -> list[Workload]:
-    """Return so many workloads; a seed gives the same ones, and more of them begin with those."""
+    """Return `number` workloads; those of a seed are the same, whatever the number."""
     possible = (_workload(random.Random(f"{seed}/{place}"), seed, place) for place in count(1))
     return list(islice(filter(_in_bounds, possible), number))
 

@@ -20,7 +20,7 @@ Each workload is first run once, for {probe:g} s, on a pool that is larger than 
 and only there the advice is asked for. Then follow {rounds} rounds of {seconds:g} s, the sizes in
 alternating order: one worker fewer than advised, the advised number, and one more.
 All figures of "predicted" come from the probe alone. "Measured" is what `stats().queue_wait` says,
-of all rounds together; arrivals are random, drawn anew in each round, and alike for all sizes.
+of all rounds together; arrivals are random, different in each round, and the same for all sizes.
 `--random 5 --seed 1` draws the workloads themselves.
 
 A prediction holds if p50 and p99 of the wait are off by a factor of {factor} at most. Waits below

@@ -1,9 +1,10 @@
-"""How events arrive, as a process that looks like what was measured, and arrivals drawn from it.
+"""Arrival processes fitted to measured dispersions, and arrivals drawn from them.
 
-Events come at random; in bursts of geometric size if the shortest windows vary more than that,
-more regularly if they vary less; and at a rate that changes from window to window (a modulated
-Poisson process) if longer windows vary more still. What is known is the dispersion of the counts
-in windows: variance over mean, 1 for single deliveries at random.
+Measured are the counts of deliveries in windows of several lengths. Their dispersion is variance
+over mean: 1 for single deliveries at random (Poisson). The process has events at random; in bursts
+of geometric size if the shortest windows disperse more, at more regular intervals if they disperse
+less; and a rate that changes from window to window (a modulated Poisson process) if longer windows
+disperse more still.
 """
 
 import math
@@ -15,62 +16,67 @@ from typing import NamedTuple
 from brummerbus.sizing._moments import Moments, scaled, spread
 
 SIGNIFICANT = 2.0
-"""Standard errors by which a dispersion must differ to count."""
+"""Difference between dispersions, in standard errors, from which on it is significant."""
 
 MIN_WINDOWS = 20
-"""Windows from which on their variance is worth something: it is off by a third at most."""
+"""Minimum number of windows; the standard error of their dispersion is then a third."""
+
+MIN_COUNT = 0.5
+"""Minimum of the mean count: what arrives within windows with fewer deliveries is a burst."""
 
 
 class Kind(NamedTuple):
-    """Events that make the same deliveries."""
+    """Events with the same deliveries."""
 
     events: float
-    """How many there were."""
+    """Number of events, as a weight."""
     level: int
     handlers: tuple[int, ...]
-    """Their places in the scenario, in the order of delivery."""
+    """Indexes of the recipients' handlers in the scenario, in the order of delivery."""
 
 
 class Dispersion(NamedTuple):
-    """Of the deliveries that arrived in windows of one length."""
+    """Dispersion of the deliveries in windows of one length."""
 
     seconds: float
     windows: int
-    """How many there were."""
+    """Number of windows."""
     value: float
 
 
 class Modulation(NamedTuple):
-    """A rate that changes from window to window, independently."""
+    """A rate with an independent random factor in each window."""
 
     seconds: float
     variance: float
-    """Of the factor of the rate, whose mean is 1; it is gamma distributed."""
+    """Variance of the factor, which is gamma distributed with mean 1."""
 
 
 class ArrivalProcess(NamedTuple):
-    """How events arrive."""
+    """Arrivals of events."""
 
     rate: float
     """Events per second."""
     burst: float = 1.0
-    """Mean of the events at a time."""
+    """Mean number of events at the same time."""
     regularity: float = 1.0
     """Squared coefficient of variation of the time between bursts; 0: like clockwork."""
     modulations: tuple[Modulation, ...] = ()
     dispersion: float = 1.0
-    """Of the deliveries, in windows of 100 ms."""
+    """Of the deliveries in windows of 100 ms."""
 
 
 def arrival_process(
     rate: float, kinds: Sequence[Kind], measured: Sequence[Dispersion]
 ) -> ArrivalProcess:
-    """Return how events arrive if `rate` deliveries per second come with these dispersions.
+    """Return the process of `rate` deliveries per second with the measured dispersions.
 
-    `measured` is of windows of 10 ms, 100 ms and 1 s, the shorter ones first. The dispersion of
-    events at random is E[size^2] / E[size] of their deliveries; one that does not differ from that
-    significantly, or from that of the next shorter windows, is taken to be the same.
+    `measured` is for windows of 10 ms, 100 ms and 1 s, in this order. Events at random have a
+    dispersion of E[size^2] / E[size], size being the deliveries of an event. A dispersion that does
+    not differ significantly from that, or from that of the next shorter windows, is taken to be
+    the same.
     """
+    measured = [one for one in measured if rate * one.seconds >= MIN_COUNT] or measured[-1:]
     events = math.fsum(kind.events for kind in kinds)
     size = math.fsum(kind.events * len(kind.handlers) for kind in kinds) / events
     square = math.fsum(kind.events * len(kind.handlers) ** 2 for kind in kinds) / events
@@ -79,7 +85,7 @@ def arrival_process(
     for scale in measured:
         error = SIGNIFICANT * math.sqrt(2 / max(scale.windows, 1)) * scale.value
         significant = scale.windows >= MIN_WINDOWS and abs(scale.value - last) > error
-        # What varies less in longer windows is regular, unless it came in bursts: those stay.
+        # Longer windows that disperse less are regular arrivals, but not after bursts.
         if significant and (scale.value > last or last <= at_random):
             last = scale.value
         values.append(last)
@@ -88,7 +94,7 @@ def arrival_process(
     modulations = _modulations(rate, values, lengths)
     unmodulated = min(values) if values[0] < at_random else values[0]
     unmodulated -= (math.prod(1 + one.variance for one in modulations) - 1) * rate * lengths[0]
-    # Bursts of g events have (2 g - 1) times the dispersion that events alone would add.
+    # Bursts of g events have 2 g - 1 times the dispersion of single ones.
     alone = max(0.0, unmodulated - (square / size - size)) / size
     return ArrivalProcess(
         rate=rate / size,
@@ -102,11 +108,11 @@ def arrival_process(
 def _modulations(
     rate: float, values: Sequence[float], lengths: Sequence[float]
 ) -> tuple[Modulation, ...]:
-    """Return by how much the rate changes between windows of each length but the shortest.
+    """Return the modulations for windows of each length but the shortest.
 
-    A rate whose factor has variance v adds v times the mean count to the dispersion in windows as
-    long or longer, and in proportion to their length to that in shorter ones. Of the product of
-    two factors the variance is (1 + v) (1 + w) - 1.
+    A factor of variance v adds v times the mean count to the dispersion of windows as long or
+    longer, and in proportion to their length to that of shorter ones. The product of two factors
+    has variance (1 + v) (1 + w) - 1.
     """
     found: list[Modulation] = []
     product = 1.0
@@ -121,7 +127,7 @@ def _modulations(
 
 
 def due_times(arrivals: ArrivalProcess, count: int, rng: random.Random) -> list[float]:
-    """Return when each of so many events is due, rising, from 0; those of a burst are equal."""
+    """Return when each of `count` events is due, ascending; equal within a burst."""
     sizes = _burst_sizes(arrivals.burst, count, rng)
     gaps = spread(Moments(1.0, arrivals.regularity), len(sizes), rng)
     times = accumulate(scaled(gaps, count / arrivals.rate / len(sizes)))
@@ -143,7 +149,7 @@ def _burst_sizes(mean: float, count: int, rng: random.Random) -> list[int]:
 def _modulated(
     due: list[float], modulations: Sequence[Modulation], rng: random.Random
 ) -> list[float]:
-    """Return the times at which a rate that changes has brought as much as an even one."""
+    """Return the times at which the modulated rate has the same integral as the mean rate."""
     step = min(one.seconds for one in modulations)
     rates = [1.0] * math.ceil(due[-1] / step)
     for one in modulations:
@@ -154,11 +160,11 @@ def _modulated(
                 rate * factor for rate in rates[first : first + length]
             ]
     rates = scaled(rates, 1.0) if any(rates) else [1.0] * len(rates)
-    found, window, brought = [], 0, 0.0
+    found, window, integral = [], 0, 0.0
     for even in due:
-        while window < len(rates) - 1 and brought + rates[window] * step < even:
-            brought += rates[window] * step
+        while window < len(rates) - 1 and integral + rates[window] * step < even:
+            integral += rates[window] * step
             window += 1
-        late = (even - brought) / rates[window] if rates[window] else step
+        late = (even - integral) / rates[window] if rates[window] else step
         found.append((window + min(1.0, late / step)) * step)
     return found

@@ -1,4 +1,4 @@
-"""What numbers of workers make of a measured load: simulated; the formulas say where to begin."""
+"""Predictions for a measured load: simulated; the formulas choose where the search begins."""
 
 import math
 from dataclasses import replace
@@ -10,40 +10,39 @@ from brummerbus.sizing._scenario import Scenario
 from brummerbus.sizing._simulation import Script, simulate
 
 DELIVERIES = {False: 20_000, True: 12_000}
-"""Simulated if handling times are constant, without and with contention for the GIL or the cores:
-more in proportion as they vary, so that p99 of two simulations differs by some 5 %."""
+"""Simulated deliveries for constant handling times, without and with contention for the compute
+servers. More in proportion to `1 + variability`, because p99 is then less certain."""
 
 MAX_DELIVERIES = {False: 100_000, True: 40_000}
-"""However much they vary."""
+"""Simulated deliveries for any handling times."""
 
 NEGLIGIBLE = 2e-5
-"""Seconds of mean wait for the GIL or a core up to which there is no contention."""
+"""Mean wait for a compute server, in seconds, up to which contention is not simulated..."""
 
 NEGLIGIBLE_SHARE = 0.3
-"""Share of the compute servers that is busy up to which there may be none."""
+"""... if their utilisation is at most this."""
 
 NEAR = 4.0
-"""Factor by which the formula for computing is not off: beyond, it decides without a simulation."""
+"""The formula for computing decides if it is below or above the target by this factor."""
 
 
 class Forecast:
-    """Predictions for one load. Each number of workers is simulated once, all by the same script.
+    """Predictions for one load; each number of workers is simulated once, with the same script.
 
-    On a machine of 2026, one takes 10 to 60 ms without contention, else 30 to 120 ms; the first
-    takes twice as long, for the script. Not thread-safe.
+    The first prediction costs 50 to 300 ms of CPU time, further ones 15 to 150 ms. Not thread-safe.
     """
 
     def __init__(self, scenario: Scenario, load: Load, workers: int) -> None:
-        """Say what the load is in both terms, and how many workers there were.
+        """Calibrate the scenario if handlers compute.
 
         Args:
-            scenario: As observed; it is calibrated here.
-            load: The same in the formulas' terms.
-            workers: Of the pool whose measurements these are.
+            scenario: The load as observed.
+            load: The same load for the formulas.
+            workers: The number of workers during the measurement.
         """
         self.load = load
         self.possible = load.rate < load.compute_limit
-        """Whether the compute servers can do what is asked of them."""
+        """Whether the load is within the capacity of the compute servers."""
         waiting = scenario.rate * (scenario.compute.square + scenario.publishing**2) / 2
         self._contended = (
             waiting / scenario.servers > NEGLIGIBLE or scenario.used > NEGLIGIBLE_SHARE
@@ -60,21 +59,21 @@ class Forecast:
 
     @property
     def script(self) -> Script:
-        """What is simulated."""
+        """The script of all simulations."""
         if self._script is None:
             self._script = self.scenario.script(self._deliveries)
         return self._script
 
     def predict(self, workers: int) -> Prediction:
-        """Return what so many workers, 1 to 1,024, make of the load."""
+        """Return the prediction for a number of workers, 1 to 1,024."""
         if workers not in self._found:
             self._found[workers] = self._predict(workers)
         return self._found[workers]
 
     def min_workers(self, target_wait: float) -> int | None:
-        """Return the minimum of workers with which p99 of the wait is at most a target.
+        """Return the minimum number of workers for which p99 of the queue wait meets a target.
 
-        None if none up to 1,024 does, and if `computing_p99` exceeds the target: more workers
+        None if no number up to 1,024 does, or if `computing_p99` exceeds the target: more workers
         would then only move the wait into the handlers.
         """
         if not self.possible or self.computing_p99(target_wait) > target_wait:
@@ -98,8 +97,8 @@ class Forecast:
     def computing_p99(self, target_wait: float) -> float:
         """Return p99 of the wait for a compute server if a worker is always free, in seconds.
 
-        What no number of workers takes away: deliveries come when they are no longer blocked, and
-        workers are as many as compute servers. Simulated if the formula's is near the target.
+        No number of workers avoids it. In its simulation deliveries arrive when they are no longer
+        blocked, for as many workers as compute servers; only if the formula is near the target.
         """
         formula = computing_p99(self.load)
         if not target_wait / NEAR < formula < target_wait * NEAR:
@@ -114,7 +113,7 @@ class Forecast:
 
     @property
     def _offered(self) -> float:
-        """Workers that are busy on average, not counting those that wait for a compute server."""
+        """Mean number of busy workers, without those that wait for a compute server."""
         return self.load.rate * self.scenario.service.mean
 
     def _predict(self, workers: int) -> Prediction:

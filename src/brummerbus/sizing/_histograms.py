@@ -1,4 +1,4 @@
-"""Histograms of durations: values that are distributed like them, and parts of them."""
+"""Histograms of durations: quantiles, and the histograms of the parts of a mixture."""
 
 import math
 from collections.abc import Sequence
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from brummerbus.sizing._moments import Moments
 
 RAKING = 30
-"""Steps of the proportional fitting; each takes about 20 us for each row of 100."""
+"""Iterations of the proportional fitting; each costs about 20 us per row of 100."""
 
 MIN_VARIABILITY = 0.002
-"""Squared coefficient of variation of what falls into two or three buckets."""
+"""Squared coefficient of variation of values in two or three buckets."""
 
 Histogram = Sequence[tuple[float, float, float]]
-"""Lower edge, upper edge and how many, rising."""
+"""Buckets in ascending order: lower edge, upper edge, count."""
 
 
 def quantiles(histogram: Histogram, count: int) -> list[float]:
-    """Return so many equally likely values, rising; within a bucket all are equally likely."""
+    """Return `count` equally likely values, ascending; uniform within a bucket."""
     step = math.fsum(weight for *_, weight in histogram) / count
     found: list[float] = []
     below, wanted = 0.0, step / 2
@@ -31,10 +31,10 @@ def quantiles(histogram: Histogram, count: int) -> list[float]:
 def divided(
     histogram: Histogram, parts: Sequence[Moments], weights: Sequence[float]
 ) -> list[Histogram]:
-    """Return the histogram of each part of a mixture, of which moments and weight are known.
+    """Return the histogram of each part of a mixture from its moments and its weight.
 
-    Together they are the histogram. They are as near as that allows to lognormal distributions
-    with these moments.
+    Their sum is the histogram of the mixture. Otherwise they are as near as possible to lognormal
+    distributions with these moments.
     """
     if not histogram:
         return [()] * len(parts)
@@ -52,7 +52,7 @@ def divided(
 
 
 def _lognormal(wanted: Moments, histogram: Histogram) -> list[float]:
-    """Return how likely each bucket is, none impossible, but for a common factor."""
+    """Return the likelihood of each bucket, all above 0, except for a common factor."""
     variance = math.log1p(max(MIN_VARIABILITY, wanted.variability))
     centre = math.log(max(wanted.mean, 1e-9)) - variance / 2
     found = []
@@ -66,10 +66,10 @@ def _lognormal(wanted: Moments, histogram: Histogram) -> list[float]:
 def rake(
     seed: Sequence[Sequence[float]], rows: Sequence[float], columns: Sequence[float]
 ) -> list[list[float]]:
-    """Return the table nearest to `seed` whose rows and columns have these sums.
+    """Return the table nearest to `seed` with these sums of its rows and columns.
 
-    Iterative proportional fitting: Deming and Stephan, Ann. Math. Statist. 11 (1940). What is 0
-    stays 0; the columns have their sums exactly, unless all of one is 0.
+    Iterative proportional fitting: Deming and Stephan, Ann. Math. Statist. 11 (1940). Zeros stay
+    zeros. The sums of the columns are exact, except for columns of zeros.
     """
     table = [list(row) for row in seed]
     for _ in range(RAKING):

@@ -44,7 +44,7 @@ def mixed(parts: Sequence[Moments], weights: Sequence[float]) -> Moments:
 def spread(wanted: Moments, count: int, rng: random.Random) -> list[float]:
     """Return random values with exactly this mean and about this variance, in random order.
 
-    They are gamma distributed, lognormally if they vary more than exponential ones.
+    Gamma distributed; lognormal if their variability is above 1.
     """
     if wanted.variability < 1e-4:
         return [wanted.mean] * count
@@ -58,6 +58,6 @@ def spread(wanted: Moments, count: int, rng: random.Random) -> list[float]:
 
 
 def scaled(values: list[float], mean: float) -> list[float]:
-    """Return the values times what makes this their mean; their sum must not be 0."""
+    """Return the values times a common factor for which this is their mean; their sum is not 0."""
     factor = mean * len(values) / math.fsum(values)
     return [value * factor for value in values]

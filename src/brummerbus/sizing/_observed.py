@@ -1,15 +1,15 @@
-"""The scenario that a queue's measurements describe.
+"""From the measurements of a queue to a scenario.
 
-Measured are, for each subscription, how many deliveries were finished, and mean and variance of
-their handling time and of their CPU time; for all together, the histogram of the handling time,
-and mean and variance of the arrivals in windows of three lengths. What is missing is derived.
+Measured are, for each subscription, the number of finished deliveries and mean and variance of
+their handling time and CPU time; for all together, the histogram of the handling time, and mean and
+variance of the arrivals in windows of three lengths. The rest is derived.
 
-- Which deliveries arrive together: one for each subscription that events of a type go to, by the
-  deliveries of each type that were published.
-- The histogram of each handler: its part of that of all, by its moments (`_histograms`).
-- How long a delivery is blocked: the handling time less the CPU time, and less the wait for the
-  GIL or a core, which is found by simulating the present workers (`Scenario.calibrated`).
-- How far arrivals are from random (`_arrivals`).
+- Deliveries that arrive together: one per recipient of an event, from the routes and the number of
+  published deliveries of each type.
+- The histogram of each handler: its part of the common histogram, from its moments (`_histograms`).
+- Blocked times: the handling time without the CPU time and without the wait for the GIL or a core,
+  which a simulation of the present workers provides (`Scenario.calibrated`).
+- The arrival process (`_arrivals`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,13 +21,13 @@ from brummerbus.sizing._moments import Moments
 from brummerbus.sizing._scenario import Handler, Scenario
 
 MAX_HANDLERS = 24
-"""Handlers that are simulated separately, those that take most; the others count as one."""
+"""Handlers that are simulated separately, those with most handling time; the others are one."""
 
 MAX_KINDS = 200
 """Kinds of events that are simulated, the most frequent."""
 
 MIN_TURN = 1e-4
-"""Seconds that a thread keeps the GIL at least, however short the switch interval is."""
+"""Minimum of the switch interval in seconds; shorter ones would only cost simulation time."""
 
 WINDOWS = (0.01, 0.1, 1.0)
 """Lengths of the windows in which arrivals are counted, in seconds."""
@@ -38,14 +38,14 @@ _NS = 1e-9
 def observed(
     load: MeasuredLoad, rate: float, *, servers: int, turn: float, others: float, starvation: float
 ) -> Scenario:
-    """Return what was measured as a scenario, not yet calibrated.
+    """Return the measured load as a scenario that is not calibrated yet.
 
     Args:
         load: The measurements, with at least one finished delivery.
         rate: Deliveries per second.
-        servers: How many can compute at the same time.
-        turn: Seconds that a thread keeps the GIL while others want it; 0: there is none.
-        others: Share of the compute servers that other threads took, below 1.
+        servers: How many deliveries can compute at the same time.
+        turn: The switch interval of the GIL in seconds; 0: there is no GIL.
+        others: Share of the compute servers that other threads used, below 1.
         starvation: Seconds in the queue after which a delivery is taken next.
     """
     timers, places = _largest(load.meters)
@@ -69,13 +69,13 @@ def observed(
 
 
 def summed(timers: Iterable[Timer]) -> Timer:
-    """Return what all of them measured together."""
+    """Return the sum of timers."""
     nothing = Timer(0, 0, 0, 0.0, 0.0)
     return Timer._make([sum(values) for values in zip(nothing, *timers, strict=True)])
 
 
 def _largest(meters: dict[int, Timer]) -> tuple[list[Timer], dict[int, int]]:
-    """Return the timers of the handlers, and the place of each meter among them."""
+    """Return the timers of the handlers, and the index of each meter among them."""
     by_time = sorted(meters, key=lambda meter: -meters[meter].wall)
     timers = [meters[meter] for meter in by_time]
     if len(timers) > MAX_HANDLERS:
@@ -84,7 +84,7 @@ def _largest(meters: dict[int, Timer]) -> tuple[list[Timer], dict[int, int]]:
 
 
 def _handler(timer: Timer, others: float) -> Handler:
-    """Return a handler that, to begin with, does not wait for the GIL or a core."""
+    """Return a handler without a wait for a compute server, as a first estimate."""
     wall = _moments(timer.deliveries, timer.wall, timer.wall_squared)
     compute = _moments(timer.deliveries, timer.cpu, timer.cpu_squared)
     compute = Moments(compute.mean / (1 - others), compute.variance / (1 - others) ** 2)
@@ -100,7 +100,7 @@ def _moments(count: int, total: float, squared: float) -> Moments:
 
 
 def _kinds(load: MeasuredLoad, places: dict[int, int]) -> list[Kind]:
-    """Return the kinds of events; without routes, each handler has events of its own."""
+    """Return the kinds of events; without routes, each handler has its own."""
     kinds: dict[tuple[int, tuple[int, ...]], float] = {}
     for (number, level), deliveries in _published(load).items():
         meters = load.routes[number, level]
@@ -114,10 +114,10 @@ def _kinds(load: MeasuredLoad, places: dict[int, int]) -> list[Kind]:
 
 
 def _published(load: MeasuredLoad) -> dict[tuple[int, int], float]:
-    """Return how many deliveries were published, by type and level.
+    """Return the number of published deliveries by type and level.
 
-    Counted are those of each type and those of each level. Most types have one level, so the rest
-    can be worked out.
+    The queue counts them by type and by level separately. Most types have one level, from which the
+    others are estimated.
     """
     routed = [key for key in load.routes if load.types.get(key[0])]
     types = {number: place for place, number in enumerate({number for number, _ in routed})}

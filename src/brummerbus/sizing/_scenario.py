@@ -1,4 +1,4 @@
-"""What is simulated: events that arrive, and handlers that are blocked and compute."""
+"""The load of a bus as random variables, and scripts for the simulation drawn from it."""
 
 import math
 import random
@@ -13,70 +13,77 @@ from brummerbus.sizing._moments import Moments, mixed, moments, scaled, spread
 from brummerbus.sizing._simulation import Script, simulate
 
 CALIBRATION = 6_000
-"""Deliveries of a simulation that shows how long handlers waited for the GIL."""
+"""Deliveries of a simulation for the calibration."""
 
 ROUNDS = 2
-"""Such simulations, each of which begins with what the last has found."""
+"""Simulations of the calibration; each uses the result of the last."""
 
 MAX_SWITCHES = 10.0
-"""Times that a delivery may lose the GIL on average before fewer deliveries are simulated."""
+"""Times that a delivery may lose the GIL on average; if more, fewer deliveries are drawn."""
 
-MIN_SCRIPT = 1_000
-"""Deliveries that are simulated all the same."""
+MIN_BURSTS = 20
+"""Bursts of a script; if they are large, more deliveries are drawn."""
+
+MIN_SCRIPT, MAX_SCRIPT = 1_000, 100_000
+"""Deliveries of a script, regardless of these two."""
 
 
 class Handler(NamedTuple):
-    """What deliveries to one subscription take, in seconds."""
+    """Handling times of one subscription, in seconds."""
 
     wall: Moments
-    """From being taken to being finished, as measured."""
+    """From being taken to being finished; measured."""
     compute: Moments
-    """As measured."""
+    """CPU time; measured."""
     blocked: Moments
-    """An estimate: what of `wall` is neither computing nor waiting for the GIL or a core."""
+    """Estimate of `wall` without `compute` and without the wait for a compute server."""
     walls: Histogram = ()
-    """Of `wall`; without one, its distribution is that of the sum of the other two."""
+    """Distribution of `wall`. Without one, it is that of the sum of `blocked` and `compute`."""
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is simulated."""
+    """Arrivals, handlers and what they share."""
 
     handlers: tuple[Handler, ...]
     kinds: tuple[Kind, ...]
     arrivals: ArrivalProcess
     servers: int = 1
-    """How many deliveries can compute at the same time."""
+    """How many deliveries can compute at the same time: 1 under a GIL, else the cores."""
     turn: float = 0.0
-    """Seconds that a thread keeps the GIL while others want it; 0: there is none."""
+    """The switch interval of the GIL in seconds; 0: there is no GIL."""
     publishing: float = 0.0
-    """Seconds of computing to publish one delivery; under a GIL only."""
+    """CPU seconds of the publisher per delivery; used under a GIL only."""
     starvation: float = math.inf
-    """Seconds in the queue after which a delivery is taken next, whatever its level."""
+    """Seconds in the queue after which a delivery is taken next, regardless of its level."""
 
     @property
     def rate(self) -> float:
         """Deliveries per second."""
-        events = math.fsum(kind.events for kind in self.kinds)
-        return self.arrivals.rate * math.fsum(self._weights()) / events
+        return self.arrivals.rate * self._size
+
+    @property
+    def _size(self) -> float:
+        """Mean number of deliveries per event."""
+        return math.fsum(self._weights()) / math.fsum(kind.events for kind in self.kinds)
 
     @property
     def service(self) -> Moments:
-        """Blocked and computing seconds together, over all deliveries."""
+        """Handling time without the wait for a compute server, over all deliveries."""
         return mixed([one.blocked.plus(one.compute) for one in self.handlers], self._weights())
 
     @property
     def compute(self) -> Moments:
-        """Computing seconds, over all deliveries."""
+        """CPU time, over all deliveries."""
         return mixed([one.compute for one in self.handlers], self._weights())
 
     @property
     def used(self) -> float:
-        """The share of the compute servers that deliveries and the publisher take."""
+        """Utilisation of the compute servers by deliveries and the publisher."""
         return self.rate * (self.compute.mean + self.publishing) / self.servers
 
     def _weights(self) -> list[float]:
-        """Return how many deliveries each handler gets."""
+        """Return the number of deliveries of each handler."""
         found = [0.0] * len(self.handlers)
         for kind in self.kinds:
             for place in kind.handlers:
@@ -84,15 +91,15 @@ class Scenario:
         return found
 
     def uncontended(self) -> "Scenario":
-        """Return it with handlers that wait for nothing but their own, as long as was measured."""
+        """Return it with handlers that are blocked for all of the measured handling time."""
         none = Moments(0.0, 0.0)
         handlers = tuple(one._replace(blocked=one.wall, compute=none) for one in self.handlers)
         return replace(self, handlers=handlers, publishing=0.0)
 
     def calibrated(self, workers: int) -> "Scenario":
-        """Return it with blocked times that lead to the measured handling times.
+        """Return it with blocked times for which the simulated handling times are as measured.
 
-        `workers` is how many there were when those were measured.
+        `workers` is the number of workers during the measurement.
         """
         scenario = self
         for seed in range(ROUNDS):
@@ -106,14 +113,16 @@ class Scenario:
         return scenario
 
     def script(self, count: int, seed: int = 1) -> Script:
-        """Draw about so many deliveries; handling times are those measured, in random order.
+        """Return a script of about `count` deliveries; the same seed gives the same script.
 
-        They are fewer if handlers would lose the GIL very often while they compute.
+        Fewer if handlers would lose the GIL very often, more if there would be few bursts.
         """
         rng = random.Random(seed)
         if self.turn:
             switches = self.used * self.compute.mean / self.turn
             count = max(MIN_SCRIPT, int(count / max(1.0, switches / MAX_SWITCHES)))
+        enough = int(MIN_BURSTS * self.arrivals.burst * self._size)
+        count = min(MAX_SCRIPT, max(count, enough))
         kinds = _in_proportion(self.kinds, count, rng)
         due = due_times(self.arrivals, len(kinds), rng)
         handler = [place for kind in kinds for place in kind.handlers]
@@ -134,7 +143,7 @@ class Scenario:
 
 
 def _corrected(handler: Handler, walls: Sequence[float]) -> Handler:
-    """Return a handler that is blocked for as much less as its simulated times are too long."""
+    """Return a handler whose blocked time is corrected by the error of its simulated times."""
     if not walls:
         return handler
     found = moments(walls)
@@ -148,8 +157,8 @@ def _corrected(handler: Handler, walls: Sequence[float]) -> Handler:
 def times(handler: Handler, count: int, rng: random.Random) -> list[tuple[float, float]]:
     """Return pairs of blocked and computing seconds, in random order.
 
-    Both are drawn independently by their moments; then each pair is stretched so that the sums
-    are distributed as the measured handling times are, less what those were waiting for the GIL.
+    Both are drawn independently by their moments; then each pair is scaled so that the sums have
+    the distribution of the measured handling times, without the wait for a compute server.
     """
     if not count:
         return []
@@ -169,10 +178,10 @@ def times(handler: Handler, count: int, rng: random.Random) -> list[tuple[float,
 
 
 def _uncontended(handler: Handler, count: int) -> list[float]:
-    """Return handling times, rising, as they would be without waiting for the GIL or a core.
+    """Return handling times, ascending, without the wait for a compute server.
 
-    They are powers of those measured, with the mean and the variance of what is blocked or
-    computes: so they stay above 0, and lognormal if they were.
+    They are powers of the measured ones with the mean and the variance of blocked and computing
+    time: so they stay positive, and lognormal if they were.
     """
     walls = quantiles(handler.walls, count)
     wanted, found = handler.blocked.plus(handler.compute), moments(walls)
@@ -184,7 +193,10 @@ def _uncontended(handler: Handler, count: int) -> list[float]:
 
 
 def _in_proportion(kinds: Sequence[Kind], count: int, rng: random.Random) -> list[Kind]:
-    """Return kinds for about so many deliveries, each as often as it came, in random order."""
+    """Return the kinds of events, at least one, of about `count` deliveries, in random order.
+
+    Each kind occurs in the measured proportion.
+    """
     deliveries = math.fsum(kind.events * len(kind.handlers) for kind in kinds)
     found: list[Kind] = []
     carried = 0.0
@@ -193,4 +205,4 @@ def _in_proportion(kinds: Sequence[Kind], count: int, rng: random.Random) -> lis
         found += [kind] * round(carried)
         carried -= round(carried)
     rng.shuffle(found)
-    return found
+    return found or [max(kinds, key=lambda kind: kind.events)]
