@@ -149,7 +149,7 @@ claims: $(READY)  ## the study's claims, verified against a thread per handler a
 bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
 	$(BIN)/python -m bench.elastic
 
-bench-advice: $(READY)  ## the adviser's predictions beside measurements (20 minutes)
+bench-advice: $(READY)  ## the adviser's predictions beside measurements (75 minutes)
 	$(BIN)/python -m bench.advice.run $(ARGS)
 
 clean:  ## remove everything that was built, the environment included

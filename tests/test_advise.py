@@ -11,10 +11,9 @@ import pytest
 
 from brummerbus import Advice, BackpressurePolicy, Event, EventBus
 from brummerbus._measurements import MeasuredLoad, Timer, Windows
-from brummerbus.sizing._adviser import MIN_DELIVERIES, advise, dispersions
+from brummerbus.sizing._adviser import MIN_DELIVERIES, advise
 from helpers.buses import BusFactory
 from helpers.handlers import Recorder
-from helpers.internals import load_of
 from helpers.waiting import HANG, pause
 
 S = 1_000_000_000
@@ -159,20 +158,35 @@ def test_too_little_data_is_said_and_no_number_is_given(load: MeasuredLoad) -> N
 
 
 def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
-    """The scale counts on which they explain the measured wait."""
+    """Found in the variance of the windows."""
     load = measured(300, meter(9_000, 10 * MS, 50_000))
-    bursts = Windows(300, 9_000, 300 * (30**2 + 30 * 20))
-    load = load._replace(windows=[load.windows[0], bursts, load.windows[2]])
-    names = {1: "a"}
-    at_random = advise(load, names, 6, (0.0, 0.003), 0.01)
-    in_bursts = advise(load, names, 6, (0.0, 0.1), 0.01)
+    bursts = Windows(3_000, 9_000, 3_000 * (9 + 3 * 9.0))
+    bursts_10 = Windows(300, 9_000, 300 * (900 + 30 * 9.0))
+    in_bursts = advice(load._replace(windows=[bursts, bursts_10]))
+    at_random = advice(load)
     assert at_random.load is not None
     assert in_bursts.load is not None
     assert at_random.load.arrival_variability == pytest.approx(1)
-    assert in_bursts.load.arrival_variability == pytest.approx(20)
+    assert in_bursts.load.arrival_variability == pytest.approx(9)
     assert at_random.recommended is not None
     assert in_bursts.recommended is not None
-    assert in_bursts.recommended > at_random.recommended
+    assert in_bursts.recommended > at_random.recommended + 2
+
+
+def test_events_with_several_handlers_need_more_workers_than_as_many_deliveries_alone() -> None:
+    """Though both handlers and rates are the same: three deliveries come at once."""
+    meters = [meter(3_000, 10 * MS, 50_000) for _ in range(3)]
+    alone = measured(300, *meters)
+    together = alone._replace(
+        windows=[Windows(3_000, 9_000, 3_000 * (9 + 3 * 3.0))],
+        routes={(1, 1): (1, 2, 3)},
+        types={1: 9_000},
+        levels={1: 9_000},
+    )
+    fewer, more = advice(alone, target=0.005), advice(together, target=0.005)
+    assert fewer.recommended is not None
+    assert more.recommended is not None
+    assert more.recommended > fewer.recommended
 
 
 def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
@@ -182,15 +196,6 @@ def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
     found = advise(load, {1: "a"}, 5, (0.0, 0.002), 0.01)
     assert found.recommended == 5
     assert "as now: 99 of 100 deliveries have waited 0.002 s at most" in found.reason
-
-
-def test_dispersion_is_variance_over_mean_on_each_scale() -> None:
-    """Scales with too few windows do not count."""
-    assert dispersions(poisson(500, 30)) == pytest.approx([1.0, 1.0, 1.0])
-    assert dispersions([Windows(100, 500, 2500)]) == [0.0]
-    found = dispersions([Windows(100, 500, 2500), Windows(50, 500, 15_000)])
-    assert found == pytest.approx([0.0, 20.0])
-    assert dispersions([Windows(5, 500, 10**9)]) == [1.0]
 
 
 def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
@@ -205,6 +210,7 @@ def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
         "500 deliveries/s",
         "no end",
         "Assumed:",
+        "deliveries, on the present number of workers with a p99 of no end",
         "one server for the whole process (the GIL)",
     ):
         assert part in text
@@ -275,9 +281,29 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactor
     assert bus.publish(Event("late"))
     assert bus.flush(HANG)
     assert len(seen.events) == 6000
-    load, labels = load_of(bus)
+    load, labels = bus._engine.figures.load()
     took = {labels[number]: timer.deliveries for number, timer in load.meters.items()}
     assert took == {"(other)": 6000, "late -> compute": 1}
+
+
+def test_deliveries_that_arrive_together_are_known_by_type_and_level(factory: BusFactory) -> None:
+    """By subscription, globs and classes included; what has ended is among the others."""
+    bus = factory.bus(queue_size=10, policy=BackpressurePolicy.BLOCK)
+    bus.subscribe("a", lambda _: None)
+    ended = bus.subscribe("a", lambda _: None)
+    bus.subscribe("*", lambda _: None)
+    bus.subscribe(int, lambda _: None)
+    assert bus.publish(Event("a"))
+    ended.cancel()
+    assert bus.publish(7, priority=1)
+    assert bus.flush(HANG)
+    load, labels = bus._engine.figures.load()
+    number = bus._engine.routes.types
+    assert load.routes == {(number["a"], 2): (1, 0, 2), (number["int"], 1): (3,)}
+    assert (labels[0], labels[2].split(" -> ")[0]) == ("(other)", "*")
+    assert load.types[number["a"]] == 3
+    assert (load.levels[2], load.levels[1]) == (3, 1)
+    assert sum(deliveries for _, deliveries in load.processing) == 4
 
 
 def test_a_bus_without_monitoring_has_no_data(factory: BusFactory) -> None:

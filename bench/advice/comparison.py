@@ -3,12 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Any
 
 from bench.advice.measure import Waits
 
-FACTOR = 1.5
+FACTOR = 1.3
 """How far a prediction may be off, up or down."""
 
 FLOOR = 1e-3
@@ -21,12 +20,10 @@ class Row:
 
     workers: int
     predicted: Waits
-    rounds: tuple[Waits, ...]
-
-    @property
-    def measured(self) -> Waits:
-        """Medians of the rounds."""
-        return Waits(*(median(values) for values in zip(*self.rounds, strict=True)))
+    measured: Waits
+    """Of all rounds together."""
+    rounds: tuple[Waits, ...] = ()
+    """Of each."""
 
     @property
     def saturated(self) -> bool:
@@ -67,8 +64,8 @@ class Comparison:
         row = self.advised and self.row(self.advised)
         return bool(row) and row.measured.p99 <= self.target
 
-    def fewest(self) -> bool:
-        """Return whether one worker fewer misses the target; one worker alone is the fewest."""
+    def is_minimum(self) -> bool:
+        """Return whether one worker fewer misses the target; one worker alone is the minimum."""
         if self.advised is None:
             return False
         row = self.row(self.advised - 1)
@@ -79,11 +76,10 @@ class Comparison:
         plain = asdict(self)
         for row, there in zip(self.rows, plain["rows"], strict=True):
             there["predicted"] = None if row.saturated else list(row.predicted)
-            there["measured"] = list(row.measured)
             there["predicted_well"] = row.predicted_well(self.target)
-        return {**plain, "meets": self.meets(), "fewest": self.fewest()}
+        return {**plain, "meets": self.meets(), "minimum": self.is_minimum()}
 
 
 def sizes(advised: int) -> list[int]:
-    """Return the numbers of workers to run: half, one fewer, the advised one, and double."""
-    return sorted({max(1, advised // 2), max(1, advised - 1), advised, 2 * advised})
+    """Return the numbers of workers to run: one fewer, the advised one, and one more."""
+    return [number for number in (advised - 1, advised, advised + 1) if number > 0]

@@ -1,5 +1,6 @@
-"""The five workloads with which the adviser is put to the test, defined before they are run."""
+"""The workloads with which the adviser is put to the test, defined before they are run."""
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -8,123 +9,219 @@ from dataclasses import dataclass
 from brummerbus import Event
 
 MS = 1e-3
-Draw = Callable[[random.Random], float]
 
 
-def exponential(mean: float) -> Draw:
-    """Return what draws exponentially distributed seconds."""
-    return lambda rng: rng.expovariate(1 / mean)
+@dataclass(frozen=True)
+class Times:
+    """How long something takes: a distribution."""
+
+    mean: float
+    """In seconds."""
+    how: str
+    """Its name."""
+    draw: Callable[[random.Random], float]
 
 
-def nothing(_: random.Random) -> float:
-    """Draw no time at all."""
-    return 0.0
+def exponential(mean: float) -> Times:
+    """Return exponentially distributed times."""
+    return Times(mean, "exponential", lambda rng: rng.expovariate(1 / mean))
 
 
-def mostly_short(rng: random.Random) -> float:
-    """Draw 2 ms nine times of ten, and 50 ms once."""
-    return 50 * MS if rng.random() < 0.1 else 2 * MS
+def constant(seconds: float) -> Times:
+    """Return the same time again and again."""
+    return Times(seconds, "constant", lambda _: seconds)
+
+
+def lognormal(mean: float, variation: float) -> Times:
+    """Return lognormal times; `variation` is the coefficient of variation."""
+    sigma = math.sqrt(math.log1p(variation**2))
+
+    def draw(rng: random.Random) -> float:
+        return mean * rng.lognormvariate(-(sigma**2) / 2, sigma)
+
+    return Times(mean, f"lognormal, coefficient of variation {variation:.2g}", draw)
+
+
+def either(short: float, long: float, share_long: float) -> Times:
+    """Return one of two times."""
+
+    def draw(rng: random.Random) -> float:
+        return long if rng.random() < share_long else short
+
+    mean = short + share_long * (long - short)
+    return Times(mean, f"{share_long:.0%} {long / MS:.3g} ms, else {short / MS:.3g} ms", draw)
+
+
+nothing = constant(0.0)
 
 
 def one(_: random.Random) -> int:
-    """Draw one arrival at a time."""
+    """Draw one event at a time."""
     return 1
 
 
-def about_five(rng: random.Random) -> int:
-    """Draw the size of a burst that goes on four times of five."""
-    size = 1
-    while rng.random() < 0.8:
-        size += 1
-    return size
+def geometric(mean: float) -> Callable[[random.Random], int]:
+    """Return what draws the sizes of bursts."""
+
+    def draw(rng: random.Random) -> int:
+        size = 1
+        while rng.random() < 1 - 1 / mean:
+            size += 1
+        return size
+
+    return draw
+
+
+@dataclass(frozen=True)
+class Handling:
+    """What a handler does: it is blocked, and then computes."""
+
+    blocked: Times
+    compute: Times = nothing
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Events of one type, at random."""
+
+    name: str
+    rate: float
+    """Events per second."""
+    handlers: tuple[Handling, ...]
+    """One subscription each."""
+
+    def event(self, rng: random.Random) -> Event:
+        """Return an event that says how long each handler is to be blocked and to compute."""
+        times = [(one.blocked.draw(rng), one.compute.draw(rng)) for one in self.handlers]
+        return Event(self.name, times)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """Arrivals at random, and what their handler does."""
+    """Arrivals at random, and what their handlers do."""
 
     name: str
     what: str
-    rate: float
-    """Deliveries a second."""
-    blocked: Draw
-    compute: Draw
+    kinds: tuple[Kind, ...]
     target: float
     """Seconds that 99 of 100 deliveries are to wait at most."""
     probe: int
     """Workers that the bus has when it is asked for advice."""
     batch: Callable[[random.Random], int] = one
+    """How many events arrive at once."""
     mean_batch: float = 1.0
 
-    def arrivals(self, rng: random.Random) -> Iterator[tuple[float, int]]:
-        """Yield when something arrives, in seconds from the beginning, and how much."""
+    def arrivals(self, rng: random.Random) -> Iterator[tuple[float, list[Event]]]:
+        """Yield when something arrives, in seconds from the beginning, and what."""
         now = 0.0
+        rates = [kind.rate for kind in self.kinds]
         while True:
-            now += rng.expovariate(self.rate / self.mean_batch)
-            yield now, self.batch(rng)
-
-    def event(self, rng: random.Random) -> Event:
-        """Return an event that says how long its handler is to be blocked and to compute."""
-        return Event(self.name, (self.blocked(rng), self.compute(rng)))
+            now += rng.expovariate(sum(rates) / self.mean_batch)
+            kinds = rng.choices(self.kinds, rates, k=self.batch(rng))
+            yield now, [kind.event(rng) for kind in kinds]
 
 
-def handle(event: Event) -> None:
-    """Be blocked, and compute: with the GIL held, until this thread has had the CPU so long."""
-    blocked, compute = event.data
-    if blocked:
-        time.sleep(blocked)
-    if compute:
-        end = time.thread_time() + compute
-        while time.thread_time() < end:
-            pass
+def handler(place: int) -> Callable[[Event], None]:
+    """Return the handler of a place: it is blocked, and computes with the GIL held.
+
+    It computes until its thread has had the CPU for so long.
+    """
+
+    def handle(event: Event) -> None:
+        blocked, compute = event.data[place]
+        if blocked:
+            time.sleep(blocked)
+        if compute:
+            end = time.thread_time() + compute
+            while time.thread_time() < end:
+                pass
+
+    return handle
+
+
+def alone(name: str, rate: float, blocked: Times, compute: Times = nothing) -> tuple[Kind, ...]:
+    """Return one kind of event with one handler."""
+    return (Kind(name, rate, (Handling(blocked, compute),)),)
 
 
 WORKLOADS = (
     Workload(
         "all waiting",
         "blocked for 10 ms on average, exponentially distributed",
-        rate=240.0,
-        blocked=exponential(10 * MS),
-        compute=nothing,
+        alone("all waiting", 240.0, exponential(10 * MS)),
         target=12 * MS,
         probe=12,
     ),
     Workload(
         "all computing",
         "computes for 10 ms on average, exponentially distributed",
-        rate=40.0,
-        blocked=nothing,
-        compute=exponential(10 * MS),
+        alone("all computing", 40.0, nothing, exponential(10 * MS)),
         target=100 * MS,
         probe=4,
     ),
     Workload(
         "70/30",
         "blocked for 14 ms, then computes for 6 ms on average, as in the study",
-        rate=66.0,
-        blocked=exponential(14 * MS),
-        compute=exponential(6 * MS),
+        alone("70/30", 66.0, exponential(14 * MS), exponential(6 * MS)),
         target=60 * MS,
         probe=8,
     ),
     Workload(
         "bimodal",
         "blocked for 2 ms, one of ten times for 50 ms",
-        rate=320.0,
-        blocked=mostly_short,
-        compute=nothing,
+        alone("bimodal", 320.0, either(2 * MS, 50 * MS, 0.1)),
         target=20 * MS,
         probe=12,
     ),
     Workload(
         "bursty",
         "as all waiting; arrivals come in bursts of 5 on average, of geometric size",
-        rate=260.0,
-        blocked=exponential(10 * MS),
-        compute=nothing,
+        alone("bursty", 260.0, exponential(10 * MS)),
         target=25 * MS,
         probe=16,
-        batch=about_five,
+        batch=geometric(5.0),
         mean_batch=5.0,
+    ),
+    Workload(
+        "lognormal",
+        "blocked for 8 ms on average, lognormal with a coefficient of variation of 1.5",
+        alone("lognormal", 250.0, lognormal(8 * MS, 1.5)),
+        target=10 * MS,
+        probe=10,
+    ),
+    Workload(
+        "three handlers",
+        "each event has three: one is blocked for 4 ms, one computes for 1.2 ms, one is blocked "
+        "for 12 ms on average (lognormal, coefficient of variation 1)",
+        (
+            Kind(
+                "three handlers",
+                120.0,
+                (
+                    Handling(constant(4 * MS)),
+                    Handling(nothing, constant(1.2 * MS)),
+                    Handling(lognormal(12 * MS, 1.0)),
+                ),
+            ),
+        ),
+        target=15 * MS,
+        probe=10,
+    ),
+    Workload(
+        "rare and slow",
+        "300 events per second that are blocked for 3 ms, and 8 for 150 ms",
+        (
+            Kind("quick", 300.0, (Handling(constant(3 * MS)),)),
+            Kind("slow", 8.0, (Handling(constant(150 * MS)),)),
+        ),
+        target=30 * MS,
+        probe=10,
+    ),
+    Workload(
+        "equal",
+        "blocked for 6 ms, then computes for 1 ms, the same each time",
+        alone("equal", 300.0, constant(6 * MS), constant(1 * MS)),
+        target=10 * MS,
+        probe=8,
     ),
 )

@@ -222,7 +222,8 @@ class EventBus(SubscribingBus):
         """Recommend a number of workers from what this bus has measured so far, with the reasons.
 
         Printed, it is a report: the cost of each handler, predictions for other numbers of workers,
-        and the assumptions. Needs `monitoring`. From anywhere; takes some ms.
+        and the assumptions. Needs `monitoring`. From anywhere; simulates the load in the calling
+        thread, which takes 0.2 to 1.5 s of CPU time.
 
         `target_wait` is the maximum queue wait of 99 in 100 deliveries, in seconds.
 
@@ -235,7 +236,9 @@ class EventBus(SubscribingBus):
         target_wait = check_timeout("target_wait", target_wait)
         engine, wait = self._here(), self.stats().queue_wait
         load, labels = engine.figures.load()
-        return advise(load, labels, engine.workers, (wait.p50, wait.p99), target_wait)
+        starvation = self.config.starvation_after
+        measured = wait.p50, wait.p99
+        return advise(load, labels, engine.workers, measured, target_wait, starvation)
 
     @property
     def closed(self) -> bool:

@@ -3,6 +3,8 @@
 The core fills them; statistics and advice read them, and so need not import the core.
 """
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -88,7 +90,12 @@ class Arrivals(NamedTuple):
 
 
 class MeasuredLoad(NamedTuple):
-    """`Arrivals`, with the handling times of each subscription."""
+    """`Arrivals`, with the handling times of all deliveries and of each subscription.
+
+    `processing` is the histogram of all handling times: buckets and their counts, without those
+    that are 0. `routes` maps type number and level to the keys of `meters` of the recipients;
+    `types` and `levels` have the published deliveries, by type number and by level, from 1.
+    """
 
     deliveries: int
     first: int
@@ -97,6 +104,10 @@ class MeasuredLoad(NamedTuple):
     cpu_read: int
     windows: list[Windows]
     meters: dict[int, Timer]
+    processing: Sequence[tuple[int, int]] = ()
+    routes: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType({})
+    types: Mapping[int, int] = MappingProxyType({})
+    levels: Mapping[int, int] = MappingProxyType({})
 
 
 class SizingStep(NamedTuple):

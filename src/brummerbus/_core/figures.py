@@ -54,13 +54,26 @@ class Figures:
         Ended subscriptions are under `OTHER`.
         """
         recipients = self.recipients()
-        total = self._queue.snapshot().timer
+        known = max(self._routes.types.copy().values()) + 1
+        snapshot = self._queue.snapshot(known, durations=True)
         arrivals, timers = self._queue.load(recipients)
-        other = Timer(*(all_ - sum(parts) for all_, *parts in zip(total, *timers, strict=True)))
+        sums = zip(snapshot.timer, *timers, strict=True)
+        other = Timer(*(all_ - sum(parts) for all_, *parts in sums))
         labels = {0: OTHER} | dict(enumerate((one.label for one in recipients), start=1))
-        by_number = dict(enumerate((other, *timers)))
-        measured = {number: t for number, t in by_number.items() if t.deliveries > 0}
-        return MeasuredLoad(*arrivals, meters=measured), labels
+        places = {one.number: place for place, one in enumerate(recipients, start=1)}
+        assert snapshot.durations is not None
+        load = MeasuredLoad(
+            *arrivals,
+            meters={n: t for n, t in enumerate((other, *timers)) if t.deliveries > 0},
+            processing=snapshot.durations[1].buckets,
+            routes={
+                key: tuple(places.get(number, 0) for number in numbers)
+                for key, numbers in self._routes.recipients.copy().items()
+            },
+            types={number: one.published for number, one in enumerate(snapshot.types)},
+            levels={level: one.published for level, one in enumerate(snapshot.levels, start=1)},
+        )
+        return load, labels
 
     def recipients(self) -> list[Subscription]:
         """Return the subscriptions; their counts start from 0 in each process."""

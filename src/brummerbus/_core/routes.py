@@ -59,6 +59,8 @@ class Routes:
         self.types: dict[str, int] = {OTHER: 0}
         """The number under which each event type is counted."""
         self._next_type = itertools.count(1).__next__
+        self.recipients: dict[tuple[int, int], tuple[int, ...]] = {}
+        """The numbers of the subscriptions to which events of a type at a level go, by both."""
 
     def make(self, event: Any, priority: int | None) -> tuple[Route, type, str | None]:
         """Return the route of an event at an explicit or its own priority, its class and type.
@@ -72,6 +74,7 @@ class Routes:
             one.count_from(self._queue.forks)
         level = self._level(cls, name) if priority is None else priority
         number = self._type(name if name is not None else cls.__qualname__)
+        self.recipients[number, level] = tuple([one.number for one in recipients])
         taps = taps_for(self._taps, cls, name)
         return self._route(level, number, recipients, taps, cls), cls, name
 
