@@ -89,7 +89,7 @@ def test_each_public_name_has_a_type_that_all_checkers_see(
     report = pyright("--verifytypes", "brummerbus")["typeCompleteness"]
     assert report["pyTypedPath"] == str(PACKAGE / "py.typed")
     names = {symbol["name"]: symbol for symbol in report["symbols"]}
-    assert "brummerbus._bus.EventBus.subscribe" in names
+    assert "brummerbus._subscribing.SubscribingBus.subscribe" in names
     library = [s for name, s in names.items() if not name.startswith("brummerbus.watch.")]
     assert [s["name"] for s in library if not s["isTypeKnown"] or s["isTypeAmbiguous"]] == []
 

@@ -38,7 +38,7 @@ class Counts:
     """Waiting for a worker."""
     running: int
     """In a handler now."""
-    retried: int
+    retried: int = 0
     """Failures after which the delivery was queued again; not part of `failed`."""
 
 
