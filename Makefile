@@ -110,15 +110,15 @@ model-long:  ## the same with more publishers, workers and slots (hours)
 # ---- figures -------------------------------------------------------------------------------
 
 bench: $(READY)  ## the pytest-benchmark suites
-	$(BIN)/python -m pytest bench -o addopts= --benchmark-only --benchmark-group-by=group \
+	$(BIN)/python -m pytest bench --ignore=bench/tests -o addopts= --benchmark-only --benchmark-group-by=group \
 	    --benchmark-columns=median,iqr,ops,rounds
 
 PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
-	$(PEERS)/bin/python bench/peers/run.py $(ARGS)
+	$(PEERS)/bin/python -m bench.peers.run $(ARGS)
 
 bench-targets: $(PEERS)/.ready  ## only the table of target ratios
-	$(PEERS)/bin/python bench/peers/run.py --targets $(ARGS)
+	$(PEERS)/bin/python -m bench.peers.run --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
 $(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
@@ -131,16 +131,16 @@ bench-c:  ## the queue in C alone: nanoseconds and instructions per push and tak
 	$(MAKE) -C bench/c callgrind
 
 bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers and threads
-	$(BIN)/python bench/growth.py
+	$(BIN)/python -m bench.growth
 
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
-	$(BIN)/python bench/claims/run.py $(ARGS)
+	$(BIN)/python -m bench.claims.run $(ARGS)
 
 bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
-	$(BIN)/python bench/elastic.py
+	$(BIN)/python -m bench.elastic
 
 bench-advice: $(READY)  ## the adviser's predictions beside measurements (20 minutes)
-	$(BIN)/python bench/advice/run.py $(ARGS)
+	$(BIN)/python -m bench.advice.run $(ARGS)
 
 clean:  ## remove everything that was built, the environment included
 	rm -rf $(VENV) build dist compile_commands.json src/*.egg-info src/brummerbus/_core/_ext*.so .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -19,11 +19,9 @@ from threading import Barrier, Semaphore, Thread
 from time import perf_counter, process_time
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent / "peers"))
-
 import psutil
-from machine import describe
 
+from bench.peers.machine import describe
 from brummerbus import BackpressurePolicy, Event, EventBus
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "bench"

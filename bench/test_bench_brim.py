@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from bench.held import EVENTS, ROUNDS, Held, no_op
 from brummerbus import BackpressurePolicy, Event, EventBus
-from conftest import EVENTS, ROUNDS, Held, no_op
 
 Make = Callable[..., Any]
 SIZE = 2 * EVENTS

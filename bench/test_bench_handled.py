@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bench.held import ROUNDS, Baseline, no_op
 from brummerbus import Event, EventBus
-from conftest import ROUNDS, Baseline, no_op
 
 Make = Callable[..., Any]
 

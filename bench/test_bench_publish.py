@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from bench.held import EVENTS, ROUNDS, Baseline, Held, no_op
 from brummerbus import Event, EventBus
-from conftest import EVENTS, ROUNDS, Baseline, Held, no_op
 
 Make = Callable[..., Any]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
-from measure import Waits
+from bench.advice.measure import Waits
 
 FACTOR = 1.5
 """How far a prediction may be off, up or down."""

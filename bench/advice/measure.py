@@ -5,8 +5,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from workloads import Workload, handle
-
+from bench.advice.workloads import Workload, handle
 from brummerbus import Advice, BackpressurePolicy, EventBus
 
 ROOM = 100_000

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from comparison import FACTOR, FLOOR, Comparison, Row
-from measure import PUNCTUAL
-
+from bench.advice.comparison import FACTOR, FLOOR, Comparison, Row
+from bench.advice.measure import PUNCTUAL
 from brummerbus.sizing._advice import duration
 
-COMMAND = ".venv/bin/python bench/advice/run.py --page docs/advice.md"
+COMMAND = "make bench-advice ARGS='--page docs/advice.md'"
 
 METHOD = """# The adviser, against reality
 

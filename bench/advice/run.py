@@ -9,14 +9,11 @@ import logging
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "peers"))
-
-from comparison import Comparison, Row, sizes
-from machine import describe
-from measure import Waits, run
-from page import page, summary, text
-from workloads import WORKLOADS, Workload
-
+from bench.advice.comparison import Comparison, Row, sizes
+from bench.advice.measure import Waits, run
+from bench.advice.page import page, summary, text
+from bench.advice.workloads import WORKLOADS, Workload
+from bench.peers.machine import describe
 from brummerbus.sizing._queueing_model import Load, predict
 
 PROBE = 2

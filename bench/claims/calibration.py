@@ -11,10 +11,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
 from typing import Any
 
-from loads import HANDLERS, MIX, ROUND, THINK, types
-from server import serving
-from work import Work
-
+from bench.claims.loads import HANDLERS, MIX, ROUND, THINK, types
+from bench.claims.server import serving
+from bench.claims.work import Work
 from brummerbus import Event
 
 WAITING = 0.7

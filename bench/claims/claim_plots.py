@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
-from loads import GUARD
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from outcome import Outcome
-from plots import GRID, OTHERS, OURS
-from verdicts import CLAIMS, Claim
-from ways import NAIVE, WAYS
-from ways import OURS as BUS
+
+from bench.claims.loads import GUARD
+from bench.claims.outcome import Outcome
+from bench.claims.verdicts import CLAIMS, Claim
+from bench.claims.ways import NAIVE, WAYS
+from bench.claims.ways import OURS as BUS
+from bench.peers.plots import GRID, OTHERS, OURS
 
 HELD = "#eef6ee"
 COLOURS = {NAIVE: "#24435c", "ThreadPoolExecutor": OTHERS, BUS: OURS}

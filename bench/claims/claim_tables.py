@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from loads import Shape
-from rounds import Cell, Results
-from tables import aligned
-from verdicts import CLAIMS, change, held, spread
-from ways import NAIVE, WAYS
+from bench.claims.loads import Shape
+from bench.claims.verdicts import CLAIMS, change, held, spread
+from bench.claims.ways import NAIVE, WAYS
+from bench.peers.rounds import Cell, Results
+from bench.peers.tables import aligned
 
 if TYPE_CHECKING:
-    from outcome import Outcome
+    from bench.claims.outcome import Outcome
 
 Rows = list[list[str]]
 

@@ -16,15 +16,12 @@ from tempfile import TemporaryDirectory
 from time import perf_counter_ns, process_time, sleep
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "peers"))
-
-from limits import limited, raise_descriptors
-from loads import BY_NAME, HANDLERS, LIMITED, URGENT, Shape, runs, types
-from machine import peak_memory, reset_peak_memory
-from server import serving
-from ways import WAYS, Handler, Routes, Way
-from work import Work
-
+from bench.claims.limits import limited, raise_descriptors
+from bench.claims.loads import BY_NAME, HANDLERS, LIMITED, URGENT, Shape, runs, types
+from bench.claims.server import serving
+from bench.claims.ways import WAYS, Handler, Routes, Way
+from bench.claims.work import Work
+from bench.peers.machine import peak_memory, reset_peak_memory
 from brummerbus import Event
 
 Figures = dict[str, Any]

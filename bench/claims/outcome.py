@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from loads import BY_NAME, LIMITED, Shape
-from rounds import Results
-from verdicts import exhaustions, no_exhaustion, verdicts
-from ways import OURS, WAYS
+from bench.claims.loads import BY_NAME, LIMITED, Shape
+from bench.claims.verdicts import exhaustions, no_exhaustion, verdicts
+from bench.claims.ways import OURS, WAYS
+from bench.peers.rounds import Results
 
 OTHERS = [label for label in WAYS if label != OURS]
 CONTEXT = ("machine", "rounds", "quick", "work", "seconds")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from claim_tables import (
+from bench.claims.claim_tables import (
     VERDICTS,
     change_rows,
     exhaustion_rows,
@@ -11,12 +11,12 @@ from claim_tables import (
     shape_rows,
     summary_rows,
 )
-from loads import GUARD, LIMITED, PACED_SECONDS, PEAK, THINK
-from outcome import Outcome
-from verdicts import CLAIMS
-from ways import NAIVE
+from bench.claims.loads import GUARD, LIMITED, PACED_SECONDS, PEAK, THINK
+from bench.claims.outcome import Outcome
+from bench.claims.verdicts import CLAIMS
+from bench.claims.ways import NAIVE
 
-COMMAND = ".venv/bin/python bench/claims/run.py --page docs/claims.md"
+COMMAND = "make claims ARGS='--page docs/claims.md'"
 
 TITLE = """# The study's claims, verified
 

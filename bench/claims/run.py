@@ -13,20 +13,20 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "peers"))
-
 import psutil
-from calibration import calibrate
-from claim_tables import shape_table, verdict_text
-from loads import LIMITED, SHAPES, Shape
-from machine import describe
-from outcome import Outcome
-from page import page
-from rounds import Results
-from ways import WAYS
-from work import write_log_text
 
-BUILD = Path(__file__).resolve().parents[2] / "build" / "claims"
+from bench.claims.calibration import calibrate
+from bench.claims.claim_tables import shape_table, verdict_text
+from bench.claims.loads import LIMITED, SHAPES, Shape
+from bench.claims.outcome import Outcome
+from bench.claims.page import page
+from bench.claims.ways import WAYS
+from bench.claims.work import write_log_text
+from bench.peers.machine import describe
+from bench.peers.rounds import Results
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build" / "claims"
 ROUNDS, QUICK_ROUNDS = 3, 1
 QUICK_CASES = ("small", "burst")
 TIMEOUT = 120.0
@@ -104,9 +104,9 @@ def measure_all(options: argparse.Namespace) -> Outcome:
 
 def measure(results: Results, order: dict[str, Any]) -> None:
     """Make one measurement in its own process, whose threads are counted from here."""
-    command = [sys.executable, str(Path(__file__).with_name("measurement.py")), json.dumps(order)]
+    command = [sys.executable, "-m", "bench.claims.measurement", json.dumps(order)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT) as process:
         threads = watch_threads(process)
         if process.poll() is None:
             process.kill()
@@ -131,7 +131,7 @@ def watch_threads(process: subprocess.Popen[str]) -> int:
 def draw(outcome: Outcome, directory: Path) -> list[Path]:
     """Draw the plots; matplotlib is imported only now, to keep its memory out of measurements."""
     try:
-        import claim_plots  # noqa: PLC0415
+        from bench.claims import claim_plots  # noqa: PLC0415
     except ImportError:
         print("No plots: matplotlib is not installed")
         return []

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from limits import raise_descriptors
+from bench.claims.limits import raise_descriptors
 
+ROOT = Path(__file__).resolve().parents[2]
 BODY = b'{"state": "ready", "tools": ["logs", "status", "restart"]}'
 
 
@@ -49,8 +51,9 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def serving(think: float) -> Iterator[int]:
     """Run a server; its port."""
-    command = [sys.executable, __file__, str(think)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-m", "bench.claims.server", str(think)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=ROOT) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         yield int(process.stdout.readline())

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from loads import LIMITED, Shape
-from rounds import Cell, Results
-from ways import NAIVE, OURS
+from bench.claims.loads import LIMITED, Shape
+from bench.claims.ways import NAIVE, OURS
+from bench.peers.rounds import Cell, Results
 
 LEVEL = 0.97
 """Fraction of the offered rate; a contestant that handles this much keeps up."""

@@ -13,12 +13,11 @@ from threading import Barrier, Semaphore, Thread
 from time import perf_counter, perf_counter_ns, process_time, process_time_ns, sleep
 from typing import Any
 
-from contestants import TYPE, Contestant
-from handlers import Handled, no_op, spin
-from machine import peak_memory, reset_peak_memory
-from packages import ALL
-from shapes import SHAPES, Shape
-
+from bench.peers.contestants import TYPE, Contestant
+from bench.peers.handlers import Handled, no_op, spin
+from bench.peers.machine import peak_memory, reset_peak_memory
+from bench.peers.packages import ALL
+from bench.peers.shapes import SHAPES, Shape
 from brummerbus import Event
 
 Figures = dict[str, Any]

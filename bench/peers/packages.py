@@ -5,7 +5,7 @@ import importlib.util
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from contestants import (
+from bench.peers.contestants import (
     TYPE,
     Barest,
     Bounded,

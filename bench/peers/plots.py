@@ -12,10 +12,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
-from packages import BASELINE
-from rounds import Cell, Results
-from shapes import Shape
-from tables import LATENCY_KINDS, decisive
+
+from bench.peers.packages import BASELINE
+from bench.peers.rounds import Cell, Results
+from bench.peers.shapes import Shape
+from bench.peers.tables import LATENCY_KINDS, decisive
 
 OURS, OTHERS, GRID = "#c8501e", "#7b8794", "#e4e8ec"
 COLUMNS = 4

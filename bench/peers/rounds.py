@@ -9,10 +9,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from handlers import calibrate
-from packages import ALL, BASELINE, takes_part
-from shapes import Shape
+from bench.peers.handlers import calibrate
+from bench.peers.packages import ALL, BASELINE, takes_part
+from bench.peers.shapes import Shape
 
+ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 120.0
 
 Figures = dict[str, Any]
@@ -100,9 +101,11 @@ def one_round(results: Results, shape: Shape, label: str, turns: int, *, quick: 
     events = shape.quick if quick and shape.quick else shape.events
     events = max(round(events * share_of(shape, label)), shape.publishers)
     order = {"shape": shape.name, "contestant": label, "turns": turns, "events": events}
-    command = [sys.executable, str(Path(__file__).with_name("measure.py")), json.dumps(order)]
+    command = [sys.executable, "-m", "bench.peers.measure", json.dumps(order)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
         results.fail(shape.name, label, f"not finished after {TIMEOUT:.0f} s")
         return

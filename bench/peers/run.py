@@ -10,12 +10,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from machine import describe
-from packages import ALL, BASELINE, available
-from rounds import Results, run
-from shapes import SHAPES, Shape, chosen
-from tables import as_json, table
-from targets import SHAPE_NAMES, by_cpu_time, contestants_in, report
+from bench.peers.machine import describe
+from bench.peers.packages import ALL, BASELINE, available
+from bench.peers.rounds import Results, run
+from bench.peers.shapes import SHAPES, Shape, chosen
+from bench.peers.tables import as_json, table
+from bench.peers.targets import SHAPE_NAMES, by_cpu_time, contestants_in, report
 
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
 ROUNDS, QUICK_ROUNDS = 3, 2
@@ -131,7 +131,7 @@ def targets(rounds: int, context: dict[str, Any], options: argparse.Namespace) -
 def draw(results: Results, shapes: list[Shape], context: dict[str, Any], build: Path) -> None:
     """Draw the plots; matplotlib is imported only now, to keep its memory out of the rounds."""
     try:
-        import plots  # noqa: PLC0415
+        from bench.peers import plots  # noqa: PLC0415
     except ImportError:
         print("No plots: matplotlib is not installed")
         return

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from packages import BASELINE
-from rounds import Cell, Results
-from shapes import Shape
+from bench.peers.packages import BASELINE
+from bench.peers.rounds import Cell, Results
+from bench.peers.shapes import Shape
 
 LATENCY_KINDS = ("ping_pong", "idle", "beside")
 

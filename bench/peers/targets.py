@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from contestants import (
+from bench.peers.contestants import (
     Barest,
     Bounded,
     Bus,
@@ -12,9 +12,9 @@ from contestants import (
     Simple,
     ThreadPerEvent,
 )
-from rounds import Results
-from shapes import MADE, NO_OP
-from tables import aligned
+from bench.peers.rounds import Results
+from bench.peers.shapes import MADE, NO_OP
+from bench.peers.tables import aligned
 
 ALL_SHAPES = NO_OP
 

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench" / "advice"))
+from bench.advice.comparison import Comparison, Row, sizes
+from bench.advice.measure import Waits
+from bench.advice.page import page, summary
+from bench.advice.workloads import WORKLOADS
 
-from comparison import Comparison, Row, sizes
-from measure import Waits
-from page import page, summary
-from workloads import WORKLOADS
-
-PROGRAM = Path(__file__).resolve().parents[1] / "bench" / "advice" / "run.py"
+ROOT = Path(__file__).resolve().parents[2]
 MS = 1e-3
 NO_END = Waits(math.inf, math.inf)
 
@@ -120,9 +118,11 @@ def test_five_workloads_are_compared() -> None:
 
 
 def test_program_runs_what_the_bus_advises(tmp_path: Path) -> None:
-    command = [sys.executable, str(PROGRAM), "--quick", "--only", "all waiting"]
+    command = [sys.executable, "-m", "bench.advice.run", "--quick", "--only", "all waiting"]
     command += ["--build", str(tmp_path), "--page", str(tmp_path / "advice.md")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     (found,) = json.loads((tmp_path / "advice.json").read_text(encoding="utf-8"))["workloads"]
     assert [row["workers"] for row in found["rows"]] == sizes(found["advised"])

@@ -7,17 +7,23 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench" / "claims"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench" / "peers"))
+from bench.claims.loads import BY_NAME, HANDLERS, LIMITED, Shape, runs, types
+from bench.claims.measurement import Latencies
+from bench.claims.outcome import Outcome
+from bench.claims.verdicts import (
+    CLAIMS,
+    Claim,
+    change,
+    exhaustions,
+    held,
+    no_exhaustion,
+    reason,
+    verdicts,
+)
+from bench.claims.ways import NAIVE, OURS
+from bench.peers.rounds import Results
 
-from loads import BY_NAME, HANDLERS, LIMITED, Shape, runs, types
-from measurement import Latencies
-from outcome import Outcome
-from rounds import Results
-from verdicts import CLAIMS, Claim, change, exhaustions, held, no_exhaustion, reason, verdicts
-from ways import NAIVE, OURS
-
-PROGRAM = Path(__file__).resolve().parents[1] / "bench" / "claims" / "run.py"
+ROOT = Path(__file__).resolve().parents[2]
 MEMORY, P50, P99, RATE = CLAIMS
 PEAK = BY_NAME["small, peak"]
 BURST = BY_NAME["small, all at once"]
@@ -153,9 +159,11 @@ def test_paced_shape_offers_its_rate_in_handler_runs() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the bench needs POSIX limits")
 def test_quick_shape_is_measured_in_all_ways_and_nothing_is_lost(tmp_path: Path) -> None:
-    command = [sys.executable, str(PROGRAM), "--quick", "--only", BURST.name]
+    command = [sys.executable, "-m", "bench.claims.run", "--quick", "--only", BURST.name]
     command += ["--build", str(tmp_path), "--page", str(tmp_path / "claims.md")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads((tmp_path / "claims.json").read_text(encoding="utf-8"))
     assert data["problems"] == []

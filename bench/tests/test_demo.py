@@ -1,31 +1,20 @@
 """The demo's own functions, on which the result of `make run` depends."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-DEMO = Path(__file__).resolve().parents[2] / "bench" / "demo"
+from bench.demo import run
 
-
-@pytest.fixture
-def run() -> ModuleType:
-    """The module run.py."""
-    spec = importlib.util.spec_from_file_location("demo_run", DEMO / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+DEMO = Path(run.__file__).parent
 
 
 @pytest.mark.parametrize(
     ("recorded", "lines"), [(b"", 0), (b"\n", 1), (b"a\nb", 2), (b"a\r\n\nb\n", 3), (b"\xff", 1)]
 )
-def test_lines_are_counted_by_their_newlines(recorded: bytes, lines: int, run: ModuleType) -> None:
+def test_lines_are_counted_by_their_newlines(recorded: bytes, lines: int) -> None:
     assert run.count_lines(recorded) == lines
 
 

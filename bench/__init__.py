@@ -1,0 +1,1 @@
+"""Benchmarks: programs that measure, and the tests of these programs."""

@@ -1,0 +1,1 @@
+"""brummerbus beside queues, pools and packages."""

@@ -1,0 +1,1 @@
+"""Tests of the programs that measure: what they conclude, and that they measure at all."""
