@@ -21,10 +21,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import HANG
 
 import brummerbus
 from brummerbus import EventBus
+from helpers.waiting import HANG
 
 pytest.importorskip("sybil", reason="snippets need the extra 'test'")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
-from conftest import HANG
+
+from helpers.waiting import HANG
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -1,25 +1,22 @@
 """The plots of the benchmarks: one scale with its unit, and every point is visible."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("matplotlib", reason="plots need the extra 'report'")
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench" / "claims"))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "bench" / "peers"))
 
-import claim_plots
-import plots
-from loads import BY_NAME as CLAIM_SHAPES
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from outcome import Outcome
-from rounds import Results
-from shapes import SHAPES
-from ways import WAYS
+
+from bench.claims import claim_plots
+from bench.claims.loads import BY_NAME as CLAIM_SHAPES
+from bench.claims.outcome import Outcome
+from bench.claims.ways import WAYS
+from bench.peers import plots
+from bench.peers.rounds import Results
+from bench.peers.shapes import SHAPES
 
 PEERS = ("brummerbus", "SimpleQueue", "Queue")
 MACHINE = {"packages": {}, "python": "", "processor": "", "cores": 2, "commit": ""}
