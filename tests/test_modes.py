@@ -11,6 +11,7 @@ import textwrap
 from typing import NamedTuple
 
 import pytest
+
 from conftest import HANG
 
 USES_ALL = """

@@ -9,16 +9,15 @@ import logging
 import os
 import sys
 import threading
-import tracemalloc
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from brummerbus import BackpressurePolicy, BusClosed, Event, EventBus, QueueFull, Subscription
-from helpers.buses import BusFactory, inside, offer
+from brummerbus import BackpressurePolicy, BusClosed, Event, QueueFull, Subscription
+from helpers.buses import BusFactory, inside
 from helpers.checks import assert_at_rest
 from helpers.handlers import Gate
 from helpers.internals import forget_routes
@@ -296,7 +295,7 @@ def test_a_subscription_that_is_cancelled_goes_with_its_last_delivery(
     assert not any(one() is not None for one in kept)
 
 
-# ---- other processes, and many -------------------------------------------------------------------
+# ---- other processes -----------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -328,32 +327,3 @@ def test_a_forked_child_keeps_nothing_of_its_own_events(
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the log: it would keep the records."""
     monkeypatch.setattr(logging.getLogger("brummerbus"), "disabled", True)
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    """Trace allocations."""
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
-
-
-@pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("policy", ["drop_oldest", "reject", "block"])
-def test_a_hundred_thousand_publishes_leave_memory_where_it_was(policy: str) -> None:
-    """Accepted, evicted or refused: a few bytes each would be a megabyte."""
-    with EventBus(workers=1, queue_size=50, policy=policy, publish_timeout=0) as bus:
-        bus.subscribe("a", lambda event: None)
-
-        def publish(times: int) -> int:
-            for number in range(times):
-                if policy == "block":
-                    bus.publish(Event("a", [number]))
-                else:
-                    offer(bus, Event("a", [number]))
-            assert bus.flush(HANG)
-            gc.collect()
-            return tracemalloc.get_traced_memory()[0]
-
-        before = publish(2_000)
-        assert publish(100_000) - before < 100_000

@@ -287,7 +287,7 @@ def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: Bu
     assert bus.publish(Event("a"))
     route = cached_route(bus, Event("a"))
     assert route is not None
-    subscriptions = [bus.subscribe(f"other.{number}", print) for number in range(5000)]
+    subscriptions = [bus.subscribe(f"other.{number}", print) for number in range(500)]
     for subscription in subscriptions[::2]:
         subscription.cancel()
     assert cached_route(bus, Event("a")) is route
@@ -296,16 +296,16 @@ def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: Bu
 
 
 def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
-    """More than the routes that a process could once have; each is used, its handler released."""
+    """More than 16 bits can number; each is used, and its handler is released."""
     bus, taken, event = factory.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")
-    for _ in range(140_000):
+    for _ in range(70_000):
         subscription = bus.subscribe("a", lambda _: taken.append(1))
         bus.publish(event)
         subscription.cancel()
     last = weakref.ref(subscription)
     del subscription
     assert bus.flush(HANG)
-    assert len(taken) == 140_000
+    assert len(taken) == 70_000
     assert last() is None
     assert subscriptions_of(bus) == []
     assert bus.publish(event)
@@ -315,7 +315,7 @@ def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> No
 def test_types_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
     """Nor in the table of subscriptions."""
     bus = factory.bus()
-    for number in range(1000):
+    for number in range(200):
         for event_type in (f"type.{number}", f"glob.{number}.*", type("Own", (), {})):
             bus.subscribe(event_type, print).cancel()
     assert subscriptions_of(bus) == []

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_import import modules_after
 
 import brummerbus
 from brummerbus import EventBus, EventBusConfig, sizing
 from brummerbus._config import ConfigOverrides
+from test_import import modules_after
 
 PROGRAMS = Path(__file__).parent / "typing"
 PACKAGE = Path(brummerbus.__file__).parent
