@@ -7,7 +7,7 @@ CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py set
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak
 
@@ -35,13 +35,21 @@ run: $(READY)  ## watch three real processes concurrently, and check that all co
 
 # ---- checks --------------------------------------------------------------------------------
 
-test: test-c test-py  ## the C core, plain and under sanitizers, and all Python tests
+test:  ## the C core, plain and under sanitizers, and all Python tests, side by side
+	@$(MAKE) test-c & c=$$!; $(MAKE) test-py; py=$$?; wait $$c && exit $$py
 
 test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 	$(MAKE) -C tests/c check
 
-test-py: $(READY)  ## the Python tests
-	$(BIN)/python -m pytest
+# Twice as many processes as cores: many tests wait.
+PROCESSES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 2))))
+PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=$(PROCESSES) --dist=loadgroup
+
+test-py: $(READY)  ## the Python tests, by as many PROCESSES as fit
+	$(PYTEST)
+
+test-fast: $(READY)  ## the Python tests, but for the slow ones
+	$(PYTEST) -m 'not slow'
 
 test-package: $(READY)  ## the sdist and the wheel: complete, audited, tested in new environments
 	$(BIN)/python -m pytest release/test_declared.py release/test_artifacts.py

@@ -17,9 +17,12 @@ from brummerbus import BackpressurePolicy, DropReason, Event, EventBus
 from helpers.buses import BusFactory
 from helpers.checks import assert_at_rest
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(signal, "setitimer"), reason="this system has no interval timer"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not hasattr(signal, "setitimer"), reason="this system has no interval timer"
+    ),
+]
 
 EVENTS = 1_000_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100_000
 MIN_ALARMS = 300

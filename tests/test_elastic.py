@@ -227,6 +227,7 @@ def test_a_machine_busy_with_other_things_still_lets_waiting_handlers_grow() -> 
 # ---- for real ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_real_pool_grows_under_load_and_shrinks_again(factory: BusFactory) -> None:
     """Blocked handlers fill the queue; once released, all is handled and the pool shrinks."""
     bus = factory.bus(

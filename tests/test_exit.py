@@ -87,6 +87,7 @@ def test_exit_waits_for_a_handler_at_work() -> None:
     assert end.lines == ["done"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["json", "multiprocessing.util"])
 def test_stuck_handler_delays_exit_by_the_shutdown_timeout(other: str) -> None:
     """No less, no longer, and one message logs it; `multiprocessing` has its own finalizers.
@@ -111,6 +112,7 @@ def test_stuck_handler_delays_exit_by_the_shutdown_timeout(other: str) -> None:
     assert [line.partition(":")[0] for line in end.err.splitlines()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_stuck_handler_does_not_hang_exit() -> None:
     """In Python code, in a sleep, and in a lock, of several buses together."""
     end = run_python("""

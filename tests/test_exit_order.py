@@ -65,6 +65,7 @@ def test_exit_drains_before_executors_shut_down(first: str) -> None:
     assert end.lines == [*map(str, range(100))]
 
 
+@pytest.mark.slow
 def test_exit_drains_as_long_as_deliveries_end() -> None:
     """In all for longer than the `shutdown_timeout`, which none of them comes near."""
     end = run_python("""
@@ -122,6 +123,7 @@ def test_publishers_that_outlive_the_main_thread_lose_nothing(queue_size: int) -
     assert sorted(map(int, end.lines)) == list(range(2000))
 
 
+@pytest.mark.slow
 def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> None:
     """Given up by the first drain, it is waited for again once that thread has ended."""
     end = run_python("""
@@ -144,6 +146,7 @@ def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> No
     assert end.lines == ["0", "1", "2", "3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     ["", "policy='block'", "policy='block', queue_size=1000"],

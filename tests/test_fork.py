@@ -146,6 +146,7 @@ def test_a_thread_that_cannot_be_started_in_the_child_is_an_error_and_tried_agai
     assert in_child(child) == 0
 
 
+@pytest.mark.slow
 def test_forks_while_publishers_and_workers_are_at_work_hurt_neither_side(
     factory: BusFactory,
 ) -> None:

@@ -17,6 +17,7 @@ from helpers.processes import in_child, wait_for_child
 from helpers.waiting import HANG
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),
     # Python 3.12 and later warn of forking with threads; being safe there is the point.
     pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning"),

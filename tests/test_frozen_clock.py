@@ -148,6 +148,8 @@ for _ in range(2):
 assert slow.wait(20)
 gate.opened.set()
 assert bus.flush()
+while not bus.stats().sizing:  # the step is noted once the new worker is there
+    time.sleep(0.001)
 stats = bus.stats()
 say(bus.workers, len(stats.sizing), stats.queue_wait.max > 0.04, stats.age > stats.queue_wait.max)
 """,

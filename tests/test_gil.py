@@ -204,6 +204,7 @@ def test_waiting_for_work_releases_the_gil(counter: Counter, factory: BusFactory
     later.result()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("frequent_switches")
 def test_handlers_in_c_let_other_threads_run(factory: BusFactory) -> None:
     """They do not reach the interpreter's own switch of threads, and the queue is never empty."""

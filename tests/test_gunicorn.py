@@ -20,7 +20,10 @@ import pytest
 
 from helpers.waiting import HANG, poll
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="gunicorn needs fork"),
+]
 
 DIRECTLY = build_opener(ProxyHandler({}))
 """Opens addresses without the proxy of the environment."""

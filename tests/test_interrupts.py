@@ -21,6 +21,8 @@ from helpers.internals import subscriptions_of, workers_of
 from helpers.opcodes import At
 from helpers.waiting import HANG
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 20_000
 """Opcodes of one call, far more than any has; a call that never completes is a failure."""
 

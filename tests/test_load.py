@@ -10,6 +10,8 @@ from helpers.checks import assert_balance
 from helpers.threads import run_together
 from helpers.waiting import HANG
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "small": (2, 20, 1_000, 10, 1),
     "medium": (4, 40, 10_000, 50, 5),

@@ -31,6 +31,8 @@ from helpers.internals import workers_of
 from helpers.processes import run_python
 from helpers.waiting import HANG
 
+pytestmark = pytest.mark.slow
+
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
 LIMIT = 20_000

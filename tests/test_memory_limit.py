@@ -13,9 +13,13 @@ import pytest
 from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory
 from helpers.processes import Ended, run_python
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="only Linux refuses address space beyond RLIMIT_AS"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("test_memory_limit"),  # what a fixture measures is measured once
+    pytest.mark.skipif(
+        sys.platform != "linux", reason="only Linux refuses address space beyond RLIMIT_AS"
+    ),
+]
 
 STACK = 32 * 1024 * 1024
 """Large, so that a thread's stack fails for lack of space and not some small allocation."""

@@ -15,6 +15,8 @@ from queueing_simulation import (
     simulate,
 )
 
+pytestmark = pytest.mark.slow
+
 MS = 1e-3
 NOTHING = constant(0.0)
 DELIVERIES = 40_000

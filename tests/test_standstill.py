@@ -39,13 +39,14 @@ def test_slow_handlers_pace_fifty_publishers_and_lose_nothing(policy: Backpressu
         bus.subscribe("a", slow_into(recorder, 0.005))
         run_together(
             PUBLISHERS,
-            lambda n: [bus.publish(Event("a", (n, i))) or pytest.fail("lost") for i in range(20)],
+            lambda n: [bus.publish(Event("a", (n, i))) or pytest.fail("lost") for i in range(10)],
         )
         assert bus.flush(HANG)
         assert bus.stats().dropped == 0
-    assert sorted(recorder.data) == [(n, i) for n in range(PUBLISHERS) for i in range(20)]
+    assert sorted(recorder.data) == [(n, i) for n in range(PUBLISHERS) for i in range(10)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 def test_publisher_may_wait_far_longer_than_the_timeout(
     factory: BusFactory, policy: BackpressurePolicy
@@ -79,6 +80,7 @@ PUBLISHING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_pause_of_the_whole_process_is_no_standstill() -> None:
     """Stopped for three times the `publish_timeout`, repeatedly, it loses nothing."""
@@ -119,6 +121,7 @@ WAITING = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None:
     """Between the stops the process runs for less than the `publish_timeout` in total."""

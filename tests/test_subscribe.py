@@ -295,6 +295,7 @@ def test_subscription_to_another_type_costs_the_next_publish_nothing(factory: Bu
     assert cached_route(bus, Event("a")) is None
 
 
+@pytest.mark.slow
 def test_subscriptions_that_come_and_go_leave_nothing(factory: BusFactory) -> None:
     """More than 16 bits can number; each is used, and its handler is released."""
     bus, taken, event = factory.bus(policy=BackpressurePolicy.BLOCK), [], Event("a")

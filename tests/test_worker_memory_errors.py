@@ -19,6 +19,8 @@ from helpers.internals import workers_of
 from helpers.waiting import HANG
 from test_memory_errors import beyond, bus_with_handlers, in_own_process
 
+pytestmark = pytest.mark.slow
+
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
 

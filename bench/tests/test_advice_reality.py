@@ -117,6 +117,7 @@ def test_five_workloads_are_compared() -> None:
     assert names == ["all waiting", "all computing", "70/30", "bimodal", "bursty"]
 
 
+@pytest.mark.slow
 def test_program_runs_what_the_bus_advises(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.advice.run", "--quick", "--only", "all waiting"]
     command += ["--build", str(tmp_path), "--page", str(tmp_path / "advice.md")]

@@ -157,6 +157,7 @@ def test_paced_shape_offers_its_rate_in_handler_runs() -> None:
     assert set(types(events)) == set(HANDLERS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="the bench needs POSIX limits")
 def test_quick_shape_is_measured_in_all_ways_and_nothing_is_lost(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.claims.run", "--quick", "--only", BURST.name]

@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 

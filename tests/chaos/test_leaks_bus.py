@@ -16,6 +16,8 @@ from helpers.handlers import Drops
 from helpers.threads import InThread
 from helpers.waiting import HANG
 
+pytestmark = pytest.mark.slow
+
 
 class Parcel:
     """A payload whose size is noticeable."""

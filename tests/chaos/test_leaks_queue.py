@@ -6,6 +6,7 @@ in `tests/c` end under AddressSanitizer with nothing left. What needs a worker i
 """
 
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,11 +14,14 @@ from leaks import assert_keeps_nothing
 
 from brummerbus import Event
 from brummerbus._core._ext import Recipient, Route, discard, running_in, swap_item
+from brummerbus._core.engine import KEPT_STEPS
 from brummerbus._core.in_flight import running
 from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queue
 from helpers.buses import BusFactory
 from helpers.internals import queue_of
 from helpers.waiting import poll
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -127,13 +131,16 @@ def test_an_entry_point_keeps_no_memory(work: Callable[[], None]) -> None:
 def test_workers_that_come_and_go_keep_no_memory(factory: BusFactory) -> None:
     """Nor do their threads."""
     bus = factory.bus(workers=1)
+    alone = threading.active_count()
 
     def come_and_go() -> None:
         bus.resize(3)
         bus.resize(1)
-        poll(lambda: len(bus.stats().worker_utilization) == 1)
+        poll(lambda: threading.active_count() == alone)
 
-    assert_keeps_nothing(come_and_go, times=10)
+    for _ in range(KEPT_STEPS // 2):  # two steps each: the history of steps is full now
+        come_and_go()
+    assert_keeps_nothing(come_and_go, times=20)
 
 
 def test_looking_at_what_runs_keeps_no_memory(factory: BusFactory) -> None:

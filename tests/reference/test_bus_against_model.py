@@ -12,6 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,6 +22,8 @@ from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFul
 from helpers.checks import assert_balance
 from helpers.handlers import Drops
 from helpers.waiting import HANG
+
+pytestmark = pytest.mark.slow
 
 LONG = os.environ.get("BRUMMERBUS_LONG") == "1"
 POLICIES = list(BackpressurePolicy)

@@ -17,6 +17,8 @@ from model import ACCEPTED, REFUSED, RUN
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull, Subscription
 from helpers.threads import run_together
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 3_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 60
 PUBLISHERS, EVENTS, LEVELS = 3, 4, 3
 REJECT, BLOCK = BackpressurePolicy.REJECT, BackpressurePolicy.BLOCK

@@ -141,6 +141,7 @@ def test_bars_show_the_highest_of_each_stretch() -> None:
     assert bars.count("█") == 1
 
 
+@pytest.mark.xdist_group("page")  # one process imports matplotlib
 class TestPage:
     """The report as one HTML page."""
 

@@ -25,6 +25,7 @@ def exact_bytes(watcher: Watcher, process: str, stream: str) -> bytes:
     )
 
 
+@pytest.mark.slow
 class TestNothingIsLost:
     """Whatever a process prints, every byte of it is in the store."""
 
@@ -141,6 +142,7 @@ class TestOutput:
         assert json.loads(result.stdout)["target"] == "echo hello"
         assert "echo | hello" in result.stderr
 
+    @pytest.mark.slow
     def test_reports_are_written_by_their_names(self, watcher: Watcher) -> None:
         """One of each kind."""
         pytest.importorskip("matplotlib")
@@ -160,6 +162,7 @@ class TestOutput:
         assert watcher.rows("SELECT stream, kind FROM errors") == [("stderr", "python")]
         assert report["by_priority"]["3"]["processed"] > 0
 
+    @pytest.mark.slow
     def test_a_reader_that_leaves_does_no_harm(self, watcher: Watcher) -> None:
         """As with `watch ... | head`: all is watched to the end, silently."""
         process = watcher.start("--", "seq", "50000")

@@ -8,6 +8,8 @@ import pytest
 
 from .helpers import TIMEOUT, Watcher, wait_for
 
+pytestmark = pytest.mark.slow
+
 # What a process must do before it may be interrupted: print a line, which the watcher prints too.
 WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT
