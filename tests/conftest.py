@@ -1,4 +1,4 @@
-"""Fixtures of all tests; what they are made of is in `helpers`."""
+"""Fixtures of all tests, from the classes in `helpers`."""
 
 import gc
 import logging
@@ -16,9 +16,9 @@ from helpers.waiting import HANG
 
 
 def pytest_configure() -> None:
-    """Take signals as a terminal delivers them.
+    """Restore the handlers of signals that a shell in the background, or nohup, made us ignore.
 
-    What is started in the background or by nohup ignores some, and so would whatever a test starts.
+    Child processes of the tests would inherit that.
     """
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
@@ -27,10 +27,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Keep what is there now out of later collections.
+    """Exclude everything that exists by now from garbage collections.
 
-    Some tests collect garbage dozens of times, and the objects of pytest, of hypothesis and of all
-    test modules make that 0.09 s each time.
+    The objects of pytest, hypothesis and all test modules add 0.09 s to each full collection, and
+    some tests request dozens.
     """
     gc.collect()
     gc.freeze()
@@ -38,7 +38,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Fail a test after which a thread runs that did not run before."""
+    """Fail a test that leaves a thread running."""
     before = set(threading.enumerate())
     yield
     deadline = monotonic() + HANG / 3
@@ -50,7 +50,7 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.fixture
 def factory(no_thread_left: None) -> Iterator[BusFactory]:
-    """Make buses and gates that are gone after the test."""
+    """A factory of buses and gates that stops and opens them after the test."""
     factory = BusFactory()
     yield factory
     factory.end()
@@ -58,7 +58,7 @@ def factory(no_thread_left: None) -> Iterator[BusFactory]:
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """Keep what the library logs."""
+    """What the library logs during the test."""
     handler = Logged()
     logger = logging.getLogger("brummerbus")
     logger.addHandler(handler)
@@ -68,7 +68,7 @@ def logged() -> Iterator[Logged]:
 
 @pytest.fixture
 def frequent_switches() -> Iterator[None]:
-    """Let threads interrupt each other as often as the interpreter can."""
+    """The shortest switch interval, so that threads interrupt each other very often."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

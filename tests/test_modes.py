@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from conftest import HANG
+from helpers.waiting import HANG
 
 USES_ALL = """
     import logging, threading

@@ -1,4 +1,4 @@
-"""Buses that are stopped at the end of a test, and what is often done with them."""
+"""Buses that are stopped at the end of a test, and what tests often do with a bus."""
 
 import contextlib
 import threading
@@ -12,14 +12,14 @@ from helpers.waiting import HANG
 
 
 class BusFactory:
-    """Makes buses and gates, and leaves nothing behind."""
+    """Creates buses and gates, and stops and opens them at the end."""
 
     def __init__(self) -> None:
         self._buses: list[EventBus] = []
         self._gates: list[Gate] = []
 
     def bus(self, **settings: Any) -> EventBus:
-        """Make a bus; by default a small one that never waits."""
+        """Create a bus; by default a small one that never waits."""
         hooks = {
             key: settings.pop(key) for key in ("name", "on_error", "on_drop") if key in settings
         }
@@ -29,13 +29,13 @@ class BusFactory:
         return bus
 
     def gate(self) -> Gate:
-        """Make a gate that is opened at the end of the test."""
+        """Create a gate that is opened at the end of the test."""
         gate = Gate()
         self._gates.append(gate)
         return gate
 
     def hold(self, bus: EventBus) -> Gate:
-        """Stop every worker in a handler of the type `gate`, so that the queue stays as it is."""
+        """Block every worker in a handler of the type `gate`, so that nothing leaves the queue."""
         gate = self.gate()
         with bus.subscribe("gate", gate):
             for _ in range(bus.workers):
@@ -52,13 +52,13 @@ class BusFactory:
 
 
 def offer(bus: EventBus, event: Any) -> None:
-    """Publish without waiting, whatever the policy makes of it."""
+    """Publish without waiting, and ignore whether the event was accepted."""
     with contextlib.suppress(QueueFull):
         bus.publish(event, timeout=0)
 
 
 def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
-    """Queue so many events, which must all be accepted."""
+    """Publish that many events, which must all be accepted."""
     for number in range(count):
         assert bus.publish(Event(event_type, number))
 
@@ -92,7 +92,7 @@ def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
 
 
 class Turnstile:
-    """Holds the one worker of a bus in a handler, again and again."""
+    """Blocks the only worker of a bus in a handler, repeatedly."""
 
     def __init__(self, bus: EventBus, gate: Gate) -> None:
         self._bus = bus
@@ -101,7 +101,7 @@ class Turnstile:
         bus.subscribe("hold", gate)
 
     def hold(self, filled: int = 0) -> None:
-        """Hold the worker, and put so many deliveries into the queue, which was empty."""
+        """Block the worker, and put that many deliveries into the queue, which was empty."""
         assert self._bus.flush(HANG)
         assert self._bus.publish(Event("hold"), timeout=HANG)
         self._gate.wait_entered()
@@ -111,13 +111,13 @@ class Turnstile:
         assert self._bus.depth == filled
 
     def let_go(self) -> None:
-        """Let the worker go on."""
+        """Let the worker continue."""
         if self._held:
             self._held = False
             self._gate.let_through()
 
     def assert_whole(self) -> None:
-        """Check that no slot was lost: held, the bus fills to its capacity; let go, it empties."""
+        """Check that no slot was lost: the queue fills to its capacity, and then drains."""
         room = self._bus.config.queue_size
         for _ in range(room + 2):
             offer(self._bus, Event("fill"))

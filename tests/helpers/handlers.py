@@ -1,4 +1,4 @@
-"""Handlers that wait, and handlers, hooks and log handlers that keep what they get."""
+"""A handler that waits; handlers, hooks and log handlers that record their calls."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from helpers.waiting import HANG
 
 
 class Gate:
-    """A handler that says when it is entered, and returns only when it is opened."""
+    """A handler that signals each call, and returns only when it is allowed to."""
 
     def __init__(self) -> None:
         self._entered = threading.Semaphore(0)
@@ -17,18 +17,18 @@ class Gate:
         self._open = False
 
     def __call__(self, event: Any) -> None:
-        """Say so, and wait."""
+        """Signal the call, and wait."""
         self._entered.release()
         if not self._open:
             assert self._passes.acquire(timeout=HANG), "the gate was never opened"
 
     def wait_entered(self, times: int = 1) -> None:
-        """Return when so many further calls have been entered."""
+        """Return after that many further calls have begun."""
         for _ in range(times):
             assert self._entered.acquire(timeout=HANG), "the handler was not called"
 
     def let_through(self, times: int = 1) -> None:
-        """Let so many calls return."""
+        """Let that many calls return."""
         self._passes.release(times)
 
     def open(self) -> None:
@@ -38,14 +38,14 @@ class Gate:
 
 
 class Recorder:
-    """A handler that keeps what it was called with, in order."""
+    """A handler that records its events, in order."""
 
     def __init__(self) -> None:
         self.events: list[Any] = []
         self._changed = threading.Condition()
 
     def __call__(self, event: Any) -> None:
-        """Keep the event."""
+        """Record the event."""
         with self._changed:
             self.events.append(event)
             self._changed.notify_all()
@@ -56,18 +56,18 @@ class Recorder:
         return [event.data for event in self.events]
 
     def wait_for(self, count: int) -> None:
-        """Return when so many events were received."""
+        """Return when that many events were received."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.events) >= count, HANG), (
-                f"{len(self.events)} of {count} events came"
+                f"{len(self.events)} of {count} events were received"
             )
 
 
 class Drops(list[tuple[Any, Subscription, Any]]):
-    """An `on_drop` hook that keeps its arguments."""
+    """An `on_drop` hook that records its arguments."""
 
     def __call__(self, event: Any, subscription: Subscription, reason: Any) -> None:
-        """Keep the arguments."""
+        """Record the arguments."""
         self.append((event, subscription, reason))
 
     @property
@@ -77,14 +77,14 @@ class Drops(list[tuple[Any, Subscription, Any]]):
 
 
 class Logged(logging.Handler):
-    """A logging handler that keeps the records."""
+    """A logging handler that collects the records."""
 
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the record."""
+        """Collect the record."""
         self.records.append(record)
 
     @property

@@ -1,4 +1,4 @@
-"""Doing something between any two opcodes that a call executes in the package."""
+"""An action between any two opcodes that a call executes in the package."""
 
 import contextlib
 import gc
@@ -45,7 +45,7 @@ class At:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the collector away: another bus's finalizer would count, and swallow what is raised."""
+    """Disable collections: opcodes of another bus's finalizer would count, and swallow an error."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Python programs in processes of their own, and forks of this one."""
+"""Python programs in other processes, and forks of this one."""
 
 import inspect
 import os
@@ -47,7 +47,7 @@ class Ended(NamedTuple):
 
 
 def program(code: str) -> str:
-    """Return a program's text, with the imports and helpers that all of them use before it."""
+    """Return a program's text, after the imports and helpers that all of them use."""
     return PREAMBLE + textwrap.dedent(code)
 
 
@@ -79,7 +79,7 @@ def run_python(code: str, limit: float = HANG, first: str = "") -> Ended:
 
 
 def run_file(path: Path, limit: float = HANG) -> Ended:
-    """Run a script from a file, as `multiprocessing` needs it to start from anew."""
+    """Run a script from a file, as `multiprocessing` needs it for the method `spawn`."""
     began = monotonic()
     command = [sys.executable, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,15 +1,15 @@
-"""How long tests wait: for what must become true, and for time to pass."""
+"""Waiting, for a condition or for time to pass, and how long that may take."""
 
 import threading
 from collections.abc import Callable
 from time import monotonic
 
 HANG = 30.0
-"""Seconds after which something hangs; on an idle machine everything takes far less."""
+"""Seconds after which something counts as hanging; an idle machine needs far less."""
 
 
 def poll(condition: Callable[[], bool]) -> None:
-    """Wait for a condition that no event tells of, without holding the interpreter."""
+    """Wait until a condition holds that nothing signals, without keeping the GIL."""
     deadline = monotonic() + HANG
     pause = threading.Event()
     while not condition():
@@ -18,5 +18,5 @@ def poll(condition: Callable[[], bool]) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let time pass, because time is what is measured."""
+    """Wait for that many seconds, where elapsed time is what is tested."""
     threading.Event().wait(seconds)
