@@ -117,3 +117,12 @@ def wait_for_child(pid: int) -> int:
         os.waitpid(pid, 0)
         pytest.fail("the child hangs")
     return os.waitstatus_to_exitcode(status[0])
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter has after some code."""
+    code += "\nimport sys\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG
+    )
+    return set(done.stderr.split())
