@@ -42,7 +42,7 @@ class Held:
         self.bus.flush()
 
     def end(self) -> None:
-        """Stop the bus, whatever blocks its worker."""
+        """Stop the bus, whatever its worker is blocked by."""
         self.bus.stop(drain=False, timeout=0.01)
         self._pass.release(1_000)
         self.bus.stop()

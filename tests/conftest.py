@@ -1,4 +1,4 @@
-"""Fixtures of all tests, made from `helpers`."""
+"""Fixtures of all tests, from the classes in `helpers`."""
 
 import gc
 import logging
@@ -17,9 +17,9 @@ from helpers.waiting import HANG
 
 
 def pytest_configure() -> None:
-    """Handle signals as in a terminal.
+    """Restore the handlers of signals that a shell in the background, or nohup, made us ignore.
 
-    Programs started in the background or by nohup ignore some, and so would their descendants.
+    Child processes of the tests would inherit that.
     """
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
@@ -28,10 +28,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude existing objects from later collections.
+    """Exclude everything that exists by now from garbage collections.
 
-    Some tests collect garbage dozens of times, and the objects of pytest, of hypothesis and of all
-    test modules make that 0.09 s each time.
+    The objects of pytest, hypothesis and all test modules add 0.09 s to each full collection, and
+    some tests request dozens.
     """
     gc.collect()
     gc.freeze()
@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def no_thread_left() -> Iterator[None]:
-    """Fail a test that leaves a new thread running."""
+    """Fail a test that leaves a thread running."""
     before = set(threading.enumerate())
     yield
     deadline = monotonic() + HANG / 3
@@ -51,7 +51,7 @@ def no_thread_left() -> Iterator[None]:
 
 @pytest.fixture
 def factory(no_thread_left: None) -> Iterator[BusFactory]:
-    """Create buses and gates that end with the test."""
+    """A factory of buses and gates that stops and opens them after the test."""
     factory = BusFactory()
     yield factory
     factory.end()
@@ -59,7 +59,7 @@ def factory(no_thread_left: None) -> Iterator[BusFactory]:
 
 @pytest.fixture
 def logged() -> Iterator[Logged]:
-    """Record the log of the library."""
+    """What the library logs during the test."""
     handler = Logged()
     logger = logging.getLogger("brummerbus")
     logger.addHandler(handler)
@@ -69,7 +69,7 @@ def logged() -> Iterator[Logged]:
 
 @pytest.fixture
 def frequent_switches() -> Iterator[None]:
-    """Make threads interrupt each other as often as the interpreter can."""
+    """The shortest switch interval, so that threads interrupt each other very often."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -247,7 +247,7 @@ def test_waiting_is_how_many_publishers_wait_for_room(factory: BusFactory) -> No
     publishers = []
     for n in range(1, 4):
         publishers.append(InThread(lambda: bus.publish(Event("a"))))
-        publishers[-1].wait_in_line(bus, n)
+        publishers[-1].await_waiter(bus, n)
         assert bus.stats().waiting == n
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0.01)

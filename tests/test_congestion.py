@@ -54,7 +54,7 @@ def test_publish_waits_for_room(
     bus, gate = brim(factory, policy=policy, publish_timeout=0 if explicit else HANG)
     options = {"timeout": HANG} if explicit else {}
     call = InThread(lambda: bus.publish(Event("a"), **options))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.let_through()
     assert call.result() is True
     stats = bus.stats()
@@ -65,7 +65,7 @@ def test_publish_many_waits_for_room(factory: BusFactory) -> None:
     """Each event of the batch waits in turn."""
     bus, gate = brim(factory, publish_timeout=HANG)
     call = InThread(lambda: bus.publish_many(Event("a") for _ in range(20)))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.open()
     assert call.result() == 20
     assert bus.flush(HANG)
@@ -79,11 +79,11 @@ def test_publisher_with_many_deliveries_gets_all_its_room(factory: BusFactory) -
     for _ in range(3):
         bus.subscribe("wide", recorder)
     wide = InThread(lambda: bus.publish(Event("wide")))
-    wide.wait_in_line(bus)
+    wide.await_waiter(bus)
     gate.let_through()
     gate.wait_entered()
     narrow = InThread(lambda: bus.publish(Event("a")))
-    narrow.wait_in_line(bus, 2)
+    narrow.await_waiter(bus, 2)
     gate.let_through()
     gate.wait_entered()
     assert bus.depth == 1
@@ -102,7 +102,7 @@ def test_line_is_first_come_first_served(factory: BusFactory) -> None:
     calls = []
     for number in range(6):
         calls.append(InThread(lambda n=number: bus.publish(Event("b", n))))
-        calls[-1].wait_in_line(bus, len(calls))
+        calls[-1].await_waiter(bus, len(calls))
     gate.open()
     assert all(call.result() for call in calls)
     assert bus.flush(HANG)
@@ -171,7 +171,7 @@ def test_wait_that_was_rewarded_starts_no_congestion(factory: BusFactory) -> Non
     bus, gate = brim(factory, publish_timeout=HANG)
     for _ in range(3):
         call = InThread(lambda: bus.publish(Event("a")))
-        call.wait_in_line(bus)
+        call.await_waiter(bus)
         gate.let_through()
         assert call.result() is True
 
@@ -182,7 +182,7 @@ def test_timeout_of_0_starts_no_congestion(factory: BusFactory) -> None:
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0)
     call = InThread(lambda: bus.publish(Event("a")))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.let_through()
     assert call.result() is True
 
@@ -194,7 +194,7 @@ def test_explicit_timeout_is_waited_also_in_a_congestion(factory: BusFactory) ->
     for _ in range(2):
         assert took(lambda: bus.publish(Event("a"), timeout=WAIT)) >= WAIT * 0.99
     call = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.let_through()
     assert call.result() is True
 
@@ -205,7 +205,7 @@ def test_explicit_timeout_in_vain_starts_no_congestion(factory: BusFactory) -> N
     with pytest.raises(QueueFull):
         bus.publish(Event("a"), timeout=0.01)
     call = InThread(lambda: bus.publish(Event("a")))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.let_through()
     assert call.result() is True
 
@@ -214,7 +214,7 @@ def test_explicit_timeout_longer_than_the_standstill_outlasts_it(factory: BusFac
     """`publish_timeout` ends only waits without their own limit."""
     bus, gate = brim(factory, publish_timeout=0.01)
     patient = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
-    patient.wait_in_line(bus)
+    patient.await_waiter(bus)
     with pytest.raises(QueueFull):
         bus.publish(Event("a"))
     gate.let_through()
@@ -261,7 +261,7 @@ def test_publisher_in_line_is_told_that_the_bus_closes(factory: BusFactory) -> N
     bus, gate = brim(factory, policy=BackpressurePolicy.BLOCK)
     calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
     for call in calls:
-        call.wait_in_line(bus)
+        call.await_waiter(bus)
     stop = InThread(lambda: bus.stop(timeout=HANG))
     for call in calls:
         with pytest.raises(BusClosed):

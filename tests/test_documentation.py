@@ -43,8 +43,8 @@ NEEDS = {
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
 
-SLOW = [pytest.mark.slow]
-"""Of a page that runs programs which import a framework."""
+SLOW = ("docs/howto/testing.md", "docs/howto/web.md")
+"""They run pytest, or programs that import a framework."""
 
 NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")
 """Pages about fork, or about signals that only POSIX has."""
@@ -138,7 +138,7 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=SLOW if name in NEEDS else ()) for page, name in ALL],
+    [pytest.param(page, marks=pytest.mark.slow if name in SLOW else ()) for page, name in ALL],
     ids=NAMES,
 )
 def test_every_python_snippet_runs_and_prints_what_the_page_says(page: Path) -> None:

@@ -294,7 +294,7 @@ def test_what_a_closed_bus_refuses_was_never_published(factory: BusFactory, done
     bus.subscribe("a", lambda event: None)
     bus.publish(Event("a"))
     waiting = InThread(lambda: bus.publish(Event("a"), on_done=done))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
     assert not bus.stop(drain=False, timeout=0)
     with pytest.raises(BusClosed):
         waiting.result()

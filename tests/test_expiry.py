@@ -273,7 +273,7 @@ def test_what_expires_while_it_waits_in_line_is_dropped_later(factory: BusFactor
     scene = Scene(factory, {}, queue_size=1, policy="block")
     scene.publish(1)
     waiting = InThread(lambda: scene.publish(2, expires=AT_ONCE))
-    waiting.wait_in_line(scene.bus)
+    waiting.await_waiter(scene.bus)
     assert scene.finish() == [1]
     assert waiting.result() == [True]
     assert scene.expired == [2]

@@ -30,7 +30,7 @@ def test_a_publisher_that_does_not_wait_leaves_room_to_those_that_do(factory: Bu
     for _ in range(3):
         bus.subscribe("wide", lambda event: None)
     wide = InThread(lambda: bus.publish(Event("wide")))
-    wide.wait_in_line(bus)
+    wide.await_waiter(bus)
     gate.let_through()
     gate.wait_entered()
     assert bus.depth == 2

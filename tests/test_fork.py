@@ -76,7 +76,7 @@ def test_a_full_queue_of_the_parent_is_no_matter_to_the_child(factory: BusFactor
     gate = factory.hold(bus)
     bus.publish(Event("a"))
     waiting = InThread(lambda: bus.publish(Event("a")))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
 
     def child() -> None:
         for _ in range(20):

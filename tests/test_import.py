@@ -2,14 +2,13 @@
 
 import importlib.metadata
 import pickle
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 import brummerbus
 from brummerbus import sizing
+from helpers.processes import modules_after
 
 ADVICE = (
     "psutil",
@@ -32,15 +31,6 @@ with EventBus(workers=2) as bus:
     assert bus.flush(60)
     bus.stats()
 """
-
-
-def modules_after(code: str) -> set[str]:
-    """Return the names of the modules that a fresh interpreter has after some code."""
-    code += "\nimport sys\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
-    return set(done.stderr.split())
 
 
 def test_the_import_brings_in_nothing_that_only_some_programs_need() -> None:

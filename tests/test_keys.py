@@ -628,7 +628,7 @@ def test_with_caller_runs_a_keyed_event_waits_instead(factory: BusFactory) -> No
     bus.subscribe("a", recorder, key=first)
     bus.publish_many([Event("a", (0, n)) for n in range(2)])
     waiting = InThread(lambda: bus.publish(Event("a", (0, 2))))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
     gate.open()
     assert waiting.result()
     assert_at_rest(bus)

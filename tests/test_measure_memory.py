@@ -33,17 +33,14 @@ COSTS = MeasuredMemory(
 """Round numbers: a worker with its 10 slots costs 200."""
 
 
-once = pytest.mark.xdist_group("measured")
-"""In one process, so that it is measured once."""
-
-
 @pytest.fixture(scope="module")
 def measured() -> MeasuredMemory:
     """The figures of this machine, measured once."""
     return measure_memory(thread_stack_size=STACK)
 
 
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_every_cost_is_of_a_plausible_size(measured: MeasuredMemory) -> None:
     """None is 0, as it would be if memory was reused; all are plausible."""
     assert KB <= measured.idle_worker <= MB
@@ -55,14 +52,16 @@ def test_every_cost_is_of_a_plausible_size(measured: MeasuredMemory) -> None:
     assert measured.resident_by in {"uss", "rss"}
 
 
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_deep_calls_make_more_of_a_stack_resident(measured: MeasuredMemory) -> None:
     """32 calls, 16 of them through C, need at least a page more than a shallow handler."""
     assert measured.busy_worker >= measured.idle_worker + 4 * KB
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not count reserved stacks")
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: MeasuredMemory) -> None:
     """16 MB instead of 1 MB: 15 MB more address space per worker, and not 1 MB more memory."""
     larger = memory_module._costs(memory_module._run_probe(16 * STACK))
@@ -72,7 +71,8 @@ def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: Measu
     assert larger["busy_worker"] <= 2 * measured.busy_worker
 
 
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> None:
     """32 workers blocked in a handler and 20,000 queued events, in a separate process."""
     ended = run_python("""
@@ -95,7 +95,8 @@ def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> No
     assert really / 2 <= estimate <= 2 * really
 
 
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_measuring_leaves_the_caller_as_it_was(measured: MeasuredMemory) -> None:
     """Its stack size is still the default; that no thread is left is checked after each test."""
     before = threading.stack_size()
@@ -194,7 +195,8 @@ def test_without_the_unique_set_size_the_resident_set_is_read(
     assert 32 * MB <= meter.growth["much"][0] <= 128 * MB
 
 
-@once
+@pytest.mark.slow
+@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_the_figures_can_be_written_as_json(measured: MeasuredMemory) -> None:
     """For programs, and for reports."""
     assert MeasuredMemory(**json.loads(json.dumps(asdict(measured)))) == measured

@@ -138,7 +138,7 @@ def test_while_a_publisher_waits_with_it_others_pass(factory: BusFactory) -> Non
     bus.publish(Event("fill"))
     bus.subscribe("a", once, once=True)
     waiting = InThread(lambda: offer_for(bus, Event("a", 1), 0.3))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
     assert bus.publish(Event("a", 2))  # nobody else receives it
     assert not waiting.result()
     gate.open()
@@ -268,7 +268,7 @@ def test_the_child_of_a_fork_has_one_of_its_own(factory: BusFactory) -> None:
     bus.publish(Event("fill"))
     bus.subscribe("a", once, once=True)
     waiting = InThread(lambda: bus.publish(Event("a", "parent")))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
 
     def child() -> None:
         bus.publish(Event("a", "child"))

@@ -143,7 +143,7 @@ def test_block_waits_without_limit(factory: BusFactory) -> None:
     calls = [InThread(lambda: scene.publish("2b")) for _ in range(3)]
     threading.Event().wait(0.5)  # there is a limit if this is too long
     for call in calls:
-        call.wait_in_line(scene.bus, 3)
+        call.await_waiter(scene.bus, 3)
     assert scene.finish()[:1] == ["2a"]
     assert [call.result() for call in calls] == [[True]] * 3
     assert scene.bus.flush(HANG)

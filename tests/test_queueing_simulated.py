@@ -9,6 +9,8 @@ import pytest
 from brummerbus.sizing._queueing_model import Load, blocked_time, predict
 from brummerbus.sizing._simulation import Outcome, Script, simulate
 
+pytestmark = pytest.mark.slow
+
 MS = 1e-3
 DELIVERIES = 40_000
 FACTOR = 1.5

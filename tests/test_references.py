@@ -246,7 +246,7 @@ def test_an_event_that_is_let_in_while_it_waits_is_kept_by_nobody(
     scene = Scene(factory, subscribers, policy=policy)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
-    waiting.wait_in_line(scene.bus)
+    waiting.await_waiter(scene.bus)
     scene.let_go()
     assert waiting.result()
     del waiting
@@ -261,7 +261,7 @@ def test_what_a_stop_finds_is_kept_by_nobody(
     scene = Scene(factory, subscribers)
     scene.fill()
     waiting = InThread(lambda: scene.bus.publish(scene.event, timeout=HANG))
-    waiting.wait_in_line(scene.bus)
+    waiting.await_waiter(scene.bus)
     assert not scene.bus.stop(drain=drain, timeout=0)
     with pytest.raises(BusClosed):
         waiting.result()

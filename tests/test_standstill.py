@@ -178,9 +178,9 @@ def test_timeout_begins_with_the_last_take(factory: BusFactory) -> None:
     bus.subscribe("a", gate)
     assert bus.publish(Event("a"))
     first = InThread(lambda: bus.publish(Event("a")))
-    first.wait_in_line(bus)
+    first.await_waiter(bus)
     second = InThread(lambda: bus.publish(Event("a")))
-    second.wait_in_line(bus, 2)
+    second.await_waiter(bus, 2)
     pause(0.1)
     taken = monotonic()
     gate.let_through()  # the first gets the slot, the second continues to wait
@@ -197,7 +197,7 @@ def test_wait_in_vain_of_one_ends_those_of_the_others(factory: BusFactory) -> No
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     first = InThread(lambda: bus.publish(Event("a")))
-    first.wait_in_line(bus)
+    first.await_waiter(bus)
     pause(0.6)
     began = monotonic()
     assert bus.publish(Event("a")) is False
@@ -212,9 +212,9 @@ def test_block_is_not_ended_by_the_rule(factory: BusFactory) -> None:
     bus.subscribe("a", Recorder())
     assert bus.publish(Event("a"))
     call = InThread(lambda: bus.publish(Event("a")))
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     pause(0.5)
-    call.wait_in_line(bus)
+    call.await_waiter(bus)
     gate.open()
     assert call.result() is True
 
@@ -235,7 +235,7 @@ def test_urgent_publishers_are_let_in_first_and_first_come_first_served_within_a
         calls.append(
             InThread(lambda n=number, p=level: bus.publish(Event("a", f"{p} from {n}"), priority=p))
         )
-        calls[-1].wait_in_line(bus, len(calls))
+        calls[-1].await_waiter(bus, len(calls))
     gate.open()
     assert all(call.result() for call in calls)
     assert bus.flush(HANG)
@@ -252,9 +252,9 @@ def test_urgent_publisher_does_not_wait_behind_a_hundred_others(factory: BusFact
     bus.subscribe("a", recorder)
     assert bus.publish(Event("a", "queued"))
     low = [InThread(lambda: bus.publish(Event("a", "low"), priority=1)) for _ in range(100)]
-    low[-1].wait_in_line(bus, 100)
+    low[-1].await_waiter(bus, 100)
     urgent = InThread(lambda: bus.publish(Event("a", "urgent"), priority=3))
-    urgent.wait_in_line(bus, 101)
+    urgent.await_waiter(bus, 101)
     gate.open()
     assert urgent.result() is True
     assert all(call.result() for call in low)
@@ -274,14 +274,14 @@ def test_room_that_others_wait_for_is_for_the_more_urgent_only(
     for _ in range(2):
         bus.subscribe("wide", lambda _: None)
     wide = InThread(lambda: bus.publish(Event("wide"), priority=2))
-    wide.wait_in_line(bus)
+    wide.await_waiter(bus)
     assert bus.depth == 1
     late = InThread(lambda: bus.publish(Event("a"), priority=level))
     if enters:
         assert late.result() is True
         assert (bus.depth, bus.stats().waiting) == (2, 1)
     else:
-        late.wait_in_line(bus, 2)
+        late.await_waiter(bus, 2)
         assert bus.depth == 1
     gate.open()
     assert wide.result() is True
@@ -296,7 +296,7 @@ def test_waiting_publishers_are_in_the_stats(factory: BusFactory) -> None:
     assert bus.publish(Event("a"))
     assert bus.stats().waiting == 0
     calls = [InThread(lambda: bus.publish(Event("a"))) for _ in range(3)]
-    calls[0].wait_in_line(bus, 3)
+    calls[0].await_waiter(bus, 3)
     assert bus.stats().waiting == 3
     gate.open()
     assert all(call.result() for call in calls)

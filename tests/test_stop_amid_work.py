@@ -26,7 +26,7 @@ def test_stop_sends_waiting_publishers_home(factory: BusFactory, drain: bool) ->
         InThread(lambda: bus.publish_many([event, event])),
     ]
     for publisher in waiting:
-        publisher.wait_in_line(bus)
+        publisher.await_waiter(bus)
     stop = InThread(lambda: bus.stop(drain=drain))
     for publisher in waiting:
         with pytest.raises(BusClosed):

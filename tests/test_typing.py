@@ -20,7 +20,7 @@ import pytest
 import brummerbus
 from brummerbus import EventBus, EventBusConfig, sizing
 from brummerbus._config import ConfigOverrides
-from test_import import modules_after
+from helpers.processes import modules_after
 
 PROGRAMS = Path(__file__).parent / "typing"
 PACKAGE = Path(brummerbus.__file__).parent

@@ -47,7 +47,7 @@ def test_it_waits_until_the_queue_is_empty(
     scene, recorder = scene_of(factory, policy, publish_timeout=HANG)
     scene.publish(*queued)
     call = InThread(lambda: scene.bus.publish(Event("wide")))
-    call.wait_in_line(scene.bus)
+    call.await_waiter(scene.bus)
     assert scene.finish() == list(queued)
     assert call.result() is True
     assert scene.bus.flush(HANG)

@@ -1,1 +1,1 @@
-"""Tests of the programs that measure: their conclusions, and that they measure at all."""
+"""Tests of the programs that measure: what they conclude, and that they measure at all."""

@@ -208,7 +208,7 @@ def test_a_wait_that_a_stop_ended_keeps_nothing(factory: BusFactory) -> None:
         bus = EventBus(workers=1, queue_size=1, policy=BackpressurePolicy.BLOCK)
         bus.subscribe("a", lambda event: end.wait(HANG))
         waiting = InThread(lambda: bus.publish_many(Event("a", Parcel()) for _ in range(9)))
-        waiting.wait_in_line(bus)
+        waiting.await_waiter(bus)
         assert not bus.stop(timeout=0)
         with pytest.raises(BusClosed):
             waiting.result()

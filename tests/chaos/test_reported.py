@@ -33,7 +33,7 @@ def test_on_drop_is_not_told_of_what_was_never_published(
     bus.subscribe("a", Recorder())
     fill(bus, 1)
     waiting = InThread(lambda: bus.publish(Event("a"), timeout=HANG))
-    waiting.wait_in_line(bus)
+    waiting.await_waiter(bus)
     stopping = InThread(lambda: bus.stop(drain=True, timeout=HANG))
     with pytest.raises(BusClosed):
         waiting.result()

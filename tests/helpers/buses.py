@@ -1,4 +1,4 @@
-"""Buses that are stopped at the end of a test, and common operations on them."""
+"""Buses that are stopped at the end of a test, and what tests often do with a bus."""
 
 import contextlib
 import threading
@@ -22,7 +22,7 @@ HOOKS = (
 
 
 class BusFactory:
-    """Creates buses and gates, and stops all of them."""
+    """Creates buses and gates, and stops and opens them at the end."""
 
     def __init__(self) -> None:
         self._buses: list[EventBus] = []
@@ -43,7 +43,7 @@ class BusFactory:
         return gate
 
     def hold(self, bus: EventBus) -> Gate:
-        """Block every worker in a handler of the type `gate`, so that the queue does not change."""
+        """Block every worker in a handler of the type `gate`, so that nothing leaves the queue."""
         gate = self.gate()
         with bus.subscribe("gate", gate):
             for _ in range(bus.workers):
@@ -60,13 +60,13 @@ class BusFactory:
 
 
 def offer(bus: EventBus, event: Any) -> None:
-    """Publish without waiting, whatever the policy does."""
+    """Publish without waiting, and ignore whether the event was accepted."""
     with contextlib.suppress(QueueFull):
         bus.publish(event, timeout=0)
 
 
 def fill(bus: EventBus, count: int, event_type: str = "a") -> None:
-    """Queue `count` events, which must all be accepted."""
+    """Publish that many events, which must all be accepted."""
     for number in range(count):
         assert bus.publish(Event(event_type, number))
 
@@ -80,7 +80,7 @@ def accepts(bus: EventBus) -> bool:
 
 
 def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
-    """Make a call in a handler of a bus, and return or raise its result."""
+    """Make a call in a handler of a bus, and return or raise its outcome."""
     outcome: list[Any] = []
     done = threading.Event()
 
@@ -100,7 +100,7 @@ def inside(bus: EventBus, call: Callable[[], Any]) -> Any:
 
 
 class Turnstile:
-    """Blocks the one worker of a bus in a handler, repeatedly."""
+    """Blocks the only worker of a bus in a handler, repeatedly."""
 
     def __init__(self, bus: EventBus, gate: Gate) -> None:
         self._bus = bus
@@ -109,7 +109,7 @@ class Turnstile:
         bus.subscribe("hold", gate)
 
     def hold(self, filled: int = 0) -> None:
-        """Block the worker, and put `count` deliveries into the queue, which was empty."""
+        """Block the worker, and put that many deliveries into the queue, which was empty."""
         assert self._bus.flush(HANG)
         assert self._bus.publish(Event("hold"), timeout=HANG)
         self._gate.wait_entered()
@@ -119,13 +119,13 @@ class Turnstile:
         assert self._bus.depth == filled
 
     def let_go(self) -> None:
-        """Release the worker."""
+        """Let the worker continue."""
         if self._held:
             self._held = False
             self._gate.let_through()
 
     def assert_whole(self) -> None:
-        """Check that no slot was lost: the queue fills to its capacity, and empties."""
+        """Check that no slot was lost: the queue fills to its capacity, and then drains."""
         room = self._bus.config.queue_size
         for _ in range(room + 2):
             offer(self._bus, Event("fill"))

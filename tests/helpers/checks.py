@@ -1,4 +1,4 @@
-"""Invariants of any bus, at any time or at the end."""
+"""What must hold for any bus, at any time or when it is idle."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from helpers.waiting import HANG
 
 
 def assert_balance(stats: Any) -> None:
-    """Check that the counts agree: in total, by level, by type, and with each other."""
+    """Check that the counts add up: in total, by level, by type, and between these."""
     for part in (stats, *stats.by_level.values(), *stats.by_type.values()):
         assert part.published == part.processed + part.dropped + part.queued + part.running
         assert part.failed <= part.processed
@@ -23,7 +23,7 @@ def assert_balance(stats: Any) -> None:
 
 
 def assert_at_rest(bus: EventBus) -> None:
-    """Check that a flush ends, the counts agree, and nothing is kept."""
+    """Check that a flush ends, the counts add up, and nothing is left over."""
     assert bus.flush(HANG)
     stats = bus.stats()
     assert_balance(stats)
@@ -33,7 +33,7 @@ def assert_at_rest(bus: EventBus) -> None:
 
 
 def assert_closed(bus: EventBus, event: Any = None) -> None:
-    """Check that the bus refuses whatever is published, and counts none of it."""
+    """Check that the bus refuses every event, and counts none of them."""
     before = bus.stats().published, bus.stats().unrouted
     event = Event("a") if event is None else event
     with pytest.raises(BusClosed):

@@ -1,15 +1,15 @@
-"""Handlers that wait, and handlers, hooks and log handlers that record their arguments."""
+"""A handler that waits; handlers, hooks and log handlers that record their calls."""
 
 import logging
 import threading
 from typing import Any
 
-from brummerbus import Outcome, Subscription
+from brummerbus import Subscription
 from helpers.waiting import HANG
 
 
 class Gate:
-    """A handler that signals when it is entered, and returns only when it is opened."""
+    """A handler that signals each call, and returns only when it is allowed to."""
 
     def __init__(self) -> None:
         self._entered = threading.Semaphore(0)
@@ -17,18 +17,18 @@ class Gate:
         self._open = False
 
     def __call__(self, event: Any) -> None:
-        """Signal, and wait."""
+        """Signal the call, and wait."""
         self._entered.release()
         if not self._open:
             assert self._passes.acquire(timeout=HANG), "the gate was never opened"
 
     def wait_entered(self, times: int = 1) -> None:
-        """Wait until `count` further calls have been entered."""
+        """Return after that many further calls have begun."""
         for _ in range(times):
             assert self._entered.acquire(timeout=HANG), "the handler was not called"
 
     def let_through(self, times: int = 1) -> None:
-        """Let `count` calls return."""
+        """Let that many calls return."""
         self._passes.release(times)
 
     def open(self) -> None:
@@ -56,10 +56,10 @@ class Recorder:
         return [event.data for event in self.events]
 
     def wait_for(self, count: int) -> None:
-        """Wait until `count` events were received."""
+        """Return when that many events were received."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.events) >= count, HANG), (
-                f"{len(self.events)} of {count} events came"
+                f"{len(self.events)} of {count} events were received"
             )
 
 
@@ -77,38 +77,17 @@ class Drops(list[tuple[Any, Subscription, Any]]):
 
 
 class Logged(logging.Handler):
-    """A logging handler that stores the records."""
+    """A logging handler that collects the records."""
 
     def __init__(self) -> None:
         super().__init__()
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Store the record."""
+        """Collect the record."""
         self.records.append(record)
 
     @property
     def text(self) -> str:
         """All messages with their tracebacks."""
         return "\n".join(logging.Formatter().format(record) for record in self.records)
-
-
-class Outcomes(list[Outcome]):
-    """An `on_done` hook that keeps what it was called with."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._changed = threading.Condition()
-
-    def __call__(self, outcome: Outcome) -> None:
-        """Keep the outcome."""
-        with self._changed:
-            self.append(outcome)
-            self._changed.notify_all()
-
-    def wait_for(self, count: int) -> None:
-        """Return when so many have come."""
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self) >= count, HANG), (
-                f"{len(self)} of {count} outcomes came"
-            )

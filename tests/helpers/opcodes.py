@@ -1,4 +1,4 @@
-"""Actions between any two opcodes that a call executes in the package."""
+"""An action between any two opcodes that a call executes in the package."""
 
 import contextlib
 import gc
@@ -15,11 +15,11 @@ PACKAGE = str(Path(brummerbus.__file__).parent)
 
 
 class At:
-    """Performs an action before the k-th opcode that a call executes in the package.
+    """Does something before the k-th opcode that a call executes in the package.
 
     Attributes:
-        where: The position, or "" if the call has fewer opcodes.
-        result: The result of `action`.
+        where: Where that was, or "" if the call has fewer opcodes.
+        result: What `action` returned.
     """
 
     def __init__(self, k: int, action: Callable[[], Any]) -> None:
@@ -29,7 +29,7 @@ class At:
         self.result: Any = None
 
     def during(self, call: Callable[[], object]) -> None:
-        """Make the call; its exceptions, and those of the action, are propagated."""
+        """Make the call; what it or the action raises is raised."""
         watch = _monitored if sys.version_info >= (3, 12) else _traced
         with _no_collection():
             watch(self._before_opcode, call)
@@ -45,7 +45,7 @@ class At:
 
 @contextlib.contextmanager
 def _no_collection() -> Iterator[None]:
-    """Disable the collector: finalizers of other buses would be counted, and swallow exceptions."""
+    """Disable collections: opcodes of another bus's finalizer would count, and swallow an error."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -74,7 +74,7 @@ def _traced(before_opcode: Callable[[FrameType, int], None], call: Callable[[], 
 
 
 def _monitored(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
-    """Do the same as `_traced`, which misses opcodes of untraced frames from Python 3.12 on."""
+    """Do as `_traced`, which from Python 3.12 on misses opcodes of frames that begin untraced."""
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined]
     tool, thread = monitoring.DEBUGGER_ID, threading.get_ident()
 

@@ -1,4 +1,4 @@
-"""Python programs in separate processes, and forks of this one."""
+"""Python programs in other processes, and forks of this one."""
 
 import inspect
 import os
@@ -38,7 +38,7 @@ PREAMBLE += inspect.getsource(forget_routes)
 
 
 class Ended(NamedTuple):
-    """The result of a Python process."""
+    """How a Python process ended."""
 
     code: int
     lines: list[str]
@@ -47,7 +47,7 @@ class Ended(NamedTuple):
 
 
 def program(code: str) -> str:
-    """Return a program's text, after the imports and helpers that all programs use."""
+    """Return a program's text, after the imports and helpers that all of them use."""
     return PREAMBLE + textwrap.dedent(code)
 
 
@@ -62,7 +62,7 @@ def start_python(code: str, first: str = "") -> "subprocess.Popen[str]":
 
 
 def ended(process: "subprocess.Popen[str]", began: float, limit: float = HANG) -> Ended:
-    """Wait for a process and return its result; one that hangs is killed and fails the test."""
+    """Wait for a process and return how it ended; one that hangs is killed and fails the test."""
     try:
         out, err = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
@@ -73,13 +73,13 @@ def ended(process: "subprocess.Popen[str]", began: float, limit: float = HANG) -
 
 
 def run_python(code: str, limit: float = HANG, first: str = "") -> Ended:
-    """Run a program to its end; `first` is executed before its imports."""
+    """Run a program to its end; `first` comes before its imports."""
     began = monotonic()
     return ended(start_python(code, first), began, limit)
 
 
 def run_file(path: Path, limit: float = HANG) -> Ended:
-    """Run a script from a file, which `multiprocessing` needs to import it again."""
+    """Run a script from a file, as `multiprocessing` needs it for the method `spawn`."""
     began = monotonic()
     command = [sys.executable, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -117,3 +117,12 @@ def wait_for_child(pid: int) -> int:
         os.waitpid(pid, 0)
         pytest.fail("the child hangs")
     return os.waitstatus_to_exitcode(status[0])
+
+
+def modules_after(code: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter has after some code."""
+    code += "\nimport sys\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG
+    )
+    return set(done.stderr.split())

@@ -1,4 +1,4 @@
-"""Calls in separate threads."""
+"""Calls in other threads."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from helpers.waiting import HANG, poll
 
 
 def run_together(count: int, work: Callable[[int], object]) -> None:
-    """Run `work(0)` to `work(count - 1)` in threads that start together; raise their exceptions."""
+    """Run `work(0)` to `work(count - 1)` in threads that start together; raise the first error."""
     barrier = threading.Barrier(count)
     errors: list[BaseException] = []
 
@@ -31,7 +31,7 @@ def run_together(count: int, work: Callable[[int], object]) -> None:
 
 
 class InThread:
-    """A call in a separate thread, with its result."""
+    """A call in a new thread, and its result."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -52,14 +52,14 @@ class InThread:
         return self._thread.is_alive()
 
     def result(self) -> Any:
-        """Return the result of the call, or raise its exception."""
+        """Return what the call returned, or raise what it raised."""
         self._thread.join(HANG)
         assert not self.running, "the call does not return"
         if self._error is not None:
             raise self._error
         return self._result
 
-    def wait_in_line(self, bus: EventBus, waiting: int = 1) -> None:
-        """Wait until that many publishers of the bus, including this call, wait for free slots."""
-        poll(lambda: not self.running or bus.stats().waiting >= waiting)
+    def await_waiter(self, bus: EventBus, waiters: int = 1) -> None:
+        """Return when that many publishers of the bus, this call among them, wait for slots."""
+        poll(lambda: not self.running or bus.stats().waiting >= waiters)
         assert self.running, "the call did not wait"

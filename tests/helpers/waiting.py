@@ -1,15 +1,15 @@
-"""Waiting in tests: for a condition, and for time to pass."""
+"""Waiting, for a condition or for time to pass, and how long that may take."""
 
 import threading
 from collections.abc import Callable
 from time import monotonic
 
 HANG = 30.0
-"""Seconds after which something hangs; on an idle machine everything is far faster."""
+"""Seconds after which something counts as hanging; an idle machine needs far less."""
 
 
 def poll(condition: Callable[[], bool]) -> None:
-    """Wait for a condition without an event, without holding the GIL."""
+    """Wait until a condition holds that nothing signals, without keeping the GIL."""
     deadline = monotonic() + HANG
     pause = threading.Event()
     while not condition():
@@ -18,5 +18,5 @@ def poll(condition: Callable[[], bool]) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let time pass, because the test is about time."""
+    """Wait for that many seconds, where elapsed time is what is tested."""
     threading.Event().wait(seconds)

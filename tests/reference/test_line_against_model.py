@@ -61,7 +61,7 @@ def test_who_waits_is_let_in_as_in_the_model(
     for number, (level, count) in enumerate(line, start=size):
         publish = lambda n=number, at=level, c=count: scene.publish(n, at, c)  # noqa: E731
         publishers.append(InThread(publish))
-        publishers[-1].wait_in_line(scene.bus, waiting=len(publishers))
+        publishers[-1].await_waiter(scene.bus, waiters=len(publishers))
         model = model.wait(level, [(number, index) for index in range(count)])
     expected = [(-1, 0)]
     while model.queued:

@@ -141,7 +141,8 @@ def test_bars_show_the_highest_of_each_stretch() -> None:
     assert bars.count("█") == 1
 
 
-@pytest.mark.xdist_group("page")  # one process imports matplotlib
+@pytest.mark.slow
+@pytest.mark.xdist_group("matplotlib")  # imported once, in one process
 class TestPage:
     """The report as one HTML page."""
 
