@@ -15,6 +15,7 @@ from leaks import assert_keeps_nothing
 from brummerbus import Event
 from brummerbus._core._ext import Recipient, Route, discard, running_in, swap_item
 from brummerbus._core.engine import KEPT_STEPS
+from brummerbus._core.hooks import LOST_FIELDS
 from brummerbus._core.in_flight import running
 from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queue
 from helpers.buses import BusFactory
@@ -33,14 +34,21 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 def new_queue(capacity: int = 4) -> Queue:
     """Create a queue without workers."""
     return Queue(
-        capacity, 3, reserve=2, monitoring=True, starvation_after=None, standstill_after=0.0
+        capacity,
+        3,
+        reserve=2,
+        reserved=0,
+        notes=0,
+        monitoring=True,
+        starvation_after=None,
+        standstill_after=0.0,
     )
 
 
 def route_of(queue: Queue, count: int) -> Route:
     """Return a route with `count` deliveries."""
     recipients = tuple(Recipient(len, False) for _ in range(count))
-    return Route(queue, queue.address, 2, 1, recipients, Event)
+    return Route(queue, queue.address, 2, 1, recipients, Event, None, False)
 
 
 def admit(route: Route, event: Event, timeout: int, mode: int) -> int:
@@ -57,7 +65,7 @@ def push_and_discard() -> None:
     assert route.push(Event("a")) == CLOSED
     lost, n = discard(queue.address)
     assert n == 4
-    assert [event.type for event in lost[: 3 * n : 3]] == ["a"] * 4
+    assert [event.type for event in lost[: LOST_FIELDS * n : LOST_FIELDS]] == ["a"] * 4
 
 
 def push_more_than_there_are_places() -> None:
@@ -99,7 +107,7 @@ def make_wrong_routes() -> None:
         (1, 1, (Recipient(len, False), 7)),
     ):
         with pytest.raises((ValueError, TypeError)):
-            Route(queue, queue.address, level, number, recipients, Event)
+            Route(queue, queue.address, level, number, recipients, Event, None, False)
 
 
 def swap() -> None:

@@ -4,7 +4,7 @@ import logging
 import threading
 from typing import Any
 
-from brummerbus import Subscription
+from brummerbus import Outcome, Subscription
 from helpers.waiting import HANG
 
 
@@ -91,3 +91,24 @@ class Logged(logging.Handler):
     def text(self) -> str:
         """All messages with their tracebacks."""
         return "\n".join(logging.Formatter().format(record) for record in self.records)
+
+
+class Outcomes(list[Outcome]):
+    """An `on_done` hook that records its argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+
+    def __call__(self, outcome: Outcome) -> None:
+        """Record the outcome."""
+        with self._changed:
+            self.append(outcome)
+            self._changed.notify_all()
+
+    def wait_for(self, count: int) -> None:
+        """Return when that many events have ended."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self) >= count, HANG), (
+                f"{len(self)} of {count} outcomes came"
+            )
