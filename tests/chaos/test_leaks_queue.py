@@ -53,7 +53,7 @@ def route_of(queue: Queue, count: int) -> Route:
 
 def admit(route: Route, event: Event, timeout: int, mode: int) -> int:
     """Admit an event, or have it refused."""
-    return route.admit(event, timeout, True, mode, 1_000_000, print, None)[0]
+    return route.admit(event, timeout, True, mode, 1_000_000, print, None, None)[0]
 
 
 def push_and_discard() -> None:
