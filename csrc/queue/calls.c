@@ -147,5 +147,6 @@ void bb_due(bb_queue *q, bb_parked *parked) {
     if (is_gone(q)) return;
     void *token = queue_lock(q);
     end_delay(q, parked);
+    wake_if_all_wait(q); /* it may be behind a limit */
     unlock_and_wake(q, token);
 }

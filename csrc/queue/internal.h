@@ -60,7 +60,7 @@ void signal_workers(bb_queue *q);
 void unlock_and_signal(bb_queue *q, void *token);
 
 /* ---- standstill.c ------------------------------------------------------------------------ */
-bool all_workers_wait(const bb_queue *q);
+bool all_workers_wait(bb_queue *q);
 bool apply_standstill_rule(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late);
 uint64_t slice_for(const bb_queue *q, const bb_waiter *waiter);
 

@@ -168,6 +168,7 @@ void unpark(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     bb_lane *lane = p->lane;
     delist(q, p);
+    if (p->place == BB_DELAYED) q->delayed--;
     if (p->place != BB_DELAYED || lane->serial) leave_lane(p);
     p->place = BB_UNUSED;
     place_lane(q, lane);
@@ -221,6 +222,7 @@ void delay(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     p->place = BB_DELAYED;
     p->attempt++;
+    q->delayed++;
     enlist(q, p);
     if (!p->lane->serial) return;
     prepend_to_lane(p);
@@ -232,6 +234,7 @@ void end_delay(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
     if (p->place != BB_DELAYED) return;
     p->place = BB_IN_LANE;
+    q->delayed--;
     if (!p->lane->serial) prepend_to_lane(p);
     place_lane(q, p->lane);
     if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);

@@ -286,7 +286,7 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
  * `waiter` may be passed to bb_waiter_wait, and must be passed to bb_waiter_leave or bb_offer,
  * once. With `limited` 0 the standstill rule applies to the wait: FULL immediately while the queue
  * is congested, that is, if a wait has ended by the rule since a worker last took. FULL immediately
- * for a handler if all workers wait in publish. ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY.
+ * for a handler if all workers wait in publish, or may take nothing of what is queued. ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY.
  */
 bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                          bb_origin origin, int32_t limited, bb_waiter **waiter);

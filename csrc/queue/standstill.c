@@ -30,9 +30,22 @@
 #define MAX_STARVED 50
 #define MAX_SAMPLED 16 /* workers whose run delay is read */
 
-bool all_workers_wait(const bb_queue *q) {
+/* Idle workers that may take nothing of what is queued: it is below the level that they are reserved
+ * for, or behind a key or a limit. */
+static int32_t count_useless(bb_queue *q) {
+    if (q->ready_levels != 0) settle_ready(q);
+    uint32_t work = levels_with_work(q);
+    bool top = work >> (q->levels - 1) & 1;
+    return (work == 0 ? q->idle_workers : 0) + (top ? 0 : q->idle_reserved);
+}
+
+/* Whether no worker can free a slot before one of those that wait in publish returns. Delayed
+ * deliveries can be taken when their time has come. */
+bool all_workers_wait(bb_queue *q) {
     ASSERT_LOCKED(q);
-    return q->blocked >= q->present && q->present > 0 && q->starting == 0;
+    if (q->present == 0 || q->starting > 0) return false;
+    if (q->blocked >= q->present) return true;
+    return q->delayed == 0 && q->blocked + count_useless(q) >= q->present;
 }
 
 static uint64_t run_delay_of_workers(const bb_queue *q) {
@@ -65,7 +78,7 @@ bool apply_standstill_rule(bb_queue *q, const bb_waiter *waiter, uint64_t now, b
     if (waiter->limited) return false;
     if (q->congested) return true;
     bool excused = late || q->starting > 0;
-    if (q->waking || (excused && q->restarts < MAX_RESTARTS)) {
+    if (q->waking || q->waking_reserved || (excused && q->restarts < MAX_RESTARTS)) {
         /* Count a pause once, not once per waiter that it made late. */
         if (excused && elapsed(q->last_progress, now) > q->standstill / 4) q->restarts++;
         q->last_progress = now;

@@ -148,7 +148,8 @@ struct bb_queue {
     uint32_t parked_levels; /* bit l: oldest_parked[l] is not NULL */
     bb_parked *oldest_parked[BB_LEVELS];
     bb_parked *newest_parked[BB_LEVELS];
-    bb_cond fill; /* workers sleep on it until a batch is full */
+    int32_t delayed; /* deliveries that wait for their time */
+    bb_cond fill;    /* workers sleep on it until a batch is full */
 
     int32_t expiring;     /* queued deliveries that can expire, */
     uint64_t next_expiry; /* none of which does before that */

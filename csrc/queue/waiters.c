@@ -252,7 +252,7 @@ int32_t bb_waiter_leave(bb_waiter *waiter) {
  * that they see it. */
 void wake_if_all_wait(bb_queue *q) {
     ASSERT_LOCKED(q);
-    if (all_workers_wait(q)) wake_waiters(q);
+    if (q->waiting_levels[1] != 0 && all_workers_wait(q)) wake_waiters(q);
 }
 
 void bb_worker_waits(bb_worker *worker, int32_t waits) {

@@ -187,6 +187,7 @@ static bool has_work(bb_queue *q, const bb_worker *worker) {
 
 static void wait_until_woken(bb_queue *q, bb_cond *cond, int32_t *sleepers) {
     ++*sleepers;
+    wake_if_all_wait(q);
     if (q->state == BB_DRAINING && q->deadline != 0) queue_wait_until(q, cond, q->deadline);
     else queue_wait(q, cond);
     --*sleepers;

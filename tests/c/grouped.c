@@ -137,7 +137,7 @@ static int32_t count_slots(const bb_queue *q, int32_t level, int32_t *expiring) 
     return n;
 }
 
-static int32_t count_parked(const bb_queue *q, int32_t level, int32_t *expiring) {
+static int32_t count_parked(const bb_queue *q, int32_t level, int32_t *expiring, int32_t *delayed) {
     int32_t n = 0;
     const bb_parked *older = NULL;
     for (const bb_parked *p = q->oldest_parked[level]; p != NULL; older = p, p = p->newer, n++) {
@@ -145,6 +145,7 @@ static int32_t count_parked(const bb_queue *q, int32_t level, int32_t *expiring)
         AGREE(older == NULL || older->sequence < p->sequence);
         AGREE(p->place == BB_IN_LANE || p->place == BB_DELAYED);
         *expiring += can_expire(p->event, p);
+        *delayed += p->place == BB_DELAYED;
     }
     AGREE(q->newest_parked[level] == older);
     AGREE((q->parked_levels >> level & 1) == (n > 0));
@@ -183,16 +184,16 @@ static void check_group(const bb_queue *q, const bb_group *group) {
 
 void check_lists(fixture *f, const char *file, int line) {
     bb_queue *q = f->q;
-    int32_t expiring = 0, queued = 0;
+    int32_t expiring = 0, delayed = 0, queued = 0;
     of_file = file, of_line = line;
     bb_mutex_lock(&q->mutex);
     for (int32_t level = 0; level < q->levels; level++) {
-        queued += count_slots(q, level, &expiring) + count_parked(q, level, &expiring);
+        queued += count_slots(q, level, &expiring) + count_parked(q, level, &expiring, &delayed);
         int32_t ready = count_lanes(&q->ready[level], level, BB_READY, NULL);
         AGREE((q->ready_levels >> level & 1) == (ready > 0));
     }
     AGREE(q->queued == queued);
-    AGREE(q->expiring == expiring);
+    AGREE(q->expiring == expiring && q->delayed == delayed);
     for (int32_t i = 0; i < f->groups; i++) check_group(q, &f->group[i]->group);
     bb_mutex_unlock(&q->mutex);
 }

@@ -174,6 +174,87 @@ static void test_a_lane_that_loses_its_only_delivery_gives_its_turn_to_the_next(
     }
 }
 
+/* The call that all of them wait for is the one that wants to publish. */
+static void test_a_handler_does_not_wait_for_what_is_behind_its_own_limit(void) {
+    fixture *f = fixture_new(2);
+    grouped *g = grouped_new(f, 1, 0);
+    bb_worker *other = add_worker(f);
+    sleeper s, idle;
+    post(g, 1, 0, 1);
+    CHECK_TRIES(1, f->worker);
+    post_some(g, 1, 1, 2, 2);
+    bb_worker_waits(f->worker, 1);
+    staged_sleeps(STAGED_ENDLESS);
+    bb_waiter *waiter = join_as(f, &f->low, 4, BB_INSIDE, true); /* the other may yet take */
+    CHECK_INT(BB_WAITING, last_join);
+    start_wait(&s, waiter);
+    await_asleep(f, 1);
+    start_take(&idle, other);
+    CHECK_INT(BB_FULL, finish_sleeper(&s));
+    CHECK_INT(0, bb_waiter_leave(waiter));
+    CHECK(join_as(f, &f->low, 4, BB_INSIDE, true) == NULL);
+    bb_worker_waits(f->worker, 0);
+    bb_finish(f->worker, 0);
+    CHECK_INT(2, finish_sleeper(&idle));
+    fixture_free(f);
+}
+
+static void test_a_handler_waits_for_what_is_delayed(void) {
+    fixture *f = fixture_new(1);
+    grouped *g = grouped_new(f, 0, 0);
+    bb_worker *other = add_worker(f);
+    sleeper s, idle;
+    post(g, 1, 0, 1);
+    CHECK_TRIES(1, other);
+    fill(f, &f->low, 2, 1);
+    CHECK_TRIES(2, f->worker);
+    retry(f, other, 1);
+    bb_finish(other, 0);
+    start_take(&idle, other);
+    await_workers_asleep(f, 1);
+    bb_worker_waits(f->worker, 1);
+    staged_sleeps(STAGED_ENDLESS);
+    bb_waiter *waiter = join_as(f, &f->low, 3, BB_INSIDE, true);
+    CHECK_INT(BB_WAITING, last_join);
+    start_wait(&s, waiter);
+    await_asleep(f, 1);
+    due(f, 1);
+    CHECK_INT(1, finish_sleeper(&idle));
+    CHECK_INT(BB_ACCEPTED, finish_sleeper(&s));
+    CHECK_INT(1, bb_waiter_leave(waiter));
+    fixture_free(f);
+}
+
+/* Its time has come, but it is behind the limit. */
+static void test_a_handler_waits_no_longer_for_a_retry_behind_its_own_limit(void) {
+    fixture *f = fixture_new(2);
+    grouped *g = grouped_new(f, 1, 0);
+    bb_worker *other = add_worker(f);
+    sleeper s, idle;
+    post(g, 1, 0, 1);
+    post(g, 1, 1, 2);
+    CHECK_TRIES(1, f->worker);
+    retry(f, f->worker, 1);
+    bb_finish(f->worker, 0);
+    CHECK_TRIES(2, f->worker);
+    post(g, 1, 2, 3);
+    start_take(&idle, other);
+    await_workers_asleep(f, 1);
+    bb_worker_waits(f->worker, 1);
+    staged_sleeps(STAGED_ENDLESS);
+    bb_waiter *waiter = join_as(f, &f->low, 4, BB_INSIDE, true);
+    CHECK_INT(BB_WAITING, last_join);
+    start_wait(&s, waiter);
+    await_asleep(f, 1);
+    due(f, 1);
+    CHECK_INT(BB_FULL, finish_sleeper(&s));
+    CHECK_INT(0, bb_waiter_leave(waiter));
+    bb_worker_waits(f->worker, 0);
+    bb_finish(f->worker, 0);
+    CHECK_INT(1, finish_sleeper(&idle));
+    fixture_free(f);
+}
+
 void limits_tests(void) {
     RUN(test_no_more_calls_run_than_the_limit_allows);
     RUN(test_a_group_at_its_limit_holds_up_nothing_else);
@@ -183,4 +264,7 @@ void limits_tests(void) {
     RUN(test_no_worker_is_woken_for_what_the_limit_forbids);
     RUN(test_a_lane_that_loses_its_only_delivery_gives_its_turn_to_the_next);
     RUN(test_a_delivery_that_waits_for_a_retry_does_not_count_for_the_limit);
+    RUN(test_a_handler_does_not_wait_for_what_is_behind_its_own_limit);
+    RUN(test_a_handler_waits_for_what_is_delayed);
+    RUN(test_a_handler_waits_no_longer_for_a_retry_behind_its_own_limit);
 }

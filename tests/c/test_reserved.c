@@ -126,6 +126,53 @@ static void test_reserved_workers_end_at_the_deadline_of_a_drain(void) {
     fixture_free(f);
 }
 
+/* ---- all workers wait ------------------------------------------------------------------------ */
+
+/* The reserved worker frees no slot of what is below its level. */
+static void test_a_handler_does_not_wait_for_a_reserved_worker(void) {
+    bb_worker *worker[2];
+    fixture *f = with_reserved(1, 2, worker);
+    sleeper s;
+    fill(f, &f->low, 1, 8);
+    CHECK_TRIES(1, worker[1]);
+    fill(f, &f->low, 9, 1);
+    start_take(&s, worker[0]);
+    await_reserved_asleep(f, 1);
+    bb_worker_waits(worker[1], 1);
+    CHECK(join_as(f, &f->low, 10, BB_INSIDE, true) == NULL);
+    CHECK_INT(BB_FULL, last_join);
+    bb_waiter *waiter = join_as(f, &f->low, 10, BB_OUTSIDE, true); /* for as long as it likes */
+    CHECK_INT(BB_WAITING, last_join);
+    CHECK_INT(0, bb_waiter_leave(waiter));
+    bb_worker_waits(worker[1], 0);
+    bb_close(f->q, 0, 0);
+    CHECK_INT(0, finish_sleeper(&s));
+    fixture_free(f);
+}
+
+static void test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers(void) {
+    bb_worker *worker[2];
+    fixture *f = with_reserved(1, 2, worker);
+    sleeper s, reserved;
+    fill(f, &f->low, 1, 7);
+    fill(f, &f->high, 8, 1);
+    CHECK_TRIES(8, worker[0]);
+    CHECK_TRIES(1, worker[1]);
+    fill(f, &f->low, 9, 2);
+    staged_sleeps(STAGED_ENDLESS);
+    bb_worker_waits(worker[1], 1);
+    bb_waiter *waiter = join_as(f, &f->low, 11, BB_INSIDE, true); /* worker 0 is busy */
+    CHECK_INT(BB_WAITING, last_join);
+    start_wait(&s, waiter);
+    await_asleep(f, 1);
+    start_take(&reserved, worker[0]);
+    CHECK_INT(BB_FULL, finish_sleeper(&s));
+    CHECK_INT(0, bb_waiter_leave(waiter));
+    bb_close(f->q, 0, 0);
+    CHECK_INT(0, finish_sleeper(&reserved));
+    fixture_free(f);
+}
+
 /* ---- resizing -------------------------------------------------------------------------------- */
 
 /* The last of the others takes the place of a reserved worker that leaves. */
@@ -191,6 +238,8 @@ void reserved_tests(void) {
     RUN(test_a_reserved_worker_wakes_another_for_what_it_may_not_take);
     RUN(test_closing_wakes_reserved_workers);
     RUN(test_reserved_workers_end_at_the_deadline_of_a_drain);
+    RUN(test_a_handler_does_not_wait_for_a_reserved_worker);
+    RUN(test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers);
     RUN(test_a_worker_that_becomes_a_reserved_one_takes_only_the_highest_level);
     RUN(test_a_worker_that_became_a_reserved_one_sleeps_as_one);
     RUN(test_a_sleeping_worker_can_become_a_reserved_one);

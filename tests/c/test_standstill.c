@@ -259,20 +259,23 @@ static void test_a_take_resets_the_restarts(void) {
 
 /* As between the signal to a worker and its first check. */
 static void test_while_a_worker_is_on_its_way_there_is_no_standstill(void) {
-    fixture *f = full_queue();
-    bb_waiter *waiter = wait_without_limit(f);
-    f->q->waking = true;
-    for (int i = 0; i < 3 * RESTARTS; i++) {
-        staged_clock_advance(STANDSTILL);
+    for (int reserved = 0; reserved < 2; reserved++) {
+        fixture *f = full_queue();
+        bb_waiter *waiter = wait_without_limit(f);
+        bool *waking = reserved ? &f->q->waking_reserved : &f->q->waking;
+        *waking = true;
+        for (int i = 0; i < 3 * RESTARTS; i++) {
+            staged_clock_advance(STANDSTILL);
+            CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+        }
+        *waking = false; /* it has gone to sleep again, and now the time counts */
+        staged_clock_advance(STANDSTILL - 1);
         CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
+        staged_clock_advance(1);
+        CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
+        CHECK_INT(0, bb_waiter_leave(waiter));
+        fixture_free(f);
     }
-    f->q->waking = false; /* it has gone to sleep again, and now the time counts */
-    staged_clock_advance(STANDSTILL - 1);
-    CHECK_INT(BB_WAITING, bb_waiter_wait(waiter, 0));
-    staged_clock_advance(1);
-    CHECK_INT(BB_FULL, bb_waiter_wait(waiter, 0));
-    CHECK_INT(0, bb_waiter_leave(waiter));
-    fixture_free(f);
 }
 
 static void test_a_worker_that_starts_is_waited_for_a_few_times(void) {
