@@ -131,6 +131,7 @@ static void delist(bb_queue *q, bb_parked *p) {
 
 static void leave_lane(bb_parked *p) {
     bb_lane *lane = p->lane;
+    if (lane->last_retry == p) lane->last_retry = p->prev;
     if (p->prev != NULL) p->prev->next = p->next;
     else lane->head = p->next;
     if (p->next != NULL) p->next->prev = p->prev;
@@ -150,6 +151,18 @@ static void prepend_to_lane(bb_parked *p) {
     if (p->next != NULL) p->next->prev = p;
     else p->lane->tail = p;
     p->lane->head = p;
+}
+
+/* Behind the other retries, in front of all that have not begun yet. */
+static void insert_retry(bb_parked *p) {
+    bb_lane *lane = p->lane;
+    p->prev = lane->last_retry;
+    p->next = p->prev != NULL ? p->prev->next : lane->head;
+    if (p->prev != NULL) p->prev->next = p;
+    else lane->head = p;
+    if (p->next != NULL) p->next->prev = p;
+    else lane->tail = p;
+    lane->last_retry = p;
 }
 
 void park(bb_queue *q, bb_parked *p) {
@@ -235,7 +248,7 @@ void end_delay(bb_queue *q, bb_parked *p) {
     if (p->place != BB_DELAYED) return;
     p->place = BB_IN_LANE;
     q->delayed--;
-    if (!p->lane->serial) prepend_to_lane(p);
+    if (!p->lane->serial) insert_retry(p);
     place_lane(q, p->lane);
     if (p->lane->group->filling > 0) bb_cond_broadcast(&q->fill);
 }

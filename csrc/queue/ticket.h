@@ -61,6 +61,7 @@ struct bb_lane {
     int32_t running;
     bb_parked *head;
     bb_parked *tail;
+    bb_parked *last_retry; /* not serial: the last of those at its head that have begun before */
     bb_lane *prev;
     bb_lane *next;
 };

@@ -66,6 +66,43 @@ static void test_without_a_key_others_pass_a_delivery_that_is_to_be_retried(void
     fixture_free(f);
 }
 
+/* Behind those that were due before, and in front of all that have not begun yet. */
+static void test_without_a_key_retries_come_in_the_order_of_their_times(void) {
+    fixture *f = fixture_new(8);
+    grouped *g = grouped_new(f, 0, 0);
+    post_some(g, 1, NO_KEY, 1, 5);
+    for (int64_t event = 1; event <= 4; event++) fail_first(f, event);
+    due(f, 2);
+    due(f, 1);
+    due(f, 4);
+    CHECK_TRIES(2, f->worker);
+    due(f, 3);
+    CHECK_LISTS(f);
+    for (int i = 0; i < 4; i++) CHECK_TRIES(((int64_t[]){1, 4, 3, 5})[i], f->worker);
+    post(g, 1, NO_KEY, 6);
+    post(g, 1, NO_KEY, 7);
+    fail_first(f, 6);
+    due(f, 6); /* the front of a lane without other retries */
+    CHECK_TRIES(6, f->worker);
+    CHECK_TRIES(7, f->worker);
+    fixture_free(f);
+}
+
+static void test_a_retry_in_the_middle_of_others_can_be_evicted(void) {
+    fixture *f = fixture_new(4);
+    grouped *g = grouped_new(f, 0, 0);
+    post_some(g, 1, NO_KEY, 1, 4);
+    for (int64_t event = 1; event <= 3; event++) fail_first(f, event);
+    due(f, 2);
+    due(f, 1); /* the last that is due, and the oldest */
+    CHECK_INT(BB_EVICTED, offer(f, &f->low, 9, BB_EVICT_OLDEST));
+    CHECK_INT(1, number_of(f->out[0].event));
+    drop_ticket(f, 1);
+    due(f, 3);
+    for (int i = 0; i < 4; i++) CHECK_TRIES(((int64_t[]){2, 3, 4, 9})[i], f->worker);
+    fixture_free(f);
+}
+
 static void test_a_retried_delivery_keeps_level_and_depth(void) {
     fixture *f = fixture_new(8);
     grouped *g = grouped_new(f, 0, 0);
@@ -99,7 +136,7 @@ static void test_a_batch_is_retried_in_its_order(void) {
         bb_finish(f->worker, 0);
         CHECK_LISTS(f);
         CHECK_BOOKS(f, .published = 4, .queued = 4, .retried = 3);
-        for (int64_t event = 3; event >= 1; event--) due(f, event);
+        for (int64_t event = 1; event <= 3; event++) due(f, keyed ? 4 - event : event);
         CHECK_LISTS(f);
         for (int64_t event = 1; event <= 4; event++) CHECK_TRIES(event, f->worker);
         fixture_free(f);
@@ -255,6 +292,8 @@ void retries_tests(void) {
     RUN(test_a_retried_delivery_goes_from_running_to_queued);
     RUN(test_a_key_waits_for_its_delivery_that_is_to_be_retried);
     RUN(test_without_a_key_others_pass_a_delivery_that_is_to_be_retried);
+    RUN(test_without_a_key_retries_come_in_the_order_of_their_times);
+    RUN(test_a_retry_in_the_middle_of_others_can_be_evicted);
     RUN(test_a_retried_delivery_keeps_level_and_depth);
     RUN(test_a_batch_is_retried_in_its_order);
     RUN(test_of_a_batch_each_waits_for_its_own_time);
