@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 from itertools import count, islice
 
 from bench.advice.workloads import (
@@ -29,7 +30,8 @@ DELIVERIES = 80.0, 500.0
 def drawn(seed: int, number: int) -> list[Workload]:
     """Return `number` workloads; those of a seed are the same, whatever the number."""
     possible = (_workload(random.Random(f"{seed}/{place}"), seed, place) for place in count(1))
-    return list(islice(filter(_in_bounds, possible), number))
+    found = islice(filter(_in_bounds, possible), number)
+    return [replace(one, name=f"random {seed}/{n}") for n, one in enumerate(found, start=1)]
 
 
 def _in_bounds(work: Workload) -> bool:
@@ -50,7 +52,7 @@ def _workload(rng: random.Random, seed: int, place: int) -> Workload:
     )
     deliveries = sum(kind.rate * len(kind.handlers) for kind in named)
     return Workload(
-        f"random {seed}/{place}",
+        "random",
         _described(named, burst),
         named,
         target=rng.uniform(0.5, 2.5) * busy / deliveries,

@@ -7,8 +7,6 @@ from bench.advice.comparison import FACTOR, FLOOR, Comparison, Row
 from bench.advice.measure import PUNCTUAL
 from brummerbus.sizing._advice import duration
 
-COMMAND = "make bench-advice ARGS='--page docs/advice.md'"
-
 METHOD = """# The adviser, against reality
 
 `bus.advise()` measures a running bus and says how many workers it should have, and how long
@@ -20,7 +18,7 @@ and only there the advice is asked for. Then follow {rounds} rounds of {seconds:
 alternating order: one worker fewer than advised, the advised number, and one more.
 All figures of "predicted" come from the probe alone. "Measured" is what `stats().queue_wait` says,
 of all rounds together; arrivals are random, different in each round, and the same for all sizes.
-`--random 5 --seed 1` draws the workloads themselves.
+Workloads called "random" were drawn by a seed: `--random 5 --seed 1`.
 
 A prediction holds if p50 and p99 of the wait are off by a factor of {factor} at most. Waits below
 {floor} count as {floor}: so long a system takes to wake a thread. "no end" says that the queue
@@ -69,13 +67,15 @@ def page(all_found: Sequence[Comparison], context: dict[str, Any]) -> str:
         head, *rows = _table(found)
         parts += [f"## {found.name}\n", f"{found.what[0].upper()}{found.what[1:]}."]
         parts += [f"{_advice(found)}\n", _markdown(head, rows), f"\n{_verdict(found)}\n"]
-    return "\n".join([*parts, _where(context["machine"])]) + "\n"
+    return "\n".join([*parts, _where(context)]) + "\n"
 
 
-def _where(machine: dict[str, Any]) -> str:
+def _where(context: dict[str, Any]) -> str:
+    machine = context["machine"]
     return (
         f"## Where\n\n{machine['python']}, {machine['system']}, {machine['processor']}, "
-        f"{machine['cores']} cores, commit {machine['commit']}. Written by `{COMMAND}`."
+        f"{machine['cores']} cores, commit {machine['commit']}. Written by "
+        f"`.venv/bin/python bench/advice/run.py {context['arguments']}`."
     )
 
 

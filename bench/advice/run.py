@@ -28,7 +28,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="of each size; default 3")
     parser.add_argument("--quick", action="store_true", help="one of 2 s: not to judge by")
     parser.add_argument(
-        "--random", type=int, default=0, metavar="N", help="N workloads drawn at random instead"
+        "--random", type=int, default=0, metavar="N", help="and N workloads drawn at random"
     )
     parser.add_argument("--seed", type=int, default=1, help="of those; default 1")
     parser.add_argument(
@@ -51,7 +51,7 @@ def arguments() -> argparse.Namespace:
 
 def chosen(options: argparse.Namespace) -> list[Workload]:
     """Return the workloads that are asked for."""
-    workloads = drawn(options.seed, options.random) if options.random else WORKLOADS
+    workloads = [*WORKLOADS, *drawn(options.seed, options.random)]
     return [work for work in workloads if options.only in work.name]
 
 
@@ -66,18 +66,19 @@ def main() -> int:
         "seconds": options.seconds,
         "rounds": options.rounds,
         "realtime": options.realtime,
+        "arguments": " ".join(sys.argv[1:]),
     }
+    options.build.mkdir(parents=True, exist_ok=True)
     found = []
     for work in chosen(options):
         found.append(compare(work, options))
         print(text(found[-1]), flush=True)
+        plain = {**context, "workloads": [one.as_json() for one in found]}
+        path = options.build / "advice.json"
+        path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if options.page is not None:
+            options.page.write_text(page(found, context), encoding="utf-8")
     print(summary(found))
-    options.build.mkdir(parents=True, exist_ok=True)
-    plain = {**context, "workloads": [one.as_json() for one in found]}
-    path = options.build / "advice.json"
-    path.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
-    if options.page is not None:
-        options.page.write_text(page(found, context), encoding="utf-8")
     return 0
 
 

@@ -119,6 +119,7 @@ def test_page_has_every_workload_and_its_figures() -> None:
     machine |= {"load": 3.5}
     found = compared(Row(3, NO_END, Waits(1.0, 2.0)), row(6, 9, 9))
     context = {"rounds": 3, "seconds": 20.0, "realtime": True, "machine": machine}
+    context["arguments"] = "--page x"
     text = page([found, found], context)
     assert "load average 3.5" in text
     assert text.count("## all waiting") == 2

@@ -9,12 +9,13 @@ from brummerbus.sizing._queueing_model import predict as by_formula
 from brummerbus.sizing._scenario import Scenario
 from brummerbus.sizing._simulation import Script, simulate
 
-DELIVERIES = {False: 20_000, True: 12_000}
-"""Simulated deliveries for constant handling times, without and with contention for the compute
-servers. More in proportion to `1 + variability`, because p99 is then less certain."""
+DELIVERIES = 20_000
+"""Simulated deliveries for constant handling times; others take more, in proportion to
+`1 + variability`, because their p99 is less certain."""
 
-MAX_DELIVERIES = {False: 100_000, True: 40_000}
-"""Simulated deliveries for any handling times."""
+MAX_DELIVERIES, MAX_CONTENDED = 100_000, 50_000
+"""Maximum without and with contention for the compute servers. The standard error of p99 is then
+5 to 10 %, more where rare deliveries cause it."""
 
 NEGLIGIBLE = 2e-5
 """Mean wait for a compute server, in seconds, up to which contention is not simulated..."""
@@ -44,16 +45,14 @@ class Forecast:
         self.possible = load.rate < load.compute_limit
         """Whether the load is within the capacity of the compute servers."""
         waiting = scenario.rate * (scenario.compute.square + scenario.publishing**2) / 2
-        self._contended = (
-            waiting / scenario.servers > NEGLIGIBLE or scenario.used > NEGLIGIBLE_SHARE
-        )
-        if not self._contended:
+        contended = waiting / scenario.servers > NEGLIGIBLE or scenario.used > NEGLIGIBLE_SHARE
+        if not contended:
             scenario = scenario.uncontended()
         elif self.possible:
             scenario = scenario.calibrated(workers)
         self.scenario = scenario
-        wanted = DELIVERIES[self._contended] * (1 + scenario.service.variability)
-        self._deliveries = int(min(MAX_DELIVERIES[self._contended], wanted))
+        wanted = int(DELIVERIES * (1 + scenario.service.variability))
+        self._deliveries = min(MAX_CONTENDED if contended else MAX_DELIVERIES, wanted)
         self._script: Script | None = None
         self._found: dict[int, Prediction] = {}
 
