@@ -34,7 +34,8 @@ void ledger_open_lane(int index, int32_t level, int32_t type, int32_t count) {
         l->recipient[i] = (bb_recipient){0};
         l->pointers[i] = &l->recipient[i];
     }
-    l->route = (bb_route){level + 1, type, count, l->pointers};
+    l->route =
+        (bb_route){.level = level + 1, .type = type, .count = count, .recipients = l->pointers};
     l->base = (int64_t)(index + 1) << LANE_BITS;
     l->level = level;
     l->count = count;
