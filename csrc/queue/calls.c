@@ -9,7 +9,6 @@
 #include "internal.h"
 
 void begin_call(bb_queue *q, bb_parked *p) {
-    p->place = BB_OPENED;
     p->retry = false;
     lane_begins(q, p->lane);
 }
@@ -34,7 +33,6 @@ static void add_to_call(bb_queue *q, bb_worker *worker, bb_parked *p, uint64_t n
     unpark(q, p);
     unblock(q, p->lane->group); /* it may have been the last of another level */
     q->queued--;
-    p->place = BB_OPENED;
     p->retry = false;
     count_taken(q, p->level, p->type, p->recipient);
     note(q, BB_NOTED_BEGAN, p->event, p->recipient, p->type, p->level, now);
@@ -132,7 +130,7 @@ uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
                                        : BB_NOTED_HANDLED;
         note(q, what, p->event, p->recipient, p->type, p->level, now);
         if (p->retry) continue;
-        p->place = BB_UNUSED;
+        end_parked(q, p);
         count_processed(q, p->level, p->type, p->recipient, open->failed);
         if (q->monitoring) record_processing(q, p->recipient, wall / n, cpu / n);
     }

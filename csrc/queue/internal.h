@@ -24,13 +24,14 @@ void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken);
 void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken);
 int32_t starving_level(const bb_queue *q, uint64_t now);
 int32_t highest_level(const bb_queue *q);
-uint64_t oldest_sequence(const bb_queue *q);
+uint64_t first_sequence(const bb_queue *q);
 bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level, const void *by);
 int32_t count_evictable(const bb_queue *q, bb_mode mode, int32_t level);
 
 /* ---- lanes.c: grouped deliveries --------------------------------------------------------- */
 void park(bb_queue *q, bb_parked *p);
 void unpark(bb_queue *q, bb_parked *p);
+void end_parked(bb_queue *q, bb_parked *p);
 void unblock(bb_queue *q, bb_group *group);
 void settle_ready(bb_queue *q);
 void lane_begins(bb_queue *q, bb_lane *lane);

@@ -116,10 +116,15 @@ BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
     q->queued--;
 }
 
-/* The same to drop it. */
+/* A delivery that was dequeued is dropped. */
+static void end_dropped(bb_queue *q, bb_parked *p) {
+    end_parked(q, p);
+    unblock(q, p->lane->group);
+}
+
 static void drop_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
     dequeue_parked(q, p, taken);
-    unblock(q, p->lane->group);
+    end_dropped(q, p);
 }
 
 /* A delivery with a ticket has left the queue: note whether it had expired. One that has begun
@@ -130,7 +135,6 @@ BB_COLD static void note_expiry(bb_queue *q, dequeued *taken, uint64_t now) {
     if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return;
     q->expiring--;
     taken->expired = (now != 0 ? now : bb_clock()) >= ticket->expires;
-    if (taken->expired && p != NULL) unblock(q, p->lane->group);
 }
 
 /* ---- the order of taking ------------------------------------------------------------------- */
@@ -159,7 +163,9 @@ void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken) {
     bb_parked *p = q->ready_levels != 0 ? next_parked(q, level) : NULL;
     if (p != NULL) dequeue_parked(q, p, taken);
     else dequeue_slot(q, level, taken);
-    if (bb_ticket_of(taken->delivery.event) != NULL) note_expiry(q, taken, now);
+    if (bb_ticket_of(taken->delivery.event) == NULL) return;
+    note_expiry(q, taken, now);
+    if (taken->expired && p != NULL) end_dropped(q, p);
 }
 
 /* next_level, for a queue that knows starvation. Comparing the heads is enough: within a level no
@@ -179,7 +185,7 @@ int32_t starving_level(const bb_queue *q, uint64_t now) {
 
 /* ---- the order of dropping ------------------------------------------------------------------- */
 
-/* The sequence of the oldest delivery of a level, taken or parked; UINT64_MAX: there is none. */
+/* The sequence of the oldest queued delivery of a level; UINT64_MAX: there is none. */
 static uint64_t oldest_at(const bb_queue *q, int32_t level) {
     uint64_t sequence = UINT64_MAX;
     if (q->nonempty >> level & 1) sequence = q->slots[q->level[level].head].sequence;
@@ -200,11 +206,18 @@ static int32_t oldest(const bb_queue *q, uint32_t bits) {
     return found;
 }
 
-/* The sequence of the oldest queued delivery; UINT64_MAX: nothing is queued. */
-uint64_t oldest_sequence(const bb_queue *q) {
+/* The sequence of the oldest delivery that is in a slot, or was parked and has not ended; UINT64_MAX:
+ * there is none. */
+uint64_t first_sequence(const bb_queue *q) {
     ASSERT_LOCKED(q);
-    if (q->queued == 0) return UINT64_MAX;
-    return oldest_at(q, oldest(q, q->nonempty | q->parked_levels));
+    uint64_t first = UINT64_MAX;
+    for (int32_t level = 0; level < q->levels; level++) {
+        uint64_t sequence = oldest_at(q, level);
+        const bb_parked *p = q->first_parked[level];
+        if (p != NULL && p->sequence < sequence) sequence = p->sequence;
+        if (sequence < first) first = sequence;
+    }
+    return first;
 }
 
 /* The highest level of a queue that is not empty. */
@@ -310,7 +323,7 @@ static int32_t purge_parked(bb_queue *q, int32_t level, bb_delivery *out, int32_
     int32_t found = 0;
     for (bb_parked *p = q->oldest_parked[level], *next; p != NULL; p = next) {
         next = p->newer;
-        if (!has_expired(q, p->event, p, now)) continue;
+        if (p->place == BB_OPENED || !has_expired(q, p->event, p, now)) continue;
         if (found == n) {
             q->next_expiry = now;
         } else {

@@ -133,10 +133,10 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
 /* The sequence of the oldest delivery that has not ended, or whose worker still calls hooks for it;
  * UINT64_MAX: all have. */
 static uint64_t first_outstanding(const bb_queue *q) {
-    uint64_t first = oldest_sequence(q);
+    uint64_t first = first_sequence(q);
     for (int32_t w = 0; w < q->present; w++) {
         const bb_worker *worker = q->workers[w];
-        uint64_t sequence = worker->open.open ? first_of_call(&worker->open) : UINT64_MAX;
+        uint64_t sequence = worker->open.open ? worker->open.sequence : UINT64_MAX;
         if (worker->completing && worker->completed < sequence) sequence = worker->completed;
         if (sequence < first) first = sequence;
     }

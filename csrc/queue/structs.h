@@ -145,11 +145,12 @@ struct bb_queue {
     /* Grouped deliveries, see lanes.c. */
     uint32_t ready_levels; /* bit l: ready[l] is not empty */
     bb_lane_list ready[BB_LEVELS];
-    uint32_t parked_levels; /* bit l: oldest_parked[l] is not NULL */
-    bb_parked *oldest_parked[BB_LEVELS];
-    bb_parked *newest_parked[BB_LEVELS];
-    int32_t delayed; /* deliveries that wait for their time */
-    bb_cond fill;    /* workers sleep on it until a batch is full */
+    bb_parked *first_parked[BB_LEVELS]; /* the oldest of all that have not ended, */
+    bb_parked *last_parked[BB_LEVELS];
+    bb_parked *oldest_parked[BB_LEVELS]; /* and the oldest of those that are queued */
+    uint32_t parked_levels;              /* bit l: oldest_parked[l] is not NULL */
+    int32_t delayed;                     /* deliveries that wait for their time */
+    bb_cond fill;                        /* workers sleep on it until a batch is full */
 
     int32_t expiring;     /* queued deliveries that can expire, */
     uint64_t next_expiry; /* none of which does before that */

@@ -28,7 +28,7 @@ struct bb_parked {
     void *event;     /* as it was handed in */
     bb_parked *prev; /* in the lane */
     bb_parked *next;
-    bb_parked *older; /* among all that are parked at the level, by sequence */
+    bb_parked *older; /* among all that were parked at the level and have not ended, by sequence */
     bb_parked *newer;
     bb_recipient *recipient;
     uint64_t sequence;

@@ -139,15 +139,16 @@ static int32_t count_slots(const bb_queue *q, int32_t level, int32_t *expiring) 
 
 static int32_t count_parked(const bb_queue *q, int32_t level, int32_t *expiring, int32_t *delayed) {
     int32_t n = 0;
-    const bb_parked *older = NULL;
-    for (const bb_parked *p = q->oldest_parked[level]; p != NULL; older = p, p = p->newer, n++) {
-        AGREE(p->older == older && p->level == level);
+    const bb_parked *older = NULL, *oldest = NULL;
+    for (const bb_parked *p = q->first_parked[level]; p != NULL; older = p, p = p->newer) {
+        AGREE(p->older == older && p->level == level && p->place != BB_UNUSED);
         AGREE(older == NULL || older->sequence < p->sequence);
-        AGREE(p->place == BB_IN_LANE || p->place == BB_DELAYED);
+        if (p->place == BB_OPENED) continue;
+        if (n++ == 0) oldest = p;
         *expiring += can_expire(p->event, p);
         *delayed += p->place == BB_DELAYED;
     }
-    AGREE(q->newest_parked[level] == older);
+    AGREE(q->last_parked[level] == older && q->oldest_parked[level] == oldest);
     AGREE((q->parked_levels >> level & 1) == (n > 0));
     return n;
 }

@@ -64,10 +64,13 @@ static void check_purged(fixture *f, int32_t size, int32_t n, const int64_t *eve
 
 static void test_purging_finds_what_has_expired_wherever_it_is(void) {
     fixture *f = fixture_timed(16, 0);
-    grouped *g = grouped_new(f, 1, 0);
-    post_expiring(g, 1, 0, 1, NOW + 90);
+    grouped *g = grouped_new(f, 1, 0), *h = grouped_new(f, 0, 0);
+    bb_worker *other = add_worker(f);
+    post_expiring(g, 1, 0, 1, NOW + 10);
     CHECK_TRIES(1, f->worker);
     post_expiring(g, 1, 0, 2, NOW + 10); /* behind its key */
+    post_expiring(h, 1, 0, 20, NOW + 10);
+    CHECK_TRIES(20, other);              /* runs as 1 does: it has begun in time */
     post_expiring(g, 1, 1, 3, NOW + 10); /* behind the limit */
     post_expiring(g, 1, 1, 4, NOW + 20);
     fill(f, &f->medium, 5, 1);
@@ -79,7 +82,8 @@ static void test_purging_finds_what_has_expired_wherever_it_is(void) {
     staged_clock_advance(10);
     CHECK_PURGES(f, MANY, 2, 3, 6, 8, 9);
     CHECK_INT(0, bb_purge(f->q, f->out, MANY));
-    CHECK_BOOKS(f, .published = 9, .queued = 3, .running = 1, .dropped = 5);
+    CHECK_BOOKS(f, .published = 10, .queued = 3, .running = 2, .dropped = 5);
+    bb_finish(other, 0);
     staged_clock_advance(10);
     CHECK_PURGES(f, MANY, 4, 7);
     fill(f, &f->medium, 10, 1);
@@ -87,7 +91,7 @@ static void test_purging_finds_what_has_expired_wherever_it_is(void) {
     CHECK_TRIES(10, f->worker);
     CHECK_TRIES(0, f->worker);
     CHECK_INT(7, expired_of(f));
-    CHECK_BOOKS(f, .published = 10, .processed = 3, .dropped = 7);
+    CHECK_BOOKS(f, .published = 11, .processed = 4, .dropped = 7);
     fixture_free(f);
 }
 
