@@ -58,7 +58,7 @@ static bool can_fill(const bb_queue *q, const bb_worker *worker, int32_t n) {
 
 static void wait_to_fill(bb_queue *q, bb_worker *worker, int32_t n, uint64_t deadline) {
     bb_lane *lane = worker->open.parked->lane;
-    lane->group->filling++;
+    begin_filling(q, lane);
     for (add_available(q, worker, n); can_fill(q, worker, n) && bb_clock() < deadline;
          add_available(q, worker, n)) {
         signal_workers(q); /* what publishers were admitted with may be for others */

@@ -37,6 +37,7 @@ void settle_ready(bb_queue *q);
 void lane_begins(bb_queue *q, bb_lane *lane);
 void lane_ends(bb_queue *q, bb_lane *lane);
 bb_parked *next_of_batch(const bb_lane *lane);
+void begin_filling(bb_queue *q, bb_lane *lane);
 void end_filling(bb_queue *q, bb_lane *lane);
 void delay(bb_queue *q, bb_parked *p);
 void end_delay(bb_queue *q, bb_parked *p);

@@ -239,7 +239,14 @@ bb_parked *next_of_batch(const bb_lane *lane) {
     return NULL;
 }
 
-/* A worker waits no longer for its batch to fill: what it has left is for others. */
+/* The worker that runs a call of the lane waits for its batch to fill: see park. */
+void begin_filling(bb_queue *q, bb_lane *lane) {
+    ASSERT_LOCKED(q);
+    (void)q;
+    lane->group->filling++;
+}
+
+/* What it has left is for others. */
 void end_filling(bb_queue *q, bb_lane *lane) {
     ASSERT_LOCKED(q);
     lane->group->filling--;
