@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import logging
+import multiprocessing
 import os
 import signal
 import threading
@@ -10,18 +11,19 @@ import time
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from brummerbus import BusClosed, DropReason, Event, EventBus, QueueFull
+from brummerbus import BusClosed, DropReason, Event, EventBus, QueueFull, Scheduled
 from brummerbus._core.scheduler import NAME, Scheduler, Timer
 from helpers.buses import BusFactory
 from helpers.checks import assert_balance
 from helpers.handlers import Drops, Gate, Logged, Recorder
-from helpers.internals import overdue
+from helpers.internals import close_schedule, overdue
 from helpers.opcodes import At
-from helpers.processes import in_child, run_python
+from helpers.processes import in_child, run_file, run_python
 from helpers.threads import run_together
 from helpers.waiting import HANG, poll
 
@@ -246,6 +248,26 @@ def test_threads_that_schedule_together_keep_the_bound(
     assert (len(accepted), bus.stats().scheduled) == (100, 100)
 
 
+def test_a_signal_handler_that_schedules_meanwhile_keeps_the_bound(factory: BusFactory) -> None:
+    """Wherever it strikes, one of the two calls is refused."""
+    bus = factory.bus(max_scheduled=1)
+    bus.publish_after(NEVER, Event("a")).cancel()
+    accepted: list[Scheduled] = []
+
+    def schedule() -> None:
+        with contextlib.suppress(QueueFull):
+            accepted.append(bus.publish_after(NEVER, Event("a")))
+
+    for k in range(1, 20_000):
+        at = At(k, schedule)
+        at.during(schedule)
+        assert (len(accepted), bus.stats().scheduled) == (1, 1), at.where
+        assert accepted.pop().cancel()
+        if not at.where:
+            return
+    raise AssertionError
+
+
 # ---- no room ---------------------------------------------------------------------------------
 
 
@@ -350,7 +372,7 @@ def test_an_event_that_cannot_be_published_is_logged_and_counted(
 def test_a_hook_that_raises_in_the_timer_thread_holds_up_no_other_event(
     factory: BusFactory, logged: Logged
 ) -> None:
-    """It is logged there, also what is no `Exception`: there is no publisher to raise it to."""
+    """It is logged there, also if it is no `Exception`: there is no publisher to raise it to."""
 
     def dropped(*_: object) -> None:
         raise SystemExit("of the hook")
@@ -411,6 +433,20 @@ def test_events_that_wait_for_room_at_the_stop_are_dropped_too(factory: BusFacto
     assert len(set(drops.data)) == len(drops)
 
 
+def test_an_event_that_is_being_tried_at_the_stop_is_dropped_when_it_has_failed(
+    factory: BusFactory,
+) -> None:
+    """While the timer thread tries it, the stop does not see it; its key function runs then."""
+    drops = Drops()
+    bus, _, _ = full_bus(factory, "block", on_drop=drops)
+    bus.subscribe("b", Recorder(), key=lambda event: close_schedule(bus))
+    scheduled = bus.publish_after(0, Event("b", "tried"))
+    poll(lambda: not bus.stats().scheduled)
+    assert drops.data == ["tried"]
+    assert not scheduled.pending
+    assert_balance(bus.stats())
+
+
 def test_a_stopped_bus_schedules_nothing(factory: BusFactory) -> None:
     """Also for handlers, while it drains."""
     bus, refused = factory.bus(), Recorder()
@@ -458,6 +494,38 @@ def test_at_exit_what_is_scheduled_is_dropped() -> None:
     assert end.code == 0
     assert end.lines == ["handled now", "later shutdown"]
     assert "1 delivery dropped" in end.err
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_at_the_end_of_a_process_of_multiprocessing_it_is_dropped_too(
+    tmp_path: Path, method: str
+) -> None:
+    """Such processes end without the hooks of `atexit`."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        f"""
+import multiprocessing, os, warnings
+from brummerbus import Event, EventBus
+
+warnings.simplefilter("ignore", DeprecationWarning)
+
+def dropped(event, subscription, reason):
+    os.write(1, f"{{event.data}} {{reason}}\\n".encode())
+
+def work():
+    bus = EventBus(workers=1, on_drop=dropped)
+    bus.subscribe("a", print)
+    bus.publish_after(3600, Event("a", "later"))
+
+if __name__ == "__main__":
+    process = multiprocessing.get_context("{method}").Process(target=work)
+    process.start()
+    process.join()
+""",
+        encoding="utf-8",
+    )
+    end = run_file(script)
+    assert (end.code, end.lines) == (0, ["later shutdown"])
 
 
 def test_exit_does_not_wait_for_a_handler_that_schedules_its_event_again_and_again() -> None:

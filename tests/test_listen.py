@@ -21,6 +21,7 @@ from brummerbus import (
     Listener,
     _listening,
 )
+from brummerbus._core import taps
 from helpers.buses import BusFactory, inside
 from helpers.checks import assert_balance
 from helpers.handlers import Recorder
@@ -255,14 +256,19 @@ def test_events_that_run_in_the_publishers_thread_are_handed_over_too(factory: B
 
 
 def test_a_once_subscription_that_is_taken_leaves_the_event_to_others(factory: BusFactory) -> None:
-    """The listener gets both events, the subscription one."""
+    """Here by a publish in the midst of another one; the listener gets both events."""
     bus, seen = factory.bus(), Recorder()
-    bus.subscribe("a", seen, once=True)
+
+    def key(event: Event) -> None:
+        if event.data == "outer":
+            bus.publish(Event("a", "inner"))
+
+    bus.subscribe("a", seen, once=True, key=key)
     with bus.listen("a") as listener:
-        bus.publish(Event("a", 1))
-        bus.publish(Event("a", 2))
+        bus.publish(Event("a", "outer"))
         assert bus.flush(HANG)
-        assert (held(listener), seen.data) == ([1, 2], [1])
+        assert (held(listener), seen.data) == (["inner", "outer"], ["outer"])
+    assert bus.stats().unrouted == 0
 
 
 def test_a_predicate_that_is_too_slow_for_its_events_fails(
@@ -669,6 +675,15 @@ def test_a_wait_that_a_fork_has_left_behind_ends_in_the_child(factory: BusFactor
     bus.publish(Event("a", "end"))
     assert thread.result().data == "end"
     assert codes == [7]
+
+
+def test_what_changes_while_a_thread_goes_to_sleep_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Between its look and its sleep nobody could wake it, so it looks again."""
+    monkeypatch.setattr(taps, "OTHER_SLICE_NS", int(10 * HANG * 1e9))
+    looks = iter([False, True, True])
+    assert InThread(lambda: taps.Sleepers().wait_until(lambda: next(looks), None)).result()
 
 
 # ---- interrupts ------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ def overdue(bus: EventBus) -> int:
     return sum(len(line) for line in list(bus._engine.schedule._overdue.values()))
 
 
+def close_schedule(bus: EventBus) -> None:
+    """Drop what is scheduled, as a stop does after it has closed the queue."""
+    bus._engine.schedule.close()
+
+
 def types_listened_to(bus: EventBus) -> int:
     """Return how many event types threads listen to or wait for."""
     return len(list(bus._taps))

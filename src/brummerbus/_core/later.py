@@ -251,9 +251,6 @@ class Schedule:
         self._attempt = (get_ident(), one)
         try:
             return self._publish(one)
-        except BaseException as raised:  # of `on_drop`
-            self._hooks.log_raised(raised)
-            return None
         finally:
             self._attempt = None
 
