@@ -41,14 +41,15 @@ test:  ## the C core, plain and under sanitizers, and all Python tests, side by 
 test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 	$(MAKE) -C tests/c check
 
-# Twice as many processes as cores: many tests wait.
-PROCESSES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN || echo 2))))
+# Twice as many processes as cores, since many tests wait; at most 16, since each collects them all.
+CORES := $(shell getconf _NPROCESSORS_ONLN || echo 2)
+PROCESSES ?= $(shell echo $$(($(CORES) < 8 ? 2 * $(CORES) : 16)))
 PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=$(PROCESSES) --dist=loadgroup
 
-test-py: $(READY)  ## the Python tests, by as many PROCESSES as fit
+test-py: $(READY)  ## the Python tests, in PROCESSES processes
 	$(PYTEST)
 
-test-fast: $(READY)  ## the Python tests, but for the slow ones
+test-fast: $(READY)  ## the Python tests that take less than a second each
 	$(PYTEST) -m 'not slow'
 
 # Each of these tests builds, installs and tests: minutes on a busy machine, and no hang.
