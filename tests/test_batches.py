@@ -31,7 +31,7 @@ class Batches(list[list[Any]]):
             self._changed.notify_all()
 
     def wait_for(self, count: int) -> None:
-        """Return when so many calls were made."""
+        """Return when that many calls were made."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self) >= count, HANG), list(self)
 
@@ -229,7 +229,7 @@ def test_other_workers_go_on_while_one_waits(factory: BusFactory) -> None:
 
 
 def test_a_full_queue_is_no_reason_to_wait_for_more(factory: BusFactory) -> None:
-    """A publisher is let in by a worker that fills its batch."""
+    """A publisher is admitted by a worker that fills its batch."""
     bus, batches = factory.bus(queue_size=2, policy="block"), Batches()
     bus.subscribe("a", batches, batch=20, batch_wait=LONG)
     for n in range(20):

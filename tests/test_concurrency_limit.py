@@ -1,4 +1,4 @@
-"""`subscribe(..., max_concurrency=...)`: so many calls at once; no worker waits for the rest."""
+"""`subscribe(..., max_concurrency=...)`: that many calls at once; no worker waits for the rest."""
 
 import threading
 from typing import Any
@@ -118,7 +118,7 @@ def test_one_that_raises_gives_its_place_to_the_next(factory: BusFactory) -> Non
 
 
 def test_a_delivery_that_waits_for_its_retry_takes_no_place(factory: BusFactory) -> None:
-    """The next one runs meanwhile."""
+    """The next one runs concurrently."""
     bus = factory.bus(workers=2, queue_size=100)
     recorder, failed = Recorder(), threading.Event()
 
@@ -159,7 +159,7 @@ def test_limits_and_keys_go_together(factory: BusFactory, frequent_switches: Non
 def test_the_limit_holds_while_publishers_evict(
     factory: BusFactory, frequent_switches: None
 ) -> None:
-    """The books balance at every moment."""
+    """The counts balance at every moment."""
     bus = factory.bus(workers=4, queue_size=7)
     handler = Counted()
     bus.subscribe("a", handler, max_concurrency=2)

@@ -555,7 +555,7 @@ def test_each_of_many_events_is_done_once(factory: BusFactory, frequent_switches
 def test_the_child_of_a_fork_is_told_of_its_own_events_only(
     factory: BusFactory, done: Outcomes
 ) -> None:
-    """Those of the parent are the parent's, which is told once."""
+    """Those of the parent are the parent's, which is called once."""
     bus = factory.bus()
     gate = factory.hold(bus)
     bus.subscribe("a", lambda event: None)

@@ -1,4 +1,4 @@
-"""`publish(..., expires=...)`: what has not begun by then is dropped, and gives way first."""
+"""`publish(..., expires=...)`: what has not begun by then is dropped, and is dropped first."""
 
 import threading
 from contextlib import suppress
@@ -68,7 +68,7 @@ class Scene:
 def test_a_delivery_that_has_not_begun_in_time_is_dropped(
     factory: BusFactory, options: dict[str, Any]
 ) -> None:
-    """Counted by reason and level, told to `on_drop` and to `on_done`; the others are handled."""
+    """By reason and level, reported to `on_drop` and to `on_done`; the others are handled."""
     scene, done = Scene(factory, options), Outcomes()
     assert scene.publish(1, expires=AT_ONCE, on_done=done, priority=2) == [True]
     assert scene.publish(2, expires=LONG, on_done=done) == [True]
@@ -174,7 +174,7 @@ def test_a_publisher_that_has_waited_evicts_first_what_expired_meanwhile(
 
 
 def test_no_event_is_refused_where_others_expired_during_the_wait(factory: BusFactory) -> None:
-    """It is let in, and so is another that waits."""
+    """It is admitted, and so is another that waits."""
     scene = Scene(factory, {}, queue_size=2, policy="reject")
     scene.publish("x", "y", expires=0.1)
     assert scene.publish("new", timeout=0.3) == [True]
@@ -269,7 +269,7 @@ def test_the_next_of_a_key_follows_one_that_has_expired(factory: BusFactory) -> 
 
 
 def test_what_expires_while_it_waits_in_line_is_dropped_later(factory: BusFactory) -> None:
-    """The time begins with `publish`; let in, it is queued, and then found."""
+    """The time begins with `publish`; admitted, it is queued, and then found."""
     scene = Scene(factory, {}, queue_size=1, policy="block")
     scene.publish(1)
     waiting = InThread(lambda: scene.publish(2, expires=AT_ONCE))

@@ -372,7 +372,7 @@ def bad_keys(bus: EventBus) -> Iterator[tuple[Any, type[Exception]]]:
 
 
 def test_a_key_that_raises_refuses_the_publish(factory: BusFactory) -> None:
-    """Nothing of the event is accepted, for no subscription; the books are as they were."""
+    """Nothing of the event is accepted, for no subscription; the counts are as they were."""
     bus = factory.bus(queue_size=100)
     gate, handler, plain, done = factory.hold(bus), ByKey(), Recorder(), Outcomes()
     bus.subscribe("a", plain)
@@ -588,7 +588,7 @@ def test_a_subscription_that_is_cancelled_leaves_no_keys(factory: BusFactory) ->
 def test_the_policy_applies_to_keyed_deliveries_as_to_others(
     factory: BusFactory, policy: BackpressurePolicy
 ) -> None:
-    """A full queue before a key that is held up: what gives way is by the policy."""
+    """A full queue before a key that is held up: what is dropped is by the policy."""
     drops = Drops()
     bus = factory.bus(queue_size=4, policy=policy, on_drop=drops)
     gate, recorder = factory.hold(bus), Recorder()

@@ -275,7 +275,7 @@ def test_a_signal_handler_that_schedules_meanwhile_keeps_the_bound(factory: BusF
 def test_an_event_for_a_full_queue_stays_scheduled_until_there_is_room(
     factory: BusFactory, policy: str
 ) -> None:
-    """If the bus is one that waits. It does not hold up the timers of others meanwhile."""
+    """If the bus is one that waits. It does not hold up the timers of others concurrently."""
     bus, gate, seen = full_bus(factory, policy)
     scheduled = bus.publish_after(0, Event("a", "second"))
     poll(lambda: overdue(bus) == 1)
@@ -327,7 +327,7 @@ def test_an_event_that_waits_for_room_can_be_cancelled(factory: BusFactory) -> N
 
 @pytest.mark.parametrize("policy", ["drop_newest", "reject", "drop_lowest"])
 def test_policies_that_drop_are_applied_at_once(factory: BusFactory, policy: str) -> None:
-    """The event is counted as refused, and `on_drop` is told."""
+    """The event is counted as refused, and `on_drop` is called."""
     drops = Drops()
     bus, _, _ = full_bus(factory, policy, on_drop=drops)
     bus.publish_after(0, Event("a", "refused"))
@@ -397,7 +397,7 @@ def test_a_hook_that_raises_in_the_timer_thread_holds_up_no_other_event(
 def test_what_is_scheduled_at_the_stop_is_dropped_and_counted(
     factory: BusFactory, drain: bool
 ) -> None:
-    """At its level, type and subscription, and told to `on_drop`."""
+    """At its level, type and subscription, and notified to `on_drop`."""
     drops = Drops()
     bus, seen = factory.bus(on_drop=drops), Recorder()
     bus.subscribe("a", seen)
@@ -418,7 +418,7 @@ def test_what_is_scheduled_at_the_stop_is_dropped_and_counted(
 
 
 def test_events_that_wait_for_room_at_the_stop_are_dropped_too(factory: BusFactory) -> None:
-    """Each once, however often the timer thread tries meanwhile."""
+    """Each once, however often the timer thread tries concurrently."""
     drops = Drops()
     bus, gate, _ = full_bus(factory, "block", on_drop=drops)
     for number in range(50):
@@ -610,7 +610,7 @@ def test_a_hook_that_schedules_what_was_dropped_does_not_loop(factory: BusFactor
 
 
 def interrupt_everywhere(call: Callable[[], Callable[[], object]], step: int = 1) -> int:
-    """Interrupt calls, each made anew, at one of their opcodes after the other; how many."""
+    """Interrupt calls, each made again, at one of their opcodes after the other; how many."""
     for k in range(1, 20_000, step):
         at = At(k, lambda: signal.default_int_handler(signal.SIGINT, None))
         try:

@@ -100,7 +100,7 @@ def test_it_matches_as_subscriptions_do(factory: BusFactory, event_type: Any, ev
 
 
 def test_an_event_that_is_only_waited_for_is_not_unrouted(factory: BusFactory) -> None:
-    """It makes no deliveries, and the books know nothing of it."""
+    """It makes no deliveries, and the counts know nothing of it."""
     bus = factory.bus()
     bus.publish(Event("a"))
     thread = waiting(bus, lambda: bus.wait_for("a"))
@@ -389,7 +389,7 @@ def test_iterating_waits_for_events(factory: BusFactory) -> None:
     [("drop_oldest", [2, 3, 4]), ("drop_newest", [0, 1, 2]), (None, [2, 3, 4])],
 )
 def test_a_full_listener_drops(factory: BusFactory, policy: str | None, kept: list[int]) -> None:
-    """It counts how many; the books of the bus are not touched."""
+    """It counts how many; the counts of the bus are not touched."""
     bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
     options: Any = {} if policy is None else {"policy": policy}

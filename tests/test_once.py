@@ -74,7 +74,7 @@ def test_on_takes_it_too(factory: BusFactory) -> None:
 def test_of_events_published_at_the_same_moment_it_receives_one(
     factory: BusFactory, frequent_switches: None
 ) -> None:
-    """Whoever is first; each of the others is published as if it were not there."""
+    """The thread that is first; each of the others is published as if it were not there."""
     for _ in range(30):
         bus, once, always = factory.bus(workers=2, queue_size=1000), Recorder(), Recorder()
         bus.subscribe("a", once, once=True)

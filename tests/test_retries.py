@@ -51,7 +51,7 @@ class Flaky:
         self.ended.append(event.data)
 
     def wait_called(self, times: int = 1) -> None:
-        """Return when so many further calls were made."""
+        """Return when that many further calls were made."""
         for _ in range(times):
             assert self._called.acquire(timeout=HANG), "the handler was not called"
 
@@ -102,8 +102,8 @@ def test_the_last_failure_is_reported(factory: BusFactory, errors: list[Any], re
     bus.publish(event, on_done=done)
     assert_at_rest(bus)
     assert len(handler.calls) == 1 + retries
-    ((told, who, error),) = errors
-    assert (told, who, type(error)) == (event, subscription, Failure)
+    ((notified, who, error),) = errors
+    assert (notified, who, type(error)) == (event, subscription, Failure)
     assert done[0].failed == ((subscription, error),)
     stats = bus.stats()
     assert (stats.processed, stats.failed, stats.retried) == (1, 1, retries)
@@ -399,7 +399,7 @@ def test_exit_waits_for_retries_within_the_shutdown_timeout() -> None:
 def test_retries_under_load_lose_nothing(
     factory: BusFactory, errors: list[Any], frequent_switches: None
 ) -> None:
-    """Each event is handled, has failed, or was dropped, once; the books balance."""
+    """Each event is handled, has failed, or was dropped, once; the counts balance."""
     drops, done, handler = Drops(), Outcomes(), Flaky(2)
     bus = bus_of(factory, errors, workers=3, queue_size=20, on_drop=drops)
     bus.subscribe("a", handler, retries=2, backoff=0.0002)

@@ -22,7 +22,7 @@
     "        publisher, what is no `Exception` goes on to it.\n" \
     "    expires: Seconds, more than 0, after which a delivery that has not begun is dropped\n" \
     "        (`DropReason.EXPIRED`) instead: when a worker comes to it, or a publisher finds the\n" \
-    "        queue full, before anything else gives way. One that is retried has begun.\n\n" \
+    "        queue full, before anything else is dropped. One that is retried has begun.\n\n" \
     "Returns:\n" \
     "    True: accepted (or no subscription matches). False: the event was dropped.\n\n" \
     "Raises:\n" \

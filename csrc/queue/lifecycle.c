@@ -164,7 +164,7 @@ int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns) {
     void *token = queue_lock_detached(q);
     uint64_t deadline = deadline_after(timeout_ns);
     while (first_outstanding(q) < barrier && bb_clock() < deadline) {
-        /* After each broadcast, those that still wait say anew for what. */
+        /* After each broadcast, those that still wait say again for what. */
         if (barrier < q->barrier || first_outstanding(q) >= q->barrier) q->barrier = barrier;
         q->barrier_waiters++;
         queue_wait_until(q, &q->idle, deadline);

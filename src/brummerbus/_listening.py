@@ -68,7 +68,7 @@ class ListeningBus(ProcessPublisher):
 
         Raises:
             TimeoutError: The time was over.
-            BusClosed: The bus is stopped, or was stopped meanwhile; what handlers publish while it
+            BusClosed: The bus is stopped, or is being stopped; what handlers publish while it
                 drains is not waited for. Or a fork left the wait behind in the child.
             BusError: More than 100,000 events came while `where` looked at others, and none of
                 those that were held is the one.
@@ -166,7 +166,7 @@ class ListeningBus(ProcessPublisher):
         Args:
             event_types: As for `subscribe`, one or more. An event that several match comes once.
             maxsize: Events that it holds for the thread that iterates, 1 to 16,777,216.
-            policy: What gives way when it holds that many: "drop_oldest", "drop_newest" or "block".
+            policy: What is dropped when it is full: "drop_oldest", "drop_newest" or "block".
                 With "block" the publisher waits until there is room or the listener ends, whichever
                 thread it is: a handler holds up its worker. A `timeout` of `publish` limits this
                 wait too. After that the event is dropped, and also where the publisher is the

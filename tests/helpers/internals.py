@@ -107,7 +107,7 @@ def lanes_of(subscription: Subscription) -> dict[Any, Lane]:
 
 
 def keep_few_keys(bus: EventBus, subscription: Subscription, limit: int) -> None:
-    """Have the table of a subscription's keys turn over from so many keys on."""
+    """Have the table of a subscription's keys turn over from that many keys on."""
     subscription.lanes(bus._engine.queue.forks)._limit = limit
 
 

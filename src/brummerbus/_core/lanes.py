@@ -16,7 +16,7 @@ that are pinned; the rest of that one is forgotten.
 What does not work
 - To remove single keys when their lanes are idle. Between the look-up of a lane and its pin another
   thread may remove it and a third make a second one for the same key.
-- To be content with a generation that has become the old one meanwhile: another publish may have
+- To be content with a generation that has become the old one concurrently: another publish may have
   missed the lane there, before it was put in, and have made a second one.
 """
 

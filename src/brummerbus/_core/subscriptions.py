@@ -91,7 +91,7 @@ class Subscription(Recipient, Matcher):
     # ---- keys ----------------------------------------------------------------------------
 
     def lanes(self, forks: int) -> LaneTable:
-        """Return the lanes of a subscription with a key, in the process after so many forks."""
+        """Return the lanes of a subscription with a key, in the process after that many forks."""
         table = self.lane_tables.get(forks)
         if table is None:
             assert self.options.key is not None

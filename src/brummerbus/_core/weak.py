@@ -8,7 +8,7 @@ from typing import Any
 from brummerbus._arguments import shown
 
 _METHODS = (MethodType, BuiltinMethodType, MethodWrapperType)
-"""Made anew each time that they are asked for, and compared by their objects' identities."""
+"""Created again each time that they are asked for, and compared by their objects' identities."""
 
 
 def check_weak(handler: Any) -> MethodType:
