@@ -21,7 +21,7 @@ from brummerbus import (
     Listener,
     _listening,
 )
-from brummerbus._core import taps
+from brummerbus._core import sleepers
 from helpers.buses import BusFactory, inside
 from helpers.checks import assert_balance
 from helpers.handlers import Recorder
@@ -681,9 +681,9 @@ def test_what_changes_while_a_thread_goes_to_sleep_is_not_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between its look and its sleep nobody could wake it, so it looks again."""
-    monkeypatch.setattr(taps, "OTHER_SLICE_NS", int(10 * HANG * 1e9))
+    monkeypatch.setattr(sleepers, "OTHER_SLICE_NS", int(10 * HANG * 1e9))
     looks = iter([False, True, True])
-    assert InThread(lambda: taps.Sleepers().wait_until(lambda: next(looks), None)).result()
+    assert InThread(lambda: sleepers.Sleepers().wait_until(lambda: next(looks), None)).result()
 
 
 # ---- interrupts ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from brummerbus import (
     QueueFull,
     Subscription,
 )
-from brummerbus._core import engine
+from brummerbus._core import worker_hooks
 from helpers.buses import BusFactory, fill
 from helpers.checks import assert_at_rest
 from helpers.handlers import Drops, Recorder
@@ -52,14 +52,14 @@ def test_on_drop_is_told_of_each_event_that_a_stop_discards_under_publish_many(
     gate = factory.hold(bus)
     bus.subscribe("a", Recorder())
     refused = threading.Event()
-    discard = engine.discard
+    discard = worker_hooks.discard
 
     def discard_and_wait(address: int) -> tuple[list[object], int]:
         discarded = discard(address)
         assert refused.wait(HANG)
         return discarded
 
-    monkeypatch.setattr(engine, "discard", discard_and_wait)
+    monkeypatch.setattr(worker_hooks, "discard", discard_and_wait)
     publisher = InThread(lambda: bus.publish_many([Event("a", i) for i in range(20)]))
     poll(lambda: bus.depth == 10)
     stopper = InThread(lambda: bus.stop(drain=False, timeout=0))
@@ -113,7 +113,7 @@ def test_a_stop_drops_what_another_had_no_memory_to_drop(
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "discard", no_memory)
+        patch.setattr(worker_hooks, "discard", no_memory)
         with pytest.raises(MemoryError):
             bus.stop(drain=False, timeout=0)
         gate.open()
