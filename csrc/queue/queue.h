@@ -73,7 +73,7 @@ typedef enum {
     BB_NOTHING = -1,
     BB_LEAVE = 0,
     BB_TOOK = 1,
-    BB_EXPIRED = 2 /* a delivery was dropped, because it had not begun in time */
+    BB_EXPIRED = 2 /* a delivery was dropped, because it had not begun in time; to be reported */
 } bb_took;
 
 /* Where a publisher calls from; handlers are admitted before publishers from outside. */
@@ -328,10 +328,11 @@ void bb_worker_waits(bb_worker *worker, int32_t waits);
 
 /* ---- workers ------------------------------------------------------------------------- */
 
-/* Set the number of workers to `n`, 1 to 4096. Returns the number of threads that the caller must
- * start; each calls bb_worker_enter, or the caller bb_worker_failed if it cannot be started.
- * Surplus workers leave: bb_take returns LEAVE to idle ones and to the next that ask for work, so
- * no delivery is interrupted. CLOSED if the queue is shut; GONE. */
+/* Set the number of workers to `n`, 1 to 4096, and more than are reserved. Returns the number of
+ * threads that the caller must start; each calls bb_worker_enter, or the caller bb_worker_failed if
+ * it cannot be started. Surplus workers leave: bb_take returns LEAVE to idle ones and to the next
+ * that ask for work, but not to reserved ones; so no delivery is interrupted. CLOSED if the queue is
+ * shut; GONE. */
 int32_t bb_resize(bb_queue *q, int32_t n);
 
 /* The number of workers set last; 0 if the queue is gone. */

@@ -27,7 +27,7 @@
 
 int32_t bb_resize(bb_queue *q, int32_t n) {
     if (is_gone(q)) return BB_GONE;
-    assert(n > q->reserved);
+    assert(n >= 1);
     int32_t missing = BB_CLOSED;
     void *token = queue_lock(q);
     if (q->state != BB_SHUT) {

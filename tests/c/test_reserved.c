@@ -176,56 +176,38 @@ static void test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers(
 /* ---- resizing -------------------------------------------------------------------------------- */
 
 /* The last of the others takes the place of a reserved worker that leaves. */
-static void test_a_worker_that_becomes_a_reserved_one_takes_only_the_highest_level(void) {
+/* Those that are to leave may be in handlers for long: a reserved one does not leave in their place. */
+static void test_a_reserved_worker_stays_when_the_pool_shrinks(void) {
     bb_worker *worker[3];
     fixture *f = with_reserved(1, 3, worker);
-    CHECK_INT(0, bb_resize(f->q, 2));
-    CHECK_TAKES(0, worker[0]); /* leaves */
     fill(f, &f->low, 1, 2);
-    CHECK_TRIES(0, worker[2]);
     CHECK_TRIES(1, worker[1]);
+    CHECK_TRIES(2, worker[2]);
+    CHECK_INT(0, bb_resize(f->q, 2));
+    CHECK_TRIES(0, worker[0]);
     fill(f, &f->high, 3, 1);
-    CHECK_TRIES(3, worker[2]);
+    CHECK_TRIES(3, worker[0]);
+    CHECK_TAKES(0, worker[1]); /* leaves */
+    CHECK_INT(2, f->q->present);
+    fill(f, &f->low, 4, 1);
+    CHECK_TRIES(0, worker[0]);
+    CHECK_TRIES(4, worker[2]);
     fixture_free(f);
 }
 
-static void test_a_worker_that_became_a_reserved_one_sleeps_as_one(void) {
+static void test_a_reserved_worker_sleeps_on_when_the_pool_shrinks(void) {
     bb_worker *worker[3];
     fixture *f = with_reserved(1, 3, worker);
     sleeper s;
-    fill(f, &f->high, 1, 2);
-    CHECK_TRIES(1, worker[0]);
-    CHECK_TRIES(2, worker[1]);
+    start_take(&s, worker[0]);
+    await_reserved_asleep(f, 1);
     CHECK_INT(0, bb_resize(f->q, 2));
-    CHECK_TAKES(0, worker[0]);
-    start_take(&s, worker[2]); /* index 0 now */
     await_reserved_asleep(f, 1);
-    CHECK_INT(1, bb_resize(f->q, 3));
-    bb_worker *another = bb_worker_enter(f->q, 7);
-    fill(f, &f->low, 3, 1);
-    CHECK_TRIES(3, another);
-    fill(f, &f->high, 4, 1);
-    CHECK_INT(4, finish_sleeper(&s));
-    fixture_free(f);
-}
-
-static void test_a_sleeping_worker_can_become_a_reserved_one(void) {
-    bb_worker *worker[3];
-    fixture *f = with_reserved(1, 3, worker);
-    sleeper s[2];
-    start_take(&s[1], worker[1]);
-    start_take(&s[0], worker[2]);
-    await_workers_asleep(f, 2);
-    bb_mutex_lock(&f->q->mutex); /* as bb_resize, but its broadcast comes first */
-    f->q->wanted = 2;
-    bb_mutex_unlock(&f->q->mutex);
-    CHECK_TAKES(0, worker[0]); /* its place is taken by the last, worker[2], which sleeps */
-    await_reserved_asleep(f, 1);
-    await_workers_asleep(f, 1);
+    CHECK_TAKES(0, worker[1]); /* leaves */
     fill(f, &f->low, 1, 1);
-    CHECK_INT(1, finish_sleeper(&s[1]));
+    CHECK_TRIES(1, worker[2]);
     fill(f, &f->high, 2, 1);
-    CHECK_INT(2, finish_sleeper(&s[0]));
+    CHECK_INT(2, finish_sleeper(&s));
     fixture_free(f);
 }
 
@@ -240,7 +222,6 @@ void reserved_tests(void) {
     RUN(test_reserved_workers_end_at_the_deadline_of_a_drain);
     RUN(test_a_handler_does_not_wait_for_a_reserved_worker);
     RUN(test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers);
-    RUN(test_a_worker_that_becomes_a_reserved_one_takes_only_the_highest_level);
-    RUN(test_a_worker_that_became_a_reserved_one_sleeps_as_one);
-    RUN(test_a_sleeping_worker_can_become_a_reserved_one);
+    RUN(test_a_reserved_worker_stays_when_the_pool_shrinks);
+    RUN(test_a_reserved_worker_sleeps_on_when_the_pool_shrinks);
 }
