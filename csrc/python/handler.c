@@ -43,14 +43,14 @@ static void find_vector_call(void) {
     call_vector = (vector_call)bb_loaded_function("PyObject_Vectorcall");
 }
 
-static PyObject *call_one(PyObject *callable, PyObject *argument) {
+PyObject *call_one(PyObject *callable, PyObject *argument) {
     if (call_vector == NULL) return PyObject_CallFunctionObjArgs(callable, argument, NULL);
     PyObject *arguments[] = {NULL, argument}; /* a bound method puts its object in the first */
     return call_vector(callable, arguments + 1, 1 | ARGUMENTS_OFFSET, NULL);
 }
 #else
 static void find_vector_call(void) {}
-static PyObject *call_one(PyObject *callable, PyObject *argument) {
+PyObject *call_one(PyObject *callable, PyObject *argument) {
     return PyObject_CallOneArg(callable, argument);
 }
 #endif

@@ -200,6 +200,10 @@ static inline bb_origin origin_in(const bb_queue *queue) {
     return BB_HANDLER;
 }
 
+PyObject *call_one(PyObject *callable, PyObject *argument);
+
+#define MEMORY_TRIES 3 /* until what must not be lost is given up without memory */
+
 /* Call a recipient's handler, in a copy of a context if there is one. -1: it raised. */
 int call_handler(recipient_object *recipient, PyObject *event);
 int call_handler_in(PyObject *context, recipient_object *recipient, PyObject *argument);

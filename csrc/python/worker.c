@@ -138,7 +138,11 @@ static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
 /* A delivery has expired: report it. Without memory for the list the hook is not called; the drop is
  * counted all the same. */
 static void drop_expired(worker_object *self, const bb_delivery *d) {
-    PyObject *lost = new_delivery_list(1);
+    PyObject *lost = NULL, *result = NULL;
+    for (int tries = 0; lost == NULL && tries < MEMORY_TRIES; tries++) {
+        PyErr_Clear();
+        lost = new_delivery_list(1);
+    }
     if (lost == NULL) {
         PyErr_Clear();
         Py_DECREF(object_of(d->event));
@@ -146,8 +150,11 @@ static void drop_expired(worker_object *self, const bb_delivery *d) {
         return;
     }
     put_lost(lost, 0, d);
-    PyObject *result = PyObject_CallFunctionObjArgs(self->hooks.drop, lost, NULL);
-    if (result == NULL) PyErr_Clear(); /* another thread's exception */
+    for (int tries = 0; result == NULL && tries < MEMORY_TRIES; tries++) {
+        PyErr_Clear(); /* it did not begin: what it raises is logged there */
+        result = PyObject_CallFunctionObjArgs(self->hooks.drop, lost, NULL);
+    }
+    PyErr_Clear();
     Py_XDECREF(result);
     Py_DECREF(lost);
 }

@@ -17,9 +17,10 @@ What does not work, or was tried
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from brummerbus._core._ext import call_hook, hooks_here
+from brummerbus._core._ext import call_hook, end_lost, hooks_here
 from brummerbus._core.log import log, shown_event
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
@@ -27,11 +28,15 @@ from brummerbus._policies import DropReason
 
 OnError = Callable[[Any, Subscription, BaseException], object]
 OnDrop = Callable[[Any, Subscription, DropReason], object]
+OnDone = Callable[[Outcome], object]
 OnUnrouted = Callable[[Any], object]
 WorkerHook = Callable[[], object]
 
 LOST_FIELDS = 4
 """Items per delivery in the lists that C returns."""
+
+_EXPIRED = DropReason.EXPIRED
+"""Looked up once: that takes memory."""
 
 MAX_HOOKS = 3
 """Maximum hook depth. One is enough for a bus that publishes its own failures; deeper levels cover
@@ -79,9 +84,15 @@ class Hooks:
         `lost` is flat, as C returns it: event, subscription, depth and ticket of each, and None
         after the last.
         """
+        try:
+            self._report_drops(lost, reason, first=first)
+        finally:
+            end_lost(lost, reason)
+
+    def _report_drops(self, lost: list[Any], reason: DropReason, *, first: bool) -> None:
         propagated: BaseException | None = None
         for i in range(0, len(lost), LOST_FIELDS):
-            event, subscription, hooks, ticket = lost[i : i + LOST_FIELDS]
+            event, subscription, hooks, _ = lost[i : i + LOST_FIELDS]
             if subscription is None:
                 break
             try:
@@ -92,16 +103,34 @@ class Hooks:
                     self._call(self.on_drop, event, subscription, hooks, reason)
             except BaseException as raised:
                 propagated = raised
-            try:
-                if ticket is not None:
-                    ticket.drop(subscription, reason)
-            except BaseException as raised:
-                propagated = raised
         if propagated is not None:
             try:
                 raise propagated
             finally:
                 del propagated  # its traceback refers to this frame
+
+    def expired(self, lost: list[Any]) -> None:
+        """Report to `on_drop` what a worker found expired; raises nothing."""
+        try:
+            try:
+                self.dropped(lost, _EXPIRED, first=False)
+            finally:
+                end_lost(lost, _EXPIRED)  # if there was no memory for that
+        except BaseException as raised:
+            with suppress(BaseException):
+                self.log_raised(raised)
+
+    def outcome(self, event: Any, handled: int, failed: Any, dropped: Any) -> Outcome:
+        """Return what a completion hook is called with."""
+        return Outcome(event, handled, tuple(failed), tuple(dropped))
+
+    def done(self, on_done: OnDone, event: Any) -> None:
+        """Call the completion hook of an event without deliveries; others are called in C."""
+        hooks = hooks_here() + 1
+        try:
+            call_hook(hooks, on_done, Outcome(event, 0, (), ()))
+        except Exception as error:
+            self.log_raised(error, hooks)
 
     def unrouted(self, event: Any) -> None:
         """Report an event that nothing matched, in its publisher's thread."""
@@ -112,42 +141,6 @@ class Hooks:
             call_hook(hooks + 1, self.on_unrouted, event)
         except Exception as error:
             self.log_raised(error, hooks + 1)
-
-    def expired(self, lost: list[Any]) -> None:
-        """Report to `on_drop` what a worker found expired; raises nothing."""
-        try:
-            self.dropped(lost, DropReason.EXPIRED, first=False)
-        except BaseException as raised:
-            self.log_raised(raised)
-
-    def done(
-        self,
-        on_done: Callable[[Outcome], object],
-        event: Any,
-        handled: int,
-        failed: Any,
-        dropped: Any,
-    ) -> None:
-        """Tell a publisher what became of its event, in a publishing thread."""
-        hooks = min(hooks_here(), MAX_HOOKS - 1) + 1
-        try:
-            call_hook(hooks, on_done, Outcome(event, handled, tuple(failed), tuple(dropped)))
-        except Exception as error:
-            self.log_raised(error, hooks)
-
-    def done_in_worker(
-        self,
-        on_done: Callable[[Outcome], object],
-        event: Any,
-        handled: int,
-        failed: Any,
-        dropped: Any,
-    ) -> None:
-        """Do the same in a worker; raises nothing of its own."""
-        try:
-            self.done(on_done, event, handled, failed, dropped)
-        except BaseException as raised:
-            self.log_raised(raised, hooks_here() + 1)
 
     def _call(
         self,

@@ -5,19 +5,15 @@ subscriptions ask for more has a plan, and such a publish goes through here: the
 (`csrc/python/ticket.c`), which is pushed in its place.
 """
 
-from collections.abc import Callable
 from contextvars import Context, copy_context
 from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket, purge
-from brummerbus._core.hooks import Hooks
-from brummerbus._core.outcome import Outcome
+from brummerbus._core.hooks import Hooks, OnDone
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import Tap
 from brummerbus._policies import DropReason
-
-OnDone = Callable[[Outcome], object]
 
 
 class Plan(NamedTuple):
@@ -48,11 +44,15 @@ def plan_for(
     on_unrouted: bool,
 ) -> Plan | None:
     """Return the plan of a route, or None if it needs none."""
-    options = [one.options for one in recipients]
+    keyed = grouped = once = False
+    for one in recipients:  # no generator: it would report a lack of memory on standard error
+        keyed = keyed or one.options.key is not None
+        grouped = grouped or one.options.are_grouped
+        once = once or one.options.once
     plan = Plan(
-        keyed=any(o.key is not None for o in options),
-        grouped=any(o.are_grouped for o in options),
-        once=any(o.once for o in options),
+        keyed=keyed,
+        grouped=grouped,
+        once=once,
         context=context and bool(recipients),
         taps=taps,
         unrouted=on_unrouted and not recipients and not taps,

@@ -7,7 +7,8 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
-from brummerbus._core.plan import OnDone, Plan
+from brummerbus._core.hooks import OnDone
+from brummerbus._core.plan import Plan
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import hand_over
 
@@ -109,7 +110,7 @@ def _publish_unrouted(engine: Engine, route: Route, event: Any, on_done: OnDone 
     if result == c.GONE:
         raise Gone
     if on_done is not None:
-        engine.hooks.done(on_done, event, 0, [], [])
+        engine.hooks.done(on_done, event)
     if route.plan is not None and route.plan.unrouted:
         engine.hooks.unrouted(event)
     return True

@@ -19,9 +19,8 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
-from brummerbus._core.hooks import Hooks
+from brummerbus._core.hooks import Hooks, OnDone
 from brummerbus._core.later import Scheduled
-from brummerbus._core.plan import OnDone
 from brummerbus._core.planned import publish_planned
 from brummerbus._core.routes import class_and_type
 from brummerbus._core.subscriptions import Subscriptions
