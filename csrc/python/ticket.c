@@ -272,7 +272,7 @@ static void note(PyObject *list, PyObject *recipient, PyObject *why) {
     }
 }
 
-/* What the hook is called with. An exception that strikes meanwhile is put off: `struck`. */
+/* What the hook is called with. An exception that strikes concurrently is put off: `struck`. */
 static PyObject *new_outcome(ticket_object *self, PyObject **struck) {
     PyObject *outcome = NULL;
     for (int tries = 0; outcome == NULL && tries < MEMORY_TRIES; tries++) {
