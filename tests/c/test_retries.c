@@ -268,6 +268,30 @@ static void test_a_delivery_that_has_begun_once_does_not_expire(void) {
     fixture_free(f);
 }
 
+/* It needs no slot, but what replaces it does: the slab must grow. */
+static void test_a_retry_beyond_the_capacity_can_be_evicted_for_a_plain_event(void) {
+    fixture *f = fixture_new(1);
+    grouped *g = grouped_new(f, 0, 0);
+    post(g, 1, 0, 1);
+    CHECK_TRIES(1, f->worker);
+    fill(f, &f->low, 2, 1);
+    retry(f, f->worker, 1);
+    bb_finish(f->worker, 0);
+    CHECK_BOOKS(f, .published = 2, .queued = 2, .retried = 1);
+    CHECK_INT(BB_FULL, push(f, &f->low, 3));
+    staged_memory_fail_after(0);
+    CHECK_INT(BB_NO_MEMORY, offer(f, &f->low, 3, BB_EVICT_OLDEST));
+    CHECK_BOOKS(f, .published = 2, .queued = 2, .retried = 1);
+    CHECK_INT(BB_EVICTED, offer(f, &f->low, 3, BB_EVICT_OLDEST));
+    CHECK_INT(1, f->evicted);
+    CHECK_INT(1, number_of(f->out[0].event));
+    CHECK_LISTS(f);
+    CHECK_TRIES(2, f->worker);
+    CHECK_TRIES(3, f->worker);
+    CHECK_BOOKS(f, .published = 3, .processed = 1, .running = 1, .dropped = 1, .retried = 1);
+    fixture_free(f);
+}
+
 /* It was taken in time for the first call, and is still as urgent for the next. */
 static void test_retries_enter_a_batch_again(void) {
     fixture *f = fixture_timed(8, 0);
@@ -302,5 +326,6 @@ void retries_tests(void) {
     RUN(test_a_drain_waits_for_a_retry);
     RUN(test_what_is_retried_in_a_shut_queue_can_be_discarded);
     RUN(test_a_delivery_that_has_begun_once_does_not_expire);
+    RUN(test_a_retry_beyond_the_capacity_can_be_evicted_for_a_plain_event);
     RUN(test_retries_enter_a_batch_again);
 }
