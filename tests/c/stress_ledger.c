@@ -10,6 +10,8 @@
 static lane lanes[MAX_LANES];
 static uint64_t seed;
 static int round_number;
+static bb_recipient *added[MAX_ADDED];
+static int n_added;
 
 _Noreturn void fail(const char *format, ...) {
     va_list arguments;
@@ -24,7 +26,10 @@ _Noreturn void fail(const char *format, ...) {
 void ledger_begin(uint64_t of_seed, int round) {
     seed = of_seed;
     round_number = round;
+    n_added = 0;
 }
+
+void ledger_add_recipient(bb_recipient *recipient) { added[n_added++] = recipient; }
 
 lane *ledger_lane(int index) { return &lanes[index]; }
 
@@ -121,6 +126,7 @@ static void add(bb_counts *sum, const bb_counts *part) {
     sum->dropped += part->dropped;
     sum->queued += part->queued;
     sum->running += part->running;
+    sum->retried += part->retried;
 }
 
 static void check_sums(const bb_stats *now, const bb_counts *recipients, int n) {
@@ -150,16 +156,17 @@ static void check_durations(const bb_durations *d) {
 
 void check_snapshot(bb_queue *q, int n_lanes, const bb_stats *before, bb_stats *now) {
     static bb_histograms histograms; /* one thread takes snapshots at a time */
-    static bb_counts recipients[MAX_LANES * MAX_COUNT];
-    static bb_recipient *which[MAX_LANES * MAX_COUNT];
+    static bb_counts recipients[MAX_LANES * MAX_COUNT + MAX_ADDED];
+    static bb_recipient *which[MAX_LANES * MAX_COUNT + MAX_ADDED];
     int n = n_lanes * MAX_COUNT;
     for (int i = 0; i < n; i++) which[i] = &lanes[i / MAX_COUNT].recipient[i % MAX_COUNT];
+    for (int i = 0; i < n_added; i++) which[n++] = added[i];
     if (bb_snapshot(q, now, NULL, 0, which, recipients, n, NULL, 0, &histograms) != 0)
         fail("no snapshot");
     check_sums(now, recipients, n);
     const bb_counts *t = &now->total, *b = &before->total;
     if (t->published < b->published || t->processed < b->processed || t->dropped < b->dropped ||
-        t->failed < b->failed || now->state < before->state)
+        t->failed < b->failed || t->retried < b->retried || now->state < before->state)
         fail("a count decreased");
     check_durations(&histograms.queue_wait);
     check_durations(&histograms.recent_processing);

@@ -18,6 +18,7 @@ enum {
     MAX_THREADS = 8,
     MAX_LANES = MAX_THREADS * BB_LEVELS,
     MAX_COUNT = 3,           /* deliveries per event */
+    MAX_ADDED = 8,           /* recipients beside those of the lanes */
     LANE_DELIVERIES = 30000, /* max deliveries of a lane */
     LANE_BITS = 16           /* of a delivery's number, for its index in the lane */
 };
@@ -40,6 +41,7 @@ typedef struct {
     uint64_t processed;
     uint64_t failed;
     uint64_t dropped;
+    uint64_t retried;
     int64_t next[MAX_LANES]; /* of each lane: the first delivery that it may still remove */
 } account;
 
@@ -54,6 +56,9 @@ typedef struct {
 /* Print a message with the seed and the round, and abort. */
 _Noreturn void fail(const char *format, ...);
 void ledger_begin(uint64_t seed, int round);
+
+/* Another one, for deliveries that the ledger does not have. */
+void ledger_add_recipient(bb_recipient *recipient);
 
 lane *ledger_lane(int index);
 void ledger_open_lane(int index, int32_t level, int32_t type, int32_t count);
@@ -79,7 +84,7 @@ lane *ledger_remove(account *a, int64_t delivery, flow *f);
 void ledger_close(int lanes);
 
 /* Take a snapshot, and check that its counts agree with each other and with the recipients of the
- * first `lanes` lanes, and that none has decreased since `before`. */
+ * first `lanes` lanes and those that were added, and that none has decreased since `before`. */
 void check_snapshot(bb_queue *q, int lanes, const bb_stats *before, bb_stats *now);
 
 #endif
