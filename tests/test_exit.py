@@ -7,17 +7,7 @@ thread that died with the interpreter, no fatal error, no warning.
 
 import pytest
 
-from helpers.processes import Ended, run_python
-
-SOON = 10.0
-"""Seconds in which a process without work ends, however slow the machine."""
-
-
-def assert_clean(end: Ended, code: int = 0) -> None:
-    """Check the exit code, standard error, and the time."""
-    assert end.err == ""
-    assert end.code == code
-    assert end.seconds < SOON
+from helpers.processes import SOON, assert_clean, run_python
 
 
 def test_exit_with_idle_workers_is_clean() -> None:

@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from helpers.processes import run_python
-from test_exit import SOON, assert_clean
+from helpers.processes import SOON, assert_clean, run_python
 
 
 def test_exit_drains_before_the_hooks_of_the_program() -> None:

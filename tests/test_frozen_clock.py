@@ -7,10 +7,7 @@ library is imported, or from after it, as seen by every module.
 import pytest
 
 from brummerbus import BackpressurePolicy
-from helpers.processes import Ended, run_python
-
-SOON = 10.0
-"""Seconds in which a program with little to wait for ends, however slow the machine."""
+from helpers.processes import SOON, Ended, run_python
 
 FREEZE = """
 import sys, time

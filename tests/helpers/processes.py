@@ -37,6 +37,10 @@ class Gate:
 PREAMBLE += inspect.getsource(forget_routes)
 
 
+SOON = 20.0
+"""Seconds in which a process without work ends, however slow the machine."""
+
+
 class Ended(NamedTuple):
     """How a Python process ended."""
 
@@ -126,3 +130,10 @@ def modules_after(code: str) -> set[str]:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG
     )
     return set(done.stderr.split())
+
+
+def assert_clean(end: Ended, code: int = 0) -> None:
+    """Check the exit code, standard error, and the time."""
+    assert end.err == ""
+    assert end.code == code
+    assert end.seconds < SOON
