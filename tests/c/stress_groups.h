@@ -34,7 +34,7 @@ typedef struct {
     atomic_bool busy;
     atomic_int delayed; /* which hold it up */
     int64_t
-        last[MAX_THREADS + 1]; /* of each publisher, begun; only for the thread that runs a call of it */
+        last[MAX_THREADS + 1]; /* of each publisher, begun; for the thread that runs a call of it */
 } key;
 
 struct group {
