@@ -7,8 +7,7 @@ import contextvars
 import gc
 import logging
 import sys
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from brummerbus import Event, EventBus, QueueFull
 from brummerbus._core._ext import Ticket
-from helpers.buses import BusFactory, offer
+from helpers.buses import BusFactory
 from helpers.checks import assert_at_rest
 from helpers.handlers import Outcomes
 from helpers.internals import forget_routes
@@ -155,57 +154,6 @@ def test_a_context_is_kept_by_nobody(factory: BusFactory) -> None:
         contextvars.Context().run(lambda: (variable.set(value), scene.bus.publish(scene.event)))
     scene.settle()
     assert sys.getrefcount(value) == before
-
-
-# ---- many --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    """Trace allocations."""
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("policy", ["drop_oldest", "reject", "block"])
-@of_each_kind
-def test_a_hundred_thousand_events_leave_memory_where_it_was(
-    policy: str, options: dict[str, Any]
-) -> None:
-    """A few bytes each would be a megabyte."""
-    done, hook = 0, lambda *_: None
-
-    def on_done(outcome: Any) -> None:
-        nonlocal done
-        done += 1
-
-    with EventBus(
-        workers=1, queue_size=50, policy=policy, publish_timeout=0, on_error=hook, on_drop=hook
-    ) as bus:
-        handler = Handler()
-        bus.subscribe("a", handler, **options)
-
-        def publish(times: int) -> int:
-            for number in range(times):
-                if number % 100 == 0:
-                    handler.fails = 1
-                event = Event("a", number % 1000)
-                if policy != "block":
-                    offer(bus, event)
-                elif number % 2:
-                    bus.publish(event, on_done=on_done)
-                else:
-                    bus.publish(event, expires=HANG)
-            assert bus.flush(HANG)
-            gc.collect()
-            return tracemalloc.get_traced_memory()[0]
-
-        before = publish(5_000)
-        assert publish(100_000) - before < 100_000
-    assert policy != "block" or done == 52_500
 
 
 def test_outcomes_hold_no_more_than_they_say(factory: BusFactory) -> None:
