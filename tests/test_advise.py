@@ -99,6 +99,7 @@ def test_more_computing_than_there_is_time_for_is_told_so() -> None:
     assert found.reason.endswith("make handlers compute less")
 
 
+@pytest.mark.slow
 def test_waiting_for_the_gil_is_not_taken_for_blocking() -> None:
     """A server busy for 60 % takes 7.5 ms for 3 ms of random work: 3 / (1 - 0.6), M/M/1."""
     n, wall, cpu = 6_000, 7.5 * MS, 3.0 * MS

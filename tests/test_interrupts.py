@@ -6,73 +6,22 @@ between some opcodes, so this is stricter than reality.
 """
 
 import logging
-import signal
-from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import pytest
 
-from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+from brummerbus import BackpressurePolicy, Event, EventBus
 from helpers.buses import BusFactory, Turnstile
 from helpers.checks import assert_at_rest, assert_balance
 from helpers.handlers import Gate, Recorder
 from helpers.internals import subscriptions_of, workers_of
-from helpers.opcodes import At
+from helpers.interrupts import SETTINGS, WAIT, strike_everywhere
 from helpers.waiting import HANG
 
 pytestmark = pytest.mark.slow
 
-LIMIT = 20_000
-"""Opcodes of one call, far more than any has; a call that never completes is a failure."""
-
-WAIT = 0.0002
-"""Seconds; long enough to be a wait, short enough to be repeated thousands of times."""
-
 POLICIES = list(BackpressurePolicy)
-PRIORITIES = {"fill": 1, "one": 2, "three": 2, "many": 2}
-SETTINGS: dict[str, Any] = {
-    "queue_size": 5,
-    "priorities": PRIORITIES,
-    "monitoring": False,
-    "on_drop": lambda event, subscription, reason: None,
-}
-
-
-def interrupt() -> None:
-    """Raise KeyboardInterrupt as a signal does, in C."""
-    signal.default_int_handler(signal.SIGINT, None)
-
-
-def strike(k: int, call: Callable[[], object]) -> str:
-    """Make a call that is interrupted before its k-th opcode; where, or "" if it completed."""
-    interrupted = At(k, interrupt)
-    try:
-        interrupted.during(call)
-    except KeyboardInterrupt:
-        assert interrupted.where
-    except QueueFull:
-        assert not interrupted.where, f"{interrupted.where}: the interrupt was swallowed"
-    else:
-        assert not interrupted.where, f"{interrupted.where}: the interrupt was swallowed"
-    return interrupted.where
-
-
-def strike_everywhere(
-    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
-) -> int:
-    """Interrupt a call at each opcode; the number of opcodes."""
-    for k in count():  # 0 interrupts nothing: some Pythons count no opcodes of the first code
-        assert k < LIMIT
-        prepare()
-        where = strike(k, call)
-        try:
-            check()
-        except (AssertionError, BusError) as error:
-            raise AssertionError(f"struck before opcode {k} in {where}") from error
-        if k and not where:
-            return k - 1
-    raise AssertionError
 
 
 @pytest.fixture(autouse=True)

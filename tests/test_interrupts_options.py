@@ -16,8 +16,8 @@ from helpers.buses import BusFactory, Turnstile
 from helpers.checks import assert_at_rest, assert_balance
 from helpers.handlers import Gate, Outcomes, Recorder
 from helpers.internals import keep_few_keys, lanes_of, subscriptions_of
+from helpers.interrupts import SETTINGS, WAIT, strike_everywhere
 from helpers.waiting import HANG
-from test_interrupts import SETTINGS, WAIT, strike_everywhere
 
 pytestmark = pytest.mark.slow
 

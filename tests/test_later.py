@@ -637,6 +637,7 @@ def test_an_interrupted_call_schedules_an_event_or_does_not(factory: BusFactory)
     assert_balance(stats)
 
 
+@pytest.mark.slow
 def test_an_interrupted_stop_counts_each_scheduled_event_once(
     factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

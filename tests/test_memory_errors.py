@@ -4,7 +4,8 @@
 it is; n increases until the call completes. Each test runs in its own process, which imports this
 module and calls the function that does the work. Python itself behaves as follows:
 
-- Some allocations fail with other exceptions, also without this package: see `PYTHONS_OWN`.
+- Some allocations fail with other exceptions, also without this package: see
+  `helpers.allocations.PYTHONS_OWN`.
 - `Thread.start` waits for ever for a thread that had no memory to begin. Here threads begin with
   memory; threads that fail to start are tested in `test_thread_start.py`.
 - It crashes if it has no memory for a closure or a generator, from 3.12 on.
@@ -12,36 +13,33 @@ module and calls the function that does the work. Python itself behaves as follo
 """
 
 import _thread
-import logging
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from itertools import count, repeat
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import pytest
 
-from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
+from brummerbus import BackpressurePolicy, Event, EventBus
+from helpers.allocations import (
+    ROOM,
+    beyond,
+    bus_with_handlers,
+    in_own_process,
+    strike,
+    strike_everywhere,
+)
 from helpers.buses import BusFactory, Turnstile
 from helpers.checks import assert_at_rest, assert_balance
 from helpers.handlers import Recorder
 from helpers.internals import workers_of
-from helpers.processes import run_python
 from helpers.waiting import HANG
 
 pytestmark = pytest.mark.slow
 
 _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
-LIMIT = 20_000
-"""Allocations of one call, far more than any makes."""
-
-PYTHONS_OWN = ("without exception set", "without setting an exception", "can't allocate lock")
-"""Ends of messages if Python has no memory for a traceback or a frame, or for a lock."""
-
-ROOM = 5
 POLICIES = [policy.value for policy in BackpressurePolicy]
 
 needs_functions = pytest.mark.skipif(
@@ -53,86 +51,20 @@ CALLS = ["cancel", "flush", "stop"] + [
 ]
 
 
-def in_own_process(call: str, module: str = __name__) -> int:
-    """Make a call of this module in another process; the number of its allocations that failed."""
-    path = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})"
-    end = run_python(f"import {module} as tests\nsay(tests.{call})", first=path)
-    assert (end.code, end.err) == (0, "")
-    return int(end.lines[-1])
-
-
 @pytest.mark.parametrize("kinds", KINDS)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_publish_without_memory_leaves_the_bus_whole(policy: str, kinds: str) -> None:
     """It raises MemoryError or it took effect: no slot is lost, no count is wrong."""
-    assert in_own_process(f"publish_everywhere({policy!r}, {kinds!r})") > 20
+    assert in_own_process(f"publish_everywhere({policy!r}, {kinds!r})", __name__) > 20
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_other_calls_without_memory_leave_the_bus_whole(call: str) -> None:
     """They can be repeated, and then take effect."""
-    assert in_own_process(f"strike_{call}()") > 0
+    assert in_own_process(f"strike_{call}()", __name__) > 0
 
 
 # ---- in the other process ----------------------------------------------------------------------
-
-
-def beyond() -> bool:
-    """Return whether an allocation was still to fail, and reset that."""
-    try:
-        for _ in repeat(None, 1000):
-            object()
-    except MemoryError:
-        return True
-    return False
-
-
-def strike(n: int, call: Callable[[], object]) -> str:
-    """Make a call whose n-th allocation fails: "raised", "survived" or "beyond" its end."""
-    _testcapi.set_nomemory(n - 1, n)
-    try:
-        with suppress(QueueFull):
-            call()
-        return "beyond" if beyond() else "survived"
-    except MemoryError:
-        return "raised"
-    except (SystemError, RuntimeError) as error:
-        if not str(error).endswith(PYTHONS_OWN):
-            raise
-        return "raised"
-    finally:
-        _testcapi.remove_mem_hooks()
-
-
-def strike_everywhere(
-    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
-) -> int:
-    """Make each allocation of a call fail; the number that did."""
-    failed = untouched = 0
-    for n in count(1):
-        assert n < LIMIT
-        prepare()
-        outcome = strike(n, call)
-        try:
-            check()
-        except (AssertionError, BusError) as error:
-            raise AssertionError(f"allocation {n} failed, {outcome}") from error
-        failed += outcome != "beyond"
-        # Python reuses freed objects, so the number of allocations varies slightly.
-        untouched = untouched + 1 if outcome == "beyond" else 0
-        if untouched == 3:
-            return failed
-    raise AssertionError
-
-
-def bus_with_handlers(factory: BusFactory, policy: str = "reject", **settings: Any) -> EventBus:
-    """Create a bus without log, with subscriptions to one, to three and to objects."""
-    logging.getLogger("brummerbus").disabled = True
-    usual = {"queue_size": ROOM, "priorities": {"fill": 1}}
-    bus = factory.bus(policy=BackpressurePolicy(policy), **{**usual, **settings})
-    for event_type in ("fill", "one", "new.*", "three", "three", "three", int):
-        bus.subscribe(event_type, lambda event: None)
-    return bus
 
 
 def publishing(bus: EventBus, kind: str) -> Callable[[], object]:

@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 
 from brummerbus import Event, EventBus, Subscription
+from helpers.allocations import Worker, beyond, bus_with_handlers, in_own_process, strike_everywhere
 from helpers.buses import BusFactory, Turnstile
 from helpers.checks import assert_at_rest
 from helpers.handlers import Recorder
 from helpers.internals import lanes_of, subscriptions_of, workers_of
 from helpers.waiting import HANG
-from test_memory_errors import beyond, bus_with_handlers, in_own_process, strike_everywhere
-from test_worker_memory_errors import Worker
 
 pytestmark = pytest.mark.slow
 

@@ -3,73 +3,26 @@
 If memory for a report is missing the report is lost, but no delivery and no worker is.
 """
 
-import _thread
 import logging
-import threading
 from collections import deque
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from brummerbus import Event, EventBus, QueueFull
+from brummerbus import Event, QueueFull
+from helpers.allocations import Worker, bus_with_handlers, in_own_process
 from helpers.buses import BusFactory
 from helpers.checks import assert_at_rest
 from helpers.internals import workers_of
-from helpers.waiting import HANG
-from test_memory_errors import beyond, bus_with_handlers, in_own_process
 
 pytestmark = pytest.mark.slow
-
-_testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a lack of memory")
 
 
 @pytest.mark.parametrize("what", ["hook", "log", "publish", "wait"])
 def test_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
     """If handlers fail, with a hook and without, and if they publish into a full queue."""
     assert in_own_process(f"strike_worker({what!r})", __name__) > 4
-
-
-class Worker:
-    """The one worker of a bus, blocked until all is queued, whose n-th allocation then fails.
-
-    The main thread waits on a bare lock, which allocates nothing.
-    """
-
-    def __init__(self, bus: EventBus, types: tuple[str, ...]) -> None:
-        self._bus = bus
-        self._types = types
-        self._n = 0
-        self._entered = threading.Semaphore(0)
-        self._opened = _thread.allocate_lock()
-        self._ended = _thread.allocate_lock()
-        self._opened.acquire()
-        self._ended.acquire()
-        self.came_through = False
-        bus.subscribe("begin", self._begin)
-        bus.subscribe("end", self._end)
-
-    def _begin(self, event: Any) -> None:
-        self._entered.release()
-        self._opened.acquire()
-        _testcapi.set_nomemory(self._n - 1, self._n)
-
-    def _end(self, event: Any) -> None:
-        self.came_through = beyond()
-        _testcapi.remove_mem_hooks()
-        self._ended.release()
-
-    def strike(self, n: int) -> None:
-        """Make the n-th allocation fail between the handlers of "begin" and "end"."""
-        self._n = n
-        for event_type in ("begin", *self._types, "end"):
-            assert self._bus.publish(Event(event_type, "queued"))
-        assert self._entered.acquire(timeout=HANG)
-        go_on, wait = self._opened.release, self._ended.acquire
-        go_on()
-        ended = wait(True, HANG / 3)
-        _testcapi.remove_mem_hooks()
-        assert ended, "the worker died, or lost a delivery"
 
 
 def strike_worker(what: str) -> int:
