@@ -14,6 +14,7 @@ from brummerbus._measurements import MeasuredLoad, Timer, Windows
 from brummerbus.sizing._adviser import MIN_DELIVERIES, advise
 from helpers.buses import BusFactory
 from helpers.handlers import Recorder
+from helpers.internals import load_of, type_numbers
 from helpers.waiting import HANG, pause
 
 S = 1_000_000_000
@@ -282,7 +283,7 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactor
     assert bus.publish(Event("late"))
     assert bus.flush(HANG)
     assert len(seen.events) == 6000
-    load, labels = bus._engine.figures.load()
+    load, labels = load_of(bus)
     took = {labels[number]: timer.deliveries for number, timer in load.meters.items()}
     assert took == {"(other)": 6000, "late -> compute": 1}
 
@@ -298,8 +299,8 @@ def test_deliveries_that_arrive_together_are_known_by_type_and_level(factory: Bu
     ended.cancel()
     assert bus.publish(7, priority=1)
     assert bus.flush(HANG)
-    load, labels = bus._engine.figures.load()
-    number = bus._engine.routes.types
+    load, labels = load_of(bus)
+    number = type_numbers(bus)
     assert load.routes == {(number["a"], 2): (1, 0, 2), (number["int"], 1): (3,)}
     assert (labels[0], labels[2].split(" -> ")[0]) == ("(other)", "*")
     assert load.types[number["a"]] == 3

@@ -133,10 +133,10 @@ def gil_with_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummerbus.sizing._adviser.turn", lambda: MS / 2)
 
 
-def forecast(name: str, probe: int = 10, deliveries: int = 20_000) -> Forecast:
-    """Return the forecast from what a pool that is larger than needed measured."""
-    script = script_of(LOADS[name], deliveries, seed=1)
-    return forecast_of(measured(LOADS[name], script, simulate(script, probe)), probe)[0]
+def forecast(load: dict[float, tuple[Handling, ...]], deliveries: int = 20_000) -> Forecast:
+    """Return the forecast from the measurements of a pool that is larger than needed."""
+    script = script_of(load, deliveries, seed=1)
+    return forecast_of(measured(load, script, simulate(script, 10)), 10)[0]
 
 
 def test_buckets_are_those_of_the_core() -> None:
@@ -146,13 +146,14 @@ def test_buckets_are_those_of_the_core() -> None:
         assert bucket_edge(bucket - 1) <= ns < bucket_edge(bucket)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOADS)
 def test_waits_are_predicted_within_a_factor_of_1_3(name: str) -> None:
     """With fewer workers than measured: those with which p99 is some handling times, and the next.
 
     Nothing of it is given but what the core measures.
     """
-    found = forecast(name)
+    found = forecast(LOADS[name])
     truth = script_of(LOADS[name], 150_000, seed=2)
     for workers in (3, 4):
         happened, expected = simulate(truth, workers), found.predict(workers)
@@ -167,22 +168,37 @@ def test_waits_are_predicted_within_a_factor_of_1_3(name: str) -> None:
 @pytest.mark.parametrize("target", [5 * MS, 10 * MS, 500 * MS])
 def test_minimum_meets_the_target_and_one_worker_fewer_does_not(name: str, target: float) -> None:
     """As by trying one number after the other."""
-    found = forecast(name, deliveries=3_000)
+    found = forecast(LOADS[name], 3_000)
     workers = found.min_workers(target)
     meeting = (n for n in range(1, 40) if found.predict(n).p99_wait <= target)
     assert workers == next(meeting)
 
 
+def test_deliveries_of_an_event_wait_for_the_gil_only_if_they_compute_at_the_same_time() -> None:
+    """Two compute for 3 ms, one of them after it was blocked."""
+    together = Handling(constant(0.0), 3 * MS), Handling(constant(0.0), 3 * MS)
+    staggered = together[0], Handling(constant(20 * MS), 3 * MS)
+    assert forecast({4.0: together}, 1_000).computing_p99(3 * MS) > 2.5 * MS
+    assert forecast({4.0: staggered}, 1_000).computing_p99(3 * MS) < 2 * MS
+
+
+def test_handlers_that_hardly_compute_are_simulated_without_the_gil() -> None:
+    """It is faster, and their handling times are taken as measured."""
+    assert not any(forecast(LOADS["lognormal"], 1_000).script.compute)
+    assert any(forecast(LOADS["equal"], 1_000).script.compute)
+
+
 def test_no_number_is_found_if_even_the_largest_pool_misses_the_target(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = forecast("lognormal", deliveries=1_000)
+    found = forecast(LOADS["lognormal"], 1_000)
     too_long = found.predict(2)
     assert too_long.p99_wait > 10 * MS
     monkeypatch.setattr(found, "predict", lambda workers: too_long)
     assert found.min_workers(10 * MS) is None
 
 
+@pytest.mark.slow
 def test_search_simulates_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the formula begins with: 1, or far too many."""
     tried: list[int] = []
@@ -194,5 +210,5 @@ def test_search_simulates_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_forecast, "simulate", noted)
     for begin in (None, 1, 3, 900):
         monkeypatch.setattr(_forecast, "fewest_workers", lambda load, target, n=begin: n)
-        assert forecast("lognormal", deliveries=2_000).min_workers(10 * MS) == 5
+        assert forecast(LOADS["lognormal"], 2_000).min_workers(10 * MS) == 5
     assert len(tried) < 40

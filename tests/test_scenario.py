@@ -97,6 +97,12 @@ class TestArrivals:
         assert found.burst == pytest.approx(5)
         assert found.modulations == ()
 
+    @pytest.mark.parametrize("value", [0.6, 1.4])
+    def test_chance_is_neither_regular_nor_bursts(self, value: float) -> None:
+        """The standard error of the dispersion of 40 windows is 0.22."""
+        found = arrival_process(300.0, SINGLE, [Dispersion(0.01, 40, value)])
+        assert (found.regularity, found.burst) == (1, 1)
+
     def test_dispersions_of_few_windows_do_not_count(self) -> None:
         found = arrival_process(300.0, SINGLE, [Dispersion(0.01, 3000, 1.0), Dispersion(1, 15, 9)])
         assert found.modulations == ()

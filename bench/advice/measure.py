@@ -1,7 +1,6 @@
 """Run a workload on a number of workers, and ask the bus for advice."""
 
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,13 +13,6 @@ from brummerbus import Advice, BackpressurePolicy, EventBus
 
 ROOM = 100_000
 """Places in the queue: too many to fill, for the model knows a queue without an end."""
-
-PUNCTUAL = 0.0005
-"""Seconds of the interpreter's switch interval during a run.
-
-With the default of 5 ms a publisher waits as long for the GIL while a handler computes, twice as
-long if two do. Part of the wait then comes before publishing, where no queue can see it.
-"""
 
 BUCKET = 1 / 17
 """The width of the histogram's buckets, as a share of their upper edge, at most."""
@@ -79,8 +71,6 @@ def _having_run(work: Workload, workers: int, seconds: float, seed: int) -> Iter
     The pace is open: each arrival is due at a time fixed before, and is late if the machine is.
     """
     rng = random.Random(seed)
-    default = sys.getswitchinterval()
-    sys.setswitchinterval(PUNCTUAL)
     bus = EventBus(workers=workers, queue_size=ROOM, policy=BackpressurePolicy.REJECT)
     try:
         for kind in work.kinds:
@@ -94,4 +84,3 @@ def _having_run(work: Workload, workers: int, seconds: float, seed: int) -> Iter
         yield bus
     finally:
         bus.stop(drain=False)
-        sys.setswitchinterval(default)

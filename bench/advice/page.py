@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench.advice.comparison import FACTOR, FLOOR, Comparison, Row
-from bench.advice.measure import PUNCTUAL
 from brummerbus.sizing._advice import duration
 
 METHOD = """# The adviser, against reality
@@ -24,11 +23,9 @@ A prediction holds if p50 and p99 of the wait are off by a factor of {factor} at
 {floor} count as {floor}: so long a system takes to wake a thread. "no end" says that the queue
 is expected to grow for as long as the load lasts; that holds if p99 misses the target.
 
-The publisher is a thread of the same process. With the interpreter's default switch interval of
-5 ms it would wait for the GIL up to 5 ms for each handler that computes just then, and part of the
-wait would come before publishing, where the bus cannot see it: with the default, p99 in "all
-computing" was 0.72 (one worker) and 0.45 (two) of what was predicted. So the runs are made with
-{interval:g} ms.
+The publisher is a thread of the same process, and waits for the GIL, too, while a handler computes:
+for a switch interval of 5 ms, or twice as long if two handlers do. That part of the wait comes
+before publishing and is not measured; the simulation has a publisher that waits likewise.
 
 The shorter the run, the more p99 is a matter of chance, above all where sizes are nearly saturated
 or where about 1 in 100 deliveries waits at all: a second run of the same size shows another one.
@@ -56,7 +53,6 @@ def page(all_found: Sequence[Comparison], context: dict[str, Any]) -> str:
             workloads=len(all_found),
             factor=FACTOR,
             floor=duration(FLOOR),
-            interval=PUNCTUAL * 1e3,
         ),
         REALTIME.format(**context["machine"]) if context["realtime"] else "",
         "## Verdicts\n",
@@ -75,7 +71,7 @@ def _where(context: dict[str, Any]) -> str:
     return (
         f"## Where\n\n{machine['python']}, {machine['system']}, {machine['processor']}, "
         f"{machine['cores']} cores, commit {machine['commit']}. Written by "
-        f"`.venv/bin/python bench/advice/run.py {context['arguments']}`."
+        f"`make bench-advice ARGS='{context['arguments']}'`."
     )
 
 

@@ -39,6 +39,11 @@ def load_of(bus: EventBus) -> tuple[MeasuredLoad, Any]:
     return bus._engine.figures.load()
 
 
+def type_numbers(bus: EventBus) -> dict[str, int]:
+    """Return the number of each event type."""
+    return bus._engine.routes.types
+
+
 def discard_queued(bus: EventBus) -> None:
     """Close the queue and drop what it holds, as a stop does."""
     bus._engine.queue.close(drain=False)

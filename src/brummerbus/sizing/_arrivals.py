@@ -83,7 +83,7 @@ def arrival_process(
     at_random = last = square / size
     values = []
     for scale in measured:
-        error = SIGNIFICANT * math.sqrt(2 / max(scale.windows, 1)) * scale.value
+        error = SIGNIFICANT * math.sqrt(2 / max(scale.windows, 1)) * last
         significant = scale.windows >= MIN_WINDOWS and abs(scale.value - last) > error
         # Longer windows that disperse less are regular arrivals, but not after bursts.
         if significant and (scale.value > last or last <= at_random):
