@@ -214,6 +214,7 @@ def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
         "Assumed:",
         "deliveries, on the present number of workers with a p99 of no end",
         "one server for the whole process (the GIL)",
+        "key, max_concurrency and reserved_workers are ignored",
     ):
         assert part in text
     assert json.loads(json.dumps(found.as_dict()))["table"][0]["p99_wait"] is None

@@ -228,6 +228,7 @@ def _assumptions(forecast: Forecast, workers: int, others: float) -> tuple[str, 
         f"handlers go on as they were: {times}, {variability}",
         f"computing is {_named(load)}; {shared}",
         "workers share nothing else: no lock, disk or connection becomes the bottleneck first",
+        "any worker takes any delivery: key, max_concurrency and reserved_workers are ignored",
         "all levels of priority together; urgent deliveries wait less, others more",
         f"simulated: {simulated} with a p99 of {duration(now.p99_wait)}",
     )
