@@ -72,6 +72,11 @@ class Handler:
             if in_place and fate in GOES_ON:
                 self._ledger.went_on.append(delivery)
             raise EXCEPTIONS[fate](ON_PURPOSE)
+        self.act(fate, event)
+
+    def act(self, fate: Fate, event: Any) -> None:
+        """Do as the plan says, but raise."""
+        here = self._round.here
         outer, here.publishing = here.publishing, 0
         here.handling += 1
         try:
@@ -128,4 +133,8 @@ class Publisher:
             options["priority"] = self.random.randint(1, levels)
         if self.random.random() < 0.2:
             options["timeout"] = self.random.choice((0, 1e-9, 0.002))
+        if self.random.random() < 0.1:
+            options["expires"] = self.random.choice((1e-9, 0.001, 10.0))
+        if self.random.random() < 0.2:
+            options["on_done"] = self.play.on_done
         return options

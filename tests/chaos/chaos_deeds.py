@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
+import chaos_options
 from chaos_actors import (
     ALWAYS,
     EXCEPTIONS,
@@ -20,8 +21,10 @@ from chaos_actors import (
 )
 from chaos_child import fork_and_check
 from chaos_ledger import Claim, Ledger, Outcome
+from chaos_options import PickyHandler
 from chaos_plan import CLAIMS, MAX_KEY, TYPES, Fate, Key, Laden, Plan
 
+import brummerbus
 from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFull, Subscription
 from brummerbus._core._ext import hooks_here
 
@@ -126,12 +129,14 @@ class Deeds:
             claim = p.random.choice(CLAIMS)
             with suppress(BusClosed):
                 if number is not None:
-                    p.mine.append(self._subscribe(self._main, claim, number))
+                    options = chaos_options.draw(p.random)
+                    p.mine.append(self._subscribe(self._main, claim, number, **options))
         elif dice < 0.97:
             if p.mine:
                 self._cancel(p.mine.pop(p.random.randrange(len(p.mine))))
         elif dice < 0.98:
-            bus.flush(p.random.choice((0, 0.001, 0.01)))
+            wait = p.random.choice((bus.flush, bus.barrier))
+            wait(p.random.choice((0, 0.001, 0.01)))
         elif dice < 0.985:
             Finalizer(self, next(p.keys), cycle=True)
         elif dice < 0.99:
@@ -145,8 +150,9 @@ class Deeds:
             assert bus.depth >= 0
 
     def _resize(self, workers: int) -> None:
+        bus = self._main.bus
         with suppress(BusClosed):
-            self._main.bus.resize(workers)
+            bus.resize(max(workers, bus.config.reserved_workers + 1))
         assert 1 <= self._main.bus.workers <= 8
         assert str(self._main.bus.advise())
 
@@ -183,12 +189,18 @@ class Deeds:
         if not many and outcome is Outcome.PART:
             outcome = Outcome.REFUSED
         for event in events:
-            side.ledger.note(event, began, outcome)
+            side.ledger.note(event, began, outcome, tells="on_done" in options)
         return outcome
 
-    def _subscribe(self, side: Side, event_type: str | type, number: int) -> Subscription:
-        claim = side.ledger.claims[number] = Claim(event_type)
-        subscription = side.bus.subscribe(event_type, Handler(self, side, number))
+    def _subscribe(
+        self, side: Side, event_type: str | type, number: int, **options: Any
+    ) -> Subscription:
+        claim = side.ledger.claims[number] = Claim(event_type, once=bool(options.get("once")))
+        is_plain = not options.keys() - {"once"}
+        handler = Handler(self, side, number)
+        if not is_plain:
+            handler = PickyHandler(self, side, number, options)
+        subscription = side.bus.subscribe(event_type, handler, **options)
         claim.made = side.ledger.tick()
         return subscription
 
@@ -236,11 +248,21 @@ class Deeds:
             self._publish(self._main, events, options, many=True)
 
     def _flush_inside(self, side: Side) -> None:
-        try:
-            side.bus.flush()
-        except BusError:
+        for wait in (side.bus.flush, side.bus.barrier):
+            try:
+                wait()
+            except BusError:
+                continue
+            raise AssertionError(f"{wait.__name__}() in a handler returned")
+
+    def on_done(self, outcome: brummerbus.Outcome) -> None:
+        """Note how an event of a publisher ended."""
+        if self.in_child:
             return
-        raise AssertionError("flush() in a handler returned")
+        key, failed = outcome.event.data, len(outcome.failed)
+        self.ledger.done.append((key, outcome.handled + failed, len(outcome.dropped)))
+        if key[-1] % 10 == 0:
+            raise ValueError(ON_PURPOSE)
 
     def _on_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         self.ledger.told_errors.append((event.data, _number(subscription)))

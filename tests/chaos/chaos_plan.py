@@ -159,6 +159,14 @@ def plan(seed: int) -> Plan:
 
 
 def _settings(random: Random) -> dict[str, Any]:
+    settings = _plain_settings(random)
+    workers = settings["workers"]
+    if random.random() < 0.3 and workers not in (1, (1, 4)):
+        settings["reserved_workers"] = 1
+    return settings
+
+
+def _plain_settings(random: Random) -> dict[str, Any]:
     return {
         "policy": random.choice(list(BackpressurePolicy)),
         "workers": random.choice((1, 2, 3, 8, (1, 4), (2, 8))),
@@ -169,6 +177,7 @@ def _settings(random: Random) -> dict[str, Any]:
         "starvation_after": random.choice((None, 1e-9, 0.001)),
         "monitoring": random.random() < 0.7,
         "slow_handler_after": random.choice((None, None, 0.001)),
+        "propagate_context": random.random() < 0.2,
     }
 
 
