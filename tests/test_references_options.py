@@ -79,7 +79,12 @@ class Scene:
         """Check that all counts are what they were; keys that are idle may be remembered."""
         assert_at_rest(self.bus)
         assert self.counts() == self.before
-        assert not [one for one in gc.get_objects() if type(one) is Ticket]
+        assert not self.tickets()
+
+    def tickets(self) -> list[Ticket]:
+        """Return the tickets of the event."""
+        tickets = [one for one in gc.get_objects() if type(one) is Ticket]
+        return [one for one in tickets if any(r is self.event for r in gc.get_referents(one))]
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +168,6 @@ def test_outcomes_hold_no_more_than_they_say(factory: BusFactory) -> None:
         scene.bus.publish(scene.event, on_done=done)
         assert scene.bus.flush(HANG)
     assert [outcome.event for outcome in done] == [scene.event] * TIMES
-    assert not [one for one in gc.get_objects() if type(one) is Ticket]
+    assert not scene.tickets()
     done.clear()
     scene.settle()
