@@ -154,7 +154,9 @@ def test_what_has_expired_gives_way_before_anything_else(
     scene.publish("new")
     scene.bus.subscribe("b", scene._handle)
     more: dict[str, Any] = {} if plainly else {"on_done": print, "timeout": 0}
-    assert scene.bus.publish(Event("b", 1), **({"priority": 2} if plainly else more))
+    assert scene.bus.publish(
+        Event("b", 1), **({"priority": 2, "timeout": HANG} if plainly else more)
+    )
     assert scene.expired == ["x", "y"]
     assert scene.bus.publish(Event("b", 2))
     assert len(scene.drops) == 2

@@ -137,7 +137,8 @@ class EventBusConfig:
             none. Costs 48 bytes each, and a few ns per event.
         propagate_context: Whether each handler runs in a copy of the context variables that the
             publisher had at `publish`, as tracing needs it; what it sets there is gone after it.
-            Default: False, an empty context. Costs each publish some microseconds.
+            A batch runs in that of its first event. Default: False, an empty context. Costs each
+            publish some microseconds.
         priorities: Event type (a non-empty string or a class) to priority, 1 to 8. Default: the
             study's table. A given mapping replaces the table; write
             `{**EventBusConfig.default().priorities, "my.type": 3}` to add to it. Types without an

@@ -114,7 +114,8 @@ class SubscribingBus(ListeningBus):
             batch_wait: Seconds that a worker waits for the batch to fill, at most.
             retries: How often a delivery that has failed is tried again, 0 to 1,000. It keeps its
                 level and the turn of its key; only the last failure is reported. The handler can
-                say when by raising `Retry`.
+                say when by raising `Retry`. `stop` waits for retries; at interpreter exit, one
+                that comes after more than `shutdown_timeout` is dropped.
             backoff: Seconds until the first retry; doubled for each further one, and up to a
                 quarter longer at random.
             weak: For a bound method: do not keep its object alive, and end the subscription when
