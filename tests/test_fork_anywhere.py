@@ -30,6 +30,8 @@ PUBLISHING: dict[str, Callable[[EventBus], object]] = {
     "priority": lambda bus: bus.publish(Event("a"), priority=1),
     "timeout": lambda bus: bus.publish(Event("a"), timeout=0),
     "many": lambda bus: bus.publish_many([Event("a"), Event("two")]),
+    "keyed": lambda bus: bus.publish(Event("keyed")),
+    "options": lambda bus: bus.publish(Event("keyed"), on_done=lambda _: None, expires=HANG),
 }
 
 
@@ -38,6 +40,8 @@ def subscribed(factory: BusFactory) -> tuple[EventBus, Recorder]:
     bus, seen = factory.bus(queue_size=100), Recorder()
     for event_type in ("a", "two", "two", int):
         bus.subscribe(event_type, seen)
+    bus.subscribe("keyed", seen, key="data", retries=1)
+    bus.subscribe("keyed", seen, max_concurrency=1)
     return bus, seen
 
 
@@ -62,7 +66,14 @@ def test_the_first_publish_starts_the_workers_however_it_is_made(
 
 @pytest.mark.parametrize(
     ("how", "known"),
-    [("event", True), ("event to two", True), ("many", True), ("object", False), ("event", False)],
+    [
+        ("event", True),
+        ("event to two", True),
+        ("many", True),
+        ("object", False),
+        ("event", False),
+        ("options", True),
+    ],
 )
 def test_fork_at_any_moment_of_a_publish_hurts_neither_side(
     factory: BusFactory, how: str, known: bool
