@@ -92,7 +92,10 @@ bb_result offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode) 
 /* ---- working ------------------------------------------------------------------------------- */
 
 bb_worker *add_worker(fixture *f) {
-    if (bb_resize(f->q, f->q->wanted + 1) != 1) return NULL;
+    const bb_queue *q = f->q;
+    int32_t more = q->wanted == 0 ? q->reserved + 1 : 1; /* the first call asks for the fewest */
+    bool asked = q->reserved > 0 && q->starting > 0;
+    if (!asked && bb_resize(f->q, q->wanted + more) != more) return NULL;
     return bb_worker_enter(f->q, bb_thread_id());
 }
 

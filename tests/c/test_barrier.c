@@ -172,8 +172,9 @@ static void end_it(fixture *f, int way) {
         break;
     case EVICTED: CHECK_INT(BB_EVICTED, offer(f, &f->high, 3, BB_EVICT_OLDEST)); break;
     case EXPIRED:
-        CHECK_TRIES(-1, f->worker); /* it is reported now */
-        CHECK_TRIES(2, f->worker);
+        CHECK_TRIES(-1, f->worker);
+        CHECK_INT(0, is_over(f, 1));
+        CHECK_TRIES(2, f->worker); /* the drop was reported in between */
         break;
     case PURGED: CHECK_INT(1, bb_purge(f->q, f->out, MANY)); break;
     case ENDED_BY_CALLER: bb_caller_done(f->caller, 0); break;

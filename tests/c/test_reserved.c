@@ -175,7 +175,6 @@ static void test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers(
 
 /* ---- resizing -------------------------------------------------------------------------------- */
 
-/* The last of the others takes the place of a reserved worker that leaves. */
 /* Those that are to leave may be in handlers for long: a reserved one does not leave in their place. */
 static void test_a_reserved_worker_stays_when_the_pool_shrinks(void) {
     bb_worker *worker[3];
@@ -211,6 +210,28 @@ static void test_a_reserved_worker_sleeps_on_when_the_pool_shrinks(void) {
     fixture_free(f);
 }
 
+static void test_a_sleeping_pool_with_reserved_workers_can_be_resized(void) {
+    bb_worker *worker[3];
+    fixture *f = with_reserved(1, 3, worker);
+    sleeper s[3], added;
+    for (int i = 0; i < 3; i++) start_take(&s[i], worker[i]);
+    await_reserved_asleep(f, 1);
+    await_workers_asleep(f, 2);
+    CHECK_INT(0, bb_resize(f->q, 2)); /* one of the two leaves, which one is open */
+    await_present(f, 2);
+    await_workers_asleep(f, 1);
+    await_reserved_asleep(f, 1);
+    CHECK_INT(1, bb_resize(f->q, 3));
+    start_take(&added, bb_worker_enter(f->q, 7));
+    await_workers_asleep(f, 2);
+    fill(f, &f->low, 1, 2); /* both are woken, one by the other or by the publisher */
+    int64_t sum = finish_sleeper(&added) + finish_sleeper(&s[1]) + finish_sleeper(&s[2]);
+    CHECK_INT(1 + 2, sum);
+    fill(f, &f->high, 4, 1);
+    CHECK_INT(4, finish_sleeper(&s[0]));
+    fixture_free(f);
+}
+
 void reserved_tests(void) {
     RUN(test_a_reserved_worker_takes_only_the_highest_level);
     RUN(test_a_reserved_worker_finishes_although_it_may_take_no_other);
@@ -224,4 +245,5 @@ void reserved_tests(void) {
     RUN(test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers);
     RUN(test_a_reserved_worker_stays_when_the_pool_shrinks);
     RUN(test_a_reserved_worker_sleeps_on_when_the_pool_shrinks);
+    RUN(test_a_sleeping_pool_with_reserved_workers_can_be_resized);
 }
