@@ -120,16 +120,28 @@ void groups_purge(actor *a) {
 
 /* ---- calls ----------------------------------------------------------------------------------- */
 
+/* A retry of the key begins again: it must be the oldest. */
+static void remove_retry(key *k, const grouped_event *e) {
+    int32_t at = -1;
+    for (int32_t i = 0; i < k->retries; i++) {
+        if (k->retry[i] < e->parked.sequence) fail("an older retry of the key was passed");
+        if (k->retry[i] == e->parked.sequence) at = i;
+    }
+    if (at < 0) fail("an unknown retry");
+    k->retry[at] = k->retry[--k->retries];
+}
+
 /* Of a key, in order: one that comes again comes before all that have not begun. */
-static void check_order(const plan *p, grouped_event *e) {
+static void check_order(const plan *p, const grouped_event *e) {
     key *k = &e->group->key[e->key];
     int64_t *last = &k->last[e->publisher];
     bool again = e->parked.attempt > 0;
     if (again ? e->serial > *last : e->serial <= *last)
         fail("of a key, event %" PRId64 " came after %" PRId64, e->serial, *last);
-    if (again) atomic_fetch_sub(&k->delayed, 1);
-    else if (atomic_load(&k->delayed) > 0 && !p->evicts) fail("a retry of the key was passed");
     if (!again) *last = e->serial;
+    if (p->evicts) return;
+    if (again) remove_retry(k, e);
+    else if (k->retries > 0) fail("a retry of the key was passed");
 }
 
 /* A delivery has begun, which was taken at `since` or later. */
@@ -137,6 +149,7 @@ static void begin(const plan *p, grouped_event *e, uint64_t since) {
     turn(e, QUEUED, RUNNING);
     bool expires = e->ticket.expires != 0 && e->parked.attempt == 0;
     if (expires && since > e->ticket.expires + CLOCK_ERROR) fail("an event began too late");
+    if (atomic_load(&e->delayed)) fail("a retry began before its time");
     if (e->group->keyed) check_order(p, e);
 }
 
@@ -168,8 +181,10 @@ static bool settle(actor *a, grouped_event *e, bool failed) {
     turn(e, RUNNING, again ? QUEUED : ENDED);
     if (again) {
         hold(e); /* for the timer */
+        atomic_store(&e->delayed, true);
         bb_retry(a->worker, &e->parked);
-        if (g->keyed) atomic_fetch_add(&g->key[e->key].delayed, 1);
+        key *k = &g->key[e->key];
+        if (g->keyed && !a->plan->evicts) k->retry[k->retries++] = e->parked.sequence;
         a->account.retried++;
     } else {
         a->account.processed++;
@@ -225,6 +240,7 @@ void *timer(void *argument) {
         if (e != NULL) p->delayed = e->next;
         pthread_mutex_unlock(&p->delayed_mutex);
         if (e != NULL) {
+            atomic_store(&e->delayed, false);
             bb_due(p->q, &e->parked);
             let_go(p, e);
             over = false;

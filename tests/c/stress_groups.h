@@ -27,15 +27,17 @@ typedef struct grouped_event {
     int64_t serial; /* of the publisher's events */
     atomic_int references;
     atomic_int state;           /* event_state */
+    atomic_bool delayed;        /* until the timer comes to it */
     struct grouped_event *next; /* in the timer's list */
 } grouped_event;
 
+/* All but `busy` is only for whoever runs a call of the key. */
 typedef struct {
     bb_lane lane;
     atomic_bool busy;
-    atomic_int delayed; /* which hold it up */
-    int64_t
-        last[MAX_THREADS + 1]; /* of each publisher, begun; for the thread that runs a call of it */
+    int64_t last[MAX_THREADS + 1]; /* of each publisher, begun */
+    int32_t retries;               /* that have not begun again; unknown where events are evicted */
+    uint64_t retry[MAX_BATCH];     /* their sequences */
 } key;
 
 struct group {
