@@ -6,7 +6,7 @@ inline bb_push(id, result, wake) {
         if
         :: !is_open_to(id) -> result = CLOSED
         :: is_open_to(id) && fits(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
-            enqueue(COUNT(id));
+            enqueue(COUNT(id), id);
             result = ACCEPTED
         :: else -> result = FULL
         fi;
@@ -27,7 +27,9 @@ inline bb_push(id, result, wake) {
 inline decide(n, handler, result) {
     if
     :: result = REFUSED
+#if RESERVED == 0 /* or which levels are evicted would have to be known */
     :: queued = left_for(n, handler) + n; result = ACCEPTED
+#endif
     :: running = running + n; result = RUN
     fi
 }
@@ -42,7 +44,7 @@ inline bb_offer(id, waits, result, wake, was) {
         :: was -> result = ACCEPTED
         :: !was && !is_open_to(id) -> result = CLOSED
         :: !was && is_open_to(id) && fits(COUNT(id), HANDLER(id)) ->
-            enqueue(COUNT(id));
+            enqueue(COUNT(id), id);
             result = ACCEPTED
         :: else -> decide(COUNT(id), HANDLER(id), result)
         fi;
@@ -75,7 +77,8 @@ inline run_here(left) {
 
 proctype publisher(byte p) {
     byte n = EVENTS, naps = NAPS, spurious = SPURIOUS, left;
-    bool wake, waits, was, in_time;
+    byte wake;
+    bool waits, was, in_time;
     mtype result;
     do
     :: n == 0 || result == CLOSED -> break

@@ -12,10 +12,12 @@
 #define any_on_its_way (on_its_way(0) || on_its_way(1) || on_its_way(2))
 #endif
 
-#define a_wake_up_is_lost (queued > 0 && state != SHUT && all_asleep && wakes_in_flight == 0)
-#define idle_while_work_waits (queued > 0 && state != SHUT && idle_workers > 0 && !waking)
+#define a_wake_up_is_lost (has_any_work && state != SHUT && all_asleep && wakes_in_flight == 0)
+#define idle_while_work_waits \
+    (state != SHUT && ((has_any_work && idle_workers > 0 && !waking) || \
+                       (has_top_work && idle_reserved > 0 && !waking && !waking_reserved)))
 #define surplus_stays (has_surplus && all_asleep)
-#define waking_is_stuck (waking && wakes_in_flight == 0 && !any_on_its_way)
+#define waking_is_stuck ((waking || waking_reserved) && wakes_in_flight == 0 && !any_on_its_way)
 
 /* The first waiter: a handler, else publisher 1, which is alone at its level, else one of the
  * lower level, of which number 0 alone has large events. */

@@ -9,16 +9,19 @@
  * Publishers may wait, and the handlers that workers run, which have slots of their own (RESERVE) and
  * are admitted first. Each has a number: publishers from 0, then handlers.
  *
- * What is left out: events, counters and all time, and bb_push_many, which is bb_push several times
- * in one step. A limit can strike at any moment, but only NAPS times for each publisher, SPURIOUS
+ * Workers may be reserved for what publisher 1 has published (RESERVED), and all that is published may
+ * be for one subscription with a limit (LIMIT), so that there is work which no worker may take.
+ *
+ * What is left out: lanes, batches and retries, events, counters and all time, and bb_push_many, which
+ * is bb_push several times in one step. A time limit can strike at any moment, but only NAPS times for each publisher, SPURIOUS
  * wake-ups likewise, and the standstill rule STANDSTILLS times altogether: if they were unlimited,
  * they would hide lost wake-ups, and nothing could be proved. For the same reason a waiter sleeps here
  * until it is woken, though in C it checks again periodically. Restarts of the rule are left out: they
  * only delay it.
  *
  * What is checked, in every reachable state:
- *   no lost wake-up       never do all workers sleep while work is queued and no wake is in flight;
- *                         nor does any sleep then, unless a wake is on its way through `waking`
+ *   no lost wake-up       never do all workers sleep while there is work for one and no wake is in
+ *                         flight; nor does any sleep then, unless a wake is on its way through `waking`
  *   no wasted slots       never does the first waiter wait for slots that are free
  *   surplus leaves        never do all workers sleep while there are too many of them
  *   all end together      while the queue is congested, no publisher waits without a limit
@@ -59,6 +62,12 @@
 #ifndef STANDSTILLS
 #define STANDSTILLS 0
 #endif
+#ifndef RESERVED
+#define RESERVED 0 /* workers that take only what publisher 1 has published, the higher level */
+#endif
+#ifndef LIMIT
+#define LIMIT 0 /* calls at once; 0: any number */
+#endif
 #ifndef INSIDE
 #define INSIDE 0 /* events that handlers publish, altogether */
 #endif
@@ -74,11 +83,13 @@ mtype = { ACCEPTED, WAITING, FULL, CLOSED, REFUSED, RUN };
 mtype state = OPEN;
 bool deadline, deadline_passed; /* of draining: whether there is one, and whether it is over */
 byte queued, running;
+byte top;   /* of the queued, those of the higher level; counted only with RESERVED */
+byte calls; /* of the running, those of workers */
 
 /* Workers. `asleep`: in bb_cond_wait on bb_queue.work. */
 byte present = WORKERS, wanted = WORKERS, blocked;
-byte idle_workers;
-bool waking;
+byte idle_workers, idle_reserved;
+bool waking, waking_reserved;
 bool asleep[WORKERS];
 bool woken[WORKERS];  /* from wait_for_work until bb_take checks again */
 byte wakes_in_flight; /* decided on in unlock_and_wake, not sent yet; a ghost, not in the C code */
@@ -103,6 +114,14 @@ hidden byte i, head, rank; /* only inside atomic steps, which leave them 0 */
 #define slot_limit(handler) (CAPACITY + (handler -> RESERVE : 0))
 #define fits(n, handler) (queued + (n) <= slot_limit(handler) || queued == 0)
 #define is_open_to(id) (state == OPEN || (HANDLER(id) && state == DRAINING))
+/* Workers with the lowest numbers are the reserved ones. What is queued is behind the limit while it is
+ * reached, all of it: one subscription. */
+#define is_reserved(w) ((w) < RESERVED)
+#define limit_reached (LIMIT > 0 && calls >= LIMIT)
+#define has_any_work (queued > 0 && !limit_reached)
+#define has_top_work (top > 0 && !limit_reached)
+#define has_work(w) (is_reserved(w) -> has_top_work : has_any_work)
+
 #define in_line(id) (line[RANK(id)]??[eval(id)])
 #define line_is_empty (len(line[0]) + len(line[1]) + len(line[2]) == 0)
 
@@ -114,8 +133,11 @@ hidden byte i, head, rank; /* only inside atomic steps, which leave them 0 */
      (RANK(id) == 0 && len(line[0]) > 0))
 #endif
 
-inline enqueue(n) {
+inline enqueue(n, id) {
     assert(queued == 0 || queued + n <= CAPACITY + RESERVE);
+#if RESERVED > 0
+    top = (RANK(id) == 1 -> top + n : top);
+#endif
     queued = queued + n
 }
 
@@ -132,7 +154,7 @@ inline admit_waiters() {
         :: fits(COUNT(head), HANDLER(head)) ->
             line[rank]?head;
             admitted[head] = true;
-            enqueue(COUNT(head));
+            enqueue(COUNT(head), head);
             count_unnotified++
         :: else -> break
         fi
@@ -200,7 +222,13 @@ inline finish_wait(id, was) {
 
 /* ---- waking ---------------------------------------------------------------------------------- */
 
-#define all_workers_wait (blocked >= present && present > 0)
+/* Idle workers that may take nothing of what is queued. */
+#ifdef BROKEN_USELESS
+#define useless 0
+#else
+#define useless ((has_any_work -> 0 : idle_workers) + (has_top_work -> 0 : idle_reserved))
+#endif
+#define all_workers_wait (blocked + useless >= present && present > 0)
 
 inline wake_waiters() {
     for (i : 0 .. IDS - 1) {
@@ -242,24 +270,38 @@ inline wake_all() {
     notify_all()
 }
 
+#define WAKE_ONE 1
+#define WAKE_RESERVED 2
+
 /* The decision, still under the mutex; the signal follows in a step of its own. */
 inline unlock_and_wake(wake) {
-    wake = idle_workers > 0 && !waking && queued > 0;
     if
-    :: wake -> waking = true; wakes_in_flight++
-    :: else
+    :: idle_workers > 0 && !waking && has_any_work ->
+        waking = true;
+        wakes_in_flight++;
+        wake = WAKE_ONE
+    :: else ->
+        if
+        :: idle_reserved > 0 && !waking_reserved && !waking && has_top_work ->
+            waking_reserved = true;
+            wakes_in_flight++;
+            wake = WAKE_RESERVED
+        :: else -> wake = 0
+        fi
     fi
 }
 
-/* Signal bb_queue.work: wakes any one of the workers that sleep on it. */
-inline signal_work() {
+#define sleeps_on_it(w, wake) (asleep[w] && (is_reserved(w) == (wake == WAKE_RESERVED)))
+
+/* Signal bb_queue.work or top_work: wakes any one of the workers that sleep on it. */
+inline signal_work(wake) {
     if
-    :: asleep[0] -> asleep[0] = false
+    :: sleeps_on_it(0, wake) -> asleep[0] = false
 #if WORKERS > 1
-    :: asleep[1] -> asleep[1] = false
+    :: sleeps_on_it(1, wake) -> asleep[1] = false
 #endif
 #if WORKERS > 2
-    :: asleep[2] -> asleep[2] = false
+    :: sleeps_on_it(2, wake) -> asleep[2] = false
 #endif
     :: else
     fi
@@ -267,7 +309,7 @@ inline signal_work() {
 
 inline send(wake) {
     if
-    :: wake -> atomic { signal_work(); wakes_in_flight--; wake = false }
+    :: wake > 0 -> atomic { signal_work(wake); wakes_in_flight--; wake = 0 }
     :: else
     fi
 }

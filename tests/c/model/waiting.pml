@@ -6,7 +6,7 @@ inline bb_waiter_join(id, result, wake) {
         if
         :: !is_open_to(id) -> result = CLOSED
         :: is_open_to(id) && fits(COUNT(id), HANDLER(id)) && !has_waiters_before(id) ->
-            enqueue(COUNT(id));
+            enqueue(COUNT(id), id);
             result = ACCEPTED
         :: else ->
             if
@@ -39,7 +39,7 @@ inline begin_congestion() {
 
 /* The rule can apply while no woken worker is on its way. */
 #define can_stand_still(id) \
-    (dozing[id] && in_line(id) && !limited[id] && !congested && !waking && standstills_left > 0)
+    (dozing[id] && in_line(id) && !limited[id] && !congested && !waking && !waking_reserved && standstills_left > 0)
 
 /* Check the loop's condition; 0 in `result`: sleep on. */
 inline check(id, result, in_time) {

@@ -2,15 +2,20 @@
  * Included by waiters.pml. */
 
 inline begin() {
-    assert(queued > 0);
+    assert(queued > 0 && !limit_reached);
     queued--;
+#if RESERVED > 0
+    top = (top > 0 -> top - 1 : 0); /* the highest level first */
+#endif
     running++;
+    calls++;
     congested = false
 }
 
 inline finish() {
-    assert(running > 0);
+    assert(running > 0 && calls > 0);
     running--;
+    calls--;
     signal_if_idle()
 }
 
@@ -25,6 +30,7 @@ inline admit_and_notify() {
 }
 
 #define has_surplus (present > wanted)
+#define is_surplus(w) (has_surplus && !is_reserved(w))
 
 inline leave() {
     present--;
@@ -42,6 +48,13 @@ inline end_drain_at_deadline() {
     fi
 }
 
+inline end_wake_up(w) {
+    if
+    :: is_reserved(w) -> waking_reserved = false
+    :: else -> waking = false
+    fi
+}
+
 #ifdef BROKEN_DEADLINE
 #define until_deadline false
 #else
@@ -50,8 +63,16 @@ inline end_drain_at_deadline() {
 
 inline fall_asleep(w, timed) {
     timed = until_deadline;
-    idle_workers++;
-    asleep[w] = true
+    if
+    :: is_reserved(w) -> idle_reserved++
+    :: else -> idle_workers++
+    fi;
+    asleep[w] = true;
+#ifndef BROKEN_ASLEEP
+    wake_if_all_wait()
+#else
+    skip
+#endif
 }
 
 /* `slept`: in the loop around bb_cond_wait. */
@@ -60,7 +81,7 @@ inline wait_for_work(w, slept, timed, spurious) {
         woken[w] = true;
         if
 #ifndef BROKEN_RECHECK
-        :: queued > 0 || state == SHUT || has_surplus
+        :: has_work(w) || state == SHUT || is_surplus(w)
 #endif
         :: else -> fall_asleep(w, timed); slept = true
         fi
@@ -73,16 +94,19 @@ end_asleep:
     :: atomic { slept && asleep[w] && spurious > 0 -> spurious--; asleep[w] = false }
     :: atomic { slept && asleep[w] && timed && deadline_passed -> asleep[w] = false }
     :: atomic { slept && !asleep[w] ->
-        idle_workers--;
+        if
+        :: is_reserved(w) -> idle_reserved--
+        :: else -> idle_workers--
+        fi;
 #ifndef BROKEN_NOTHING
         if
-        :: queued == 0 -> waking = false /* woken for nothing */
+        :: !has_work(w) -> end_wake_up(w) /* woken for nothing */
         :: else
         fi;
 #endif
         end_drain_at_deadline();
         if
-        :: queued == 0 && state != SHUT && !has_surplus -> fall_asleep(w, timed)
+        :: !has_work(w) && state != SHUT && !is_surplus(w) -> fall_asleep(w, timed)
         :: else -> slept = false; timed = false
         fi
     }
@@ -99,28 +123,34 @@ inline bb_take(w, open, ended, wake, slept, timed, spurious) {
         fi;
         if
 #ifndef BROKEN_WAKING
-        :: woken[w] -> waking = false
+        :: woken[w] -> end_wake_up(w)
 #endif
         :: else
         fi;
         woken[w] = false;
         end_drain_at_deadline();
         if
-        :: state == SHUT || has_surplus -> leave(); ended = true
-        :: state != SHUT && !has_surplus && queued > 0 -> begin(); open = true; admit_and_notify()
+        :: state == SHUT || is_surplus(w) -> leave(); ended = true
+        :: state != SHUT && !is_surplus(w) && has_work(w) ->
+            begin();
+            open = true;
+            admit_and_notify()
         :: else
         fi;
 #ifdef BROKEN_CHAIN
-        wake = false
-#else
+        wake = 0
+#elif defined(BROKEN_OTHERS)
         if
         :: open || ended -> unlock_and_wake(wake)
         :: else
         fi
+#else
+        unlock_and_wake(wake) /* what this one may not take, another may */
 #endif
     }
+        send(wake);
         if
-        :: open || ended -> send(wake); break
+        :: open || ended -> break
         :: else -> wait_for_work(w, slept, timed, spurious)
         fi
     od
@@ -158,7 +188,8 @@ inline publish_inside(id, result, wake, waits, was, naps, spurious, in_time, lef
 
 proctype worker(byte w) {
     byte naps, spurious = SPURIOUS, left;
-    bool open, ended, slept, timed, wake, waits, was, in_time;
+    byte wake;
+    bool open, ended, slept, timed, waits, was, in_time;
     mtype result;
     do
     :: bb_take(w, open, ended, wake, slept, timed, spurious);
@@ -193,7 +224,7 @@ proctype worker(byte w) {
 #ifdef RESIZER
 proctype resizer() {
     atomic {
-        wanted = 1;
+        wanted = 1 + RESERVED;
 #ifndef BROKEN_RESIZE
         for (i : 0 .. WORKERS - 1) { asleep[i] = false }
 #endif
@@ -228,7 +259,7 @@ proctype closer() {
     :: skip
 #endif
     fi;
-    atomic { state == SHUT -> queued = 0; signal_if_idle() } /* bb_discard */
+    atomic { state == SHUT -> queued = 0; top = 0; signal_if_idle() } /* bb_discard */
 }
 #endif
 
