@@ -9,7 +9,7 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
-        model model-long chaos soak
+        model model-long chaos soak proofs
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -99,6 +99,16 @@ types: $(READY)  ## mypy --strict, and a program that uses the bus, with mypy an
 
 sanitize-clang:  ## the C checks again, with clang's sanitizers
 	$(MAKE) -C tests/c check-clang
+
+PROOFS := build/proofs
+proofs: $(PROOFS)/.ready  ## what plugs into another project, tested with that project
+	$(PROOFS)/bin/python -m pytest -q -o addopts=--strict-markers tests/proofs $(ARGS)
+
+# An environment of its own: these projects are nothing that this one depends on.
+$(PROOFS)/.ready: tests/proofs/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
+	$(PYTHON) -m venv $(PROOFS)
+	$(PROOFS)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/proofs/requirements.txt .
+	@touch $@
 
 valgrind:  ## the C tests under valgrind's memcheck
 	$(MAKE) -C tests/c valgrind

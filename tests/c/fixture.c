@@ -93,7 +93,7 @@ bb_result offer(fixture *f, const bb_route *route, int64_t event, bb_mode mode) 
 
 bb_worker *add_worker(fixture *f) {
     const bb_queue *q = f->q;
-    int32_t more = q->wanted == 0 ? q->reserved + 1 : 1; /* the first call asks for the fewest */
+    int32_t more = q->wanted == 0 ? q->reserved + 1 : 1; /* the first call asks for the minimum */
     bool asked = q->reserved > 0 && q->starting > 0;
     if (!asked && bb_resize(f->q, q->wanted + more) != more) return NULL;
     return bb_worker_enter(f->q, bb_thread_id());

@@ -31,7 +31,7 @@ typedef struct grouped_event {
     struct grouped_event *next; /* in the timer's list */
 } grouped_event;
 
-/* All but `busy` is only for whoever runs a call of the key. */
+/* All but `busy` is only for the thread that runs a call of the key. */
 typedef struct {
     bb_lane lane;
     atomic_bool busy;

@@ -12,6 +12,7 @@ from _thread import allocate_lock
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from functools import partial
 from typing import Any, NamedTuple
 
 from brummerbus._core._ext import Ticket, Worker
@@ -97,7 +98,9 @@ class Threads:
         thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
         queue = self._queue
         worker = Worker(queue, queue.address, thread.ready, *self._hooks)
-        thread.run = worker  # type: ignore[method-assign]
+        # In an empty context, also where a tracer has patched `Thread.start` (sentry_sdk does) to
+        # run each thread in the scope of its starter.
+        thread.run = partial(Context().run, worker)  # type: ignore[method-assign]
         self.start(thread)
         thread.ready.acquire()
         if not worker.entered:
