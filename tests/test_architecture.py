@@ -16,7 +16,7 @@ FLOORS = (
     ("_core", "_core._ext"),  # the extension, and the check that it can be used here
     ("_arguments", "_errors", "_events", "_measurements", "_policies", "_text"),
     ("sizing", "sizing.*"),
-    ("_config", "_stats", "_typing"),
+    ("_config", "_priorities", "_stats", "_typing"),
     ("_core.*",),
     ("_bus", "_listening", "_subscribing"),
     ("",),  # the package itself: the public names

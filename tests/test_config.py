@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brummerbus import _config as config_module
-from brummerbus._config import DEFAULT_PRIORITIES, EventBusConfig
+from brummerbus._config import EventBusConfig
 from brummerbus._events import EventType
 from brummerbus._policies import BackpressurePolicy
+from brummerbus._priorities import DEFAULT_PRIORITIES
 from brummerbus.sizing import _formulas
 
 

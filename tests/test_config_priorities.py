@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from brummerbus._config import DEFAULT_PRIORITIES, EventBusConfig
+from brummerbus._config import EventBusConfig
 from brummerbus._events import EventType, Priority
+from brummerbus._priorities import DEFAULT_PRIORITIES
 
 
 class Job:

@@ -110,7 +110,9 @@ int add_route(PyObject *module);
 int add_publisher(PyObject *module);
 int add_worker(PyObject *module);
 int add_handlers(PyObject *module);
+int add_lane(PyObject *module);
 int add_ticket(PyObject *module);
+int add_completion(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {
@@ -159,6 +161,10 @@ void set_refused(PyObject *object);
 
 /* Whether the recipient has had its single event. */
 bool is_taken(const recipient_object *recipient);
+
+/* A lane is kept, and its key with it, until each pin is taken out. */
+bb_lane *pin(PyObject *lane);
+void unpin(bb_lane *lane);
 
 /* ---- references -------------------------------------------------------------------------- */
 

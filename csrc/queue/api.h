@@ -1,4 +1,5 @@
-/* api.h: what other C code includes to use the queue. queue.h itself has no preprocessor lines. */
+/* api.h: what other C code includes to use the queue. queue.h and stats.h themselves have
+ * no preprocessor lines. */
 #ifndef BB_API_H
 #define BB_API_H
 
@@ -7,6 +8,8 @@
 #include <stdint.h>
 
 #include "platform.h"
+#include "stats.h"
+/* After it. */
 #include "queue.h"
 
 /* The host whose lock a sleeping call releases; both NULL in a plain C program. `detach` returns

@@ -22,6 +22,7 @@ bool grow_slots(bb_queue *q, int32_t count);
 void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uint64_t now);
 void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken);
 void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken);
+void drop_parked(bb_queue *q, bb_parked *p, dequeued *taken);
 int32_t starving_level(const bb_queue *q, uint64_t now);
 int32_t highest_level(const bb_queue *q);
 uint64_t first_sequence(const bb_queue *q);

@@ -21,6 +21,14 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
     return int(value)
 
 
+def setting_int(name: str, value: object, low: int, high: int) -> int:
+    """Return `value` as a plain int; of a setting, a wrong type is a `ValueError` too."""
+    try:
+        return check_int(name, value, low, high)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
 def check_bool(name: str, value: object) -> bool:
     """Return `value`; raise `TypeError` unless it is True or False."""
     if not isinstance(value, bool):

@@ -7,11 +7,11 @@ variables and command lines, and the code that reads them has one exception to c
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from brummerbus._arguments import MAX_WORKERS, check_int, shown
-from brummerbus._events import EventType, Priority
+from brummerbus._arguments import MAX_WORKERS, setting_int, shown
 from brummerbus._policies import BackpressurePolicy
+from brummerbus._priorities import DEFAULT_PRIORITIES, MAX_LEVELS, check_priorities
 from brummerbus.sizing import (
     available_cores,
     calculate_optimal_workers,
@@ -27,52 +27,11 @@ MAX_NOTES = 1 << 20
 """Decisions that the flight recorder can keep."""
 MAX_SCHEDULED = 1_000_000
 """Events of a bus that can be scheduled at a time."""
-MAX_LEVELS = 8
-"""Maximum number of priority levels; fixed in the C queue."""
-
 MIN_STACK = 32_768  # the minimum of `threading.stack_size`
 MAX_STACK = 2**30
 
-_WILD = frozenset("*?[")
-
 MAX_SECONDS = 1_000_000_000.0  # some 31 years; in nanoseconds it fits 64 bits
 MIN_SECONDS = 1e-9  # the queue measures nanoseconds: less than one would mean 0
-
-
-class PriorityTable(dict[Any, int]):
-    """A read-only mapping of event types to priorities.
-
-    A dict, not a `MappingProxyType`, because a configuration must be usable with `pickle`, `copy`,
-    `json` and `dataclasses.asdict`, and a proxy supports none of these.
-    """
-
-    __slots__ = ()
-
-    def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise TypeError("priorities are read-only: make a new config with dataclasses.replace")
-
-    __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[type["PriorityTable"], tuple[dict[Any, int]]]:
-        return PriorityTable, (dict(self),)
-
-
-DEFAULT_PRIORITIES = PriorityTable(
-    {
-        EventType.PROCESS_STARTED.value: int(Priority.HIGH),
-        EventType.PROCESS_EXITED.value: int(Priority.HIGH),
-        EventType.LOG_LINE.value: int(Priority.LOW),
-        EventType.ERROR_DETECTED.value: int(Priority.HIGH),
-        EventType.BUILD_EVENT.value: int(Priority.MEDIUM),
-        EventType.TEST_FAILED.value: int(Priority.HIGH),
-        EventType.TEST_PASSED.value: int(Priority.MEDIUM),
-        EventType.MCP_ACTIVITY.value: int(Priority.LOW),
-        EventType.MCP_CONNECTED.value: int(Priority.HIGH),
-        EventType.MCP_DISCONNECTED.value: int(Priority.HIGH),
-    }
-)
-"""The study's table: frequent events are low, events that a user waits for are high."""
 
 
 @dataclass(frozen=True)
@@ -201,25 +160,29 @@ class EventBusConfig:
             queue_size = calculate_queue_size(workers if isinstance(workers, int) else workers[1])
         stack = self.thread_stack_size
         if stack is not None:
-            stack = _int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
+            stack = setting_int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
         _one_of("monitoring", self.monitoring, bool, (True, False))
         _one_of("propagate_context", self.propagate_context, bool, (True, False))
         min_workers = workers if isinstance(workers, int) else workers[0]
         checked = {
             "workers": workers,
-            "queue_size": _int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
-            "priority_levels": _int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
+            "queue_size": setting_int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
+            "priority_levels": setting_int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
             "policy": _policy(self.policy),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
-            "handler_reserve": _int("handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE),
-            "reserved_workers": _int("reserved_workers", self.reserved_workers, 0, min_workers - 1),
-            "max_scheduled": _int("max_scheduled", self.max_scheduled, 1, MAX_SCHEDULED),
-            "flight_recorder": _int("flight_recorder", self.flight_recorder, 0, MAX_NOTES),
+            "handler_reserve": setting_int(
+                "handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE
+            ),
+            "reserved_workers": setting_int(
+                "reserved_workers", self.reserved_workers, 0, min_workers - 1
+            ),
+            "max_scheduled": setting_int("max_scheduled", self.max_scheduled, 1, MAX_SCHEDULED),
+            "flight_recorder": setting_int("flight_recorder", self.flight_recorder, 0, MAX_NOTES),
             "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
             "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
             "thread_stack_size": stack,
             "shutdown_timeout": _optional("shutdown_timeout", self.shutdown_timeout, 0.0),
-            "priorities": _priorities(self.priorities),
+            "priorities": check_priorities(self.priorities),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)  # the only way in a frozen dataclass
@@ -296,19 +259,12 @@ def configured(config: Any, overrides: ConfigOverrides) -> EventBusConfig:
     return replace(config, **changes) if changes else config
 
 
-def _int(name: str, value: object, low: int, high: int) -> int:
-    try:
-        return check_int(name, value, low, high)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-
-
 def _workers(value: object) -> int | tuple[int, int]:
     """Return a number of workers, or the minimum and the maximum of an elastic pool."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        return _int("workers", value, 1, MAX_WORKERS)
-    minimum = _int("workers[0]", value[0], 1, MAX_WORKERS)
-    maximum = _int("workers[1]", value[1], 1, MAX_WORKERS)
+        return setting_int("workers", value, 1, MAX_WORKERS)
+    minimum = setting_int("workers[0]", value[0], 1, MAX_WORKERS)
+    maximum = setting_int("workers[1]", value[1], 1, MAX_WORKERS)
     if minimum > maximum:
         raise ValueError(f"workers must be a pair (minimum, maximum), got {shown(value)}")
     return minimum, maximum
@@ -355,26 +311,3 @@ def _policy(value: object) -> BackpressurePolicy:
         return value
     names = ", ".join(repr(policy.value) for policy in BackpressurePolicy)
     raise ValueError(f"policy must be a BackpressurePolicy or one of {names}, got {shown(value)}")
-
-
-def _priorities(value: object) -> PriorityTable:
-    """Return a checked copy with plain keys and values."""
-    if not isinstance(value, Mapping):
-        raise ValueError(
-            f"priorities must be a mapping of event types to ints from 1 to {MAX_LEVELS}, "
-            f"got {shown(value)}"
-        )
-    table: dict[Any, int] = {}
-    for key, priority in value.items():
-        if not (isinstance(key, type) or (isinstance(key, str) and key)):
-            raise ValueError(
-                f"priorities must have non-empty strings or classes as keys, got {shown(key)}"
-            )
-        if isinstance(key, str) and not _WILD.isdisjoint(key):
-            raise ValueError(
-                f"priorities must have exact event types as keys, not globs, got {shown(key)}"
-            )
-        # An EventType becomes a plain string.
-        plain = str.__str__(key) if isinstance(key, str) else key
-        table[plain] = _int(f"priorities[{shown(key)}]", priority, 1, MAX_LEVELS)
-    return PriorityTable(table)

@@ -1,8 +1,8 @@
 """Builds the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
 
-`csrc/queue/queue.h` is the only declaration: cffi reads it as it is, the C files include it. cffi
-cannot bind functions that take Python objects, that is, the hot path: `csrc/python/` adds them to
-the same module.
+`csrc/queue/stats.h` and `queue.h` are the only declarations: cffi reads them as they are, the C
+files include them. cffi cannot bind functions that take Python objects, that is, the hot path:
+`csrc/python/` adds them to the same module.
 
 cffi releases the GIL around every call, and after each release another thread may keep it for up
 to the 5 ms switch interval. The wrappers that cffi generates use CPython's own two macros for it,
@@ -48,7 +48,8 @@ PREAMBLE = """
 """
 
 ffi = cffi.FFI()
-ffi.cdef((QUEUE / "queue.h").read_text(encoding="utf-8"))
+for header in ("stats.h", "queue.h"):
+    ffi.cdef((QUEUE / header).read_text(encoding="utf-8"))
 ffi.set_source(
     "brummerbus._core._ext",
     PREAMBLE,

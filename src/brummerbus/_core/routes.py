@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from brummerbus._config import MAX_LEVELS, EventBusConfig
+from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
 from brummerbus._core.plan import plan_for
@@ -12,6 +12,7 @@ from brummerbus._core.queue import MAX_TYPES, Queue
 from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.taps import Tap, Taps, taps_for
 from brummerbus._events import Priority
+from brummerbus._priorities import MAX_LEVELS
 
 OTHER = "(other)"
 """The label under which event types after the first `MAX_TYPES` - 1 are counted."""

@@ -1,6 +1,5 @@
 """The subscriptions of a bus."""
 
-import random
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -34,6 +33,7 @@ class Subscription(Recipient, Matcher):
 
     __slots__ = (
         "_cancel",
+        "_uniform",
         "event_type",
         "label",
         "lane_tables",
@@ -56,6 +56,11 @@ class Subscription(Recipient, Matcher):
         super().__init__(called, is_python_function(handler))
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
+        if options.retries:
+            # Not at the top: it would take a twentieth of the time of `import brummerbus`.
+            from random import uniform  # noqa: PLC0415
+
+            self._uniform = uniform
         self.options: Options = options
         self.lane_tables: dict[int, LaneTable] = {}
         """The lanes of its keys, by the number of forks."""
@@ -111,7 +116,7 @@ class Subscription(Recipient, Matcher):
             return -1
         if isinstance(error, Retry) and error.after is not None:
             return ns(error.after)
-        return ns(options.backoff * 2.0 ** min(attempt, 64) * random.uniform(1.0, 1.25))
+        return ns(options.backoff * 2.0 ** min(attempt, 64) * self._uniform(1.0, 1.25))
 
 
 def _cancel(reference: "weakref.ref[Subscription]") -> None:
