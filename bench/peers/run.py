@@ -107,7 +107,9 @@ def peers(rounds: int, context: dict[str, Any], options: argparse.Namespace) -> 
     for shape in shapes:
         print(f"\n{table(results, shape)}")
     write(options.build / "peers.json", as_json(results, shapes, context))
-    draw(results, shapes, context, options.plots or options.build)
+    plots = options.plots or options.build
+    plots.mkdir(parents=True, exist_ok=True)
+    draw(results, shapes, context, plots)
     return 1 if results.problems else 0
 
 
