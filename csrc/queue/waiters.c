@@ -303,7 +303,7 @@ static wake_ups begin_wake_ups(bb_queue *q) {
     return w;
 }
 
-static void send(bb_queue *q, wake_ups w) {
+static void send_wake_ups(bb_queue *q, wake_ups w) {
     if (w.one) bb_cond_signal(&q->work);
     if (w.reserved_one) bb_cond_signal(&q->top_work);
 }
@@ -313,14 +313,14 @@ static void send(bb_queue *q, wake_ups w) {
 void unlock_and_signal(bb_queue *q, void *token) {
     wake_ups w = begin_wake_ups(q);
     queue_release(q);
-    send(q, w);
+    send_wake_ups(q, w);
     host_attach(token);
 }
 
 /* The same for a thread that is about to sleep and keeps the mutex. */
 void signal_workers(bb_queue *q) {
     ASSERT_LOCKED(q);
-    send(q, begin_wake_ups(q));
+    send_wake_ups(q, begin_wake_ups(q));
 }
 
 /* If nothing is queued or running any more, wake the threads in bb_wait_idle; if the queue was
