@@ -36,8 +36,10 @@ def test_an_idle_worker_keeps_nothing_of_its_last_delivery(factory: BusFactory) 
     class Payload:
         pass
 
+    gate = factory.gate()
+
     def handler(event: Event) -> None:
-        pass
+        gate(event)
 
     payload = Payload()
     kept = [weakref.ref(payload), weakref.ref(handler)]
@@ -49,6 +51,7 @@ def test_an_idle_worker_keeps_nothing_of_its_last_delivery(factory: BusFactory) 
     subscription.cancel()
     forget_routes(bus)
     del subscription, handler
+    gate.open()  # not earlier: this thread would be the last that has the payload
     assert bus.flush(HANG)
     poll(lambda: not any(ref() for ref in kept))
     assert running == [1]

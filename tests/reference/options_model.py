@@ -88,7 +88,8 @@ class Model:
         return True
 
     def _missing(self, count: int) -> int:
-        return len(self.queued) + count - self.capacity if self.queued else 0
+        """Slots that are missing: none for an event without deliveries, or for an empty queue."""
+        return len(self.queued) + count - self.capacity if self.queued and count else 0
 
     def _yielding(self, level: int) -> list[Delivery]:
         oldest_first = sorted(self.queued, key=lambda one: one.sequence)
