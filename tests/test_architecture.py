@@ -20,6 +20,8 @@ FLOORS = (
     ("_core.*",),
     ("_bus", "_listening", "_subscribing"),
     ("",),  # the package itself: the public names
+    ("_exported",),
+    ("prometheus",),
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )

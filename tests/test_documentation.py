@@ -39,6 +39,7 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 ALL = list(zip(PAGES, NAMES, strict=True))
 
 NEEDS = {
+    "docs/howto/prometheus.md": ("prometheus_client",),
     "docs/howto/web.md": ("flask", "django", "fastapi", "httpx2"),
 }
 """Packages, of the extra `docs`, without which a page cannot run."""

@@ -108,6 +108,25 @@ static uint64_t oldest_wait(const bb_queue *q, uint64_t now) {
     return oldest;
 }
 
+/* Time in deliveries, including the open one. */
+static bb_worker_time worker_time(const bb_worker *worker, uint64_t now) {
+    bool timed = worker->open.open && worker->q->monitoring;
+    return (bb_worker_time){
+        .busy = worker->busy + (timed ? elapsed(worker->open.began, now) : 0),
+        .age = elapsed(worker->since, now),
+    };
+}
+
+static void fill_workers(const bb_queue *q, bb_stats *out, uint64_t now) {
+    out->workers = q->present;
+    out->wanted = q->wanted;
+    out->busy = q->busy_of_left;
+    for (int32_t w = 0; w < q->present; w++) {
+        out->busy_workers += q->workers[w]->open.open;
+        out->busy += worker_time(q->workers[w], now).busy;
+    }
+}
+
 static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
     memcpy(out->dropped_by, q->dropped_by, sizeof out->dropped_by);
     out->unrouted = q->unrouted;
@@ -116,20 +135,9 @@ static void fill_state(const bb_queue *q, bb_stats *out, uint64_t now) {
     out->age = now - q->created;
     out->oldest = oldest_wait(q, now);
     out->state = (int32_t)q->state;
-    out->workers = q->present;
-    out->wanted = q->wanted;
     out->types = q->types;
     out->waiting = q->waiting;
     out->reserve_used = q->queued > q->capacity ? q->queued - q->capacity : 0;
-}
-
-/* Time in deliveries, including the open one. */
-static bb_worker_time worker_time(const bb_worker *worker, uint64_t now) {
-    bool timed = worker->open.open && worker->q->monitoring;
-    return (bb_worker_time){
-        .busy = worker->busy + (timed ? elapsed(worker->open.began, now) : 0),
-        .age = elapsed(worker->since, now),
-    };
 }
 
 int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_types,
@@ -142,6 +150,7 @@ int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_type
     fill_totals(q, out);
     fill_history(q, out);
     fill_state(q, out, now);
+    fill_workers(q, out, now);
     for (int32_t t = 0; t < n_types && t < q->types; t++) types[t] = counts(&q->by_type[t]);
     for (int32_t r = 0; r < n_recipients; r++) recipients[r] = counts(&which[r]->tally);
     for (int32_t w = 0; w < q->present && w < n_workers; w++)

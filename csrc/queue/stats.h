@@ -66,11 +66,13 @@ typedef struct {
     bb_timer timer;            /* of all deliveries together */
     uint64_t age;              /* ns since the queue was made */
     uint64_t oldest;           /* ns that the oldest queued delivery has waited; 0 if not timed */
+    uint64_t busy; /* ns that workers spent in deliveries, those that have left included */
     int32_t state;
-    int32_t workers; /* in their loops now */
-    int32_t wanted;  /* as set by bb_resize */
-    int32_t types;   /* seen so far */
-    int32_t waiting; /* publishers that wait */
+    int32_t workers;      /* in their loops now */
+    int32_t busy_workers; /* that run a delivery now */
+    int32_t wanted;       /* as set by bb_resize */
+    int32_t types;        /* seen so far */
+    int32_t waiting;      /* publishers that wait */
     int32_t reserve_used;
     int32_t history_length;
     int32_t history[512]; /* queued deliveries, oldest sample first, at least 10 ms apart */

@@ -194,7 +194,8 @@ struct bb_queue {
     int32_t present;  /* workers in their loops: workers[0 .. present - 1] */
     int32_t starting; /* threads that were asked for and have not entered */
     int32_t wanted;
-    int32_t blocked; /* workers that wait in publish */
+    int32_t blocked;       /* workers that wait in publish */
+    uint64_t busy_of_left; /* ns that workers that have left were busy */
 
     uint64_t created;
     uint64_t last_sample;

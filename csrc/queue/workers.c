@@ -91,6 +91,7 @@ static void remove_worker(bb_worker *worker) {
     bb_worker *last = q->workers[--q->present];
     q->workers[worker->index] = last;
     last->index = worker->index;
+    q->busy_of_left += worker->busy;
     free(worker);
 }
 

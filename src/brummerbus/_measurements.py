@@ -46,7 +46,8 @@ class Snapshot(NamedTuple):
     """The state of a queue at one moment: nanoseconds, types by number, levels from 0.
 
     `recipients` has the order of the request; `workers` has the busy time and the age of each; the
-    four durations are queue wait and processing over the whole life, and the same recently.
+    four durations are queue wait and processing over the whole life, and the same recently. `busy`
+    is the time of all workers in deliveries, those that have left included.
     """
 
     total: Counts
@@ -64,6 +65,8 @@ class Snapshot(NamedTuple):
     reserve_used: int
     oldest: int
     age: int
+    busy: int
+    busy_workers: int
 
 
 class Windows(NamedTuple):

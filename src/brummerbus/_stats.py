@@ -119,8 +119,15 @@ class BusStats:
     queue_depth_history: Sequence[int]
     """Up to 512 samples of `queued`, oldest first, taken by publishers and workers, at least
     10 ms apart; none while the bus is idle."""
+    oldest_queued: float
+    """Seconds that the oldest queued delivery has waited; 0 if nothing is queued."""
     worker_utilization: Sequence[float]
     """For each worker, the fraction of its life spent in handlers, 0 to 1."""
+    workers_busy: int
+    """Workers in a handler now."""
+    busy_time: float
+    """Seconds that workers have spent in handlers, running ones included, in all; those of workers
+    that have ended count too."""
     by_type: Mapping[str, Counts]
     """The counts by event type, for the first 1,023 types; the rest is under `"(other)"`.
     Objects that are not events are counted under the qualified name of their class."""
@@ -197,7 +204,10 @@ def bus_stats(
         reserve_used=snapshot.reserve_used,
         queue_depth={level: counts.queued for level, counts in levels.items()},
         queue_depth_history=tuple(snapshot.history),
+        oldest_queued=snapshot.oldest * _NS,
         worker_utilization=tuple(min(1.0, busy / max(1, age)) for busy, age in snapshot.workers),
+        workers_busy=snapshot.busy_workers,
+        busy_time=snapshot.busy * _NS,
         by_type={name: counts for name, counts in by_type.items() if counts.published},
         by_subscription=_by_subscription(total, snapshot.recipients, labels, other),
         by_level={level: Counts(*counts) for level, counts in levels.items()},

@@ -188,6 +188,8 @@ static void test_only_present_workers_have_a_utilisation(void) {
     CHECK_INT(0, bb_snapshot(f->q, &stats, NULL, 0, NULL, NULL, 0, times, 4, NULL));
     CHECK_INT(0, times[1].busy); /* a new one inherits nothing */
     CHECK_INT(0, times[1].age);
+    CHECK_INT(10, stats.busy); /* but that of the one that left still counts */
+    CHECK_INT(0, stats.busy_workers);
     fixture_free(f);
 }
 

@@ -138,6 +138,8 @@ static void test_workers_are_busy_while_they_have_a_delivery(void) {
     CHECK_TAKES(1, f->worker);
     staged_clock_advance(100);
     CHECK_INT(100, time_of_worker(f).busy); /* still open */
+    CHECK_INT(100, stats_of(f).busy);
+    CHECK_INT(1, stats_of(f).busy_workers);
     CHECK_INT(130, time_of_worker(f).age);
     CHECK_TAKES(2, f->worker);
     staged_clock_advance(11);

@@ -119,3 +119,8 @@ def keep_few_keys(bus: EventBus, subscription: Subscription, limit: int) -> None
 def retry_delay(subscription: Subscription, attempt: int, error: BaseException) -> int:
     """Return the nanoseconds until a delivery that has failed is tried again."""
     return subscription._retry_delay(attempt, error)
+
+
+def sources_of(collector: Any) -> list[Any]:
+    """Return the buses that an exporter holds the queues of."""
+    return list(collector._exported._sources)

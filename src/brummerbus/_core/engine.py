@@ -23,6 +23,7 @@ from time import monotonic, time
 
 from brummerbus._config import EventBusConfig
 from brummerbus._core.admission import Admission
+from brummerbus._core.census import Counted, announce
 from brummerbus._core.figures import Figures
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
@@ -109,6 +110,9 @@ class Engine:
         )
         self._monitor = Monitor(name, config, self.queue, self)
         self.figures = Figures(name, self.queue, self.routes, subscriptions)
+        self.counted = Counted(
+            self, name, self.queue, self.routes.types, is_timed=config.monitoring
+        )
 
     # ---- begin -------------------------------------------------------------------------------
 
@@ -124,6 +128,7 @@ class Engine:
             return
         _live[id(self)] = weakref.ref(self, partial(_forget, id(self)))
         try:
+            announce(self.counted)
             self._set_workers(self.config.min_workers)
             if self._monitor.needed:
                 self.threads.start(PoolThread(f"{self.name}-monitor", self._monitor.run))

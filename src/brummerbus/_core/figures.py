@@ -1,6 +1,6 @@
 """What the engine of a process measures, and what its flight recorder knows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from brummerbus._core.queue import MAX_PRESENT_WORKERS, Queue
@@ -11,6 +11,26 @@ from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
 
 if TYPE_CHECKING:
     from brummerbus._stats import BusStats
+
+
+def read_stats(
+    queue: Queue,
+    numbers: dict[str, int],
+    subscriptions: Callable[[], Sequence[Subscription]] = tuple,
+    sizing: Sequence[SizingStep] = (),
+    scheduled: int = 0,
+) -> "BusStats":
+    """Return a snapshot of all figures of a queue; `numbers` are those of the event types."""
+    from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
+
+    while True:  # until no new type was added between the two reads
+        known = max(numbers.copy().values()) + 1
+        recipients = subscriptions()
+        snapshot = queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
+        types = numbers.copy()
+        if max(types.values()) < known:
+            labels = [one.label for one in recipients]
+            return bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
 
 
 class Figures:
@@ -26,16 +46,7 @@ class Figures:
 
     def stats(self, sizing: Sequence[SizingStep], scheduled: int) -> "BusStats":
         """Return a snapshot of all figures."""
-        from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
-
-        while True:  # until no new type was added between the two reads
-            known = max(self._routes.types.copy().values()) + 1
-            recipients = self.recipients()
-            snapshot = self._queue.snapshot(known, MAX_PRESENT_WORKERS, recipients, durations=True)
-            types = self._routes.types.copy()
-            if max(types.values()) < known:
-                labels = [one.label for one in recipients]
-                return bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
+        return read_stats(self._queue, self._routes.types, self.recipients, sizing, scheduled)
 
     def explain(self, event_id: int) -> str:
         """Return what the flight recorder knows of an event."""

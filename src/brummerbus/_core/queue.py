@@ -217,6 +217,8 @@ class Queue:
             reserve_used=stats.reserve_used,
             oldest=stats.oldest,
             age=stats.age,
+            busy=stats.busy,
+            busy_workers=stats.busy_workers,
         )
 
     def notes(self, event: int) -> list[Note]:
