@@ -21,7 +21,7 @@ FLOORS = (
     ("_bus", "_listening", "_subscribing"),
     ("",),  # the package itself: the public names
     ("_exported",),
-    ("prometheus",),
+    ("prometheus", "_checked", "_spy"),
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )

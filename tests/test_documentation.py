@@ -76,7 +76,8 @@ def run_script(example: Example) -> None:
     Path(name).write_text(example.parsed, encoding="utf-8")
     command = [sys.executable, *STRICT, name]
     if name.startswith("test_"):
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name]
+        plugins = ["-p", "no:cacheprovider", "-p", "_brummerbus_pytest"]
+        command = [sys.executable, "-m", "pytest", "-q", *plugins, name]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
