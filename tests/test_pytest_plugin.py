@@ -144,7 +144,7 @@ def test_attribute(bus):
 def test_marker(bus):
     fill(bus)
 
-@pytest.mark.brummerbus(queue_size=1)
+@pytest.mark.brummerbus(queue_size=1, workers=3)
 class TestClass:
     @pytest.mark.brummerbus(allow_drops=True, workers=2)
     def test_closer_markers_add_to_others(self, bus):
@@ -340,7 +340,18 @@ def test_what_is_not_as_expected_fails_the_test(result: pytest.RunResult) -> Non
 @runs("""
 def test_a(bus, bus_spy):
     bus_spy.never("error.*")
-    bus.subscribe("a", lambda event: bus.publish(Event("error.late", 1)))
+    flush, go_on = bus.flush, threading.Event()
+
+    def late(event):
+        assert go_on.wait(10)
+        bus.publish(Event("error.late", 1))
+
+    def flush_at_the_end(timeout):
+        go_on.set()
+        return flush(timeout)
+
+    bus.flush = flush_at_the_end
+    bus.subscribe("a", late)
     bus.publish(Event("a"))
 """)
 def test_never_holds_until_what_is_queued_was_handled(result: pytest.RunResult) -> None:
