@@ -19,6 +19,7 @@ FLOORS = (
     ("_config", "_priorities", "_stats", "_typing"),
     ("_core.*",),
     ("_bus", "_listening", "_subscribing"),
+    ("ringqueue",),  # on the core: it has no bus
     ("",),  # the package itself: the public names
     ("_exported",),
     ("prometheus", "_checked", "_spy"),

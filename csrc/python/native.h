@@ -113,6 +113,7 @@ int add_handlers(PyObject *module);
 int add_lane(PyObject *module);
 int add_ticket(PyObject *module);
 int add_completion(PyObject *module);
+int add_ring(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {

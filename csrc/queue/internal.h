@@ -54,6 +54,7 @@ bool has_waiters_before(const bb_queue *q, int32_t level, bool handler);
 bool finish_wait(bb_waiter *waiter);
 void admit_waiters(bb_queue *q, uint64_t now);
 void notify_admitted(bb_queue *q, uint64_t now);
+void notify_next(bb_queue *q);
 void wake_waiters(bb_queue *q);
 void wake_if_all_wait(bb_queue *q);
 void wake_all(bb_queue *q);

@@ -17,7 +17,7 @@
 #include <string.h>
 
 /* For an event with more deliveries than there are slots, which is accepted when the queue is
- * empty, and for one that replaces a retry beyond the capacity. Nothing else makes the slab grow. */
+ * empty, for one that replaces a retry beyond the capacity, and for items (items.c). */
 bool grow_slots(bb_queue *q, int32_t count) {
     ASSERT_LOCKED(q);
     assert(count > q->slot_count);

@@ -50,10 +50,11 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     fast_clock_init(&q->clock);
     q->free_slot = -1;
     for (int32_t l = 0; l < BB_LEVELS; l++) q->level[l].head = q->level[l].tail = -1;
-    q->slot_count = q->capacity + q->reserve;
+    q->slot_count = settings->grows ? 1 : q->capacity + q->reserve;
     q->slots = calloc((size_t)q->slot_count, sizeof *q->slots);
-    q->by_type = calloc(BB_MAX_TYPES, sizeof *q->by_type);
-    q->workers = calloc(BB_MAX_WORKERS, sizeof *q->workers);
+    bool items = settings->grows; /* one type, and no workers */
+    q->by_type = calloc(items ? 1 : BB_MAX_TYPES, sizeof *q->by_type);
+    q->workers = calloc(items ? 1 : BB_MAX_WORKERS, sizeof *q->workers);
     if (settings->notes > 0) q->notes = calloc((size_t)settings->notes, sizeof *q->notes);
     if (settings->notes > 0 && q->notes == NULL) {
         free_memory(q);

@@ -210,6 +210,8 @@ struct bb_queue {
     int32_t notes_size;
     uint64_t noted; /* so far */
 
+    uint64_t tasks_done; /* items, see items.c */
+
     bb_timer timer; /* of all recipients */
     bb_arrivals arrivals;
     uint64_t window_began[SCALES];

@@ -97,6 +97,12 @@ static void notify(bb_waiter *waiter) {
     bb_cond_signal(&waiter->wake);
 }
 
+/* Notify an admitted publisher, unless one is on its way already, which notifies the next. */
+void notify_next(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    if (q->notified.head == NULL && q->unnotified.head != NULL) notify(q->unnotified.head);
+}
+
 /* End a wait and free the waiter; true: its event had been admitted. A publisher that returns
  * notifies the next. */
 bool finish_wait(bb_waiter *waiter) {
@@ -108,7 +114,7 @@ bool finish_wait(bb_waiter *waiter) {
     else if (!waiter->rejected) remove_waiter(waiter);
     bb_cond_destroy(&waiter->wake);
     free(waiter);
-    if (q->notified.head == NULL && q->unnotified.head != NULL) notify(q->unnotified.head);
+    notify_next(q);
     return admitted;
 }
 
@@ -174,7 +180,7 @@ bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_
     if (!is_open_to(q, origin)) {
         result = BB_CLOSED;
     } else if (fits(q, route->count, handler) && !has_waiters_before(q, route->level, handler)) {
-        result = ensure_slots(q, route->count) ? BB_ACCEPTED : BB_NO_MEMORY;
+        result = ensure_slots(q, q->queued + route->count) ? BB_ACCEPTED : BB_NO_MEMORY;
         if (result == BB_ACCEPTED) enqueue(q, route, event, depth, time_if(q, q->timed));
     } else if ((q->congested && !limited) || (handler && all_workers_wait(q))) {
         result = BB_FULL;

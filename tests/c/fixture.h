@@ -153,5 +153,6 @@ void resize_races_tests(void);
 void timers_tests(void);
 void arrivals_tests(void);
 void fast_clock_tests(void);
+void items_tests(void);
 
 #endif

@@ -66,6 +66,22 @@ static bool calls_find_it_gone(void) {
     return true;
 }
 
+static int32_t fail(void *item, void *argument) {
+    (void)item, (void)argument;
+    return 1;
+}
+
+static bool users_of_items_find_it_gone(void) {
+    void *item = EVENT(7);
+    MUST(bb_put(f->q, &f->low, &item, 1) == BB_GONE);
+    MUST(bb_wait_item(f->q, NEVER) == 1 && bb_get(f->q, &item, 1, 1) == BB_GONE);
+    MUST(bb_take_back(f->q, &item, 1) == 0 && bb_visit(f->q, fail, NULL) == 0);
+    MUST(bb_set_capacity(f->q, 9) == BB_GONE);
+    MUST(bb_unfinished(f->q) == 0 && bb_task_done(f->q) == 0);
+    MUST(bb_wait_tasks(f->q, FOREVER) == 1);
+    return true;
+}
+
 static bool observers_find_it_gone(void) {
     static bb_stats stats, no_stats;
     bb_arrivals arrivals = {.deliveries = 7};
@@ -101,6 +117,7 @@ static char in_the_child(void) {
     if (!publishers_find_it_gone()) return 'p';
     if (!workers_find_it_gone()) return 'w';
     if (!calls_find_it_gone()) return 'l';
+    if (!users_of_items_find_it_gone()) return 'i';
     if (!observers_find_it_gone()) return 'o';
     return a_queue_of_its_own_works() ? '.' : 'q';
 }

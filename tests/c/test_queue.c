@@ -31,6 +31,7 @@ int main(void) {
     timers_tests();
     arrivals_tests();
     fast_clock_tests();
+    items_tests();
     life_tests();
     fork_tests();
     return check_report();

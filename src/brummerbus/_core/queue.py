@@ -94,6 +94,7 @@ class Queue:
         monitoring: bool,
         starvation_after: float | None,
         standstill_after: float,
+        grows: bool = False,
     ) -> None:
         settings = ffi.new(
             "bb_settings *",
@@ -106,6 +107,7 @@ class Queue:
                 "monitoring": monitoring,
                 "starvation": 0 if starvation_after is None else max(1, ns(starvation_after)),
                 "standstill": ns(standstill_after),
+                "grows": grows,
             },
         )
         self.forks: int = fork_count()
@@ -153,6 +155,24 @@ class Queue:
     def wait_shut(self, seconds: float) -> bool:
         """Wait until the queue is shut; False if the time is over."""
         return bool(lib.bb_wait_shut(self._pointer, ns(seconds)))
+
+    def set_capacity(self, capacity: int) -> None:
+        """Set the capacity of a queue of items."""
+        if lib.bb_set_capacity(self._pointer, capacity) == lib.BB_NO_MEMORY:
+            raise MemoryError(f"no memory for a queue of {capacity} items")
+        self.capacity = capacity
+
+    def unfinished(self) -> int:
+        """Return the number of items that are neither done nor discarded."""
+        return lib.bb_unfinished(self._pointer)
+
+    def task_done(self) -> bool:
+        """Count an item as done; False if all are already."""
+        return bool(lib.bb_task_done(self._pointer))
+
+    def wait_tasks(self, nanoseconds: int) -> bool:
+        """Wait until all items are done or discarded; False if the time is over."""
+        return bool(lib.bb_wait_tasks(self._pointer, nanoseconds))
 
     def depth(self) -> int:
         """Return the number of queued deliveries."""
