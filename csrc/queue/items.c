@@ -42,8 +42,8 @@ int32_t bb_put(bb_queue *q, const bb_route *route, void *const *items, int32_t n
     bool memory = true;
     void *token = queue_lock(q);
     bool open = is_open_to(q, BB_OUTSIDE);
-    while (open && accepted < n && q->queued < q->capacity &&
-           !has_waiters_before(q, route->level, false) && (memory = ensure_slot(q)))
+    assert(q->waiting == 0 || q->queued >= q->capacity); /* so no waiter is overtaken */
+    while (open && accepted < n && q->queued < q->capacity && (memory = ensure_slot(q)))
         enqueue(q, route, items[accepted++], 0, 0);
     unlock_and_wake(q, token);
     if (!open) return BB_CLOSED;

@@ -282,8 +282,8 @@ int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
 
 /* ---- items: a queue without workers, see items.c --------------------------------------- */
 
-/* Put up to `n` items, in order, as long as there are free slots and no publisher waits that would be
- * admitted before them; `route` has one recipient. Returns how many; or CLOSED, GONE or NO_MEMORY. */
+/* Put up to `n` items, in order, as long as there are free slots; `route` has one recipient. There
+ * are none while a publisher waits. Returns how many; or CLOSED, GONE or NO_MEMORY. */
 int32_t bb_put(bb_queue *q, const bb_route *route, void *const *items, int32_t n);
 
 /* Take up to `n` items, the oldest of the most urgent level first, which have ended thereby. With the
