@@ -40,6 +40,7 @@ ALL = list(zip(PAGES, NAMES, strict=True))
 
 NEEDS = {
     "docs/howto/prometheus.md": ("prometheus_client",),
+    "docs/howto/logging.md": ("loguru",),
     "docs/howto/web.md": ("flask", "django", "fastapi", "httpx2"),
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
