@@ -22,7 +22,7 @@ FLOORS = (
     ("ringqueue",),  # on the core: it has no bus
     ("",),  # the package itself: the public names
     ("_exported",),
-    ("_checked", "_spy", "loghandler", "loguru", "prometheus"),
+    ("_checked", "_spy", "executor", "loghandler", "loguru", "prometheus"),
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )

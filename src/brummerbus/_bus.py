@@ -156,6 +156,13 @@ class EventBus(SubscribingBus):
         self._closed = True
         return self._here().stop(drain=drain, timeout=limit, standstill=float("inf"))
 
+    def _close(self) -> None:
+        """Begin a stop that drains, and do not wait for it; `stop` still can."""
+        self._closed = True
+        engine = self._here()
+        engine.schedule.close()
+        engine.retire()
+
     def resize(self, workers: int) -> None:
         """Set the number of workers, overriding the configuration.
 
