@@ -92,7 +92,7 @@ class BusExecutor(ThreadPoolExecutor):
         _check_workers(max_workers)
         check_hook("initializer", initializer)
         self._tasks: dict[int | None, type[Task]] = {}
-        self._root = self
+        self._root: BusExecutor | None = None  # of a view: whose end is its own
         if bus is not None:
             given = {
                 "thread_name_prefix": thread_name_prefix != "",
@@ -246,9 +246,8 @@ class BusExecutor(ThreadPoolExecutor):
         """
         levels = self.bus.config.priority_levels
         view = copy.copy(self)
-        view._task = self._task_type(  # noqa: SLF001
-            check_int("priority", priority, 1, levels)
-        )
+        view._root = self._root or self  # noqa: SLF001
+        view._task = self._task_type(check_int("priority", priority, 1, levels))  # noqa: SLF001
         return view
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002

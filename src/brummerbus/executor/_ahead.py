@@ -36,6 +36,8 @@ class Ahead:
         except BaseException:
             self._cancel()
             raise
+        if self._buffersize is None:
+            del self._submit  # results that were not taken do not keep a forgotten executor
 
     def _submit_up_to(self, n: int) -> None:
         futures = self._futures
