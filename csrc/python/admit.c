@@ -21,6 +21,7 @@ typedef struct {
     PyObject *report;        /* of failures, for handlers that run here */
     PyObject *on_standstill; /* or NULL */
     PyObject *purge;         /* drops what has expired; NULL: nothing can */
+    PyObject *pause;         /* called instead of a sleep; NULL: the thread sleeps */
     bb_origin origin;
     bb_mode mode;
     bb_waiter *waiter; /* NULL: does not wait */
@@ -53,10 +54,28 @@ static int purge(const admission *a) {
     return result != NULL ? 0 : -1;
 }
 
+/* Have (until, limited, outside) do what others do while a thread sleeps. */
+static int pause_once(const admission *a) {
+    PyObject *result = PyObject_CallFunction(a->pause, "KOO", (unsigned long long)a->until,
+                                             a->limited ? Py_True : Py_False,
+                                             a->origin == BB_OUTSIDE ? Py_True : Py_False);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+static int wait_in_pauses(admission *a, bb_result *result) {
+    while (*result == BB_WAITING && bb_now(a->route->queue) < a->until) {
+        if (pause_once(a) < 0) return -1;
+        *result = bb_waiter_wait(a->waiter, 0);
+    }
+    return 0;
+}
+
 static int wait_for_slots(admission *a, bb_result *result) {
     uint64_t now = bb_clock(), began = now;
     *result = bb_waiter_join(a->route->queue, &a->route->route, as_queued(a->event), here.hooks,
                              a->origin, a->limited, &a->waiter);
+    if (a->pause != NULL) return wait_in_pauses(a, result);
     while (*result == BB_WAITING && now < a->until) {
         *result = bb_waiter_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
         now = bb_clock();
@@ -240,14 +259,14 @@ static void settle(const admission *a, bb_result result) {
 static PyObject *admit(admission *a) {
     const bb_route *route = &a->route->route;
     bb_result result;
-    uint64_t began = bb_clock();
+    uint64_t began = bb_now(a->route->queue);
     hold(a->event, route);
     if (wait_or_leave(a, &result) < 0) {
         if (result != BB_ACCEPTED) release(a->event, route);
         settle(a, result);
         return NULL;
     }
-    PyObject *answer = new_answer(bb_clock() - began), *error = NULL;
+    PyObject *answer = new_answer(bb_now(a->route->queue) - began), *error = NULL;
     bb_caller *caller = NULL;
     if (result == BB_FULL)
         result = answer != NULL ? apply_policy(a, &caller) : leave_without_memory(a);
@@ -266,17 +285,17 @@ static PyObject *admit(admission *a) {
 }
 
 /* The end of a wait of `timeout` ns; negative: none. */
-static uint64_t deadline_of(long long timeout) {
+static uint64_t deadline_of(const bb_queue *queue, long long timeout) {
     if (timeout < 0) return FOREVER;
-    return timeout == 0 ? 0 : bb_clock() + (uint64_t)timeout;
+    return timeout == 0 ? 0 : bb_now(queue) + (uint64_t)timeout;
 }
 
 PyObject *route_admit(PyObject *op, PyObject *args) {
-    PyObject *event, *report, *on_standstill, *purge;
+    PyObject *event, *report, *on_standstill, *purge, *pause;
     long long timeout, slice;
     int limited, mode;
-    if (!PyArg_ParseTuple(args, "OLpiLOOO:admit", &event, &timeout, &limited, &mode, &slice,
-                          &report, &on_standstill, &purge))
+    if (!PyArg_ParseTuple(args, "OLpiLOOOO:admit", &event, &timeout, &limited, &mode, &slice,
+                          &report, &on_standstill, &purge, &pause))
         return NULL;
     route_object *route = (route_object *)op;
     admission a = {
@@ -285,9 +304,10 @@ PyObject *route_admit(PyObject *op, PyObject *args) {
         .report = report,
         .on_standstill = on_standstill != Py_None ? on_standstill : NULL,
         .purge = purge != Py_None ? purge : NULL,
+        .pause = pause != Py_None ? pause : NULL,
         .origin = origin_in(route->queue),
         .mode = (bb_mode)mode,
-        .until = deadline_of(timeout),
+        .until = deadline_of(route->queue, timeout),
         .slice = (uint64_t)slice,
         .limited = limited,
     };

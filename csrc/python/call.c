@@ -11,20 +11,6 @@
  */
 #include "native.h"
 
-#define FEW 32 /* deliveries of a call that are kept on the stack */
-
-/* A call in progress: deliveries[0] is the one that was taken. */
-typedef struct {
-    const worker_hooks *hooks;
-    bb_queue *queue;
-    bb_worker *worker;
-    recipient_object *recipient;
-    bb_delivery *deliveries;
-    long long *delays; /* until each is run again, ns; -1: it is not */
-    int32_t n;
-    PyObject *error; /* or NULL */
-} call;
-
 /* ---- the call -------------------------------------------------------------------------------- */
 
 /* 0: the handler takes an event, not a list. */
@@ -33,7 +19,7 @@ static int32_t batch_of(const recipient_object *recipient) {
 }
 
 /* What the handler is called with: an event, or a list of events. NULL: without memory. */
-static PyObject *new_argument(const call *c) {
+static PyObject *new_argument(const handler_call *c) {
     if (batch_of(c->recipient) == 0) return Py_NewRef(event_of(c->deliveries[0].event));
     PyObject *events = PyList_New(c->n);
     for (int32_t i = 0; events != NULL && i < c->n; i++)
@@ -41,7 +27,7 @@ static PyObject *new_argument(const call *c) {
     return events;
 }
 
-static void run_handler(call *c) {
+static void run_handler(handler_call *c) {
     PyObject *argument = new_argument(c);
     int status = -1;
     if (argument != NULL)
@@ -53,7 +39,7 @@ static void run_handler(call *c) {
 
 /* ---- retries --------------------------------------------------------------------------------- */
 
-static long long retry_delay(const call *c, const bb_delivery *d) {
+static long long retry_delay(const handler_call *c, const bb_delivery *d) {
     if (d->parked == NULL) return -1;
     PyObject *answer = PyObject_CallMethod((PyObject *)c->recipient, "_retry_delay", "iO",
                                            (int)d->parked->attempt, c->error);
@@ -64,7 +50,7 @@ static long long retry_delay(const call *c, const bb_delivery *d) {
 }
 
 /* Decide for each delivery whether it is run again or has failed, and report the failures. */
-static void settle_failures(call *c) {
+static void settle_failures(handler_call *c) {
     bool failed = false;
     for (int32_t i = 0; i < c->n; i++) {
         c->delays[i] = retry_delay(c, &c->deliveries[i]);
@@ -79,7 +65,7 @@ static void settle_failures(call *c) {
 }
 
 /* Have a delayed delivery come back, at once if it cannot be arranged for later. */
-static void schedule(const call *c, ticket_object *ticket, bb_parked *parked, long long delay) {
+static void schedule(const handler_call *c, ticket_object *ticket, bb_parked *parked, long long delay) {
     if (ticket->forks != bb_fork_count()) return;
     PyObject *result = PyObject_CallFunction(c->hooks->retry, "OiL", (PyObject *)ticket,
                                              (int)(parked - ticket->ticket.parked), delay);
@@ -93,7 +79,7 @@ static void schedule(const call *c, ticket_object *ticket, bb_parked *parked, lo
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* Finish the call. What is to be run again is the queue's from then on, with its references. */
-static void end_call(call *c) {
+static void end_call(handler_call *c) {
     for (int32_t i = 0; i < c->n; i++) {
         if (c->delays[i] < 0) continue;
         Py_INCREF(object_of(c->deliveries[i].event));
@@ -114,30 +100,47 @@ static void end_call(call *c) {
         if (i > 0) Py_DECREF((PyObject *)c->recipient); /* the first is the caller's */
     }
     if (completes) bb_completed(c->worker);
-    Py_XDECREF(c->error);
 }
 
-void run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
-              const bb_delivery *first) {
-    bb_delivery few[FEW];
-    long long delays[FEW];
+void prepare_call(handler_call *c, const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                  const bb_delivery *first) {
     recipient_object *recipient = recipient_of(first->recipient);
-    call c = {hooks, queue, worker, recipient, few, delays, 1, NULL};
     int32_t batch = batch_of(recipient);
-    void *memory = NULL;
+    c->hooks = hooks;
+    c->queue = queue;
+    c->worker = worker;
+    c->recipient = recipient;
+    c->deliveries = c->few;
+    c->delays = c->few_delays;
+    c->n = 1;
+    c->more = batch > 1 && batch <= FEW ? batch - 1 : 0;
+    c->error = NULL;
+    c->memory = NULL;
     if (batch > FEW) {
-        memory = PyMem_Malloc((size_t)batch * (sizeof *c.deliveries + sizeof *c.delays));
-        if (memory != NULL) {
-            c.deliveries = memory;
-            c.delays = (long long *)(c.deliveries + batch);
+        c->memory = PyMem_Malloc((size_t)batch * (sizeof *c->deliveries + sizeof *c->delays));
+        if (c->memory != NULL) {
+            c->deliveries = c->memory;
+            c->delays = (long long *)(c->deliveries + batch);
+            c->more = batch - 1;
         }
     }
-    c.deliveries[0] = *first;
-    if (batch > 1 && (memory != NULL || batch <= FEW))
-        c.n += bb_take_more(worker, c.deliveries + 1, batch - 1, recipient->batch_wait);
-    for (int32_t i = 0; i < c.n; i++) c.delays[i] = -1;
-    run_handler(&c);
-    if (c.error != NULL) settle_failures(&c);
-    end_call(&c);
-    PyMem_Free(memory);
+    c->deliveries[0] = *first;
+}
+
+PyObject *finish_prepared(handler_call *c) {
+    for (int32_t i = 0; i < c->n; i++) c->delays[i] = -1;
+    run_handler(c);
+    if (c->error != NULL) settle_failures(c);
+    end_call(c);
+    PyMem_Free(c->memory);
+    return c->error;
+}
+
+PyObject *run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                   const bb_delivery *first) {
+    handler_call c;
+    prepare_call(&c, hooks, queue, worker, first);
+    if (c.more > 0)
+        c.n += bb_take_more(worker, c.deliveries + 1, c.more, c.recipient->batch_wait);
+    return finish_prepared(&c);
 }

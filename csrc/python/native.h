@@ -222,10 +222,35 @@ typedef struct {
     PyObject *drop;   /* (list as new_delivery_list makes it), of what has expired */
 } worker_hooks;
 
+#define FEW 32 /* deliveries of a call for which no memory is allocated */
+
+/* A call of a handler for deliveries with a ticket: deliveries[0] is the one that was taken. It must
+ * not be moved. */
+typedef struct {
+    const worker_hooks *hooks;
+    bb_queue *queue;
+    bb_worker *worker;
+    recipient_object *recipient;
+    bb_delivery *deliveries;
+    long long *delays; /* until each is run again, ns; -1: it is not */
+    int32_t n;
+    int32_t more;    /* deliveries that may be added */
+    PyObject *error; /* or NULL */
+    void *memory;
+    bb_delivery few[FEW];
+    long long few_delays[FEW];
+} handler_call;
+
 /* Run the handler of a delivery with a ticket and finish it; see call.c. Afterwards the caller has
- * a reference to the recipient of `first`, and none to the event. */
-void run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
-              const bb_delivery *first);
+ * a reference to the recipient of `first`, and none to the event. Returns what the handler raised,
+ * or NULL; no exception is set. */
+PyObject *run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                   const bb_delivery *first);
+
+/* The same in two steps. Between them, `n` - 1 deliveries may be added, `more` at most. */
+void prepare_call(handler_call *c, const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                  const bb_delivery *first);
+PyObject *finish_prepared(handler_call *c);
 
 /* Report a failure from a worker; the exception is an object. */
 void report_from_worker(PyObject *report, const bb_delivery *delivery, PyObject *error);

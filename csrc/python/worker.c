@@ -23,7 +23,7 @@
  *   (a use after free). Dropping it after bb_take: a sleeping worker would keep it. Hence the
  *   bb_try_take in `take`.
  */
-#include "native.h"
+#include "worker.h"
 
 PyTypeObject *worker_type;
 
@@ -31,19 +31,6 @@ static PyObject *name_release; /* interned: the type's cache of methods would ke
 
 #define FAIR_NS 2000000u
 #define REPORT_TRIES 3 /* another thread's exception may interrupt the report */
-
-typedef struct {
-    PyObject_HEAD
-    PyObject *owner; /* keeps `queue` alive */
-    PyObject *ready; /* a lock, released when the loop is entered */
-    worker_hooks hooks;
-    PyObject *ended;  /* called at the end */
-    PyObject *start;  /* the user's hooks, or None: before the first delivery, */
-    PyObject *stop;   /* and after the last */
-    PyObject *raised; /* (exception) of one of the two; lets no exception pass */
-    bb_queue *queue;
-    char entered;
-} worker_object;
 
 /* Worker(owner, address, ready, report, retry, drop, ended, start, stop, raised) */
 static PyObject *worker_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
@@ -85,11 +72,12 @@ static int worker_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(self->start);
     Py_VISIT(self->stop);
     Py_VISIT(self->raised);
-    return 0;
+    return visit_stepped(self, visit, arg);
 }
 
 static int worker_clear(PyObject *op) {
     worker_object *self = (worker_object *)op;
+    clear_stepped(self);
     Py_CLEAR(self->owner);
     Py_CLEAR(self->ready);
     Py_CLEAR(self->hooks.report);
@@ -120,24 +108,27 @@ void report_from_worker(PyObject *report, const bb_delivery *d, PyObject *error)
     }
 }
 
-static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
-    if (ticket_of(d->event) != NULL) {
-        run_call(&self->hooks, self->queue, worker, d);
-        return;
-    }
+PyObject *run_plain(const worker_object *self, bb_worker *worker, const bb_delivery *d) {
+    PyObject *error = NULL;
     if (call_handler(recipient_of(d->recipient), d->event) < 0) {
-        PyObject *error = fetch_exception();
+        error = fetch_exception();
         bb_failed(worker);
         report_from_worker(self->hooks.report, d, error);
-        Py_DECREF(error);
     }
     bb_let_go(worker);
     Py_DECREF((PyObject *)d->event);
+    return error;
+}
+
+static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
+    PyObject *error = ticket_of(d->event) != NULL ? run_call(&self->hooks, self->queue, worker, d)
+                                                  : run_plain(self, worker, d);
+    Py_XDECREF(error);
 }
 
 /* A delivery has expired: report it. Without memory for the list the hook is not called; the drop is
  * counted all the same. */
-static void drop_expired(worker_object *self, const bb_delivery *d) {
+void drop_expired(const worker_object *self, const bb_delivery *d) {
     PyObject *lost = NULL, *result = NULL;
     for (int tries = 0; lost == NULL && tries < MEMORY_TRIES; tries++) {
         PyErr_Clear();
@@ -182,7 +173,7 @@ static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finishe
 
 /* Call on_worker_start or on_worker_stop, directly: an exception from another thread then strikes in
  * it, as it would in a handler, and is reported as its own. */
-static void call_worker_hook(const worker_object *self, PyObject *hook) {
+void call_worker_hook(const worker_object *self, PyObject *hook) {
     if (hook == Py_None) return;
     here.hooks++;
     PyObject *result = PyObject_CallFunctionObjArgs(hook, NULL);
@@ -254,6 +245,7 @@ static PyType_Slot slots[] = {
     {Py_tp_clear, worker_clear},
     {Py_tp_dealloc, worker_dealloc},
     {Py_tp_members, members},
+    {Py_tp_methods, stepped_methods},
     {0, NULL},
 };
 

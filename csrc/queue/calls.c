@@ -15,9 +15,9 @@ void begin_call(bb_queue *q, bb_parked *p) {
 
 /* ---- batches ------------------------------------------------------------------------------- */
 
-static bool has_expired(const bb_parked *p) {
+static bool has_expired(const bb_queue *q, const bb_parked *p) {
     const bb_ticket *ticket = bb_ticket_of(p->event);
-    return ticket->expires != 0 && p->attempt == 0 && bb_clock() >= ticket->expires;
+    return ticket->expires != 0 && p->attempt == 0 && clock_of(q) >= ticket->expires;
 }
 
 /* What goes into the worker's call next; NULL: nothing now. One that has expired stays where it is,
@@ -25,7 +25,7 @@ static bool has_expired(const bb_parked *p) {
 static bb_parked *next_to_add(const bb_queue *q, const bb_worker *worker, int32_t n) {
     if (worker->open.more_count >= n || q->state == BB_SHUT) return NULL;
     bb_parked *p = next_of_batch(worker->open.parked->lane);
-    return p != NULL && !has_expired(p) ? p : NULL;
+    return p != NULL && !has_expired(q, p) ? p : NULL;
 }
 
 static void add_to_call(bb_queue *q, bb_worker *worker, bb_parked *p, uint64_t now) {
@@ -59,7 +59,7 @@ static bool can_fill(const bb_queue *q, const bb_worker *worker, int32_t n) {
 static void wait_to_fill(bb_queue *q, bb_worker *worker, int32_t n, uint64_t deadline) {
     bb_lane *lane = worker->open.parked->lane;
     begin_filling(q, lane);
-    for (add_available(q, worker, n); can_fill(q, worker, n) && bb_clock() < deadline;
+    for (add_available(q, worker, n); can_fill(q, worker, n) && clock_of(q) < deadline;
          add_available(q, worker, n)) {
         signal_workers(q); /* what publishers were admitted with may be for others */
         queue_wait_until(q, &q->fill, deadline);
@@ -76,9 +76,25 @@ int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wai
     if (wait_ns > 0 && can_fill(q, worker, n)) {
         queue_unlock(q, token);
         token = queue_lock_detached(q);
-        wait_to_fill(q, worker, n, deadline_after(wait_ns));
+        wait_to_fill(q, worker, n, deadline_after(q, wait_ns));
     }
     int32_t found = worker->open.more_count;
+    unlock_and_wake(q, token);
+    return found;
+}
+
+int32_t bb_try_take_more(bb_worker *worker, bb_delivery *out, int32_t n, uint64_t until) {
+    bb_queue *q = worker->q;
+    if (is_gone(q) || worker->open.parked == NULL) return 0;
+    worker->open.more = out;
+    bb_lane *lane = worker->open.parked->lane;
+    void *token = queue_lock(q);
+    add_available(q, worker, n);
+    bool fills = clock_of(q) < until && can_fill(q, worker, n);
+    if (fills && !worker->fills) begin_filling(q, lane);
+    if (!fills && worker->fills) end_filling(q, lane);
+    worker->fills = fills;
+    int32_t found = fills ? BB_NOTHING : worker->open.more_count;
     unlock_and_wake(q, token);
     return found;
 }

@@ -146,7 +146,7 @@ int32_t bb_snapshot(bb_queue *q, bb_stats *out, bb_counts *types, int32_t n_type
     *out = (bb_stats){0};
     if (is_gone(q)) return BB_GONE;
     void *token = queue_lock(q);
-    uint64_t now = bb_clock();
+    uint64_t now = clock_of(q);
     fill_totals(q, out);
     fill_history(q, out);
     fill_state(q, out, now);

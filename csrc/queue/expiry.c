@@ -75,7 +75,7 @@ int32_t bb_purge(bb_queue *q, bb_delivery *out, int32_t n) {
     if (is_gone(q)) return 0;
     int32_t found = 0;
     void *token = queue_lock(q);
-    uint64_t now = q->expiring > 0 ? bb_clock() : 0;
+    uint64_t now = q->expiring > 0 ? clock_of(q) : 0;
     if (q->expiring > 0 && now >= q->next_expiry) {
         q->next_expiry = UINT64_MAX;
         for (int32_t level = 0; level < q->levels; level++) {

@@ -3,6 +3,7 @@
  * Guarantees
  * - A time is in the nanoseconds of bb_clock, so that both can be compared.
  * - Where the processor has no counter that the system uses itself, it is bb_clock.
+ * - A time that was set is the time, to the nanosecond, and costs a clock that counts nothing.
  * - An error does not accumulate: a base is used for a tenth of a second at most, and then renewed.
  *
  * An event is stamped when it is accepted and again when it is taken. clock_gettime costs 20 to 30
@@ -28,16 +29,22 @@ typedef struct {
     uint64_t ns;
     uint64_t rate;
     uint64_t span; /* ticks before and after `ticks` for which that holds; 0: rate unknown */
+    uint64_t set;  /* not 0: the time, which stands still until it is set again; `counts` is false */
 } fast_clock;
 
 void fast_clock_init(fast_clock *clock);
+
+/* bb_clock, or the time that was set. */
+static inline uint64_t fast_clock_exact(const fast_clock *clock) {
+    return clock->set != 0 ? clock->set : bb_clock();
+}
 
 /* The time now, read from bb_clock, which becomes the new base. */
 uint64_t fast_clock_rebase(fast_clock *clock);
 
 /* Without a lock: a reading for fast_clock_time; never 0. */
 static inline uint64_t fast_clock_read(const fast_clock *clock) {
-    return clock->counts ? bb_ticks() : bb_clock();
+    return clock->counts ? bb_ticks() : fast_clock_exact(clock);
 }
 
 /* The time of a reading, which may have been taken before the base was. The product stays below

@@ -114,13 +114,16 @@ static inline uint64_t time_of(bb_queue *q, uint64_t reading) {
 /* Both at once, with the mutex. */
 static inline uint64_t time_if(bb_queue *q, bool wanted) { return time_of(q, read_if(q, wanted)); }
 
+/* The time to the nanosecond, with or without the mutex. */
+static inline uint64_t clock_of(const bb_queue *q) { return fast_clock_exact(&q->clock); }
+
 /* From one reading of the clock to another. A reading is taken before the thread waits for the
  * mutex, so `then` may be the later one: clamp to 0 instead of wrapping around. */
 static inline uint64_t elapsed(uint64_t then, uint64_t now) { return now > then ? now - then : 0; }
 
 /* The time `timeout_ns` from now; any value is valid, a negative one means now. */
-static inline uint64_t deadline_after(int64_t timeout_ns) {
-    return bb_clock() + (timeout_ns > 0 ? (uint64_t)timeout_ns : 0);
+static inline uint64_t deadline_after(const bb_queue *q, int64_t timeout_ns) {
+    return clock_of(q) + (timeout_ns > 0 ? (uint64_t)timeout_ns : 0);
 }
 
 /* ---- free capacity ----------------------------------------------------------------------- */
@@ -227,11 +230,11 @@ static inline void unlock_and_wake(bb_queue *q, void *token) {
 static inline void admit_and_notify(bb_queue *q, uint64_t now) {
     ASSERT_LOCKED(q);
     if (q->waiting > 0) {
-        q->last_progress = q->timed ? now : bb_clock();
+        q->last_progress = q->timed ? now : clock_of(q);
         q->restarts = 0;
         admit_waiters(q, now);
     }
-    if (q->unnotified.head != NULL) notify_admitted(q, q->timed ? now : bb_clock());
+    if (q->unnotified.head != NULL) notify_admitted(q, q->timed ? now : clock_of(q));
 }
 
 /* ---- CPU time, see timers.c -------------------------------------------------------------- */

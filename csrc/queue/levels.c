@@ -135,7 +135,7 @@ BB_COLD static void note_expiry(bb_queue *q, dequeued *taken, uint64_t now) {
     const bb_parked *p = taken->delivery.parked;
     if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return;
     q->expiring--;
-    taken->expired = (now != 0 ? now : bb_clock()) >= ticket->expires;
+    taken->expired = (now != 0 ? now : clock_of(q)) >= ticket->expires;
 }
 
 /* ---- the order of taking ------------------------------------------------------------------- */

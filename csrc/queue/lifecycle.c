@@ -46,8 +46,9 @@ bb_queue *bb_queue_new(const bb_settings *settings) {
     q->starvation = settings->starvation > 0 ? (uint64_t)settings->starvation : 0;
     q->standstill = settings->standstill > 0 ? (uint64_t)settings->standstill : 0;
     q->timed = q->monitoring || q->starvation > 0;
-    q->created = q->rolled = bb_clock();
     fast_clock_init(&q->clock);
+    if (settings->clock > 0) q->clock = (fast_clock){.set = (uint64_t)settings->clock};
+    q->created = q->rolled = clock_of(q);
     q->free_slot = -1;
     for (int32_t l = 0; l < BB_LEVELS; l++) q->level[l].head = q->level[l].tail = -1;
     q->slot_count = settings->grows ? 1 : q->capacity + q->reserve;
@@ -82,6 +83,18 @@ void bb_queue_free(bb_queue *q) {
     free_memory(q);
 }
 
+/* ---- a clock that is set ---------------------------------------------------------------------- */
+
+uint64_t bb_now(const bb_queue *q) { return clock_of(q); }
+
+void bb_set_clock(bb_queue *q, uint64_t now) {
+    if (is_gone(q)) return;
+    void *token = queue_lock(q);
+    assert(q->clock.set != 0 && now >= q->clock.set);
+    q->clock.set = now;
+    queue_unlock(q, token);
+}
+
 /* ---- the end ------------------------------------------------------------------------------- */
 
 void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns) {
@@ -91,7 +104,7 @@ void bb_close(bb_queue *q, int32_t drain, int64_t deadline_ns) {
         q->state = BB_SHUT;
     } else if (q->state == BB_OPEN) {
         q->state = BB_DRAINING;
-        q->deadline = deadline_ns >= 0 ? deadline_after(deadline_ns) : 0;
+        q->deadline = deadline_ns >= 0 ? deadline_after(q, deadline_ns) : 0;
     }
     signal_if_idle(q);
     wake_all(q);
@@ -118,8 +131,8 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
 int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
-    uint64_t deadline = deadline_after(timeout_ns);
-    while (!is_idle(q) && bb_clock() < deadline) {
+    uint64_t deadline = deadline_after(q, timeout_ns);
+    while (!is_idle(q) && clock_of(q) < deadline) {
         q->idle_waiters++;
         queue_wait_until(q, &q->idle, deadline);
         q->idle_waiters--;
@@ -163,8 +176,8 @@ uint64_t bb_barrier(bb_queue *q) {
 int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
-    uint64_t deadline = deadline_after(timeout_ns);
-    while (first_outstanding(q) < barrier && bb_clock() < deadline) {
+    uint64_t deadline = deadline_after(q, timeout_ns);
+    while (first_outstanding(q) < barrier && clock_of(q) < deadline) {
         /* After each broadcast, those that still wait say again for what. */
         if (barrier < q->barrier || first_outstanding(q) >= q->barrier) q->barrier = barrier;
         q->barrier_waiters++;
@@ -179,8 +192,8 @@ int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns) {
 int32_t bb_wait_shut(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
-    uint64_t deadline = deadline_after(timeout_ns);
-    while (q->state != BB_SHUT && bb_clock() < deadline) queue_wait_until(q, &q->idle, deadline);
+    uint64_t deadline = deadline_after(q, timeout_ns);
+    while (q->state != BB_SHUT && clock_of(q) < deadline) queue_wait_until(q, &q->idle, deadline);
     int32_t shut = q->state == BB_SHUT;
     queue_unlock(q, token);
     return shut;

@@ -82,12 +82,14 @@ static inline void queue_unlock(bb_queue *q, void *token) {
 
 /* Sleep on a condition with the mutex released; the host is detached already. */
 static inline void queue_wait(bb_queue *q, bb_cond *cond) {
+    assert(q->clock.set == 0 && "a thread that sleeps cannot set the clock");
     set_unlocked(q);
     bb_cond_wait(cond, &q->mutex);
     set_locked(q);
 }
 
 static inline void queue_wait_until(bb_queue *q, bb_cond *cond, uint64_t deadline) {
+    assert(q->clock.set == 0 && "a thread that sleeps cannot set the clock");
     set_unlocked(q);
     bb_cond_wait_until(cond, &q->mutex, deadline);
     set_locked(q);

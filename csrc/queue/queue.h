@@ -103,7 +103,7 @@ typedef enum {
 
 /* A decision about an event, or one of its deliveries. */
 typedef struct {
-    uint64_t time;      /* of bb_clock */
+    uint64_t time;      /* of bb_now */
     uint64_t event;     /* what bb_host.event_id says of it */
     uint64_t by;        /* the same of the event that it was evicted for */
     uint64_t recipient; /* its address; 0: the decision is about the whole event */
@@ -123,6 +123,7 @@ typedef struct {
     int32_t notes;      /* that the flight recorder keeps, 0: none */
     int64_t standstill; /* ns without a take that end a wait without a limit of its own */
     int32_t grows;      /* 1: slots are allocated as they are needed; for items only, of type 0 */
+    int64_t clock;      /* ns; > 0: the queue's time, which stands still, see bb_set_clock */
 } bb_settings;
 
 /* What is constant about publishing events of one type at one level. It must stay valid during the
@@ -167,6 +168,14 @@ int64_t bb_fork_count(void);
 /* Nanoseconds of a monotonic clock. */
 uint64_t bb_clock(void);
 
+/* The queue's time: bb_clock, or what was set. Also of a queue that is gone. */
+uint64_t bb_now(const bb_queue *q);
+
+/* Set the time of a queue that was made with bb_settings.clock, to `now` or later than before: for a
+ * single thread that does step by step what publishers and workers do. No call may sleep in such a
+ * queue: time-outs are 0 and times have come, and workers call bb_try_take, bb_try_take_more. */
+void bb_set_clock(bb_queue *q, uint64_t now);
+
 /* ---- publishers ---------------------------------------------------------------------- */
 
 /* Accept the event if there are free slots for all its deliveries and no publisher waits that would
@@ -188,7 +197,7 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
 bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                          bb_origin origin, int32_t limited, bb_waiter **waiter);
 
-/* Sleep until bb_clock() reaches `until`. ACCEPTED: the event was admitted when slots were freed.
+/* Sleep until bb_now() reaches `until`. ACCEPTED: the event was admitted when slots were freed.
  * FULL: the standstill rule ended the wait. CLOSED. WAITING: the time is over. */
 bb_result bb_waiter_wait(bb_waiter *waiter, uint64_t until);
 
@@ -254,6 +263,10 @@ bb_took bb_try_take(bb_worker *worker, bb_delivery *out);
  * and wait up to `wait_ns` for that many. Returns how many; `out` is in use until the open delivery
  * is finished. Only in the worker's thread, with a grouped delivery open. */
 int32_t bb_take_more(bb_worker *worker, bb_delivery *out, int32_t n, int64_t wait_ns);
+
+/* The same without sleeping. NOTHING: the batch is not full, and may be waited for until bb_now()
+ * reaches `until`; call again, with the same `out`, `n` and `until`. */
+int32_t bb_try_take_more(bb_worker *worker, bb_delivery *out, int32_t n, uint64_t until);
 
 /* Finish the open delivery, and those of bb_take_more, and take no other. Those for which bb_retry
  * was called are queued again. `completes`: the worker calls completion hooks now, and then

@@ -57,14 +57,14 @@ static uint64_t run_delay_of_workers(const bb_queue *q) {
 
 /* Read for how long the workers have waited for a core, once nothing has moved for a while. */
 static void sample_run_delay(bb_queue *q, uint64_t since, uint64_t now) {
-    if (q->run_delay_read >= since || elapsed(since, now) < q->standstill / 4) return;
+    if (q->clock.set != 0 || q->run_delay_read >= since || elapsed(since, now) < q->standstill / 4) return;
     q->run_delay = run_delay_of_workers(q);
     q->run_delay_read = now;
 }
 
 /* Whether they have waited for a core for a quarter of the time since that sample, or longer. */
 static bool workers_lack_a_core(const bb_queue *q, uint64_t since, uint64_t now) {
-    if (q->run_delay_read < since || q->restarts >= MAX_STARVED) return false;
+    if (q->clock.set != 0 || q->run_delay_read < since || q->restarts >= MAX_STARVED) return false;
     return elapsed(q->run_delay, run_delay_of_workers(q)) > elapsed(q->run_delay_read, now) / 4;
 }
 

@@ -13,7 +13,7 @@ typedef struct {
     void *event;
     bb_recipient *recipient;
     uint64_t sequence; /* order of acceptance over all levels */
-    uint64_t accepted; /* bb_clock, 0 if nothing is timed */
+    uint64_t accepted; /* bb_now, 0 if nothing is timed */
     int32_t next;      /* slot after this one in its level or in the free list; -1: none */
     int16_t type;
     int16_t depth;
@@ -95,6 +95,7 @@ struct bb_worker {
     uint64_t since;  /* when it entered */
     uint64_t number; /* of deliveries begun */
     int32_t index;   /* in `workers` */
+    bool fills;      /* it waits for its batch to fill, between two calls of bb_try_take_more */
     bool completing; /* it calls hooks for what has ended, the deliveries from this sequence on */
     uint64_t completed;
     open_delivery open;

@@ -42,7 +42,7 @@ struct bb_parked {
 };
 
 typedef struct {
-    uint64_t expires;  /* time of bb_clock; 0: never */
+    uint64_t expires;  /* time of bb_now; 0: never */
     int32_t count;     /* deliveries */
     bb_parked *parked; /* one per delivery; NULL: none is grouped */
 } bb_ticket;

@@ -161,7 +161,7 @@ static bb_waiter *add_waiter(bb_queue *q, const bb_route *route, void *event, in
     waiter->origin = origin;
     waiter->handler = origin != BB_OUTSIDE;
     waiter->limited = limited;
-    waiter->since = bb_clock();
+    waiter->since = clock_of(q);
     note(q, BB_NOTED_WAITED, event, NULL, route->type, route->level - 1, waiter->since);
     if (q->waiting == 0) q->restarts = 0;
     append(&q->wait_queue[waiter->handler][route->level - 1], waiter);
@@ -210,7 +210,7 @@ static void wake(bb_waiter *waiter) { bb_cond_signal(&waiter->wake); }
 void wake_waiters(bb_queue *q) { for_each_waiter(q, wake); }
 
 static bb_result wait_for_slots(bb_queue *q, bb_waiter *waiter, uint64_t until) {
-    uint64_t now = bb_clock();
+    uint64_t now = clock_of(q);
     bool late = false;
     while (!waiter->notified && !waiter->rejected) {
         if (!waiter->admitted && apply_standstill_rule(q, waiter, now, late)) return BB_FULL;
@@ -218,7 +218,7 @@ static bb_result wait_for_slots(bb_queue *q, bb_waiter *waiter, uint64_t until) 
         uint64_t slice = slice_for(q, waiter), planned = now + slice;
         if (planned > until) planned = until;
         queue_wait_until(q, &waiter->wake, planned);
-        now = bb_clock();
+        now = clock_of(q);
         late = elapsed(planned, now) > slice / 2 + 2000000u;
         if (waiter->admitted && now >= planned) break; /* not notified so far */
     }
@@ -241,7 +241,7 @@ uint64_t bb_waiter_quiet(bb_waiter *waiter) {
     void *token = queue_lock(q);
     uint64_t since = q->last_progress > waiter->since ? q->last_progress : waiter->since;
     queue_unlock(q, token);
-    return elapsed(since, bb_clock());
+    return elapsed(since, clock_of(q));
 }
 
 int32_t bb_waiter_leave(bb_waiter *waiter) {

@@ -63,7 +63,7 @@ bb_worker *bb_worker_enter(bb_queue *q, uint64_t thread) {
         worker->q = q;
         worker->thread = thread;
         worker->native = bb_native_thread();
-        worker->since = bb_clock();
+        worker->since = clock_of(q);
         worker->index = q->present;
         q->workers[q->present++] = worker;
     } else {
@@ -187,7 +187,7 @@ static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now
 /* A drain that no thread outside waits for (a handler called stop) ends here. */
 static void end_drain_at_deadline(bb_queue *q) {
     ASSERT_LOCKED(q);
-    if (q->state != BB_DRAINING || q->deadline == 0 || bb_clock() < q->deadline) return;
+    if (q->state != BB_DRAINING || q->deadline == 0 || clock_of(q) < q->deadline) return;
     q->state = BB_SHUT;
     wake_all(q);
 }

@@ -7,7 +7,7 @@ from brummerbus._arguments import check_hook, check_int, check_timeout, shown
 from brummerbus._config import MAX_QUEUE_SIZE
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.publisher import ProcessPublisher
-from brummerbus._core.queue import clock, ns
+from brummerbus._core.queue import ns
 from brummerbus._core.taps import Ended, Listener, Registration, Tap
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
@@ -77,8 +77,8 @@ class ListeningBus(ProcessPublisher):
         event_type = check_event_type(event_type)
         check_hook("where", where)
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
-        until = None if limit == float("inf") else clock() + ns(limit)
-        tap = Tap(1 if where is None else MAX_UNCHECKED, None)
+        until = None if limit == float("inf") else self._engine.queue.clock() + ns(limit)
+        tap = self._make_tap(1 if where is None else MAX_UNCHECKED, None)
         registration = Registration(self._taps, (event_type,), tap)
         try:
             return self._wait(registration, where, until, event_type, limit)
@@ -186,7 +186,7 @@ class ListeningBus(ProcessPublisher):
             raise TypeError("listen() needs at least one event type")
         types = [check_event_type(event_type) for event_type in event_types]
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
-        tap = Tap(maxsize, _policy(policy))
+        tap = self._make_tap(maxsize, _policy(policy))
         self._check_open()
         listener: Listener[Any] = Listener(Registration(self._taps, types, tap))
         try:
@@ -195,6 +195,9 @@ class ListeningBus(ProcessPublisher):
             listener.close()
             raise
         return listener
+
+    def _make_tap(self, maxsize: int, policy: BackpressurePolicy | None) -> Tap:
+        return Tap(maxsize, policy)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -87,7 +87,8 @@ class OptionsMachine(RuleBasedStateMachine):
         self.accepted: set[int] = set()
         self.barriers: list[int] = []
         self.patch = mock.patch(
-            "brummerbus._core.worker_hooks.call_at", lambda due, action: self.timers.append(action)
+            "brummerbus._core.engine.Engine._call_at",
+            staticmethod(lambda due, action: self.timers.append(action)),
         )
         self.patch.start()
         self.bus = EventBus(

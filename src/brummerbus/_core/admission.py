@@ -74,9 +74,11 @@ class Admission:
         hooks: Hooks,
         config: EventBusConfig,
         purge: Callable[[], object],
+        pause: Callable[[int, bool, bool], object] | None = None,
     ) -> None:
         self._name = name
         self._purge = purge
+        self._pause = pause  # instead of a sleep, where one thread does everything
         self._queue = queue
         self._hooks = hooks
         self._policy = config.policy
@@ -115,6 +117,7 @@ class Admission:
             self._hooks.failed_here,
             self._standstill,
             self._purge,
+            self._pause,
         )
         if lost is not None:
             reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED

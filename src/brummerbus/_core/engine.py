@@ -33,9 +33,10 @@ from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
 from brummerbus._core.queue import SHUT, WHY_SHUTDOWN, Queue, clock, ns
 from brummerbus._core.routes import Routes
+from brummerbus._core.scheduler import CallAt, call_at
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.taps import Taps
-from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads
+from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads, WorkerHooks
 from brummerbus._core.worker_hooks import discard_all, worker_hooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import SizingStep
@@ -81,6 +82,7 @@ class Engine:
         standstill = config.publish_timeout
         if config.policy is BackpressurePolicy.BLOCK:
             standstill = max(standstill, BLOCK_STANDSTILL)
+        self.standstill = ns(standstill)
         self.queue = Queue(
             config.queue_size,
             config.priority_levels,
@@ -90,6 +92,7 @@ class Engine:
             monitoring=config.monitoring,
             starvation_after=config.starvation_after,
             standstill_after=standstill,
+            now=self._begins_at,
         )
         self.sizing: tuple[SizingStep, ...] = ()
         self.started = False
@@ -100,19 +103,31 @@ class Engine:
         self._taps = taps
         on_unrouted = hooks.on_unrouted is not None
         self.routes = Routes(self.queue, config, subscriptions, taps, on_unrouted=on_unrouted)
-        self.admission = Admission(name, self.queue, hooks, config, self.tickets.purge)
-        self.schedule = Schedule(name, self.queue, hooks, self.routes, config.max_scheduled)
-        self.threads = Threads(
-            name,
-            self.queue,
-            config.thread_stack_size,
-            worker_hooks(self.queue, hooks, _retired),
+        self.admission = Admission(
+            name, self.queue, hooks, config, self.tickets.purge, self._pause
         )
+        self.schedule = Schedule(
+            name, self.queue, hooks, self.routes, config.max_scheduled, self._call_at
+        )
+        self.threads = self._threads_of(worker_hooks(self.queue, hooks, _retired, self._call_at))
         self._monitor = Monitor(name, config, self.queue, self)
         self.figures = Figures(name, self.queue, self.routes, subscriptions)
         self.counted = Counted(
             self, name, self.queue, self.routes.types, is_timed=config.monitoring
         )
+
+    # ---- what _core/stepped.py does without threads -------------------------------------------
+
+    _begins_at = 0
+    """The time that the queue's clock is set to; 0: it is not set, but goes."""
+
+    _pause: Callable[[int, bool, bool], object] | None = None
+    """See `Admission`."""
+
+    _call_at: CallAt = staticmethod(call_at)
+
+    def _threads_of(self, hooks: WorkerHooks) -> Threads:
+        return Threads(self.name, self.queue, self.config.thread_stack_size, hooks)
 
     # ---- begin -------------------------------------------------------------------------------
 

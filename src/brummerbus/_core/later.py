@@ -24,9 +24,9 @@ from brummerbus._core._ext import call_hook, hooks_here
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.log import log, shown_event
-from brummerbus._core.queue import WHY_REFUSED, WHY_SHUTDOWN, Queue, clock, ns
+from brummerbus._core.queue import WHY_REFUSED, WHY_SHUTDOWN, Queue, ns
 from brummerbus._core.routes import Routes
-from brummerbus._core.scheduler import Timer, call_at
+from brummerbus._core.scheduler import CallAt, Timer
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import DropReason
 
@@ -78,7 +78,7 @@ class Scheduled:
     ) -> None:
         self.event: Any = event
         self.priority: int | None = priority
-        self.due: float = time.monotonic() + delay
+        self.due: float = schedule.monotonic() + delay
         self._number = _next_number()
         self._schedule = schedule
         self._publish: Publish | None = publish  # keeps the bus alive
@@ -108,12 +108,22 @@ class Scheduled:
 class Schedule:
     """The scheduled events of a bus in one process."""
 
-    def __init__(self, name: str, queue: Queue, hooks: Hooks, routes: Routes, limit: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        queue: Queue,
+        hooks: Hooks,
+        routes: Routes,
+        limit: int,
+        call_at: CallAt,
+    ) -> None:
         self._name = name
         self._queue = queue
         self._hooks = hooks
         self._routes = routes
         self._limit = limit
+        self._call_at = call_at
+        self.monotonic = queue.monotonic
         self._closed = False
         self._pending: dict[int, Scheduled] = {}  # by number
         self._attempt: tuple[int, Scheduled] | None = None
@@ -148,7 +158,7 @@ class Schedule:
             self._pending[number] = one
             if self._is_beyond_limit(number):
                 raise self._full_error(one)
-            one._timer = call_at(clock() + ns(delay), partial(self._due, one))
+            one._timer = self._call_at(self._queue.clock() + ns(delay), partial(self._due, one))
         except BaseException:
             self._pending.pop(number, None)
             self._let_go(one)
@@ -189,9 +199,9 @@ class Schedule:
         """Take no more, and drop what is scheduled. After an interrupt, call it again."""
         self._closed = True
         self._drop(list(self._pending.values()), DropReason.SHUTDOWN)
-        until = clock() + END_WAIT_NS
+        until = self._queue.clock() + END_WAIT_NS
         while (attempt := self._attempt) is not None and attempt[0] != get_ident():
-            if clock() >= until:
+            if self._queue.clock() >= until:
                 break
             time.sleep(0.0005)
 
@@ -227,7 +237,7 @@ class Schedule:
         finally:
             self._waits = any(self._overdue.values())
             if self._waits:
-                call_at(clock() + RETRY_NS, self._publish_overdue)
+                self._call_at(self._queue.clock() + RETRY_NS, self._publish_overdue)
 
     def _publish_line(self, line: deque[Scheduled]) -> bool:
         """Publish the events of a level; return whether the queue may have free slots for others.

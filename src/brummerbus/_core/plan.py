@@ -79,7 +79,7 @@ class Tickets:
         due = 0
         if expires is not None:
             self._can_expire = True
-            due = c.clock() + c.ns(expires)
+            due = self._queue.clock() + c.ns(expires)
         context: Context | None = copy_context() if plan is not None and plan.context else None
         return Ticket(route, event, due, context, self._hooks, on_done)
 

@@ -32,7 +32,9 @@ def publish_planned(
         Exception: What a key raises; nothing has changed then.
     """
     plan: Plan | None = route.plan
-    until = None if timeout is None or timeout == float("inf") else c.clock() + c.ns(timeout)
+    until = None
+    if timeout is not None and timeout != float("inf"):
+        until = engine.queue.clock() + c.ns(timeout)
     accepted = _publish(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
     if accepted and plan is not None and plan.taps:
         hand_over(plan.taps, event, until, may_wait=may_wait)

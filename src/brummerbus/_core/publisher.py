@@ -81,13 +81,16 @@ class ProcessPublisher(Publisher):
         forks = c.fork_count()
         if self._engines:
             lifecycle.note_fork()
-        engine = Engine(self._name, self._config, self._hooks, self._subscriptions, self._taps)
+        engine = self._make_engine()
         if self._closed:
             engine.queue.close(drain=False)
         engine = self._engines.setdefault(forks, engine)
         self._engine = engine
         self._forget_routes(None)  # they lead to the queue of the parent process
         return engine
+
+    def _make_engine(self) -> Engine:
+        return Engine(self._name, self._config, self._hooks, self._subscriptions, self._taps)
 
     def _here(self) -> Engine:
         """Return the engine of this process; after a fork, a new one without threads."""

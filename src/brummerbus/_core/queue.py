@@ -5,7 +5,9 @@ objects are not here: `EventBus` inherits those that publish, and worker threads
 takes.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from brummerbus._core import _ext
@@ -44,6 +46,9 @@ MAX_PRESENT_WORKERS: Final = lib.BB_MAX_WORKERS
 FOREVER_NS: Final = 2**60
 """36 years."""
 
+CLOCK_BEGINS: Final = 10**9
+"""The time at which a clock that is set begins; 0 means no time."""
+
 clock = lib.bb_clock
 """Nanoseconds of a monotonic clock that tests cannot freeze."""
 
@@ -66,7 +71,8 @@ class Note(NamedTuple):
 class Queue:
     """A C queue, freed with the last reference to this object.
 
-    Code that passes its address on must pass a reference too.
+    Code that passes its address on must pass a reference too. With `now`, its clock stands there
+    until it is set, and nothing may sleep in it.
 
     Raises:
         MemoryError: There is not enough memory.
@@ -78,8 +84,10 @@ class Queue:
         "_pointer",
         "address",
         "capacity",
+        "clock",
         "forks",
         "levels",
+        "monotonic",
         "notes_kept",
     )
 
@@ -95,6 +103,7 @@ class Queue:
         starvation_after: float | None,
         standstill_after: float,
         grows: bool = False,
+        now: int = 0,
     ) -> None:
         settings = ffi.new(
             "bb_settings *",
@@ -108,6 +117,7 @@ class Queue:
                 "starvation": 0 if starvation_after is None else max(1, ns(starvation_after)),
                 "standstill": ns(standstill_after),
                 "grows": grows,
+                "clock": now,
             },
         )
         self.forks: int = fork_count()
@@ -119,6 +129,17 @@ class Queue:
         self.capacity: int = capacity
         self.levels: int = levels
         self.notes_kept: int = notes
+        # Its time, in ns; and in seconds, as `time.monotonic` has them, or since a clock that is
+        # set began.
+        self.clock: Callable[[], int] = clock
+        self.monotonic: Callable[[], float] = time.monotonic
+        if now:
+            self.clock = partial(lib.bb_now, self._pointer)
+            self.monotonic = partial(_seconds_of, self._pointer)
+
+    def set_clock(self, now: int) -> None:
+        """Set the time of a queue that was made with a time `now`, to that or a later one."""
+        lib.bb_set_clock(self._pointer, now)
 
     def is_gone(self) -> bool:
         """Return whether the queue belongs to the parent of a fork."""
@@ -263,6 +284,10 @@ class Queue:
 def ns(seconds: float) -> int:
     """Convert seconds to nanoseconds, at most `FOREVER_NS`."""
     return min(int(seconds * 1e9), FOREVER_NS) if seconds < FOREVER_NS else FOREVER_NS
+
+
+def _seconds_of(pointer: Any) -> float:
+    return (lib.bb_now(pointer) - CLOCK_BEGINS) / 1e9
 
 
 def _accounts(recipients: Sequence[Recipient]) -> Any:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from time import time
 
 from brummerbus._core.in_flight import running, stack_of
-from brummerbus._core.queue import Note, Queue, clock
+from brummerbus._core.queue import Note, Queue
 from brummerbus._text import counted
 
 _WORDS = (  # by bb_noted
@@ -36,7 +36,7 @@ def explanation(queue: Queue, event_id: int, labels: Mapping[int, str]) -> str:
             f"event {event_id}: nothing is recorded: it was not published here, no subscription "
             f"matched it, or it is not among the last {kept}"
         )
-    return f"event {event_id}:\n" + "\n".join(_lines(notes, labels, {}))
+    return f"event {event_id}:\n" + "\n".join(_lines(queue, notes, labels, {}))
 
 
 def report(name: str, queue: Queue, labels: Mapping[int, str], types: Mapping[str, int]) -> str:
@@ -44,20 +44,21 @@ def report(name: str, queue: Queue, labels: Mapping[int, str], types: Mapping[st
     names = {number: name for name, number in types.items()}
     notes = queue.notes(0)
     lines = [f"{name}: the last {counted(len(notes), 'decision')}, at {_shown_time(time())}"]
-    lines += _lines(notes, labels, names, with_id=True)
+    lines += _lines(queue, notes, labels, names, with_id=True)
     for one in running(queue):
         lines += [f"{name}: runs: {one}", stack_of(one.thread).rstrip()]
     return "\n".join(lines) + "\n"
 
 
 def _lines(
+    queue: Queue,
     notes: Iterable[Note],
     labels: Mapping[int, str],
     types: Mapping[int, str],
     *,
     with_id: bool = False,
 ) -> Iterator[str]:
-    offset = time() - clock() * 1e-9
+    offset = time() - queue.clock() * 1e-9
     for note in notes:
         words = [_shown_time(note.time * 1e-9 + offset), f"level {note.level + 1}"]
         if with_id:

@@ -56,6 +56,9 @@ class Timer:
 
 Entry = tuple[int, int, Timer]
 
+CallAt = Callable[[int, Action], Timer]
+"""As `call_at`, or a substitute for it."""
+
 
 class Scheduler:
     """Calls actions at their times, which are those of `clock`."""
@@ -92,7 +95,7 @@ class Scheduler:
             self._wait(entries)
             self._collect(entries)
             while entries and entries[0][0] <= clock():
-                self._call(entries[0][2])
+                call(entries[0][2])
                 heapq.heappop(entries)
         except MemoryError:
             sleep(_PAUSE)
@@ -120,18 +123,19 @@ class Scheduler:
             heapq.heapify(entries)
             self._compact_at = max(_MIN_COMPACTED, 2 * len(entries))
 
-    @staticmethod
-    def _call(timer: Timer) -> None:
-        action, timer.action = timer.action, None  # a reference to the timer keeps nothing else
-        if action is None:
-            return
-        try:
-            action()
-        except MemoryError:
-            timer.action = action
-            raise
-        except BaseException as error:
-            log(logging.ERROR, "a scheduled action raised", exc_info=error)
+
+def call(timer: Timer) -> None:
+    """Call a timer's action, unless it was cancelled; raises nothing but `MemoryError`."""
+    action, timer.action = timer.action, None  # a reference to the timer keeps nothing else
+    if action is None:
+        return
+    try:
+        action()
+    except MemoryError:
+        timer.action = action
+        raise
+    except BaseException as error:
+        log(logging.ERROR, "a scheduled action raised", exc_info=error)
 
 
 _schedulers: dict[int, Scheduler] = {}  # by the number of forks

@@ -49,6 +49,7 @@ class Subscription(Recipient, Matcher):
         handler: Handler,
         options: Options,
         cancel: Callable[["Subscription"], object],
+        uniform: Callable[[float, float], float] | None = None,
     ) -> None:
         called = handler
         if options.weak:
@@ -56,11 +57,10 @@ class Subscription(Recipient, Matcher):
         super().__init__(called, is_python_function(handler))
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
-        if options.retries:
+        if options.retries and uniform is None:
             # Not at the top: it would take a twentieth of the time of `import brummerbus`.
             from random import uniform  # noqa: PLC0415
-
-            self._uniform = uniform
+        self._uniform: Any = uniform  # None: there are no retries
         self.options: Options = options
         self.lane_tables: dict[int, LaneTable] = {}
         """The lanes of its keys, by the number of forks."""
@@ -129,13 +129,16 @@ def _cancel(reference: "weakref.ref[Subscription]") -> None:
 class Subscriptions(Table[Subscription]):
     """The subscriptions of a bus."""
 
+    uniform: Callable[[float, float], float] | None = None
+    """Where the random part of the pauses before retries comes from; None: `random`."""
+
     def add(
         self, event_type: str | type, handler: Handler, options: Options = _PLAIN
     ) -> Subscription:
         """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
         check_handler(handler)
-        subscription = Subscription(event_type, handler, options, self.remove)
+        subscription = Subscription(event_type, handler, options, self.remove, self.uniform)
         self.insert(subscription)
         return subscription
 

@@ -61,14 +61,19 @@ class Tap:
         "_thread",
     )
 
-    def __init__(self, maxsize: int, policy: BackpressurePolicy | None) -> None:
+    def __init__(
+        self,
+        maxsize: int,
+        policy: BackpressurePolicy | None,
+        sleepers: Callable[[], Sleepers] = Sleepers,
+    ) -> None:
         self._maxsize = maxsize
         self._policy = policy
         self._forks = fork_count()
         self._events: deque[Any] = deque()
         self._counts: dict[str, tuple[int, ...]] = {}
-        self._takers = Sleepers()
-        self._givers = Sleepers()
+        self._takers = sleepers()
+        self._givers = sleepers()
         self._ended = False
         self._thread: object = _here.identity
 

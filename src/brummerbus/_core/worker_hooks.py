@@ -5,13 +5,15 @@ from typing import Any
 
 from brummerbus._core._ext import Ticket, discard
 from brummerbus._core.hooks import Hooks
-from brummerbus._core.queue import Queue, clock
-from brummerbus._core.scheduler import call_at
+from brummerbus._core.queue import Queue
+from brummerbus._core.scheduler import CallAt
 from brummerbus._core.threads import WorkerHooks
 from brummerbus._policies import DropReason
 
 
-def worker_hooks(queue: Queue, hooks: Hooks, retired: dict[int, Any]) -> WorkerHooks:
+def worker_hooks(
+    queue: Queue, hooks: Hooks, retired: dict[int, Any], call_at: CallAt
+) -> WorkerHooks:
     """Return what the workers of a queue call; it holds the queue and the hooks, and no more.
 
     `retired` has what is kept until the queue is drained, by its address; the last worker to end
@@ -19,7 +21,7 @@ def worker_hooks(queue: Queue, hooks: Hooks, retired: dict[int, Any]) -> WorkerH
     """
     return WorkerHooks(
         hooks.failed_in_worker,
-        _retrier(queue),
+        _retrier(queue, call_at),
         hooks.expired,
         _discarder(queue, hooks, retired),
         hooks.on_worker_start,
@@ -46,11 +48,11 @@ def discard_all(queue: Queue, hooks: Hooks) -> None:
             del propagated  # its traceback refers to this frame
 
 
-def _retrier(queue: Queue) -> Callable[[Ticket, int, int], None]:
+def _retrier(queue: Queue, call_at: CallAt) -> Callable[[Ticket, int, int], None]:
     """Return what brings a delivery back after a delay; it holds the queue until then."""
 
     def retry(ticket: Ticket, index: int, delay: int) -> None:
-        call_at(clock() + delay, lambda: ticket.due(queue.address, index))
+        call_at(queue.clock() + delay, lambda: ticket.due(queue.address, index))
 
     return retry
 
