@@ -22,7 +22,10 @@ FLOORS = (
     ("ringqueue",),  # on the core: it has no bus
     ("",),  # the package itself: the public names
     ("_exported",),
-    ("_checked", "_spy", "executor", "loghandler", "loguru", "prometheus"),
+    (
+        *("_checked", "_spy", "loghandler", "loguru", "prometheus"),
+        *("executor", "executor.*", "testing", "testing.*"),
+    ),
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )
