@@ -45,7 +45,7 @@ NEEDS = {
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
 
-SLOW = ("docs/howto/testing.md", "docs/howto/web.md")
+SLOW = ("docs/howto/test-bus.md", "docs/howto/testing.md", "docs/howto/web.md")
 """They run pytest, or programs that import a framework."""
 
 NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")

@@ -1,5 +1,6 @@
 """A test is tried with many seeds, and the one that fails is named."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_the_variable_replays_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     with TestBus(seed=3) as bus:
         assert bus.seed == 3
     monkeypatch.setenv("BRUMMERBUS_SEED", "x")
-    with pytest.raises(ValueError, match="BRUMMERBUS_SEED must be an int .* got 'x'"):
+    with pytest.raises(ValueError, match=r"BRUMMERBUS_SEED must be an int .* got 'x'"):
         TestBus()
 
 
@@ -108,11 +109,9 @@ def test_pytest_runs_tests_with_seeds_and_does_not_collect_the_bus(tmp_path: Pat
     (tmp_path / "test_file.py").write_text(FILE)
 
     def run(*arguments: str, **environment: str) -> Any:
-        import os  # noqa: PLC0415
-
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-            + [*arguments, "test_file.py"],
+            [sys.executable, "-m", "pytest", "-q", "-W", "error", *arguments, "test_file.py"],
+            check=False,
             cwd=tmp_path,
             env={**os.environ, **environment},
             capture_output=True,

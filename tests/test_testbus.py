@@ -141,7 +141,9 @@ def test_each_worker_has_an_empty_context_of_its_own() -> None:
 
 def test_a_failure_is_reported_and_the_others_run() -> None:
     failed = []
-    with TestBus(seed=1, on_error=lambda event, _, error: failed.append((event.data, error))) as bus:
+    with TestBus(
+        seed=1, on_error=lambda event, _, error: failed.append((event.data, error))
+    ) as bus:
         bus.subscribe("number", lambda event: 1 / event.data)
         outcomes: list[Any] = []
         for number in (0, 1):

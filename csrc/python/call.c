@@ -65,7 +65,8 @@ static void settle_failures(handler_call *c) {
 }
 
 /* Have a delayed delivery come back, at once if it cannot be arranged for later. */
-static void schedule(const handler_call *c, ticket_object *ticket, bb_parked *parked, long long delay) {
+static void schedule(const handler_call *c, ticket_object *ticket, bb_parked *parked,
+                     long long delay) {
     if (ticket->forks != bb_fork_count()) return;
     PyObject *result = PyObject_CallFunction(c->hooks->retry, "OiL", (PyObject *)ticket,
                                              (int)(parked - ticket->ticket.parked), delay);
@@ -140,7 +141,6 @@ PyObject *run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker
                    const bb_delivery *first) {
     handler_call c;
     prepare_call(&c, hooks, queue, worker, first);
-    if (c.more > 0)
-        c.n += bb_take_more(worker, c.deliveries + 1, c.more, c.recipient->batch_wait);
+    if (c.more > 0) c.n += bb_take_more(worker, c.deliveries + 1, c.more, c.recipient->batch_wait);
     return finish_prepared(&c);
 }

@@ -29,7 +29,7 @@ typedef struct {
     uint64_t ns;
     uint64_t rate;
     uint64_t span; /* ticks before and after `ticks` for which that holds; 0: rate unknown */
-    uint64_t set;  /* not 0: the time, which stands still until it is set again; `counts` is false */
+    uint64_t set; /* not 0: the time, which stands still until it is set again; `counts` is false */
 } fast_clock;
 
 void fast_clock_init(fast_clock *clock);

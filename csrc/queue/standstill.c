@@ -57,7 +57,8 @@ static uint64_t run_delay_of_workers(const bb_queue *q) {
 
 /* Read for how long the workers have waited for a core, once nothing has moved for a while. */
 static void sample_run_delay(bb_queue *q, uint64_t since, uint64_t now) {
-    if (q->clock.set != 0 || q->run_delay_read >= since || elapsed(since, now) < q->standstill / 4) return;
+    if (q->clock.set != 0 || q->run_delay_read >= since || elapsed(since, now) < q->standstill / 4)
+        return;
     q->run_delay = run_delay_of_workers(q);
     q->run_delay_read = now;
 }

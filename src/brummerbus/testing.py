@@ -1,15 +1,15 @@
 """For tests of programs with a bus: `TestBus`, which has no threads, and `seeds`.
 
-    from brummerbus import Event
-    from brummerbus.testing import TestBus, seeds
+from brummerbus import Event
+from brummerbus.testing import TestBus, seeds
 
-    @seeds(100)
-    def test_orders_are_confirmed(seed):
-        with TestBus(seed=seed) as bus:
-            shop = Shop(bus)
-            shop.place(17)
-            bus.run_until_idle()
-            assert shop.mails == ["order 17"]
+@seeds(100)
+def test_orders_are_confirmed(seed):
+    with TestBus(seed=seed) as bus:
+        shop = Shop(bus)
+        shop.place(17)
+        bus.run_until_idle()
+        assert shop.mails == ["order 17"]
 """
 
 import functools
@@ -142,7 +142,7 @@ class TestBus(EventBus):
 
         def engine() -> SteppedEngine | None:
             this = bus()
-            return None if this is None else this._steps()
+            return None if this is None else this._steps()  # noqa: SLF001
 
         return Tap(maxsize, policy, functools.partial(SteppedSleepers, engine))
 
@@ -202,13 +202,15 @@ class TestBus(EventBus):
         engine.advance(seconds)
         return engine.threads.calls - before
 
-    def advise(self, target_wait: float = 0.01) -> "Advice":
+    def advise(self, target_wait: float = 0.01) -> "Advice":  # noqa: ARG002
         """There is none: no handler takes any time here.
 
         Raises:
             BusError: Always.
         """
-        raise BusError(f"{self._name}: advise() needs the times that handlers take: use an EventBus")
+        raise BusError(
+            f"{self._name}: advise() needs the times that handlers take: use an EventBus"
+        )
 
     def __exit__(
         self,
@@ -234,8 +236,8 @@ def _check_config(config: EventBusConfig) -> None:
         raise ValueError(f"workers must be a number, got {config.workers}: {message}")
     if config.slow_handler_after is not None:
         raise ValueError(
-            f"slow_handler_after must be None, got {config.slow_handler_after}: nothing watches the "
-            "handlers of a TestBus"
+            f"slow_handler_after must be None, got {config.slow_handler_after}: nothing watches "
+            "the handlers of a TestBus"
         )
 
 
@@ -270,7 +272,7 @@ class Seeds(Sequence[int]):
             for seed in several:
                 try:
                     test(*args, seed=seed, **kwargs)
-                except BaseException as error:
+                except BaseException as error:  # noqa: PERF203
                     _blame(test, seed, error)
                     raise
 
@@ -330,5 +332,3 @@ def _blame(test: Callable[..., Any], seed: int, error: BaseException) -> None:
 
 def _print(message: str) -> None:
     print(f"brummerbus: {message}", file=sys.stderr)
-
-

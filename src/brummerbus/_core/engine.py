@@ -103,9 +103,7 @@ class Engine:
         self._taps = taps
         on_unrouted = hooks.on_unrouted is not None
         self.routes = Routes(self.queue, config, subscriptions, taps, on_unrouted=on_unrouted)
-        self.admission = Admission(
-            name, self.queue, hooks, config, self.tickets.purge, self._pause
-        )
+        self.admission = Admission(name, self.queue, hooks, config, self.tickets.purge, self._pause)
         self.schedule = Schedule(
             name, self.queue, hooks, self.routes, config.max_scheduled, self._call_at
         )

@@ -1,9 +1,9 @@
-"""An engine without threads, for `brummerbus.testing.TestBus`: the thread that calls it does it all.
+"""An engine without threads, for `brummerbus.testing.TestBus`: one thread does it all.
 
 It has the queue, the routes, the admission and the workers' own code of the other engine. What
 threads do is cut into steps: a worker takes a delivery, or runs the one that it has taken; the
-timer publishes or brings back what is due. A generator of random numbers draws which comes next, and
-time passes only when nothing can be done at the present one.
+timer publishes or brings back what is due. Random numbers draw which comes next, and time passes
+only when nothing can be done at the present one.
 
 Guarantees
 - The same numbers lead to the same steps: nothing here depends on the clock, on addresses or on
@@ -108,7 +108,7 @@ class SteppedWorkers(Threads):
         """Return the time at which the next batch is not waited for any more."""
         return min((due for worker, _ in self._all if (due := worker.fill()) > 0), default=None)
 
-    def join(self, grace: float = JOIN_GRACE, limit: float = float("inf")) -> int:
+    def join(self, grace: float = JOIN_GRACE, limit: float = float("inf")) -> int:  # noqa: ARG002
         """Let all that have nothing leave a queue that is shut; none has not, however long."""
         for worker, context in self._all:
             if worker.fill() == -1:
@@ -269,7 +269,7 @@ class SteppedEngine(Engine):
         self,
         timeout: float,
         standstill: float = float("inf"),
-        is_enough: Callable[[], bool] | None = None,
+        is_enough: Callable[[], bool] | None = None,  # noqa: ARG002
     ) -> bool:
         """Do everything until nothing is queued or running."""
         return self.run_until(lambda: self.queue.wait_idle(0), self._end_of(timeout), standstill)
