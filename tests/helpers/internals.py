@@ -124,3 +124,15 @@ def retry_delay(subscription: Subscription, attempt: int, error: BaseException) 
 def sources_of(collector: Any) -> list[Any]:
     """Return the buses that an exporter holds the queues of."""
     return list(collector._exported._sources)
+
+
+def stepped_workers(bus: EventBus) -> list[Any]:
+    """Return the workers of a bus without threads."""
+    threads: Any = bus._engine.threads
+    return [worker for worker, _ in threads._all]
+
+
+def timers_of(bus: EventBus) -> list[Any]:
+    """Return what is to happen later on a bus without threads, in the order of arrangement."""
+    engine: Any = bus._engine
+    return sorted(engine._timers._entries, key=lambda entry: entry[1])
