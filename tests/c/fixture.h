@@ -154,5 +154,6 @@ void timers_tests(void);
 void arrivals_tests(void);
 void fast_clock_tests(void);
 void items_tests(void);
+void stepped_tests(void);
 
 #endif

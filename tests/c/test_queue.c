@@ -32,6 +32,7 @@ int main(void) {
     arrivals_tests();
     fast_clock_tests();
     items_tests();
+    stepped_tests();
     life_tests();
     fork_tests();
     return check_report();
