@@ -13,7 +13,9 @@ from helpers.processes import modules_after
 ADVICE = (
     "psutil",
     "statistics",
+    "brummerbus.testing",
     "brummerbus._core.autoscaler",
+    "brummerbus._core.stepped",
     "brummerbus.sizing._adviser",
     "brummerbus.sizing._advice",
     "brummerbus.sizing._autoscale",
@@ -21,7 +23,7 @@ ADVICE = (
     "brummerbus.sizing._queueing_model",
     "brummerbus.sizing._cgroups",
 )
-"""Needed only by sizing from the machine, an elastic pool or advice."""
+"""Needed only by tests, sizing from the machine, an elastic pool or advice."""
 
 PUBLISHED = """
 from brummerbus import Event, EventBus

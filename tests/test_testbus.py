@@ -1,14 +1,19 @@
 """A bus without threads: the test runs it, and a seed draws the order."""
 
+import gc
+import inspect
 import os
 import threading
+import weakref
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 
-from brummerbus import BusClosed, BusError, DropReason, Event
+from brummerbus import BusClosed, BusError, DropReason, Event, EventBus
 from brummerbus.testing import TestBus
 from helpers.checks import assert_balance
+from helpers.internals import queue_of
 from helpers.waiting import HANG
 
 
@@ -123,8 +128,6 @@ def test_handlers_do_not_run_inside_each_other() -> None:
 
 
 def test_each_worker_has_an_empty_context_of_its_own() -> None:
-    from contextvars import ContextVar  # noqa: PLC0415
-
     variable: ContextVar[str] = ContextVar("variable", default="none")
     seen = []
     variable.set("test")
@@ -256,9 +259,6 @@ def test_a_handler_that_forks_has_one_end_in_the_parent(options: Any) -> None:
 
 
 def test_a_bus_that_is_collected_drops_what_it_holds() -> None:
-    import gc  # noqa: PLC0415
-    import weakref  # noqa: PLC0415
-
     dropped: list[Any] = []
 
     class Payload:
@@ -314,3 +314,24 @@ def test_what_needs_threads_is_refused(arguments: Any, message: str) -> None:
 def test_sizes_do_not_depend_on_the_machine() -> None:
     with TestBus() as bus:
         assert (bus.workers, bus.config.queue_size) == (4, 1000)
+
+
+def test_it_takes_all_that_a_bus_takes() -> None:
+    def parameters(cls: type) -> list[str]:
+        return [name for name in inspect.signature(cls).parameters if name != "seed"]
+
+    assert parameters(TestBus) == parameters(EventBus)
+
+
+def test_a_bus_that_was_stopped_is_no_garbage() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        bus = TestBus(seed=0)
+        bus.run_until_idle()
+        bus.stop()
+        queue = weakref.ref(queue_of(bus))
+        del bus
+        assert queue() is None
+    finally:
+        gc.enable()
