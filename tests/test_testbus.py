@@ -277,6 +277,17 @@ def test_a_bus_that_is_collected_drops_what_it_holds() -> None:
     assert alive() is None
 
 
+def test_a_bus_is_collected_with_a_taken_event_that_refers_to_it() -> None:
+    bus = TestBus(seed=0, workers=1)
+    bus.subscribe("a", lambda event: None)
+    bus.publish(Event("a", bus))
+    bus._steps().step(runs=False)
+    alive = weakref.ref(bus)
+    del bus
+    gc.collect()
+    assert alive() is None
+
+
 def test_hooks_of_workers_are_called_for_each() -> None:
     called: list[str] = []
     with TestBus(
