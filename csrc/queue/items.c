@@ -166,7 +166,7 @@ int32_t bb_task_done(bb_queue *q) {
 int32_t bb_wait_tasks(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
-    uint64_t deadline = deadline_after(timeout_ns);
+    uint64_t deadline = deadline_after(q, timeout_ns);
     while (unfinished(q) > 0 && bb_clock() < deadline) {
         q->idle_waiters++; /* what is discarded ends tasks, too */
         queue_wait_until(q, &q->idle, deadline);

@@ -10,10 +10,10 @@ try:
         Metric,
     )
     from prometheus_client.registry import Collector
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "brummerbus.prometheus needs prometheus_client: pip install 'brummerbus[prometheus]'"
-    ) from error
+    ) from _missing
 
 from brummerbus import EventBus
 from brummerbus._exported import EDGES, Exported, Figures, Histogram

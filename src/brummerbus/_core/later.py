@@ -123,7 +123,7 @@ class Schedule:
         self._routes = routes
         self._limit = limit
         self._call_at = call_at
-        self.monotonic = queue.monotonic
+        self.monotonic: Callable[[], float] = queue.monotonic
         self._closed = False
         self._pending: dict[int, Scheduled] = {}  # by number
         self._attempt: tuple[int, Scheduled] | None = None

@@ -129,7 +129,7 @@ class BusExecutor(ThreadPoolExecutor):
         self._pool = pool
         self._is_own = True
         self._max_workers = max_workers
-        self.bus = EventBus(
+        self.bus: EventBus = EventBus(
             name=name, on_drop=pool.on_drop, on_worker_start=pool.on_worker_start, **settings
         )
         self._base: type[Task] = Task
