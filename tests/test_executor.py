@@ -445,7 +445,7 @@ def test_a_task_can_shut_its_executor_down(make: Make, factory: BusFactory, shar
 def test_futures_are_cancelled_when_the_bus_is_stopped_without_draining(
     make: Make, factory: BusFactory, shared: bool
 ) -> None:
-    """Whoever does that."""
+    """In any of the ways to do that."""
     executor = either(make, factory, shared=shared)
     gate = hold(factory, executor)
     futures = [executor.submit(int) for _ in range(5)]

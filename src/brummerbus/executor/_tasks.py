@@ -2,8 +2,8 @@
 
 Guarantees
 - The future of a task that was accepted ends: with a result, with an exception, or cancelled and
-  its waiters notified. A task belongs to whoever takes it out of `Pool.waiting`: the worker that
-  runs it, the report of its drop, or `shutdown(cancel_futures=True)`; so it ends once.
+  its waiters notified. A task belongs to what takes it out of `Pool.waiting`: the worker that runs
+  it, the report of its drop, or `shutdown(cancel_futures=True)`; so it ends once.
 - No lock is held, so `submit` may be called from where `publish` may: a handler, a finalizer, a
   signal handler.
 - A pool refers to neither its executor nor its bus. Worker threads refer to the pool, and an
