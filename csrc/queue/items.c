@@ -96,7 +96,7 @@ int32_t bb_get(bb_queue *q, void **out, int32_t n, int32_t woken) {
 int32_t bb_wait_item(bb_queue *q, uint64_t until) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
-    while (q->queued == 0 && q->state != BB_SHUT && bb_clock() < until) {
+    while (q->queued == 0 && q->state != BB_SHUT && clock_of(q) < until) {
         q->idle_workers++;
         queue_wait_until(q, &q->work, until);
         q->idle_workers--;
@@ -167,7 +167,7 @@ int32_t bb_wait_tasks(bb_queue *q, int64_t timeout_ns) {
     if (is_gone(q)) return 1;
     void *token = queue_lock_detached(q);
     uint64_t deadline = deadline_after(q, timeout_ns);
-    while (unfinished(q) > 0 && bb_clock() < deadline) {
+    while (unfinished(q) > 0 && clock_of(q) < deadline) {
         q->idle_waiters++; /* what is discarded ends tasks, too */
         queue_wait_until(q, &q->idle, deadline);
         q->idle_waiters--;
