@@ -108,21 +108,10 @@ void report_from_worker(PyObject *report, const bb_delivery *d, PyObject *error)
     }
 }
 
-PyObject *run_plain(const worker_object *self, bb_worker *worker, const bb_delivery *d) {
-    PyObject *error = NULL;
-    if (call_handler(recipient_of(d->recipient), d->event) < 0) {
-        error = fetch_exception();
-        bb_failed(worker);
-        report_from_worker(self->hooks.report, d, error);
-    }
-    bb_let_go(worker);
-    Py_DECREF((PyObject *)d->event);
-    return error;
-}
-
 static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
-    PyObject *error = ticket_of(d->event) != NULL ? run_call(&self->hooks, self->queue, worker, d)
-                                                  : run_plain(self, worker, d);
+    PyObject *error;
+    if (ticket_of(d->event) != NULL) error = run_call(&self->hooks, self->queue, worker, d);
+    else error = run_plain(self, worker, d);
     Py_XDECREF(error);
 }
 

@@ -22,8 +22,19 @@ typedef struct {
 } worker_object;
 
 /* Run the handler of a plain event, report what it raises and return it, or NULL; no exception is
- * set. The reference to the event is dropped. */
-PyObject *run_plain(const worker_object *self, bb_worker *worker, const bb_delivery *d);
+ * set. The reference to the event is dropped. Inline: a call is 20 instructions in each delivery. */
+static inline PyObject *run_plain(const worker_object *self, bb_worker *worker,
+                                  const bb_delivery *d) {
+    PyObject *error = NULL;
+    if (call_handler(recipient_of(d->recipient), d->event) < 0) {
+        error = fetch_exception();
+        bb_failed(worker);
+        report_from_worker(self->hooks.report, d, error);
+    }
+    bb_let_go(worker);
+    Py_DECREF((PyObject *)d->event);
+    return error;
+}
 
 void drop_expired(const worker_object *self, const bb_delivery *d);
 void call_worker_hook(const worker_object *self, PyObject *hook);
