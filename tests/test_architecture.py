@@ -24,6 +24,7 @@ FLOORS = (
     ("_exported",),
     (
         *("_checked", "_spy", "loghandler", "loguru", "prometheus"),
+        *("otel", "_otel_metrics", "_otel_spans"),
         *("executor", "executor.*", "testing", "testing.*"),
     ),
     ("_cli", "_cli.*", "watch", "watch.*"),

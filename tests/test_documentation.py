@@ -39,6 +39,7 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 ALL = list(zip(PAGES, NAMES, strict=True))
 
 NEEDS = {
+    "docs/howto/opentelemetry.md": ("opentelemetry",),
     "docs/howto/prometheus.md": ("prometheus_client",),
     "docs/howto/logging.md": ("loguru",),
     "docs/howto/web.md": ("flask", "django", "fastapi", "httpx2"),

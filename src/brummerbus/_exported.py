@@ -178,10 +178,22 @@ class Exported:
             if not isinstance(bus, EventBus):
                 raise TypeError(f"buses must be EventBus objects, got {shown(bus)}")
         self._chosen = [weakref.ref(bus) for bus in buses]
+        self._has_all = not buses
         self._begin()
-        if not buses:
+        if self._has_all:
             watch(self)
         self._update()
+
+    def add(self, bus: EventBus) -> None:
+        """Read another bus, too."""
+        with self._lock:
+            self._chosen = [*self._chosen, weakref.ref(bus)]
+
+    def remove(self, bus: EventBus) -> None:
+        """Read a bus no more; what it has counted is forgotten."""
+        with self._lock:
+            self._chosen = [one for one in self._chosen if one() is not bus]
+            self._sources.pop(id(bus._here().counted), None)
 
     def _begin(self) -> None:
         """Begin at 0: in the child of a fork, what the parent has counted is the parent's."""
@@ -205,7 +217,7 @@ class Exported:
         """Return the figures by bus name."""
         if fork_count() != self._forks:
             self._begin()
-            if not self._chosen:
+            if self._has_all:
                 self._begun.extend(living())
         with self._lock:
             self._update()

@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any, SupportsInt
 
 import cffi
@@ -110,7 +109,7 @@ class Ticket:
         route: Route,
         event: object,
         expires: int,
-        context: Context | None,
+        context: object | None,
         hooks: object,
         on_done: Callable[..., object] | None,
         /,

@@ -102,7 +102,10 @@ class Engine:
         self._subscriptions = subscriptions
         self._taps = taps
         on_unrouted = hooks.on_unrouted is not None
-        self.routes = Routes(self.queue, config, subscriptions, taps, on_unrouted=on_unrouted)
+        traced = hooks.trace is not None
+        self.routes = Routes(
+            self.queue, config, subscriptions, taps, on_unrouted=on_unrouted, traced=traced
+        )
         self.admission = Admission(name, self.queue, hooks, config, self.tickets.purge, self._pause)
         self.schedule = Schedule(
             name, self.queue, hooks, self.routes, config.max_scheduled, self._call_at

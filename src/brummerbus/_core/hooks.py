@@ -18,7 +18,7 @@ What does not work, or was tried
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from brummerbus._core._ext import call_hook, end_lost, hooks_here
 from brummerbus._core.log import log, shown_event
@@ -31,6 +31,20 @@ OnDrop = Callable[[Any, Subscription, DropReason], object]
 OnDone = Callable[[Outcome], object]
 OnUnrouted = Callable[[Any], object]
 WorkerHook = Callable[[], object]
+
+
+class Runs(Protocol):
+    """What a handler runs in: a `contextvars.Context`, or what has its two methods."""
+
+    def copy(self) -> "Runs":
+        """Return what one handler runs in."""
+
+    def run(self, handler: Callable[[Any], Any], argument: Any, /) -> Any:
+        """Call it."""
+
+
+Trace = Callable[[Any, Callable[[Runs | None], bool]], bool]
+"""Called with an event and what publishes it, which takes what its handlers run in."""
 
 LOST_FIELDS = 4
 """Items per delivery in the lists that C returns."""
@@ -61,6 +75,7 @@ class Hooks:
         self.on_unrouted = on_unrouted
         self.on_worker_start = on_worker_start  # both are called in C: csrc/python/worker.c
         self.on_worker_stop = on_worker_stop
+        self.trace: Trace | None = None
 
     def failed_in_worker(
         self, event: Any, subscription: Subscription, hooks: int, error: BaseException

@@ -5,12 +5,12 @@ subscriptions ask for more has a plan, and such a publish goes through here: the
 (`csrc/python/ticket.c`), which is pushed in its place.
 """
 
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket, purge
-from brummerbus._core.hooks import Hooks, OnDone
+from brummerbus._core.hooks import Hooks, OnDone, Runs
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import Tap
 from brummerbus._policies import DropReason
@@ -26,6 +26,7 @@ class Plan(NamedTuple):
         context: Whether handlers run in the publisher's context.
         taps: Which taps get the event, once it was accepted.
         unrouted: Whether nothing matches, and a hook is to be called for that.
+        traced: Whether `Hooks.trace` is called around it.
     """
 
     keyed: bool
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
     context: bool
     taps: tuple[Tap, ...]
     unrouted: bool
+    traced: bool
 
 
 def plan_for(
@@ -42,6 +44,7 @@ def plan_for(
     *,
     context: bool,
     on_unrouted: bool,
+    traced: bool,
 ) -> Plan | None:
     """Return the plan of a route, or None if it needs none."""
     keyed = grouped = once = False
@@ -56,6 +59,7 @@ def plan_for(
         context=context and bool(recipients),
         taps=taps,
         unrouted=on_unrouted and not recipients and not taps,
+        traced=traced and bool(recipients),
     )
     return plan if any(plan) else None
 
@@ -69,7 +73,12 @@ class Tickets:
         self._can_expire = False
 
     def make(
-        self, route: Route, event: Any, expires: float | None, on_done: OnDone | None
+        self,
+        route: Route,
+        event: Any,
+        expires: float | None,
+        on_done: OnDone | None,
+        context: Runs | None = None,
     ) -> Ticket:
         """Return the ticket of an event, for a route to at least one recipient.
 
@@ -80,7 +89,8 @@ class Tickets:
         if expires is not None:
             self._can_expire = True
             due = self._queue.clock() + c.ns(expires)
-        context: Context | None = copy_context() if plan is not None and plan.context else None
+        if context is None and plan is not None and plan.context:
+            context = copy_context()
         return Ticket(route, event, due, context, self._hooks, on_done)
 
     def assign_lanes(self, ticket: Ticket, route: Route, event: Any) -> None:

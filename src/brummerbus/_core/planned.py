@@ -1,13 +1,14 @@
 """Publishing an event with options, or on a route with a plan."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.admission import Gone
 from brummerbus._core.engine import Engine
-from brummerbus._core.hooks import OnDone
+from brummerbus._core.hooks import OnDone, Runs
 from brummerbus._core.plan import Plan
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import hand_over
@@ -35,7 +36,16 @@ def publish_planned(
     until = None
     if timeout is not None and timeout != float("inf"):
         until = engine.queue.clock() + c.ns(timeout)
-    accepted = _publish(engine, route, event, timeout, expires, on_done, may_wait=may_wait)
+    trace = engine.hooks.trace if plan is not None and plan.traced else None
+    if trace is None:
+        accepted = _publish(
+            engine, route, event, timeout, expires, on_done, None, may_wait=may_wait
+        )
+    else:
+        options = timeout, expires, on_done
+        accepted = trace(
+            event, partial(_publish, engine, route, event, *options, may_wait=may_wait)
+        )
     if accepted and plan is not None and plan.taps:
         hand_over(plan.taps, event, until, may_wait=may_wait)
     return accepted
@@ -48,11 +58,12 @@ def _publish(
     timeout: float | None,
     expires: float | None,
     on_done: OnDone | None,
+    context: Runs | None,
     *,
     may_wait: bool,
 ) -> bool:
     while route.recipients:
-        ticket = engine.tickets.make(route, event, expires, on_done)
+        ticket = engine.tickets.make(route, event, expires, on_done, context)
         try:
             taken = _claim(route, ticket)
             if not taken:

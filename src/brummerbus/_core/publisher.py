@@ -19,7 +19,7 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
-from brummerbus._core.hooks import Hooks, OnDone
+from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.later import Scheduled
 from brummerbus._core.planned import publish_planned
 from brummerbus._core.routes import class_and_type
@@ -284,6 +284,12 @@ class ProcessPublisher(Publisher):
         except QueueFull as full:
             full.accepted += accepted
             raise
+
+    def _set_trace(self, trace: Trace | None) -> None:
+        """Call something around every publish that makes deliveries, from now on, or nothing."""
+        self._hooks.trace = trace
+        self._here().routes.traced = trace is not None
+        self._forget_routes(None)
 
     def _check_priority(self, priority: Any) -> int | None:
         if priority is None:

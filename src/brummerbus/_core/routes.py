@@ -47,12 +47,14 @@ class Routes:
         taps: Taps,
         *,
         on_unrouted: bool,
+        traced: bool,
     ) -> None:
         self._queue = queue
         self._subscriptions = subscriptions
         self._taps = taps
         self._levels = config.priority_levels
         self._asked = {"context": config.propagate_context, "on_unrouted": on_unrouted}
+        self.traced = traced
         # Classes by address: the hash of a class may run user code.
         priorities = config.priorities.items()
         self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
@@ -97,7 +99,7 @@ class Routes:
         taps: tuple[Tap, ...],
         key: object,
     ) -> Route:
-        queue, plan = self._queue, plan_for(recipients, taps, **self._asked)
+        queue, plan = self._queue, plan_for(recipients, taps, traced=self.traced, **self._asked)
         return Route(queue, queue.address, level, number, recipients, key, plan, bool(taps))
 
     def _level(self, cls: type, name: str | None) -> int:

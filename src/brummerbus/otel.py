@@ -1,0 +1,100 @@
+"""Metrics and spans for OpenTelemetry: `instrument(bus)`.
+
+The names are those of the conventions for messaging, which are in development; they may change.
+"""
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+try:
+    from opentelemetry import trace
+except ImportError as error:
+    raise ImportError(
+        "brummerbus.otel needs opentelemetry-api: pip install 'brummerbus[otel]'"
+    ) from error
+
+from brummerbus import EventBus
+from brummerbus._arguments import check_bool, shown
+from brummerbus._otel_metrics import SCHEMA, SYSTEM, instruments
+from brummerbus._otel_spans import Spans
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
+
+__all__ = ["Instrumentation", "instrument"]
+
+_lock = threading.Lock()
+_instrumented: "weakref.WeakSet[EventBus]" = weakref.WeakSet()
+
+
+def instrument(
+    bus: EventBus,
+    *,
+    spans: bool = False,
+    meter_provider: "MeterProvider | None" = None,
+    tracer_provider: "TracerProvider | None" = None,
+) -> "Instrumentation":
+    """Show what a bus counts to OpenTelemetry, and with `spans` trace each publish and delivery.
+
+    The metrics are observable counters and gauges, which read `stats()` when they are collected:
+    publishing costs nothing more. Histograms cannot be handed to OpenTelemetry from outside;
+    `brummerbus.prometheus` has them.
+
+    With `spans`, each publish that makes deliveries is a producer span, and each call of a handler
+    a consumer span with a link to it; handlers run in a context of their own. Spans take locks of
+    the SDK: do not publish in signal handlers and finalizers then.
+
+    From any thread. The bus is not kept.
+
+    Args:
+        bus: The bus.
+        spans: Whether to make spans.
+        meter_provider: Where the metrics go; None: the global one, which may be set later.
+        tracer_provider: Where the spans go; the same.
+
+    Returns:
+        What ends it again.
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: The bus is instrumented already.
+    """
+    if not isinstance(bus, EventBus):
+        raise TypeError(f"bus must be an EventBus, got {shown(bus)}")
+    check_bool("spans", spans)
+    with _lock:
+        if bus in _instrumented:
+            raise ValueError(f"bus must not be instrumented already, got {shown(bus)}")
+        _instrumented.add(bus)
+        found = instruments(meter_provider)
+        found.add(bus)
+    if spans:
+        tracer = trace.get_tracer(SYSTEM, tracer_provider=tracer_provider, schema_url=SCHEMA)
+        propagate = bus.config.propagate_context
+        bus._set_trace(Spans(bus.name, tracer, propagate=propagate).publish)
+    return Instrumentation(bus, found.remove)
+
+
+class Instrumentation:
+    """An instrumented bus; created by `instrument`."""
+
+    def __init__(self, bus: EventBus, remove: Callable[[EventBus], object]) -> None:
+        self._bus = weakref.ref(bus)
+        self._remove = remove
+
+    def uninstrument(self) -> None:
+        """End metrics and spans of the bus; idempotent. From any thread.
+
+        The instruments stay, without values: OpenTelemetry cannot take them back. Deliveries that
+        are queued still have their spans.
+        """
+        bus = self._bus()
+        with _lock:
+            if bus is None or bus not in _instrumented:
+                return
+            _instrumented.discard(bus)
+            self._remove(bus)
+        bus._set_trace(None)
