@@ -190,11 +190,12 @@ def test_an_uninstrumented_bus_is_not_observed_and_can_be_instrumented_again(
 
 def test_instrumenting_keeps_no_bus(telemetry: Telemetry) -> None:
     with EventBus(workers=1) as bus:
-        instrument(bus, spans=True, **telemetry.providers)
+        instrumentation = instrument(bus, spans=True, **telemetry.providers)
     reference = weakref.ref(bus)
     del bus
     gc.collect()
     assert reference() is None
+    instrumentation.uninstrument()
 
 
 def test_what_cannot_be_instrumented_is_refused(factory: BusFactory, telemetry: Telemetry) -> None:
