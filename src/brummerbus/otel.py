@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 try:
     from opentelemetry import trace
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "brummerbus.otel needs opentelemetry-api: pip install 'brummerbus[otel]'"
-    ) from error
+    ) from _missing
 
 from brummerbus import EventBus
 from brummerbus._arguments import check_bool, shown
