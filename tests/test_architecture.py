@@ -23,7 +23,7 @@ FLOORS = (
     ("",),  # the package itself: the public names
     ("_exported",),
     (
-        *("_checked", "_spy", "loghandler", "loguru", "prometheus"),
+        *("_checked", "_spy", "loghandler", "loguru", "prometheus", "wsgi"),
         *("otel", "_otel_metrics", "_otel_spans"),
         *("executor", "executor.*", "testing", "testing.*"),
     ),

@@ -42,6 +42,7 @@ NEEDS = {
     "docs/howto/opentelemetry.md": ("opentelemetry",),
     "docs/howto/prometheus.md": ("prometheus_client",),
     "docs/howto/logging.md": ("loguru",),
+    "docs/howto/waitress.md": ("waitress",),
     "docs/howto/web.md": ("flask", "django", "fastapi", "httpx2"),
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
