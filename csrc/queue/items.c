@@ -9,7 +9,6 @@
  * - Items leave the queue only while the host is attached. So a garbage collector that holds the
  *   host can traverse the queue twice (bb_visit) and finds all it has found before.
  * - `tasks` that are unfinished are items that were accepted, neither discarded nor reported as done.
- *
  * - A publisher whose item was admitted is notified without delay: the program that uses such a
  *   queue may wait for it. One at a time, as each notifies the next.
  *
