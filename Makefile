@@ -137,6 +137,7 @@ bench: $(READY)  ## the pytest-benchmark suites
 PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
 	$(PEERS)/bin/python -m bench.peers.run $(ARGS)
+	$(PEERS)/bin/python -m bench.peers.logs
 
 bench-targets: $(PEERS)/.ready  ## only the table of target ratios
 	$(PEERS)/bin/python -m bench.peers.run --targets $(ARGS)

@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any, ClassVar
 
 from brummerbus import BackpressurePolicy, EventBus
+from brummerbus.ringqueue import RingQueue
 
 TYPE = "bench.event"
 PRIORITY = 2
@@ -217,6 +218,17 @@ class Bounded(QueueAndThreads):
     def make(self, size: int) -> Any:
         """Create the queue."""
         return Queue(size)
+
+
+class Ring(QueueAndThreads):
+    """The same on the bus's own queue: the program is that of `Bounded`, but for one import."""
+
+    label = "RingQueue"
+    bounded = True
+
+    def make(self, size: int) -> Any:
+        """Create the queue."""
+        return RingQueue(size)
 
 
 class Prioritised(QueueAndThreads):

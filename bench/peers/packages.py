@@ -18,6 +18,7 @@ from bench.peers.contestants import (
     Handler,
     Pool,
     Prioritised,
+    Ring,
     Simple,
     ThreadPerEvent,
 )
@@ -91,6 +92,7 @@ ALL: dict[str, type[Contestant]] = {
         Barest,
         Simple,
         Bounded,
+        Ring,
         Prioritised,
         Executor,
         Pool,
