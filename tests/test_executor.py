@@ -657,6 +657,24 @@ def test_it_can_be_the_default_executor_of_an_event_loop(factory: BusFactory) ->
     assert [type(refused) for refused in many[3:]] == [QueueFull] * 2
 
 
+def test_to_thread_under_load_gives_each_call_its_result_or_refuses_it() -> None:
+    """And nothing is lost: the loop's futures all end."""
+
+    async def main(executor: BusExecutor) -> list[Any]:
+        asyncio.get_running_loop().set_default_executor(executor)
+        calls = (asyncio.to_thread(pow, n, 2) for n in range(2000))
+        return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), HANG)
+
+    for queue_size in (2000, 20):
+        executor = BusExecutor(4, queue_size=queue_size)
+        results = asyncio.run(main(executor))
+        refused = [n for n, result in enumerate(results) if isinstance(result, QueueFull)]
+        assert all(results[n] == n * n for n in range(2000) if n not in set(refused))
+        stats = executor.bus.stats()
+        assert (stats.processed, stats.dropped) == (2000 - len(refused), len(refused))
+        assert bool(refused) == (queue_size == 20)
+
+
 # ---- mistakes ------------------------------------------------------------------------------------
 
 
