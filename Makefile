@@ -9,7 +9,7 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
-        model model-long chaos soak proofs
+        model model-long chaos soak proofs proofs-newer
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -103,6 +103,18 @@ sanitize-clang:  ## the C checks again, with clang's sanitizers
 PROOFS := build/proofs
 proofs: $(PROOFS)/.ready  ## what plugs into another project, tested with that project
 	$(PROOFS)/bin/python -m pytest -q -o addopts=--strict-markers tests/proofs $(ARGS)
+	@$(if $(NEWER),$(MAKE) --no-print-directory proofs-newer,echo "NOT RUN: what needs Python 3.12 or newer, which was not found (NEWER=python)" >&2)
+
+# What needs a newer Python than most: Django 6; and CPython's tests, which not all Pythons have.
+NEWER ?= $(firstword $(foreach python,python3.13 python3.14 python3.15 python3.12,$(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+proofs-newer: $(PROOFS)-newer/.ready
+	$(PROOFS)-newer/bin/python -m pytest -q -o addopts=--strict-markers $(NEWER_PROOFS) $(ARGS)
+
+NEWER_PROOFS := tests/proofs/test_django_tasks.py tests/proofs/test_cpython_executor.py
+$(PROOFS)-newer/.ready: tests/proofs/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
+	$(NEWER) -m venv $(PROOFS)-newer
+	$(PROOFS)-newer/bin/python -m pip install --quiet --disable-pip-version-check '.[django]' pytest
+	@touch $@
 
 # An environment of its own: these projects are nothing that this one depends on.
 $(PROOFS)/.ready: tests/proofs/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)

@@ -27,6 +27,7 @@ FLOORS = (
         *("otel", "_otel_metrics", "_otel_spans"),
         *("executor", "executor.*", "testing", "testing.*"),
     ),
+    ("django",),  # on the executor
     ("_cli", "_cli.*", "watch", "watch.*"),
     ("__main__",),
 )

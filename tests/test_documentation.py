@@ -39,6 +39,7 @@ NAMES = [page.relative_to(ROOT).as_posix() for page in PAGES]
 ALL = list(zip(PAGES, NAMES, strict=True))
 
 NEEDS = {
+    "docs/howto/django-tasks.md": ("django.tasks",),
     "docs/howto/opentelemetry.md": ("opentelemetry",),
     "docs/howto/prometheus.md": ("prometheus_client",),
     "docs/howto/logging.md": ("loguru",),
@@ -47,7 +48,12 @@ NEEDS = {
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
 
-SLOW = ("docs/howto/test-bus.md", "docs/howto/testing.md", "docs/howto/web.md")
+SLOW = (
+    "docs/howto/django-tasks.md",
+    "docs/howto/test-bus.md",
+    "docs/howto/testing.md",
+    "docs/howto/web.md",
+)
 """They run pytest, or programs that import a framework."""
 
 NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")
@@ -61,6 +67,14 @@ STRICT = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")
 
 HOME = "https://github.com/brummerbus/brummerbus"
 RAW = "https://raw.githubusercontent.com/brummerbus/brummerbus/main/"
+
+
+def is_installed(package: str) -> bool:
+    """Return whether a package, or a module in one, can be imported."""
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 # ---- running a page ------------------------------------------------------------------------------
@@ -150,7 +164,7 @@ def test_every_python_snippet_runs_and_prints_what_the_page_says(page: Path) -> 
     name = page.relative_to(ROOT).as_posix()
     if name in NEEDS_POSIX and not hasattr(os, "fork"):
         pytest.skip("the page needs POSIX")
-    missing = [package for package in NEEDS.get(name, ()) if find_spec(package) is None]
+    missing = [package for package in NEEDS.get(name, ()) if not is_installed(package)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}, of the extra 'docs'")
     shown = sum(language(info) == "python" for info, _ in fences(page))
