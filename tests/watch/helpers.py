@@ -41,6 +41,15 @@ class Findings:
         return [(item.name, item.passed) for item in self.all if isinstance(item, TestResult)]
 
     @property
+    def figures(self) -> tuple[int, int]:
+        """How many tests passed and failed, those without a name counted in."""
+        results = [item for item in self.all if isinstance(item, TestResult)]
+        return (
+            sum(item.count for item in results if item.passed),
+            sum(item.count for item in results if not item.passed),
+        )
+
+    @property
     def frameworks(self) -> set[str]:
         """The test frameworks."""
         return {item.framework for item in self.all if isinstance(item, TestResult)}

@@ -38,14 +38,9 @@ from .helpers import find
         ("webpack 5.112.2 compiled successfully in 77 ms", "webpack", "finished"),
         ("webpack 5.112.2 compiled with 2 warnings in 80 ms", "webpack", "finished"),
         ("webpack 5.112.2 compiled with 1 error in 113 ms", "webpack", "failed"),
-        ("Failed to compile.", "webpack", "failed"),
         ("vite v5.4.0 building for production...", "vite", "started"),
-        ("✓ 34 modules transformed.", "vite", "progress"),
-        ("✓ built in 1.02s", "vite", "finished"),
         ("  VITE v5.4.0  ready in 191 ms", "vite", "finished"),
         ("9:53:41 PM [vite] hmr update /src/App.vue", "vite", "progress"),
-        ("✗ Build failed in 33ms", "vite", "failed"),
-        ("Collecting requests", "pip", "started"),
         ("  Downloading requests-2.32.0-py3-none-any.whl (64 kB)", "pip", "progress"),
         ("  Building wheel for sdemo (pyproject.toml): started", "pip", "started"),
         (
@@ -82,3 +77,49 @@ def test_a_build_step_is_found(line: str, tool: str, status: str) -> None:
 )
 def test_a_line_that_only_resembles_a_step_is_none(line: str) -> None:
     assert find(f"{line}\n").builds == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "Collecting requests\n  Using cached requests-2.32.0-py3-none-any.whl (64 kB)\n",
+            [("pip", "started")],
+        ),
+        ("vite v5.4.0 building for production...\n✓ built in 1s\n",
+         [("vite", "started"), ("vite", "finished")]),
+        ("vite v5.4.0 building for production...\n✗ Build failed in 33ms\n",
+         [("vite", "started"), ("vite", "failed")]),
+        ("a.ts(1,7): error TS2322: no.\n\nFound 3 errors in 2 files.\n", [("tsc", "failed")]),
+        ("<i> [webpack-dev-server] running\nFailed to compile.\n", [("webpack", "failed")]),
+        ("  error: subprocess-exited-with-error\n", [("pip", "failed")]),
+    ],
+)  # fmt: skip
+def test_a_step_in_plain_words_counts_beside_a_line_that_only_its_tool_prints(
+    text: str, expected: list[tuple[str, str]]
+) -> None:
+    """Before it or after it."""
+    assert find(text).builds == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Processing image 3\nProcessing image 4\n",
+        "Collecting garbage\n",
+        "Compiled successfully\n",
+        "✓ built in 3 days\n",
+        "Failed to compile.\n",
+        'm.py:3: error: Name "x" is not defined  [name-defined]\nFound 3 errors in 1 file\n',
+        "make: *** [Makefile:2: run] Interrupt\n",
+        "ninja: build stopped: interrupted by user.\n",
+    ],
+)
+def test_a_step_in_plain_words_alone_is_none(text: str) -> None:
+    assert find(text).builds == []
+
+
+def test_a_step_waits_for_its_proof_a_few_lines_only() -> None:
+    proof = "  Using cached requests-2.32.0-py3-none-any.whl (64 kB)\n"
+    assert find("Collecting x\n" + "other\n" * 5 + proof).builds == [("pip", "started")]
+    assert find("Collecting x\n" + "other\n" * 50 + proof).builds == []

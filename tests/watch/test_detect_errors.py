@@ -49,7 +49,7 @@ TRACES = [
 ]  # fmt: skip
 COMPILERS = [
     (samples.CLANG, Expected("gcc/clang", "use of undeclared identifier 'y'", "bad.c:3:19", 0, 3)),
-    (samples.DRIVER, Expected("gcc/clang", "nofile.c: No such file or directory", "", 0, 0)),
+    (samples.DRIVER, Expected("gcc/clang", "nofile.c: No such file or directory", "", 0, 1)),
     (samples.LINKER, Expected("linker", "undefined reference to `missing'", "link.c", 1, 2)),
     (samples.RUSTC_PLAIN, Expected("rustc", "expected `!` or `::`", "src/main.rs:1:5", 0, 4)),
     (samples.GO_BUILD, Expected("go", "undefined: foo", "./main.go:5:2", 1, 3)),
@@ -64,7 +64,8 @@ def test_one_error_is_found_with_all_its_lines(text: str, expected: Expected) ->
     [error] = find(text).errors
     found = Expected(error.kind, error.message, error.location, error.first, error.last)
     assert expected == found
-    assert text.splitlines()[error.first] == error.text.splitlines()[0]
+    # Without its time stamp and prefix.
+    assert text.splitlines()[error.first].endswith(error.text.splitlines()[0])
 
 
 @pytest.mark.parametrize(
@@ -147,12 +148,12 @@ def test_what_looks_like_an_exception_does_not_keep_the_error_behind_it() -> Non
     detector = StreamDetector()
     text = "ValueError: only mentioned\nsome text\nERROR true\nfine\n"
     found = [error for line in make_lines(text) for error in detector.feed(line)]
-    assert [error.message for error in found] == ["ERROR true"]
+    assert [error.message for error in found] == ["true"]
 
 
 def test_a_logged_error_before_something_that_is_no_trace_is_reported() -> None:
     [error] = find("ERROR first\nValueError: only mentioned\nfine\n").errors
-    assert error.message == "ERROR first"
+    assert error.message == "first"
 
 
 def test_an_error_waits_only_until_it_is_settled() -> None:

@@ -67,7 +67,7 @@ def test_a_traceback_is_one_error_though_several_workers_handle_its_lines(seed: 
     with EventBus(workers=4, queue_size=16, policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler, key=stream_of)
+        bus.subscribe("log.line", detector_handler.on_lines, key=stream_of, batch=10)
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(30)
         detector_handler.finish()
@@ -88,7 +88,7 @@ def test_findings_are_published_under_their_types() -> None:
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
         for line in make_lines(text):
-            detector_handler(event(line))
+            detector_handler.on_lines([event(line)])
         detector_handler.finish()
         assert bus.flush(30)
     assert sorted((found.type, found.source) for found in heard.events) == [
@@ -119,7 +119,7 @@ def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
         heard, detector_handler = Heard(bus), DetectorHandler(bus)
         for line in lines:
-            detector_handler(event(line))
+            detector_handler.on_lines([event(line)])
         detector_handler.tick(lambda process, stream: len(lines) + on_its_way)
         assert bus.flush(30)
         assert [error.message for error in heard.errors] == expected
@@ -134,7 +134,7 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
     seen = threading.Semaphore(0)
     with EventBus(workers=2, queue_size=2, policy=BackpressurePolicy.BLOCK) as bus:
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler, key=stream_of)
+        bus.subscribe("log.line", detector_handler.on_lines, key=stream_of, batch=10)
         bus.subscribe("error.detected", lambda _: seen.release())
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(60)

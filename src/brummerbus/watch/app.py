@@ -21,6 +21,7 @@ from brummerbus.watch.detector_handler import DetectorHandler, stream_of
 from brummerbus.watch.interrupts import KILL, Interrupts
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.live import LiveView
+from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import BATCH, LogStore
@@ -86,6 +87,7 @@ class Watch:
         store: The log store; it is closed at the end.
         live: Whether to draw the live view instead of printing lines.
         out: The stream on which lines are printed.
+        patterns: A user's own patterns of errors.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Watch:
         database: str,
         live: bool,
         out: Any,
+        patterns: Sequence[Pattern] = (),
     ) -> None:
         self._target = target
         self._store = store
@@ -112,7 +115,7 @@ class Watch:
         )
         self._bus = EventBus(config, name="watch", on_error=self._on_error)
         self._counters = Counters([command.name for command in commands])
-        self._detector_handler = DetectorHandler(self._bus)
+        self._detector_handler = DetectorHandler(self._bus, patterns)
         self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
         self._processes = [
@@ -167,10 +170,10 @@ class Watch:
             self._bus.subscribe(EventType.LOG_LINE, handlers[name], **options)
 
         follow("store", self._store.on_lines, batch=BATCH, max_concurrency=1)
-        follow("find", self._detector_handler, key=stream_of)
-        follow("count", self._counters)
+        follow("find", self._detector_handler.on_lines, key=stream_of, batch=BATCH)
+        follow("count", self._counters.on_lines, batch=BATCH, max_concurrency=1)
         if self._printer is not None:
-            follow("print", self._printer.on_line, max_concurrency=1)
+            follow("print", self._printer.on_lines, batch=BATCH, max_concurrency=1)
             self._bus.subscribe("process.*", self._printer.on_process)
         for type in EventType:
             if type is not EventType.LOG_LINE:

@@ -11,6 +11,7 @@ from typing import Any
 
 from brummerbus.watch import live, page
 from brummerbus.watch.app import Watch
+from brummerbus.watch.patterns import PatternError, read_patterns
 from brummerbus.watch.procfile import Command, CommandError, plan_arguments, read_procfile
 from brummerbus.watch.report import as_text
 from brummerbus.watch.store import DEFAULT_PATH, LogStore
@@ -52,7 +53,8 @@ class _Target(argparse.Action):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.usage = (
-        f"{parser.prog} [--db FILE] [--report FILE] [--json] [--plain] [PROCFILE | -- COMMAND ...]"
+        f"{parser.prog} [--db FILE] [--report FILE] [--patterns FILE] [--json] [--plain] "
+        "[PROCFILE | -- COMMAND ...]"
     )
     parser.description = (
         "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
@@ -80,6 +82,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="print lines even if a live view is possible"
     )
+    parser.add_argument(
+        "--patterns",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also find the errors that FILE describes; can be repeated",
+    )
     parser.set_defaults(procfile=None, command_line=None)
     parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
 
@@ -89,8 +98,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         target, commands = _commands(args)
         reports = [_checked_report(path) for path in args.report]
+        patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
         store = LogStore(args.db, target)
-    except CommandError as error:
+    except (CommandError, PatternError) as error:
         return _refuse(str(error))
     except sqlite3.Error as error:
         return _refuse(f"{args.db}: {error}")
@@ -105,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
         database=args.db,
         live=not (args.plain or args.json) and sys.stdout.isatty() and live.available(),
         out=out,
+        patterns=patterns,
     )
     outcome = watch.run()
     for path in reports:

@@ -1,5 +1,6 @@
 """Counts events and keeps the state of each process for the live view and the report."""
 
+import re
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -13,10 +14,14 @@ from brummerbus.watch.payloads import (
     ProcessStarted,
     TestResult,
 )
+from brummerbus.watch.text import repeated
 
 _KEPT = 1000
 """Errors, and failed tests, kept for the report; all are counted, and all errors stored."""
 _RECENT = 12
+_NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
+"""What differs where the same error occurs again: process ids, counters, addresses."""
+_Same = tuple[str, str, str, str]
 
 
 @dataclass
@@ -52,10 +57,19 @@ class Counters:
     def __init__(self, names: list[str]) -> None:
         self._lock = Lock()  # guards all fields below; held for a few additions only
         self._counts = Counts({name: ProcessState(name) for name in names})
-        self._errors: list[ErrorFound] = []
-        self._recent_errors: deque[ErrorFound] = deque(maxlen=_RECENT)
+        self._errors: dict[_Same, tuple[ErrorFound, int]] = {}
+        """The first occurrence of each error, and how often it has occurred."""
+        self._recent_errors: dict[_Same, ErrorFound] = {}
         self._recent_lines: deque[LogLine] = deque(maxlen=_RECENT)
         self._failed: list[TestResult] = []
+
+    def on_lines(self, events: list[Event]) -> None:
+        """Count a batch of `log.line`."""
+        with self._lock:
+            self._counts.events[events[0].type] += len(events)
+            for name, count in Counter(event.source or "" for event in events).items():
+                self._state(name).lines += count
+            self._recent_lines.extend(event.data for event in events[-_RECENT:])
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
@@ -70,7 +84,7 @@ class Counters:
             elif isinstance(data, ErrorFound):
                 self._note_error(data)
             elif isinstance(data, TestResult):
-                self._counts.tests["passed" if data.passed else "failed"] += 1
+                self._counts.tests["passed" if data.passed else "failed"] += data.count
                 if not data.passed and len(self._failed) < _KEPT:
                     self._failed.append(data)
             elif isinstance(data, BuildEvent):
@@ -88,10 +102,11 @@ class Counters:
                 counts.errors,
             )
 
-    def errors(self) -> list[ErrorFound]:
-        """Return the errors in order of time, at most 1,000."""
+    def errors(self) -> list[tuple[ErrorFound, int]]:
+        """Return different errors in order of time, at most 1,000, and how often each occurred."""
         with self._lock:
-            return sorted(self._errors, key=lambda found: (found.time, found.process, found.first))
+            errors = list(self._errors.values())
+        return sorted(errors, key=lambda each: (each[0].time, each[0].process, each[0].first))
 
     def failed_tests(self) -> list[TestResult]:
         """Return the failed tests, at most 1,000."""
@@ -101,7 +116,13 @@ class Counters:
     def recent(self) -> tuple[list[LogLine], list[ErrorFound]]:
         """Return the last few lines and errors."""
         with self._lock:
-            return list(self._recent_lines), list(self._recent_errors)
+            errors = [
+                replace(
+                    found, message=repeated(found.message, self._errors.get(same, (found, 1))[1])
+                )
+                for same, found in self._recent_errors.items()
+            ]
+            return list(self._recent_lines), errors
 
     def _state(self, name: str) -> ProcessState:
         return self._counts.processes.setdefault(name, ProcessState(name))
@@ -120,6 +141,11 @@ class Counters:
     def _note_error(self, found: ErrorFound) -> None:
         self._counts.errors += 1
         self._state(found.process).errors += 1
-        self._recent_errors.append(found)
-        if len(self._errors) < _KEPT:
-            self._errors.append(found)
+        same = found.process, found.kind, _NUMBER.sub("#", found.message), found.location
+        self._recent_errors.pop(same, None)
+        self._recent_errors[same] = found
+        if len(self._recent_errors) > _RECENT:
+            del self._recent_errors[next(iter(self._recent_errors))]
+        first, count = self._errors.get(same, (found, 0))
+        if count or len(self._errors) < _KEPT:
+            self._errors[same] = first, count + 1

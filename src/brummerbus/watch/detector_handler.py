@@ -1,11 +1,12 @@
 """The handler that detects errors, tests and builds in lines, and publishes them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.detect import StreamDetector
+from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 
 SETTLE = 1.0
@@ -15,29 +16,37 @@ SETTLE = 1.0
 class _Stream:
     """The detector of one stream, and the number of lines it was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, patterns: Sequence[Pattern]) -> None:
         self.lock = Lock()  # guards both; only `tick` competes with the worker for it
-        self.detector = StreamDetector()
+        self.detector = StreamDetector(patterns)
         self.seen = 0
 
 
 class DetectorHandler:
     """A handler of `log.line`: detects, and publishes the findings. Thread-safe.
 
-    It needs the lines of each stream in order: subscribe it with `key=stream_of`.
+    It needs the lines of each stream in order: subscribe `on_lines` with `key=stream_of` and
+    `batch`, so that a batch is of one stream.
+
+    Args:
+        bus: Where to publish.
+        patterns: A user's own patterns of errors.
     """
 
-    def __init__(self, bus: EventBus) -> None:
+    def __init__(self, bus: EventBus, patterns: Sequence[Pattern] = ()) -> None:
         self._bus = bus
+        self._patterns = patterns
         self._streams: dict[tuple[str, str], _Stream] = {}
 
-    def __call__(self, event: Event) -> None:
-        """Handle a `log.line`."""
-        key = stream_of(event)
-        stream = self._streams.get(key) or self._streams.setdefault(key, _Stream())
+    def on_lines(self, events: list[Event]) -> None:
+        """Handle a batch of `log.line`, all of one stream."""
+        key = stream_of(events[0])
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams.setdefault(key, _Stream(self._patterns))
         with stream.lock:
-            stream.seen += 1
-            found = stream.detector.feed(event.data)
+            stream.seen += len(events)
+            found = stream.detector.feed_many([event.data for event in events])
         self._publish(found)
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
@@ -61,8 +70,10 @@ class DetectorHandler:
             self._publish(stream.detector.finish())
 
     def _publish(self, found: list[Found]) -> None:
-        for item in found:
-            self._bus.publish(Event(_type(item), item, source=item.process))
+        if found:
+            self._bus.publish_many(
+                [Event(_type(item), item, source=item.process) for item in found]
+            )
 
 
 def stream_of(event: Event) -> tuple[str, str]:

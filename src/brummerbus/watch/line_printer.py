@@ -28,10 +28,12 @@ class LinePrinter:
         self._second = -1
         self._stamp = ""
 
-    def on_line(self, event: Event) -> None:
-        """Handle `log.line`."""
-        line: LogLine = event.data
-        self._write(line.time, f"{line.process} | {line.text}")
+    def on_lines(self, events: list[Event]) -> None:
+        """Handle a batch of `log.line`."""
+        with self._lock:
+            for event in events:
+                line: LogLine = event.data
+                self._add(line.time, f"{line.process} | {line.text}")
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
@@ -49,13 +51,17 @@ class LinePrinter:
 
     def _write(self, moment: float, text: str) -> None:
         with self._lock:
-            if int(moment) != self._second:
-                self._second = int(moment)
-                self._stamp = clock(moment)
-            self._block.append(f"{self._stamp} {text}\n")
-            self._size += len(text)
-            if self._size >= _BLOCK:
-                self._write_block()
+            self._add(moment, text)
+
+    def _add(self, moment: float, text: str) -> None:
+        """Add a line to the block; the lock is held."""
+        if int(moment) != self._second:
+            self._second = int(moment)
+            self._stamp = clock(moment)
+        self._block.append(f"{self._stamp} {text}\n")
+        self._size += len(text)
+        if self._size >= _BLOCK:
+            self._write_block()
 
     def _write_block(self) -> None:
         """Write the buffered lines; the lock is held."""

@@ -1,6 +1,7 @@
 """Splits the bytes of a pipe into lines without loss: joined again they are the same bytes."""
 
 from collections.abc import Iterator
+from itertools import repeat
 from typing import NamedTuple
 
 MAX_LENGTH = 64 * 1024 * 1024
@@ -60,13 +61,18 @@ def _decoded(body: bytes) -> Iterator[Piece]:
     """Yield the lines of a body without its last newline."""
     try:
         # Decoding all lines in one call is several times faster than line by line.
-        texts = body.decode().split("\n")
+        body_text = body.decode()
     except UnicodeDecodeError:
         for line in body.split(b"\n"):
             if line.endswith(b"\r"):
                 yield _piece(line[:-1], "\r\n")
             else:
                 yield _piece(line, "\n")
+        return
+    texts = body_text.split("\n")
+    if "\r" not in body_text:
+        # The common case, without a step of the interpreter for each line.
+        yield from map(Piece, texts, repeat("\n"), repeat(None))
         return
     for text in texts:
         if text.endswith("\r"):

@@ -5,6 +5,7 @@ lines that were read at the same moment have the same time.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +31,11 @@ class ProcessExited:
     time: float
 
 
-@dataclass(frozen=True, slots=True)
-class LogLine:
-    """The payload of `log.line`: one line and its ending, without loss."""
+class LogLine(NamedTuple):
+    """The payload of `log.line`: one line and its ending, without loss.
+
+    A tuple, as it is made for each line: a frozen dataclass takes four times as long to make.
+    """
 
     process: str
     stream: str
@@ -84,10 +87,14 @@ class TestResult:
     process: str
     framework: str
     name: str
+    """Empty for passed tests that the output does not name."""
     passed: bool
     detail: str
-    """Why it failed, if the line says so."""
+    """Why it failed, if the output says so."""
     time: float
+    count: int = 1
+    """How many tests this is: more than 1 where the closing line of a runner has tests that were
+    not named, negative where it has fewer than were."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from brummerbus import Advice, BusStats, Priority
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.line_printer import clock
 from brummerbus.watch.process import WatchedProcess
-from brummerbus.watch.text import counted
+from brummerbus.watch.text import counted, repeated
 
 _COUNTS = ("published", "processed", "failed", "dropped")
 _BARS = "▁▂▃▄▅▆▇█"
@@ -90,7 +90,7 @@ def collect(run: Run, stats: BusStats, counters: Counters) -> dict[str, Any]:
         "depth": [list(sample) for sample in run.depth],
         "errors": {
             "count": counts.errors,
-            "found": [asdict(found) for found in counters.errors()],
+            "found": [{**asdict(found), "count": count} for found, count in counters.errors()],
         },
         "tests": {
             "passed": counts.tests["passed"],
@@ -231,8 +231,8 @@ def _tests_text(tests: Mapping[str, Any], builds: Mapping[str, int]) -> str:
     if tests["passed"] or tests["failed"]:
         lines.append(f"Tests: {tests['passed']:,} passed, {tests['failed']:,} failed")
         lines += [
-            f"  {result['process']}: {result['name']}"
-            + (f" - {result['detail']}" if result["detail"] else "")
+            f"  {result['process']}: "
+            + " - ".join(filter(None, (result["name"], result["detail"])))
             for result in tests["failures"][:_SHOWN]
         ]
         lines += _rest(tests["failed"])
@@ -250,9 +250,9 @@ def _errors_text(errors: Mapping[str, Any]) -> str:
         place = f" at {found['location']}" if found["location"] else ""
         lines.append(
             f"  {clock(found['time'])} {found['process']}: {found['kind']}: "
-            f"{found['message']}{place}"
+            f"{repeated(found['message'], found['count'])}{place}"
         )
-    return "\n".join(lines + _rest(errors["count"]))
+    return "\n".join(lines + _rest(len(errors["found"])))
 
 
 def _rest(count: int) -> list[str]:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from brummerbus import Event
-from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessExited, ProcessStarted
+from brummerbus.watch.payloads import ErrorFound, ProcessExited, ProcessStarted
 
 DEFAULT_PATH = "brummerbus.db"
 """The default file of `watch` and `log`, in the working directory."""
@@ -52,7 +52,9 @@ _WRITE = {
     " ON CONFLICT DO UPDATE SET command = excluded.command",
     "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code",
-    "lines": "INSERT INTO lines VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    # In the order of LogLine.
+    "lines": "INSERT INTO lines (run, process, stream, number, text, time, ending, raw)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 _Row = tuple[Any, ...]
@@ -102,7 +104,7 @@ class LogStore:
 
     def on_lines(self, events: list[Event]) -> None:
         """Handle a batch of `log.line`."""
-        self._add("lines", [_line_row(self.run, event.data) for event in events])
+        self._add("lines", [(self.run, *event.data) for event in events])
 
     def on_errors(self, events: list[Event]) -> None:
         """Handle a batch of `error.detected`."""
@@ -173,11 +175,6 @@ class LogStore:
                 with suppress(sqlite3.OperationalError):
                     self._connection.execute("PRAGMA busy_timeout = 100")
                     self._connection.execute("PRAGMA journal_mode = DELETE")
-
-
-def _line_row(run: int, line: LogLine) -> _Row:
-    return (run, line.process, line.stream, line.number, line.time, line.text, line.ending,
-            line.raw)  # fmt: skip
 
 
 def _error_row(run: int, found: ErrorFound) -> _Row:

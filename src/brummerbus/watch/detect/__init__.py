@@ -1,35 +1,81 @@
 """Finds errors, test results and build steps in lines. Pure: no threads, no clock, no bus.
 
-    blocks      errors of several lines                 errors     starts and ends them
-    python      tracebacks                              results    pytest, unittest, go, TAP, jest
-    compilers   gcc, clang, rustc, tsc, go, webpack     builds     make, cargo, tsc, webpack,
-    traces      Go, Rust, Java and JavaScript                      vite, pip
+    prefixes    what others write in front of a line    levels     the level of a log line
+    errors      starts and ends errors                  blocks     an error of several lines
+    python      tracebacks                              traces     Go, Rust, Java, JavaScript
+    table       errors that `patterns` describes        builds     build steps, by context
+    results     runners that name tests                 closings   runners' closing lines
+    gate        which detectors must see a line
+    pytest, unit, jest, reports: one runner each, or one report each
 
 Every format is recognised by its exact shape, so a line that only resembles one is skipped.
 Detection is a convenience: all lines are in the store.
 """
 
 import re
+from collections.abc import Sequence
 
+from brummerbus.watch.detect import prefixes
 from brummerbus.watch.detect.builds import BuildDetector
 from brummerbus.watch.detect.errors import ErrorDetector
+from brummerbus.watch.detect.gate import BUILDS, ERRORS, RESULTS, Gate
 from brummerbus.watch.detect.results import ResultDetector
+from brummerbus.watch.detect.table import Table
+from brummerbus.watch.patterns import Pattern, builtin
 from brummerbus.watch.payloads import Found, LogLine
 
 MAX_LENGTH = 2000
 """Characters of a line that are examined; patterns on a line of megabytes cost seconds."""
 
+_MOST_STREAMS = 200
+"""Prefixes that are distinguished in one stream; lines with further ones are examined together."""
+
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+
+_CALM = re.compile(
+    r"[\[(]?\d{2,4}[-/:]\d\d[-/:]\d\d[\d:.,TZ/+ -]*[\])]?(?:\s+\[[^\]]*\])?\s+"
+    r"\[?(?:INFO|DEBUG|WARN|WARNING|TRACE|NOTICE)\b[\]:]?\s"
+)
+"""The common case: a logger's line with a time stamp, at a level that is no error."""
+
+
+class _State:
+    """The detectors of the lines that have one prefix."""
+
+    def __init__(self, table: Table) -> None:
+        self.errors = ErrorDetector(table)
+        self.results = ResultDetector()
+        self.builds = BuildDetector()
+
+    @property
+    def idle(self) -> bool:
+        """Whether a line without a hint changes nothing."""
+        return self.errors.idle and self.results.idle
 
 
 class StreamDetector:
-    """Detects in one stream of one process. Feed it every line, in order, one at a time."""
+    """Detects in one stream of one process. Feed it every line, in order, one at a time.
 
-    def __init__(self) -> None:
-        self._errors = ErrorDetector()
-        self._results = ResultDetector()
-        self._builds = BuildDetector()
+    Args:
+        patterns: A user's own, which are tried before those of the package.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+        self._table = Table((*patterns, *builtin()))
+        self._gate = Gate(self._table.hints, always=self._table.always)
+        self._states: dict[str, _State] = {"": _State(self._table)}
+        self._busy: set[str] = set()
+        """Prefixes whose state is not idle."""
+        self._last = ""
         self.last_time = 0.0
+
+    def feed_many(self, lines: Sequence[LogLine]) -> list[Found]:
+        """Return what these lines complete, in order."""
+        found: list[Found] = []
+        for line in lines:
+            if completed := self.feed(line):
+                found += completed
+        return found
 
     def feed(self, line: LogLine) -> list[Found]:
         """Return what this line completes."""
@@ -37,23 +83,70 @@ class StreamDetector:
         text = line.text if len(line.text) <= MAX_LENGTH else line.text[:MAX_LENGTH]
         if "\x1b" in text:
             text = _COLOUR.sub("", text)
-        results, claimed = self._results.feed(line, text)
+        calm = not self._busy and _CALM.match(text)
+        wanted = 0 if calm else self._gate.detectors(text)
+        if not wanted and not self._busy:
+            self._states[self._last].errors.pass_by(text)
+            return []
+        return self._examine(line, text, wanted)
+
+    def _examine(self, line: LogLine, text: str, wanted: int) -> list[Found]:
+        """Show a line to the detectors that want it, and to those that are not idle."""
+        key, text, stamped = prefixes.strip(text)
+        key = self._known(key)
+        state = self._states[key]
+        if key != self._last:
+            if not key:
+                self._states[self._last].errors.hand_over(state.errors, text)
+                self._note(self._last)
+            self._last = key
+        lowered = text.lower()
+        found: list[Found] = []
+        claimed = False
+        if wanted & RESULTS or not state.results.idle:
+            found, claimed = state.results.feed(line, text, lowered)
         # A line that reports a test is not an error of its own, even if it contains ERROR.
-        found: list[Found] = [*results, *self._errors.feed(line, text, claimed=claimed)]
-        step = self._builds.feed(line, text)
-        if step is not None:
-            found.append(step)
+        if wanted & ERRORS or not state.errors.idle:
+            found += state.errors.feed(line, text, stamped=stamped, claimed=claimed)
+        else:
+            state.errors.pass_by(text)
+        if wanted & BUILDS:
+            found += state.builds.feed(line, text, lowered)
+        self._note(key)
         return found
 
     @property
     def waits(self) -> bool:
         """Whether an error is complete and only the next line can show whether it continues."""
-        return self._errors.waits
+        return any(self._states[key].errors.waits for key in list(self._busy))
 
     def settle(self) -> list[Found]:
-        """Return the error that `waits`; call it if no next line arrives."""
-        return list(self._errors.finish()) if self.waits else []
+        """Return the errors that `waits`; call it if no next line arrives."""
+        found: list[Found] = []
+        for key in list(self._busy):
+            if self._states[key].errors.waits:
+                found += self._states[key].errors.finish()
+                self._note(key)
+        return found
 
     def finish(self) -> list[Found]:
         """Return what is still open at the end of the stream."""
-        return [*self._results.finish(), *self._errors.finish()]
+        found: list[Found] = []
+        for state in self._states.values():
+            found += state.results.finish()
+            found += state.errors.finish()
+        return found
+
+    def _known(self, key: str) -> str:
+        """Return a prefix that has a state: its own, unless there are too many."""
+        if key not in self._states:
+            if len(self._states) >= _MOST_STREAMS:
+                return ""
+            self._states[key] = _State(self._table)
+        return key
+
+    def _note(self, key: str) -> None:
+        if self._states[key].idle:
+            self._busy.discard(key)
+        else:
+            self._busy.add(key)

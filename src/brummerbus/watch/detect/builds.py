@@ -1,96 +1,115 @@
-"""Build steps: make, cargo, tsc, webpack, vite and pip."""
+"""Build steps of one stream, of the tools in `builds.ini`, each proved by its context.
+
+Many steps are plain English (`Collecting data`, `Compiled successfully`). Such a line counts only
+if the same stream has, shortly before or after it, one that no other program prints.
+"""
 
 import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 
+from brummerbus.watch.patterns import table
 from brummerbus.watch.payloads import BuildEvent, LogLine
 
-# The first match counts.
-_RULES: tuple[tuple[str, str, str], ...] = (
-    ("make", "failed", r"g?make(?:\[\d+\])?: \*\*\* .+"),
-    ("make", "started", r"g?make(?:\[\d+\])?: Entering directory .+"),
-    (
-        "make",
-        "finished",
-        r"g?make(?:\[\d+\])?: (?:Leaving directory|Nothing to be done|.* is up to date).*",
-    ),
-    ("pip", "progress", r"\s*Downloading \S+\.(?:whl|tar\.gz|zip).*"),
-    ("cargo", "started", r"\s+(?:Compiling|Checking|Documenting) \S+ v\d\S*.*"),
-    ("cargo", "progress", r"\s+(?:Downloading|Downloaded|Updating|Fresh|Running|Locking) \S.*"),
-    ("cargo", "finished", r"\s+Finished .*target\(s\) in .+"),
-    ("cargo", "failed", r"error: (?:could not compile|build failed|aborting due to).*"),
-    ("tsc", "started", r".*\bStarting (?:incremental )?compilation(?: in watch mode)?\.\.\.\s*$"),
-    ("tsc", "finished", r"(?:.* - )?Found 0 errors\..*"),
-    ("tsc", "failed", r"(?:.* - )?Found \d+ errors?(?:\.| in ).*"),
-    ("webpack", "failed", r"webpack (?:\S+ )?compiled with \d+ errors?.*|Failed to compile\.?\s*$"),
-    ("webpack", "finished", r"webpack (?:\S+ )?compiled (?:successfully|with \d+ warnings?).*"),
-    ("webpack", "finished", r"Compiled (?:successfully|with warnings).*"),
-    ("webpack", "progress", r"asset \S+ [\d.]+ \S+ .*\[emitted\].*"),
-    ("vite", "started", r"vite v\d\S* building .*"),
-    ("vite", "finished", r"\s*VITE v\d\S*\s+ready in .*|✓ built in .+"),
-    (
-        "vite",
-        "progress",
-        r"✓ \d+ modules? transformed\.|.*\[vite\] (?:hmr update|page reload|\(client\)).*",
-    ),
-    ("vite", "failed", r"(?:✗|x) Build failed in .+"),
-    ("pip", "started", r"(?:Collecting|Processing) \S+.*"),
-    ("pip", "started", r"\s*Building wheel for \S+ .*: started"),
-    ("pip", "progress", r"\s*Building wheel for \S+ .*: finished with status 'done'"),
-    ("pip", "failed", r"\s*Building wheel for \S+ .*: finished with status 'error'"),
-    ("pip", "progress", r"Installing collected packages: .+|Requirement already satisfied: .+"),
-    ("pip", "finished", r"Successfully (?:installed|built|uninstalled) \S+.*"),
-    ("pip", "failed", r"error: subprocess-exited-with-error"),
-    (
-        "pip",
-        "failed",
-        r"ERROR: (?:Could not (?:find|build|install)|No matching distribution|Failed ).*",
-    ),
-)
+_NEAR = 12
+"""Lines behind an ambiguous step within which its proof must come."""
+_FAR = 20_000
+"""Lines for which a proof counts."""
+_STATUSES = ("failed", "started", "progress", "finished")
 
-_ANY = re.compile("|".join(f"(?P<r{number}>{rule[2]})" for number, rule in enumerate(_RULES)))
-_HINTS = (
-    "make",
-    "ompil",
-    "arget(s)",
-    "vite",
-    "VITE",
-    "Build",
-    "build",
-    "Found ",
-    "asset ",
-    "transformed",
-    "Success",
-    "Checking",
-    "Documenting",
-    "Download",
-    "Updating",
-    "Running",
-    "Collecting",
-    "Processing",
-    "Installing",
-    "Requirement",
-    "ERROR: ",
-    "Locking",
-    "Fresh",
-    "built in",
-    "aborting",
-    "subprocess",
-)
-"""A line without any of these is skipped before the patterns are tried."""
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One section of `builds.ini`."""
+
+    name: str
+    hints: tuple[str, ...]
+    steps: tuple[tuple[str, re.Pattern[str]], ...]
+    """Statuses, and the lines that alone are a proof of the tool."""
+    vague: tuple[tuple[str, re.Pattern[str]], ...]
+    """Statuses, and lines that need one."""
+    proof: re.Pattern[str] | None
+    """Lines that are a proof but no step."""
+
+
+@cache
+def tools() -> tuple[Tool, ...]:
+    """Return the table of build tools."""
+    parser = table("builds.ini")
+    return tuple(
+        Tool(
+            name,
+            tuple(hint.strip() for hint in parser[name]["hint"].split("|")),
+            _steps(parser[name], ""),
+            _steps(parser[name], "vague "),
+            re.compile(parser[name]["proof"]) if "proof" in parser[name] else None,
+        )
+        for name in parser.sections()
+    )
+
+
+def _steps(section: Mapping[str, str], kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple(
+        (status, re.compile(section[kind + status]))
+        for status in _STATUSES
+        if kind + status in section
+    )
+
+
+HINTS = frozenset(hint for tool in tools() for hint in tool.hints)
 
 
 class BuildDetector:
-    """Finds build steps; each is one line, so it has no state."""
+    """Finds build steps in one stream; feed it the lines that have a hint, in order."""
 
-    def feed(self, line: LogLine, text: str) -> BuildEvent | None:
-        """Return the step that this line reports, if any."""
-        for hint in _HINTS:
-            if hint in text:
-                break
-        else:
-            return None
-        match = _ANY.match(text)
-        if match is None or match.lastgroup is None:
-            return None
-        tool, status, _ = _RULES[int(match.lastgroup[1:])]
-        return BuildEvent(line.process, tool, status, text.strip(), line.time)
+    def __init__(self) -> None:
+        self._proved: dict[str, int] = {}
+        """The number of the last line that proved a tool."""
+        self._waiting: deque[tuple[int, str, BuildEvent]] = deque()
+
+    def feed(self, line: LogLine, text: str, lowered: str) -> list[BuildEvent]:
+        """Return the steps that this line reports, or proves."""
+        found: list[BuildEvent] = []
+        while self._waiting and line.number - self._waiting[0][0] > _NEAR:
+            self._waiting.popleft()
+        for tool in tools():
+            for hint in tool.hints:
+                if hint in lowered:
+                    break
+            else:
+                continue
+            status = _matching(tool.steps, text)
+            if status is not None or (tool.proof is not None and tool.proof.match(text)):
+                found += self._prove(tool.name, line)
+                if status is not None:
+                    found.append(_event(line, tool, status, text))
+                return found
+            status = _matching(tool.vague, text)
+            if status is None:
+                continue
+            event = _event(line, tool, status, text)
+            if line.number - self._proved.get(tool.name, -_FAR) < _FAR:
+                return [event]
+            self._waiting.append((line.number, tool.name, event))
+            return found
+        return found
+
+    def _prove(self, tool: str, line: LogLine) -> list[BuildEvent]:
+        """Note the proof of a tool, and return the steps that waited for it."""
+        self._proved[tool] = line.number
+        found = [event for _, name, event in self._waiting if name == tool]
+        self._waiting = deque(entry for entry in self._waiting if entry[1] != tool)
+        return found
+
+
+def _matching(steps: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str | None:
+    for status, pattern in steps:
+        if pattern.match(text):
+            return status
+    return None
+
+
+def _event(line: LogLine, tool: Tool, status: str, text: str) -> BuildEvent:
+    return BuildEvent(line.process, tool.name, status, text.strip(), line.time)

@@ -1,68 +1,90 @@
 """Starts and ends errors in one stream: the state machine that drives the blocks."""
 
 import re
+from collections import deque
 from collections.abc import Iterator
 
+from brummerbus.watch.detect import levels, python, traces
 from brummerbus.watch.detect.blocks import Block, Verdict
-from brummerbus.watch.detect.compilers import PlainError
-from brummerbus.watch.detect.compilers import start as start_compiler_error
-from brummerbus.watch.detect.python import Traceback
-from brummerbus.watch.detect.python import start as start_traceback
-from brummerbus.watch.detect.traces import HEADER, Candidate
-from brummerbus.watch.detect.traces import start as start_trace
+from brummerbus.watch.detect.levels import Level
+from brummerbus.watch.detect.table import Table
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
-_HINTS = (
-    "error",
-    "traceback",
-    "exception",
-    "fatal",
-    "critical",
-    "panic",
-    "undefined reference",
-    'file "',
-    ".go:",
-    "throwable",
-    "failure",
-    "npm err!",
-)
-"""A line without any of these starts no error; most lines are skipped by this test."""
+HINTS = frozenset(
+    (
+        "error", "err ", "err]", "err!", "erro[", "err_", "eror", "fata", "crit", "panic",
+        "emerg", "severe", "alert", "ftl", "fail", " e ", "e ::.", "f ::.", '"s":"e', '"s":"f',
+        "traceback", "exception", "throwable", 'file "',
+    )
+)  # fmt: skip
+"""A line without any of these, and of those of the table, starts no error. Most lines have none."""
 
-_PLAIN = re.compile(r"error: (?P<message>.+)")
-_SUMMARY = re.compile(
-    r"error: (?:could not compile|aborting due to|build failed|test failed, to rerun|"
-    r"process didn't exit successfully)"
-)
-"""Summaries of rustc and cargo after errors that have been found already."""
+STARTS = ("e/", "f/", "<>")
+"""Starts of lines that have a level of a single letter or digit; digits are left out."""
 
-_LEVEL = re.compile(r"(?<![\w./=-])(?:ERROR|CRITICAL|FATAL)(?![\w./=(-])")
-_STRUCTURED = re.compile(
-    r"\blevel=\"?(?:error|fatal|critical|panic)\b|"
-    r"\"(?:level|severity|levelname)\": ?\"(?:error|fatal|critical)\"",
-    re.IGNORECASE,
+_INTERRUPTED = re.compile(
+    r"KeyboardInterrupt\b|.*\b(?:SIGINT|SIGTERM|SIGHUP)\b|"
+    r".*\b(?:exit|exited with)?(?: code| status) ?:?(?:130|143)\b|"
+    r"signal: (?:interrupt|terminated)|(?:interrupted|terminated)$"
 )
-_NPM = re.compile(r"npm (?:ERR!|error) (?P<message>\S.*)")
-_STAMPED = re.compile(r"[\d\[\]|:(<]| - ")
-_FURTHEST = 120
-"""A level is near the start of its line; further on the word is part of a sentence."""
+"""An error that is only the answer to Ctrl-C, or to the signal by which a watcher stops."""
+_RUST_ARROW = re.compile(r"\s*--> (?P<place>\S+:\d+:\d+)")
+_ASYNCIO = re.compile(
+    r"(?:future|task|handle|message|protocol|transport|context|source_traceback)\b"
+)
+_LONGEST = 60
+_RECENT = 40
 
 
 class LogError(Block):
-    """A line that is logged at level error. A trace directly after it belongs to it."""
+    """A line that is logged at level error, and what is indented below it.
+
+    A trace directly after it belongs to it: `ErrorDetector` joins them.
+    """
 
     kind = "log"
 
-    def judge(self, text: str) -> Verdict:  # noqa: ARG002
-        """End at the next line; `ErrorDetector` joins a trace that starts there."""
-        return Verdict.END
+    def __init__(self, line: LogLine, text: str, message: str) -> None:
+        super().__init__(line, text, message)
+        self._rustc = False
+        self._blank = False
+
+    def judge(self, text: str) -> Verdict:
+        """Take indented lines, and rustc's source; hold one blank line."""
+        if self._rustc:
+            return Verdict.TAKE if text.strip() else Verdict.END
+        if self.taken == 1 and (match := _RUST_ARROW.match(text)):
+            self.kind, self.location, self._rustc = "rustc", match["place"], True
+            return Verdict.TAKE
+        if not text.strip():
+            held, self._blank = self._blank, True
+            return Verdict.END if held else Verdict.HOLD
+        if self._blank or self.taken > _LONGEST:
+            return Verdict.END
+        if text[0] in " \t":
+            if self.message.endswith("]") and self.taken == 1:
+                self.message = text.strip()  # .NET writes the category first
+            return Verdict.TAKE
+        return Verdict.TAKE if _ASYNCIO.match(text) else Verdict.END
 
 
 class ErrorDetector:
-    """Finds the errors of one stream; feed it every line in order."""
+    """Finds the errors of one stream; feed it every line in order.
 
-    def __init__(self) -> None:
+    Args:
+        table: The patterns in use.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
         self._block: Block | None = None
-        self._held: list[tuple[LogLine, str, bool]] = []
+        self._held: list[tuple[LogLine, str, bool, bool]] = []
+        self._before: deque[str] = deque(maxlen=_RECENT)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no error is open."""
+        return self._block is None
 
     @property
     def waits(self) -> bool:
@@ -73,86 +95,117 @@ class ErrorDetector:
         # If a block is not certain to be an error, the logged error before it is complete anyway.
         return block.complete or (block.leader is not None and not block.certain)
 
-    def feed(self, line: LogLine, text: str, *, claimed: bool = False) -> Iterator[ErrorFound]:
+    def hand_over(self, other: "ErrorDetector", text: str) -> None:
+        """Leave the open error to another stream, if it seems to continue there.
+
+        A logger writes a name in brackets in front of its own line only, not of the trace below.
+
+        Args:
+            other: The detector of the stream with the next line.
+            text: That line.
+        """
+        block = self._block
+        continues = isinstance(block, LogError) or text[:1].isspace()
+        if block is not None and continues and not self._held and other.adopt(block):
+            self._block = None
+
+    def adopt(self, block: Block) -> bool:
+        """Continue an error of another stream; False if one is open already."""
+        if self._block is not None:
+            return False
+        self._block = block
+        return True
+
+    def pass_by(self, text: str) -> None:
+        """Note a line that starts no error; it may be the heading of a later one."""
+        self._before.append(text)
+
+    def feed(
+        self, line: LogLine, text: str, *, stamped: bool = False, claimed: bool = False
+    ) -> Iterator[ErrorFound]:
         """Yield the errors that end before this line.
 
         Args:
             line: The line, for its number and time.
-            text: Its text to examine, without colours.
+            text: Its text to examine, without colours and prefixes.
+            stamped: Whether a time stamp was in front of it.
             claimed: Another detector has recognised this line, so it starts no error.
         """
         block = self._block
         if block is None:
-            self._block = None if claimed else _start(line, text)
+            self._block = None if claimed else self._start(line, text, stamped)
+            self._before.append(text)
             return
         verdict = block.judge(text)
-        if verdict is Verdict.HOLD and not block.certain and not claimed and _start(line, text):
-            # A block that is not certain to be an error must not delay a certain one.
-            verdict = Verdict.END
+        starts = None
+        if (verdict is Verdict.HOLD and not block.certain) or isinstance(block, LogError):
+            # A block that is not certain to be an error must not delay a certain one, and what
+            # follows a logged error may be its trace.
+            starts = None if claimed else self._start(line, text, stamped)
+            if (
+                stamped
+                and isinstance(block, LogError)
+                and levels.parse(text.lstrip(), stamped=True)
+            ):
+                verdict = Verdict.END  # a logger's next line, indented to align the levels
+            if starts is not None and not (isinstance(block, LogError) and block.kind == "rustc"):
+                verdict = Verdict.END
         if verdict is Verdict.TAKE:
-            for held_line, held_text, _ in self._held:
+            for held_line, held_text, _, _ in self._held:
                 block.take(held_line, held_text)
             self._held.clear()
             block.take(line, text)
+            self._before.append(text)
         elif verdict is Verdict.HOLD:
-            self._held.append((line, text, claimed))
+            self._held.append((line, text, stamped, claimed))
+        elif isinstance(block, LogError) and _is_trace(starts):
+            for held_line, held_text, _, _ in self._held:
+                block.take(held_line, held_text)
+            self._held.clear()
+            assert starts is not None
+            starts.lead(block)
+            self._block = starts
         else:
-            following = None if claimed or self._held else _follower(block, line, text)
-            if following is None:
-                yield from self.finish()
-                yield from self.feed(line, text, claimed=claimed)
-            self._block = following or self._block
+            yield from self.finish()
+            yield from self.feed(line, text, stamped=stamped, claimed=claimed)
 
     def finish(self) -> Iterator[ErrorFound]:
         """Yield the open error, and those in the lines that were held for it."""
         while self._block is not None:
             block, self._block = self._block, None
             held, self._held = self._held, []
-            if block.certain:
+            if block.certain and not _is_interrupt(block):
                 yield block.found()
-            elif block.leader is not None:
+            elif block.leader is not None and not block.certain:
                 yield block.leader.found()
-            for held_line, held_text, claimed in held:
-                yield from self.feed(held_line, held_text, claimed=claimed)
+            for held_line, held_text, stamped, claimed in held:
+                yield from self.feed(held_line, held_text, stamped=stamped, claimed=claimed)
+
+    def _start(self, line: LogLine, text: str, stamped: bool) -> Block | None:  # noqa: FBT001
+        parsed = levels.parse(text.lstrip() if stamped else text, stamped=stamped)
+        calm = parsed is not None and parsed.level is Level.CALM
+        if not calm:
+            said = text if parsed is None else parsed.message
+            block = python.start(line, text) or python.start(line, said) or traces.start(line, text)
+            if block is not None:
+                return block
+        lowered = text.lower()
+        block, claimed = self._table.start(line, text, lowered, self._before, calm=calm)
+        if block is not None or claimed or calm:
+            return block
+        if match := traces.HEADER.match(text):
+            # `Error: ...` is an error; that of another name only if calls follow.
+            return traces.Candidate(line, text, match["message"], certain=parsed is not None)
+        return None if parsed is None else LogError(line, text, parsed.message)
 
 
-def _follower(block: Block, line: LogLine, text: str) -> Block | None:
-    """Return the trace that starts directly after a logged error, and join them."""
-    if not isinstance(block, LogError):
-        return None
-    following = _start(line, text)
-    if not isinstance(following, Traceback | Candidate):
-        return None
-    following.lead(block)
-    return following
+def _is_trace(block: Block | None) -> bool:
+    return isinstance(block, python.Traceback | python.Group | traces.Candidate)
 
 
-def _start(line: LogLine, text: str) -> Block | None:
-    lowered = text.lower()
-    for hint in _HINTS:
-        if hint in lowered:
-            break
-    else:
-        return None
-    block = (
-        start_traceback(line, text) or start_compiler_error(line, text) or start_trace(line, text)
+def _is_interrupt(block: Block) -> bool:
+    if _INTERRUPTED.match(block.message):
+        return True
+    return block.kind in ("npm", "yarn", "pnpm") and any(
+        _INTERRUPTED.match(text) for text in block.lines
     )
-    if block is not None:
-        return block
-    if match := HEADER.match(text):
-        return Candidate(line, text, match["message"])
-    if match := _PLAIN.match(text):
-        if _SUMMARY.match(text):
-            return None
-        return PlainError(line, text, match["message"].strip())
-    if _is_logged_error(text):
-        return LogError(line, text, text.strip())
-    return None
-
-
-def _is_logged_error(text: str) -> bool:
-    """Whether the line has a level above warning, at the position where loggers write it."""
-    if match := _LEVEL.search(text, 0, _FURTHEST):
-        before = text[: match.start()].strip()
-        return not before or _STAMPED.search(before) is not None
-    return _STRUCTURED.search(text) is not None or _NPM.match(text) is not None

@@ -1,12 +1,15 @@
 """jest's results, which depend on the preceding file line and on the verbosity of the run.
 
 A verbose run lists each test with a tick or a cross under its file. Otherwise only failing tests
-are listed, as headings with a dot, and a passing file is reported itself, at its end.
+are listed, as headings with a dot, and the closing line has the passed ones. A file that cannot be
+run is an error, since the closing line does not count it as a test.
 """
 
 import re
 
-from brummerbus.watch.payloads import LogLine, TestResult
+from brummerbus.watch.detect.closings import Tally
+from brummerbus.watch.detect.reports import Report
+from brummerbus.watch.payloads import ErrorFound, Found, LogLine
 
 _FILE = re.compile(
     r"\s?(?P<status>PASS|FAIL) (?:\S+ )?"
@@ -15,84 +18,86 @@ _FILE = re.compile(
 _TEST = re.compile(r"\s+(?P<mark>[✓✔√✕✖✗\u00d7]) (?P<name>.+?)(?: \([\d.]+ m?s\))?\s*$")
 _DOT = re.compile(r"\s+● (?P<name>.+?)\s*$")
 _GROUP = re.compile(r"(?P<indent>\s{2,})(?P<name>[^\s●○✓✔√✕✖✗\u00d7].*?)\s*$")
-_END = re.compile(r"(?:Test Suites|Summary of all failing tests)\b")
+_END = re.compile(r"Test Suites: |Summary of all failing tests")
 _ARROW = " › "  # noqa: RUF001 - as jest writes it
 _PASSED_MARKS = "✓✔√"
 _SUITE_FAILED = "Test suite failed to run"
 
 
-class JestDetector:
+class JestDetector(Report):
     """Finds jest's results in one stream; feed it every line in order."""
 
-    def __init__(self) -> None:
+    framework = "jest"
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
         self._file = ""
-        self._file_passed = False
-        self._file_time = 0.0
-        self._process = ""
-        self._named = False
-        self._dotted = False
+        self._suite = self._dotted = False
         self._groups: list[tuple[int, str]] = []
         self._failed: set[str] = set()
 
-    def feed(self, line: LogLine, text: str) -> list[TestResult] | None:
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Return the results in this line, or None if it is not jest's."""
         if text.startswith(("PASS ", "FAIL ", " PASS", " FAIL")) and (match := _FILE.match(text)):
-            results = self.finish()
-            self._file = match["name"]
-            self._file_passed = match["status"] == "PASS"
-            self._file_time = line.time
-            self._process = line.process
-            return results
-        if not self._file:
+            before = self._named("")
+            self._file, self.open, self._dotted = match["name"], True, False
+            self._groups.clear()
+            return before
+        if not self.open:
             return None
+        if text.startswith("Tests: "):
+            return self._leave(closing=True)
         if _END.match(text):
-            return self.finish()
-        if match := _TEST.match(text):
-            return [self._named_test(line, text, match)]
+            return self._named("")
+        if text[:1].strip() and not self._dotted and not text.startswith(("Snap", "Time:")):
+            return self._leave()
         if match := _DOT.match(text):
-            return self._dotted_test(line, match["name"])
-        if not self._dotted and (match := _GROUP.match(text)):
+            return self._heading(line, match["name"])
+        if self._dotted:
+            return self._reason(line, text) if text.strip() else []
+        if match := _TEST.match(text):
+            return self._listed(line, text, match)
+        if match := _GROUP.match(text):
             indent = len(match["indent"])
             self._groups = [group for group in self._groups if group[0] < indent]
             self._groups.append((indent, match["name"]))
         return None
 
-    def finish(self) -> list[TestResult]:
-        """Return the result of the file that has ended, if none of its tests was listed."""
-        file, self._file = self._file, ""
-        named, self._named = self._named, False
-        self._dotted = False
-        self._groups.clear()
-        if not file or named or file in self._failed:
-            return []
-        return [self._make(file, self._file_passed, self._file_time)]
+    def _leave(self, *, closing: bool = False) -> list[Found] | None:
+        """End at the closing line, or at a line that is not jest's."""
+        found = self._named("")
+        self.open = self._dotted = False
+        if closing:
+            self._failed.clear()
+        return found or None
 
-    def _named_test(self, line: LogLine, text: str, match: re.Match[str]) -> TestResult:
-        self._named = True
+    def _listed(self, line: LogLine, text: str, match: re.Match[str]) -> list[Found]:
+        """Return a test of a verbose run."""
         indent = len(text) - len(text.lstrip())
         parts = [name for group_indent, name in self._groups if group_indent < indent]
-        name = _ARROW.join([*parts, match["name"]])
+        name = _ARROW.join([self._file, *parts, match["name"]])
         passed = match["mark"] in _PASSED_MARKS
         if not passed:
-            self._failed.add(f"{self._file}{_ARROW}{name}")
-        return self._make(f"{self._file}{_ARROW}{name}", passed, line.time)
+            self._failed.add(name)
+        return [self._tally.named(line, self.framework, name, passed=passed)]
 
-    def _dotted_test(self, line: LogLine, name: str) -> list[TestResult]:
+    def _heading(self, line: LogLine, name: str) -> list[Found]:
+        """Wait for the reason below a dot; a summary repeats them."""
+        before = self._named("")
         self._dotted = True
-        if self._file_passed or name == "Console":
-            return []
-        self._named = True
-        full = self._file if name == _SUITE_FAILED else f"{self._file}{_ARROW}{name}"
-        if full in self._failed:
-            return []
+        self._suite = name == _SUITE_FAILED
+        full = self._file if self._suite else f"{self._file}{_ARROW}{name}"
+        if name == "Console" or full in self._failed:
+            return before
         self._failed.add(full)
-        return [self._make(full, False, line.time, name if name == _SUITE_FAILED else "")]
+        return before + self._expect(line, full)
 
-    def _make(
-        self,
-        name: str,
-        passed: bool,  # noqa: FBT001
-        time: float,
-        detail: str = "",
-    ) -> TestResult:
-        return TestResult(self._process, "jest", name, passed, detail, time)
+    def _reason(self, line: LogLine, text: str) -> list[Found]:
+        first = self._line
+        if first is None or not self._suite:
+            return self._named(text)
+        self._line = None
+        return [
+            ErrorFound(first.process, first.stream, first.number, line.number, first.time,
+                       self.framework, text.strip(), self._file, f"● {_SUITE_FAILED}\n{text}")
+        ]  # fmt: skip

@@ -5,11 +5,11 @@ import re
 from brummerbus.watch.detect.blocks import Block, Verdict
 from brummerbus.watch.payloads import LogLine
 
-_START = re.compile(r"(\s*)Traceback \(most recent call last\):\s*$")
+_START = re.compile(r"(\s*)(?:\^C)?Traceback \(most recent call last\):\s*$")
 _GROUP = re.compile(r"\s*\+ Exception Group Traceback \(most recent call last\):\s*$")
 _GROUP_LINE = re.compile(r"\s*[|+]")
 _GROUP_ERROR = re.compile(r"\s*\| (\w[\w.]*: .*)")
-_FRAME = re.compile(r'[\s|]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_FRAME = re.compile(r'[\s|>]*File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _SYNTAX = re.compile(r'(?:\*\*\*)?\s+File "(?P<file>[^"]+)", line (?P<line>\d+)\s*$')
 _SYNTAX_ERROR = re.compile(r"\w*(?:Error|Warning)\b")
 _CHAIN = (
@@ -88,7 +88,8 @@ class Group(Block):
         if not _GROUP_LINE.match(text):
             return Verdict.END
         if match := _FRAME.match(text):
-            self.location = self.location or f"{match['file']}:{match['line']}"
+            if not self._named:  # the innermost frame of the group itself
+                self.location = f"{match['file']}:{match['line']}"
         elif not self._named and (match := _GROUP_ERROR.match(text)):
             self.message = match[1].strip()
             self._named = True

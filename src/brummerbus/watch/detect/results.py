@@ -1,147 +1,145 @@
-"""Test results: pytest, unittest, go test, cargo test, TAP and jest.
+"""Test results of one stream: the runners that name tests, and the closing lines of all.
 
-A failing test is reported once, although a verbose run repeats it in its summary.
+A failing test is reported once, although a verbose run repeats it in its summary, and a closing
+line adds the tests that were not named: the figures are those of the runner.
 """
 
+import json
 import re
 
+from brummerbus.watch.detect import closings, reports
+from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.jest import JestDetector
-from brummerbus.watch.payloads import LogLine, TestResult
+from brummerbus.watch.detect.pytest import PytestDetector
+from brummerbus.watch.detect.reports import REPORTS
+from brummerbus.watch.detect.unit import UnitDetector
+from brummerbus.watch.payloads import Found, LogLine
 
-Results = tuple[list[TestResult], bool]
+Results = tuple[list[Found], bool]
 """The results in a line, and whether the line is about tests and therefore not an error."""
 
-_PYTEST_STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
-_PYTEST_LINE = re.compile(
-    rf"(?P<name>[^\s:]+\.\w+::.+?) {_PYTEST_STATUS}(?: \(.*\))?\s*(?:\[\s*\d+%\])?\s*$"
-)
-_PYTEST_WORKER = re.compile(
-    rf"\[gw\d+\](?: \[\s*\d+%\])? {_PYTEST_STATUS} (?P<name>\S+?::.+?)(?P<detail>)\s*$"
-)
-_PYTEST_SUMMARY = re.compile(
-    rf"{_PYTEST_STATUS} (?P<name>[^\s:]+\.\w+::.+?|\S+\.py)(?: - (?P<detail>.*))?$"
-)
-_PYTEST_END = re.compile(
-    r"(?:=+ )?\d+ (?:passed|failed|error|skipped|xfailed|xpassed).* in [\d.]+s\b"
-)
-_PYTEST_HEADING = re.compile(
-    r"_{3,} .*(?:ERROR|FAIL).* _{3,}$|=+ .*\b(?:error|failed|passed)\b.* =+$"
-)
-_UNITTEST_LINE = re.compile(
-    r"(?P<name>\s*\w+ \([\w.<>]+\)(?: .*?)?) \.\.\. (?P<status>ok|FAIL|ERROR|skipped .*|"
-    r"expected failure|unexpected success)\s*$"
-)
-_UNITTEST_NAME = re.compile(r"\s*(?P<name>\w+ \([\w.<>]+\)(?: [(\[].*[)\]])?)(?P<dots> \.\.\. )?")
-_UNITTEST_STATUS = re.compile(r"(?:.* \.\.\. )?(?P<status>ok|FAIL|ERROR|unexpected success)$")
-_UNITTEST_HEADING = re.compile(r"(?P<status>ERROR|FAIL): (?P<name>\w+ \([\w.<>]+\).*)")
+HINTS = frozenset(
+    ("::test", ".py::", "passed", "fail", "skipped", "deselected", "no tests", "error ", "=====",
+     "-----", " ... ", "--- ", "test ", "tests ", "tap version", "pass ", '"action":',
+     "ok ", "ran ", " (test", "___")
+    ) | closings.HINTS | reports.HINTS  # fmt: skip
+
 _GO = re.compile(r"\s*--- (?P<status>PASS|FAIL|SKIP): (?P<name>\S+) \([\d.]+s\)")
-_CARGO = re.compile(r"test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<status>ok|FAILED)$")
+_GO_JSON = re.compile(r'\{"(?:Time|ImportPath|Action)":"')
+_CARGO = re.compile(r"test (?P<name>\S.*?)(?: - should panic)? \.\.\. (?P<status>ok|FAILED)$")
+_CARGO_QUIET = re.compile(r"(?P<name>[\w:]+) --- (?P<status>FAILED)$")
+_NEXTEST = re.compile(
+    r"\s+(?P<status>PASS|FAIL) \[ *[\d.]+s\] (?:\([ \d/]+\) )?(?P<name>\S.*?)\s*$"
+)
 _TAP = re.compile(r"\s*(?P<status>ok|not ok) (?P<number>\d+)(?P<name>.*)$")
 _TAP_SHAPE = re.compile(r" - |\s*#|\s*$")
 _TAP_START = re.compile(r"\s*(?:TAP version \d+|1\.\.\d+)\s*(?:#.*)?$")
 _TAP_DIRECTIVE = re.compile(r"# ?(?:TODO|SKIP)\b", re.IGNORECASE)
-
-_STATUSES = {
-    "PASSED": True,
-    "XPASS": True,
-    "FAILED": False,
-    "ERROR": False,
-    "ok": True,
-    "FAIL": False,
-    "PASS": True,
-    "not ok": False,
-    "unexpected success": False,
-}
-"""Skipped tests and expected failures are neither passed nor failed, and are not reported."""
+_TAP_DETAIL = re.compile(r"\s+\S|\s*$|#")
+_STATUSES = {"ok": True, "PASS": True, "FAIL": False, "FAILED": False, "not ok": False}
 
 
 class ResultDetector:
     """Finds the test results in one stream; feed it every line in order."""
 
     def __init__(self) -> None:
-        self._jest = JestDetector()
-        self._reported: set[str] = set()
-        self._unittest = ""
-        self._after_rule = False
+        self._tally = Tally()
+        self._pytest = PytestDetector(self._tally)
+        self._unit = UnitDetector(self._tally)
+        self._jest = JestDetector(self._tally)
+        self._reports = [report(self._tally) for report in REPORTS]
         self._in_tap = False
+        self._after_not_ok = False
 
-    def feed(self, line: LogLine, text: str) -> Results:
+    @property
+    def idle(self) -> bool:
+        """Whether no further line is waited for, so that lines without a hint can be skipped."""
+        return (
+            self._tally.idle
+            and self._pytest.idle
+            and self._unit.idle
+            and not self._jest.open
+            and not self._after_not_ok
+            and not any(report.open for report in self._reports)
+        )
+
+    def feed(self, line: LogLine, text: str, lowered: str) -> Results:
         """Return the results in this line, and whether the line is about tests."""
+        found = self._pytest.feed(line, text)
+        if found is not None:
+            return found, True
+        for report in self._reports:
+            found = report.feed(line, text)
+            if found is not None:
+                return found, True
+        closed = self._tally.feed(line, text, lowered)
+        if closed is not None:
+            more = self._jest.feed(line, text) or []
+            return [*more, *closed], True
         results = self._jest.feed(line, text)
         if results is not None:
             return results, True
-        return self._pytest(line, text) or self._unit(line, text) or self._others(line, text)
+        found = self._unit.feed(line, text)
+        if found is not None:
+            return found, True
+        return self._others(line, text)
 
-    def finish(self) -> list[TestResult]:
+    def finish(self) -> list[Found]:
         """Return the results that were waiting for a further line."""
-        return self._jest.finish()
-
-    def _pytest(self, line: LogLine, text: str) -> Results | None:
-        if "::" in text or text.startswith("ERROR "):
-            match = _PYTEST_WORKER.match(text) or _PYTEST_LINE.match(text)
-            if match is None and (match := _PYTEST_SUMMARY.match(text)) is not None:
-                if match["name"] in self._reported:
-                    return [], True
-                return self._result(line, "pytest", match, detail=match["detail"] or "")
-            if match is not None:
-                return self._result(line, "pytest", match)
-        if _PYTEST_END.match(text):
-            self._reported.clear()
-            return [], True
-        return ([], True) if _PYTEST_HEADING.match(text) else None
-
-    def _unit(self, line: LogLine, text: str) -> Results | None:
-        """Unittest may print a test's name, its docstring and its status on three lines."""
-        after_rule, self._after_rule = self._after_rule, text.startswith("=====")
-        if after_rule and (match := _UNITTEST_HEADING.match(text)):
-            if match["name"] in self._reported:
-                return [], True
-            return self._result(line, "unittest", match)
-        if " ... " in text and (match := _UNITTEST_LINE.match(text)):
-            self._unittest = ""
-            return self._result(line, "unittest", match)
-        if self._unittest and (match := _UNITTEST_STATUS.match(text)):
-            name, self._unittest = self._unittest, ""
-            return self._result(line, "unittest", match, name=name)
-        if text.startswith("Ran "):
-            self._reported.clear()
-        if "(" in text and (match := _UNITTEST_NAME.match(text)):
-            if match["dots"] or match.end() == len(text):
-                self._unittest = match["name"]
-        elif after_rule or text.startswith(("-----", "=====")):
-            self._unittest = ""
-        return None
+        found: list[Found] = [*self._pytest.finish(), *self._jest.finish()]
+        for report in self._reports:
+            found += report.finish()
+        return found + self._tally.finish()
 
     def _others(self, line: LogLine, text: str) -> Results:
+        after, self._after_not_ok = self._after_not_ok, False
         if "--- " in text and (match := _GO.match(text)):
             return self._result(line, "go test", match)
+        if text.startswith('{"') and _GO_JSON.match(text):
+            return self._go_json(line, text)
         if text.startswith("test ") and (match := _CARGO.match(text)):
             return self._result(line, "cargo test", match)
+        if text.endswith(" --- FAILED") and (match := _CARGO_QUIET.match(text)):
+            return self._result(line, "cargo test", match)
+        if "s] " in text and (match := _NEXTEST.match(text)):
+            return self._result(line, "cargo nextest", match)
         if text.lstrip().startswith(("TAP version", "1..")) and _TAP_START.match(text):
             self._in_tap = True
             return [], True
         if "ok " in text and (match := _TAP.match(text)):
-            if not (self._in_tap or _TAP_SHAPE.match(match["name"])):
-                return [], False
-            if _TAP_DIRECTIVE.search(match["name"]):
-                return [], True
-            name = match["name"].strip().removeprefix("- ").strip() or f"test {match['number']}"
-            return self._result(line, "tap", match, name=name)
-        return [], False
+            return self._tap(line, match)
+        # What a failed test of TAP has below it is its detail.
+        self._after_not_ok = after and _TAP_DETAIL.match(text) is not None
+        return [], self._after_not_ok
+
+    def _tap(self, line: LogLine, match: re.Match[str]) -> Results:
+        if not (self._in_tap or _TAP_SHAPE.match(match["name"]) or match["status"] == "not ok"):
+            return [], False
+        self._after_not_ok = match["status"] == "not ok"
+        if _TAP_DIRECTIVE.search(match["name"]):
+            return [], True
+        name = match["name"].strip().removeprefix("- ").strip() or f"test {match['number']}"
+        return self._result(line, "tap", match, name)
+
+    def _go_json(self, line: LogLine, text: str) -> Results:
+        """Read an event of `go test -json`; its output is a test's, and no error."""
+        try:
+            event = json.loads(text)
+        except ValueError:
+            return [], False
+        action, name = event.get("Action"), event.get("Test")
+        if not isinstance(action, str):
+            return [], False
+        if not isinstance(name, str) or action not in ("pass", "fail"):
+            return [], True
+        return [self._tally.named(line, "go test", name, passed=action == "pass")], True
 
     def _result(
-        self,
-        line: LogLine,
-        framework: str,
-        match: re.Match[str],
-        *,
-        name: str = "",
-        detail: str = "",
+        self, line: LogLine, framework: str, match: re.Match[str], name: str = ""
     ) -> Results:
         passed = _STATUSES.get(match["status"])
         if passed is None:
             return [], True
-        name = name or match["name"].strip()
-        if framework in ("pytest", "unittest"):  # they repeat a test in a summary
-            self._reported.add(name)
-        return [TestResult(line.process, framework, name, passed, detail, line.time)], True
+        return [
+            self._tally.named(line, framework, name or match["name"].strip(), passed=passed)
+        ], True

@@ -3,7 +3,7 @@
 import re
 
 from brummerbus.watch.detect.blocks import Block, Verdict
-from brummerbus.watch.payloads import LogLine
+from brummerbus.watch.payloads import ErrorFound, LogLine
 
 _GO = re.compile(r"(?:panic|fatal error): (?!too many errors)(?P<message>.+)")
 _GO_MORE = re.compile(
@@ -77,14 +77,19 @@ class RustPanic(Block):
 
 
 class Candidate(Block):
-    """A line that names an exception. It is an error only if a line `at ...` follows soon."""
+    """A line that names an exception. It is an error only if a line `at ...` follows soon.
+
+    Args:
+        certain: It is an error in any case, and a trace only if one follows.
+    """
 
     kind = "javascript"
     _LONGEST = 10
 
-    def __init__(self, line: LogLine, text: str, message: str) -> None:
+    def __init__(self, line: LogLine, text: str, message: str, *, certain: bool = False) -> None:
         super().__init__(line, text, message.strip())
         self._seen = 0
+        self._certain = certain
         self._confirmed = False
         self._in_braces = False
 
@@ -117,9 +122,15 @@ class Candidate(Block):
     @property
     def complete(self) -> bool:
         """Whether a call was found, and no object is open."""
-        return self._confirmed and not self._in_braces
+        return (self._confirmed or self._certain) and not self._in_braces
 
     @property
     def certain(self) -> bool:
         """Whether it is an error for certain."""
-        return self._confirmed
+        return self._confirmed or self._certain
+
+    def found(self) -> ErrorFound:
+        """Return the payload; without a call the language is unknown."""
+        if not self._confirmed:
+            self.kind = "log"
+        return super().found()

@@ -1,0 +1,166 @@
+"""The closing lines of test runners, and what they say beside the tests that were named before."""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from brummerbus.watch.detect.table import groups
+from brummerbus.watch.patterns import example_of, table
+from brummerbus.watch.payloads import LogLine, TestResult
+from brummerbus.watch.text import counted
+
+_FAILED = ("failed", "errors")
+_NEITHER = ("skipped", "ignored", "expected")
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """One section of `runners.ini`."""
+
+    framework: str
+    hints: tuple[str, ...]
+    line: re.Pattern[str] | None
+    part: re.Pattern[str] | None
+    after: bool
+    """Whether the failed tests are named behind the closing line."""
+    example: str
+    finds: tuple[int, int]
+    """Passed and failed tests in the example."""
+
+
+@cache
+def runners() -> tuple[Runner, ...]:
+    """Return the table of runners."""
+    parser = table("runners.ini")
+    found = []
+    for name in parser.sections():
+        section = parser[name]
+        passed, failed = section["finds"].split()
+        line, part = section.get("line"), section.get("part")
+        found.append(
+            Runner(
+                section.get("framework", name),
+                tuple(hint for hint in section["hint"].split("|")),
+                re.compile(line) if line else None,
+                re.compile(part) if part else None,
+                section.getboolean("after", False),
+                example_of(section["example"]),
+                (int(passed), int(failed)),
+            )
+        )
+    return tuple(found)
+
+
+HINTS = frozenset(hint.strip() for runner in runners() for hint in runner.hints)
+
+
+class Tally:
+    """The tests of one stream: named ones, and those that only a closing line counts."""
+
+    def __init__(self) -> None:
+        self._named: dict[tuple[str, bool], int] = {}
+        self._owed: dict[str, tuple[int, LogLine]] = {}
+        """Failed tests that a closing line has counted and that may be named behind it."""
+        self._parts: dict[str, int] = {}
+        self._runner: Runner | None = None
+        self._part_line: LogLine | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether no further line is waited for."""
+        return self._runner is None and not self._owed
+
+    def named(
+        self, line: LogLine, framework: str, name: str, *, passed: bool, detail: str = ""
+    ) -> TestResult:
+        """Return the result of a named test, and count it."""
+        owed, closing = self._owed.get(framework, (0, line))
+        if not passed and owed:
+            del self._owed[framework]
+            if owed > 1:
+                self._owed[framework] = owed - 1, closing
+        else:
+            key = framework, passed
+            self._named[key] = self._named.get(key, 0) + 1
+        return TestResult(line.process, framework, name, passed, detail, line.time)
+
+    def feed(self, line: LogLine, text: str, lowered: str) -> list[TestResult] | None:
+        """Return the results that a closing line adds, or None if the line is none."""
+        if self._runner is not None and self._runner.part is not None:
+            if match := self._runner.part.match(text):
+                self._collect(self._runner, line, match)
+                return []
+            if not text.strip():
+                return []
+        results = self._end_parts()
+        for runner in runners():
+            for hint in runner.hints:
+                if hint in lowered:
+                    break
+            else:
+                continue
+            if runner.line is not None and (match := runner.line.match(text)):
+                return results + self._close(runner, line, _numbers(match))
+            if runner.part is not None and (match := runner.part.match(text)):
+                self._collect(runner, line, match)
+                return results
+        return results or None
+
+    def close(self, line: LogLine, framework: str, *, passed: int, failed: int) -> list[TestResult]:
+        """Return what a closing line adds to the tests that were named since the last one."""
+        return [
+            *self._unnamed(line, framework, passed, passed=True),
+            *self._unnamed(line, framework, failed, passed=False),
+        ]
+
+    def finish(self) -> list[TestResult]:
+        """Return what is still open at the end of the stream."""
+        results = self._end_parts()
+        for framework, (owed, line) in self._owed.items():
+            results.append(_without_name(line, framework, owed, passed=False))
+        self._owed.clear()
+        return results
+
+    def _collect(self, runner: Runner, line: LogLine, match: re.Match[str]) -> None:
+        self._runner, self._part_line = runner, line
+        for key, number in _numbers(match).items():
+            self._parts[key] = number
+
+    def _end_parts(self) -> list[TestResult]:
+        runner, self._runner = self._runner, None
+        parts, self._parts = self._parts, {}
+        if runner is None or self._part_line is None or not parts:
+            return []
+        return self._close(runner, self._part_line, parts)
+
+    def _close(self, runner: Runner, line: LogLine, numbers: dict[str, int]) -> list[TestResult]:
+        failed = sum(numbers.get(key, 0) for key in _FAILED)
+        passed = numbers.get("passed")
+        if passed is None:
+            neither = sum(numbers.get(key, 0) for key in _NEITHER)
+            passed = max(numbers.get("total", 0) - failed - neither, 0)
+        if not runner.after:
+            return self.close(line, runner.framework, passed=passed, failed=failed)
+        results = self._unnamed(line, runner.framework, passed, passed=True)
+        if runner.framework in self._owed:
+            owed, before = self._owed.pop(runner.framework)
+            results.append(_without_name(before, runner.framework, owed, passed=False))
+        failed -= self._named.pop((runner.framework, False), 0)
+        if failed > 0:
+            self._owed[runner.framework] = failed, line
+        return results
+
+    def _unnamed(
+        self, line: LogLine, framework: str, count: int, *, passed: bool
+    ) -> list[TestResult]:
+        count -= self._named.pop((framework, passed), 0)
+        return [_without_name(line, framework, count, passed=passed)] if count else []
+
+
+def _without_name(line: LogLine, framework: str, count: int, *, passed: bool) -> TestResult:
+    detail = "" if passed else f"{counted(count, 'test')} that the output does not name"
+    return TestResult(line.process, framework, "", passed, detail, line.time, count)
+
+
+def _numbers(match: re.Match[str]) -> dict[str, int]:
+    return {key: int(value) for key, value in groups(match).items() if value.isdecimal()}

@@ -1,0 +1,140 @@
+"""pytest's results: names where a run prints them, the closing line for all others."""
+
+import re
+
+from brummerbus.watch.detect.closings import Tally
+from brummerbus.watch.payloads import ErrorFound, Found, LogLine
+
+_STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
+_LINE = re.compile(rf"(?P<name>[^\s:]+\.\w+::.+?) {_STATUS}(?: \(.*\))?\s*(?:\[\s*\d+%\])?\s*$")
+_WORKER = re.compile(rf"\[gw\d+\](?: \[\s*\d+%\])? {_STATUS} (?P<name>\S+?::.+?)(?P<detail>)\s*$")
+_SUMMARY = re.compile(
+    rf"{_STATUS} (?P<name>[^\s:]+\.\w+::.+?|\S+\.(?:py|txt|rst|md)|\S+/)(?: - (?P<detail>.*))?$"
+)
+_END = re.compile(
+    r"(?:=+ )?(?P<counts>\d+ (?:passed|failed|errors?|skipped|xfailed|xpassed|deselected|warnings?|"
+    r"rerun|subtests passed)\b.*?|no tests ran|no tests collected.*) in [\d.]+s"
+    r"(?: \([\d:]+\))?(?: =+)?\s*$"
+)
+_COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
+_SECTION = re.compile(
+    r"=+ (?:ERRORS|FAILURES|PASSES|XPASSES|XFAILURES|RERUNS|short test summary info|"
+    r"warnings summary.*|slowest .*durations.*) =+\s*$"
+)
+_SESSION = re.compile(r"=+ test session starts .*=+\s*$")
+_HEADING = re.compile(r"_{2,} (?P<name>.+) _{2,}\s*$|=+ .+ =+\s*$")
+_COLLECTING = re.compile(r"ERROR collecting (?P<file>.+)")
+_E_LINE = re.compile(r"E\s{1,3}(?P<message>[A-Za-z_][\w.]*(?:: .*)?)\s*$")
+_E_FILE = re.compile(r'E\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
+_FRAME = re.compile(r"(?P<place>[^\s:<][^:]*:\d+): (?:in |[A-Z]\w*)")
+_PASSED = {"PASSED": True, "FAILED": False, "ERROR": False}
+"""Skipped tests and expected failures are neither, as in the closing line."""
+
+
+class PytestDetector:
+    """Finds pytest's results in one stream; feed it every line in order."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._reported: set[tuple[str, bool]] = set()
+        self._in_report = False
+        self._collecting: _Collecting | None = None
+        self._why: dict[str, str] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether no further line is waited for."""
+        return not self._in_report
+
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
+        """Return what this line reports, or None if it is not pytest's."""
+        found: list[Found] = []
+        if self._in_report and text.startswith(("_", "=")) and (heading := _HEADING.match(text)):
+            found += self._end_collecting()
+            if (name := heading["name"]) and (match := _COLLECTING.match(name)):
+                self._collecting = _Collecting(line, text, match["file"])
+        elif self._collecting is not None:
+            self._collecting.take(line, text)
+        if match := _END.match(text):
+            return found + self._end(line, match["counts"])
+        if _SECTION.match(text):
+            self._in_report = True
+            return found
+        if _SESSION.match(text):
+            self._in_report = False
+            self._reported.clear()
+            return found
+        results = self._named(line, text)
+        if results is not None:
+            return found + results
+        return found if self._in_report else None
+
+    def finish(self) -> list[Found]:
+        """Return what is still open at the end of the stream."""
+        return self._end_collecting()
+
+    def _named(self, line: LogLine, text: str) -> list[Found] | None:
+        if "::" not in text and not text.startswith(("ERROR ", "FAILED ")):
+            return None
+        match = _WORKER.match(text) or _LINE.match(text)
+        detail = ""
+        if match is None:
+            match = _SUMMARY.match(text)
+            if match is None:
+                return None
+            detail = match["detail"] or self._why.get(match["name"], "")
+        name, passed = match["name"].strip(), _PASSED.get(match["status"])
+        if passed is None or (name, passed) in self._reported:
+            return []
+        self._reported.add((name, passed))
+        return [self._tally.named(line, "pytest", name, passed=passed, detail=detail)]
+
+    def _end(self, line: LogLine, counts: str) -> list[Found]:
+        numbers = {word.rstrip("s"): int(number) for number, word in _COUNT.findall(counts)}
+        self._in_report = False
+        self._reported.clear()
+        self._why.clear()
+        return [
+            *self._tally.close(
+                line,
+                "pytest",
+                passed=numbers.get("passed", 0),
+                failed=numbers.get("failed", 0) + numbers.get("error", 0),
+            )
+        ]
+
+    def _end_collecting(self) -> list[Found]:
+        collecting, self._collecting = self._collecting, None
+        if collecting is None:
+            return []
+        self._why[collecting.file] = collecting.message
+        return [collecting.found()]
+
+
+class _Collecting:
+    """A file that cannot be collected: an error, since none of its tests has run."""
+
+    def __init__(self, line: LogLine, text: str, file: str) -> None:
+        self.file = file
+        self.message = f"cannot collect {file}"
+        self._first = self._last = line
+        self._place = self._raised = ""
+        self._lines = [text]
+
+    def take(self, line: LogLine, text: str) -> None:
+        self._last = line
+        if len(self._lines) < 100:
+            self._lines.append(text[:500])
+        if match := _E_FILE.match(text):
+            self._raised = f"{match['file']}:{match['line']}"
+        elif match := _E_LINE.match(text):
+            self.message = match["message"]
+        elif match := _FRAME.match(text):
+            self._place = match["place"]
+
+    def found(self) -> ErrorFound:
+        first = self._first
+        return ErrorFound(
+            first.process, first.stream, first.number, self._last.number, first.time, "pytest",
+            self.message, self._raised or self._place, "\n".join(self._lines),
+        )  # fmt: skip

@@ -1,0 +1,64 @@
+"""What a test runner says at its end is what is reported, named or not."""
+
+import pytest
+
+from .helpers import find
+from .samples import runs
+
+RUNS = [
+    (runs.PYTEST_DOTS, (3, 2)),
+    (runs.PYTEST_TEARDOWN, (2, 1)),
+    (runs.PYTEST_COLLECTION, (0, 1)),
+    (runs.UNITTEST_DOTS, (2, 4)),
+    (runs.VITEST, (2, 1)),
+    (runs.MOCHA, (4, 2)),
+    (runs.NODE_SPEC, (1, 1)),
+    (runs.CARGO_QUIET, (1, 1)),
+    (runs.MINITEST, (2, 2)),
+    (runs.RSPEC, (1, 1)),
+    (runs.PHPUNIT, (1, 1)),
+    (runs.ROBOT, (2, 1)),
+    (runs.PROVE, (6, 1)),
+    (runs.GO_JSON, (1, 1)),
+    (runs.TAP_PLAN_LAST, (1, 1)),
+]
+
+
+@pytest.mark.parametrize(("text", "figures"), RUNS)
+def test_the_figures_are_those_of_the_closing_line(text: str, figures: tuple[int, int]) -> None:
+    assert find(text).figures == figures
+
+
+@pytest.mark.parametrize(("text", "figures"), RUNS)
+def test_a_second_run_in_the_same_stream_counts_again(text: str, figures: tuple[int, int]) -> None:
+    assert find(text * 2).figures == (figures[0] * 2, figures[1] * 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (runs.VITEST, ("a.test.js > sums > fails", "AssertionError: expected 3 to be 4")),
+        (runs.NODE_SPEC, ("fails", "AssertionError [ERR_ASSERTION]: 1 == 2")),
+        (runs.MINITEST, ("SumTest#test_fail", "Expected: 1")),
+        (runs.RSPEC, ("sum fails", "./sum_spec.rb:3")),
+        (runs.PHPUNIT, ("SumTest::testFail", "Failed asserting that 1 is 2.")),
+        (runs.ROBOT, ("Adds Wrongly", "1 != 2")),
+        (runs.PYTEST_COLLECTION, ("test_c.py", "ModuleNotFoundError: No module named 'nope'")),
+    ],
+)
+def test_a_failed_test_is_named_with_its_reason(text: str, expected: tuple[str, str]) -> None:
+    found = [item for item in find(text).all if getattr(item, "passed", True) is False]
+    assert (found[0].name, found[0].detail) == expected
+
+
+@pytest.mark.parametrize(
+    "text", [runs.PYTEST_DOTS, runs.VITEST, runs.MOCHA, runs.NODE_SPEC, runs.ROBOT, runs.RSPEC]
+)
+def test_what_failed_tests_print_is_no_error_beside_them(text: str) -> None:
+    assert find(text).errors == []
+
+
+def test_a_file_that_cannot_be_collected_is_an_error_with_its_place() -> None:
+    [error] = find(runs.PYTEST_COLLECTION).errors
+    assert error.message == "ModuleNotFoundError: No module named 'nope'"
+    assert error.location == "test_c.py:1"

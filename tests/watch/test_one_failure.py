@@ -1,0 +1,77 @@
+"""One failure is one error, however many lines, parts and repetitions it has."""
+
+import pytest
+
+from brummerbus import Event
+from brummerbus.watch.counters import Counters
+from brummerbus.watch.payloads import ErrorFound
+
+from .helpers import find
+
+TRACE = 'Traceback (most recent call last):\n  File "a.py", line 3, in f\n'
+
+GROUP = """\
+ERROR:    in a group
+  + Exception Group Traceback (most recent call last):
+  |   File "a.py", line 3, in f
+  | ExceptionGroup: two (2 sub-exceptions)
+  +-+---------------- 1 ----------------
+    | ValueError: 1
+    +------------------------------------
+"""
+LOGURU = """\
+2024-05-17 09:30:00 | ERROR | app:f:3 - bad
+Traceback (most recent call last):
+
+> File "a.py", line 3, in f
+    1/0
+
+ZeroDivisionError: by zero
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"ERROR:asyncio:Task exception was never retrieved\nfuture: <Task>\n{TRACE}ValueError: 3\n",
+         "ValueError: 3"),
+        (f"ERROR:    Exception in ASGI application\n{TRACE}ValueError: bad\nmore of it\n",
+         "ValueError: bad"),
+        (GROUP, "ExceptionGroup: two (2 sub-exceptions)"),
+        (f"Exception in thread Thread-1 (f):\n{TRACE}KeyError: 1\n", "KeyError: 1"),
+        (LOGURU, "ZeroDivisionError: by zero"),
+        ("fail: App.Server[13]\n      request failed\n      System.Exception: x\n",
+         "request failed"),
+    ],
+)  # fmt: skip
+def test_a_logged_failure_and_its_trace_are_one_error(text: str, message: str) -> None:
+    [error] = find(f"INFO before\n{text}INFO after\n").errors
+    assert error.message == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{TRACE}KeyboardInterrupt\n",
+        f"^C{TRACE}KeyboardInterrupt\n",
+        f"ERROR:    {TRACE}KeyboardInterrupt\n",
+        "npm error path /app\nnpm error signal SIGINT\n",
+        "error Command failed with exit code 130.\n",
+    ],
+)
+def test_ctrl_c_is_no_error_of_a_child(text: str) -> None:
+    assert find(text).errors == []
+
+
+def test_an_error_that_occurs_again_counts_up() -> None:
+    """It is listed once, with how often it occurred; other numbers in it make no other error."""
+    counters = Counters(["api"])
+    for number in range(8):
+        found = ErrorFound(
+            "api", "stdout", number, number, 1.0, "log", f"lost peer {number}", "", ""
+        )
+        counters(Event("error.detected", found, source="api"))
+    [(first, count)] = counters.errors()
+    assert (first.message, count, counters.snapshot().errors) == ("lost peer 0", 8, 8)
+    _, [recent] = counters.recent()
+    assert recent.message == "lost peer 7 (x8)"
