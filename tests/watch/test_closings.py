@@ -9,6 +9,8 @@ RUNS = [
     (runs.PYTEST_DOTS, (3, 2)),
     (runs.PYTEST_TEARDOWN, (2, 1)),
     (runs.PYTEST_COLLECTION, (0, 1)),
+    (runs.PYTEST_SUGAR, (2, 1)),
+    (runs.JEST_CONSOLE, (2, 1)),
     (runs.UNITTEST_DOTS, (2, 4)),
     (runs.VITEST, (2, 1)),
     (runs.MOCHA, (4, 2)),
@@ -52,7 +54,17 @@ def test_a_failed_test_is_named_with_its_reason(text: str, expected: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "text", [runs.PYTEST_DOTS, runs.VITEST, runs.MOCHA, runs.NODE_SPEC, runs.ROBOT, runs.RSPEC]
+    "text",
+    [
+        runs.PYTEST_DOTS,
+        runs.PYTEST_SUGAR,
+        runs.JEST_CONSOLE,
+        runs.VITEST,
+        runs.MOCHA,
+        runs.NODE_SPEC,
+        runs.ROBOT,
+        runs.RSPEC,
+    ],
 )
 def test_what_failed_tests_print_is_no_error_beside_them(text: str) -> None:
     assert find(text).errors == []

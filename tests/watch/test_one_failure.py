@@ -33,7 +33,7 @@ ZeroDivisionError: by zero
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"ERROR:asyncio:Task exception was never retrieved\nfuture: <Task>\n{TRACE}ValueError: 3\n",
+        (f"ERROR:asyncio:Task exception was never retrieved\ntask: <T>\n{TRACE}ValueError: 3\n",
          "ValueError: 3"),
         (f"ERROR:    Exception in ASGI application\n{TRACE}ValueError: bad\nmore of it\n",
          "ValueError: bad"),

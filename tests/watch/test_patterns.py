@@ -23,7 +23,8 @@ example =
 @pytest.mark.parametrize("pattern", builtin(), ids=lambda pattern: pattern.name)
 def test_each_pattern_finds_its_own_example_once(pattern: Pattern) -> None:
     assert pattern.example, "without an example nobody knows what it is for"
-    errors = find(f"before\n{pattern.example}\n\nINFO after\n").errors
+    after = "" if "last" in pattern.flags else "\n\nINFO after\n"
+    errors = find(f"before\n{pattern.example}{after}").errors
     if "ignore" in pattern.flags:
         assert errors == []
         return
@@ -38,6 +39,13 @@ def test_the_first_line_of_each_pattern_has_one_of_its_hints(pattern: Pattern) -
     matching = [line for line in pattern.example.splitlines() if pattern.start.match(line)]
     assert matching
     assert any(hint in matching[0].lower() for hint in pattern.hints)
+
+
+def test_what_perl_says_and_goes_on_is_a_warning() -> None:
+    """`warn` and `die` print the same; only the last thing that a process says is why it died."""
+    text = "careful at x.pl line 3.\n"
+    assert find(text + "going on\n").errors == []
+    assert [error.message for error in find("going on\n" + text).errors] == ["careful"]
 
 
 @pytest.mark.parametrize("runner", runners(), ids=lambda runner: runner.framework)

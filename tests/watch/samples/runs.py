@@ -98,6 +98,40 @@ AssertionError: expected 3 to be 4
    Duration  468ms
 """
 
+PYTEST_SUGAR = """\
+ test_a.py ✓                                                      50% █████
+
+――――――――――――――――――――――――――――――――― test_b ―――――――――――――――――――――――――――――――――
+E   AssertionError: assert 1 == 2
+------------------------------ Captured log call -------------------------------
+ERROR    app:a.py:4 something wrong
+ test_a.py ⨯✓s                                                   100% ██████████
+=========================== short test summary info ============================
+FAILED test_a.py::test_b - AssertionError: assert 1 == 2
+
+Results (0.45s):
+       2 passed
+       1 xpassed
+       1 failed
+         - test_a.py:4 test_b
+       1 skipped
+"""
+
+JEST_CONSOLE = """\
+  console.error
+    ERROR printed by a test
+
+      at Object.<anonymous> (a.test.js:1:54)
+
+FAIL ./a.test.js
+  ● sums › fails
+
+    expect(received).toBe(expected) // Object.is equality
+
+Test Suites: 1 failed, 1 total
+Tests:       1 failed, 2 passed, 3 total
+"""
+
 MOCHA = """\
 
   Sums

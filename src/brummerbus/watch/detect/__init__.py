@@ -134,7 +134,7 @@ class StreamDetector:
         found: list[Found] = []
         for state in self._states.values():
             found += state.results.finish()
-            found += state.errors.finish()
+            found += state.errors.finish(ended=True)
         return found
 
     def _known(self, key: str) -> str:

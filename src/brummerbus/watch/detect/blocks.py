@@ -51,6 +51,11 @@ class Block(ABC):
         """Whether it is an error even if the stream ends here."""
         return True
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is an error if, and only if, the stream ends here."""
+        return False
+
     def take(self, line: LogLine, text: str) -> None:
         """Add a line."""
         self._last = line

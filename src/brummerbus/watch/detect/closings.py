@@ -84,15 +84,27 @@ class Tally:
             self._named[key] = self._named.get(key, 0) + 1
         return TestResult(line.process, framework, name, passed, detail, line.time)
 
+    def owes(self, framework: str) -> bool:
+        """Whether a closing line has counted failed tests that have not been named yet."""
+        return framework in self._owed
+
+    def rename(self, before: str, framework: str) -> None:
+        """Count the tests that one framework has named as those of another."""
+        for passed in (True, False):
+            count = self._named.pop((before, passed), 0)
+            key = framework, passed
+            self._named[key] = self._named.get(key, 0) + count
+
     def feed(self, line: LogLine, text: str, lowered: str) -> list[TestResult] | None:
         """Return the results that a closing line adds, or None if the line is none."""
         if self._runner is not None and self._runner.part is not None:
+            # `end_parts` has seen that the line is one of them.
             if match := self._runner.part.match(text):
                 self._collect(self._runner, line, match)
                 return []
             if not text.strip():
                 return []
-        results = self._end_parts()
+        results: list[TestResult] = []
         for runner in runners():
             for hint in runner.hints:
                 if hint in lowered:
@@ -105,6 +117,13 @@ class Tally:
                 self._collect(runner, line, match)
                 return results
         return results or None
+
+    def end_parts(self, text: str) -> list[TestResult]:
+        """Return what the parts of a closing add up to, if this line is none of them."""
+        runner = self._runner
+        if runner is None or runner.part is None or not text.strip() or runner.part.match(text):
+            return []
+        return self._end_parts()
 
     def close(self, line: LogLine, framework: str, *, passed: int, failed: int) -> list[TestResult]:
         """Return what a closing line adds to the tests that were named since the last one."""

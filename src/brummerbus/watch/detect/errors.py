@@ -169,14 +169,19 @@ class ErrorDetector:
             yield from self.finish()
             yield from self.feed(line, text, stamped=stamped, claimed=claimed)
 
-    def finish(self) -> Iterator[ErrorFound]:
-        """Yield the open error, and those in the lines that were held for it."""
+    def finish(self, *, ended: bool = False) -> Iterator[ErrorFound]:
+        """Yield the open error, and those in the lines that were held for it.
+
+        Args:
+            ended: Whether the stream has ended.
+        """
         while self._block is not None:
             block, self._block = self._block, None
             held, self._held = self._held, []
-            if block.certain and not _is_interrupt(block):
+            certain = block.certain or (ended and block.ends and not held)
+            if certain and not _is_interrupt(block):
                 yield block.found()
-            elif block.leader is not None and not block.certain:
+            elif block.leader is not None and not certain:
                 yield block.leader.found()
             for held_line, held_text, stamped, claimed in held:
                 yield from self.feed(held_line, held_text, stamped=stamped, claimed=claimed)

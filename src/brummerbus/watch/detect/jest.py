@@ -19,6 +19,7 @@ _TEST = re.compile(r"\s+(?P<mark>[✓✔√✕✖✗\u00d7]) (?P<name>.+?)(?: \(
 _DOT = re.compile(r"\s+● (?P<name>.+?)\s*$")
 _GROUP = re.compile(r"(?P<indent>\s{2,})(?P<name>[^\s●○✓✔√✕✖✗\u00d7].*?)\s*$")
 _END = re.compile(r"Test Suites: |Summary of all failing tests")
+_CONSOLE = re.compile(r"\s+console\.\w+\s*$")
 _ARROW = " › "  # noqa: RUF001 - as jest writes it
 _PASSED_MARKS = "✓✔√"
 _SUITE_FAILED = "Test suite failed to run"
@@ -32,12 +33,22 @@ class JestDetector(Report):
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._file = ""
-        self._suite = self._dotted = False
+        self._suite = self._dotted = self._console = False
         self._groups: list[tuple[int, str]] = []
         self._failed: set[str] = set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether the next line may belong to a report, or to what a test prints."""
+        return self.open or self._console
+
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Return the results in this line, or None if it is not jest's."""
+        if self._console or _CONSOLE.match(text):
+            # What a test prints, indented, up to the next file.
+            self._console = not text.strip() or text[0].isspace()
+            if self._console:
+                return []
         if text.startswith(("PASS ", "FAIL ", " PASS", " FAIL")) and (match := _FILE.match(text)):
             before = self._named("")
             self._file, self.open, self._dotted = match["name"], True, False

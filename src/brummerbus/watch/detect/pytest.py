@@ -21,6 +21,8 @@ _SECTION = re.compile(
     r"=+ (?:ERRORS|FAILURES|PASSES|XPASSES|XFAILURES|RERUNS|short test summary info|"
     r"warnings summary.*|slowest .*durations.*) =+\s*$"
 )
+_SUGAR_SECTION = re.compile(r"\s*―{3,} .+ ―{3,}\s*$")
+_SUGAR_END = re.compile(r"Results \([\d.]+s\):\s*$")
 _SESSION = re.compile(r"=+ test session starts .*=+\s*$")
 _HEADING = re.compile(r"_{2,} (?P<name>.+) _{2,}\s*$|=+ .+ =+\s*$")
 _COLLECTING = re.compile(r"ERROR collecting (?P<file>.+)")
@@ -57,8 +59,11 @@ class PytestDetector:
             self._collecting.take(line, text)
         if match := _END.match(text):
             return found + self._end(line, match["counts"])
-        if _SECTION.match(text):
+        if _SECTION.match(text) or _SUGAR_SECTION.match(text):
             self._in_report = True
+            return found
+        if _SUGAR_END.match(text):  # the figures follow, one on a line
+            self._in_report = False
             return found
         if _SESSION.match(text):
             self._in_report = False

@@ -15,6 +15,8 @@ class Report(ABC):
     """One runner's report in one stream; feed it every line in order."""
 
     framework: str
+    after = False
+    """Whether the names stand behind the figures, which have then counted them already."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
@@ -40,7 +42,7 @@ class Report(ABC):
     def _named(self, detail: str) -> list[Found]:
         """Return the failed test that was waiting for its reason."""
         line, self._line = self._line, None
-        if line is None:
+        if line is None or (self.after and not self._tally.owes(self.framework)):
             return []
         return [
             self._tally.named(line, self.framework, self._name, passed=False, detail=detail.strip())
@@ -106,6 +108,7 @@ class Mocha(Report):
     """A numbered list behind the figures: the title on several lines, a colon, the reason."""
 
     framework = "mocha"
+    after = True
     _FAILING = re.compile(r"\s+\d+ failing\s*$")
     _ITEM = re.compile(r"\s{2,}\d+\) (?P<title>.+?)\s*$")
 
@@ -143,6 +146,7 @@ class NodeTest(Report):
     """`✖ failing tests:` behind the figures, then each test with its place and its reason."""
 
     framework = "node:test"
+    after = True
     _RESULT = re.compile(r"\s*(?:✖|✔|▶|﹣) (?P<name>.+?)(?: \([\d.]+m?s\))?(?: #.*)?\s*$")
     _START = re.compile(r"✖ failing tests:\s*$")
 
@@ -197,6 +201,7 @@ class Rspec(Report):
     """The list of failures is taken; the names come behind the figures, one on a line."""
 
     framework = "rspec"
+    after = True
     _START = re.compile(r"(?:Failures|Pending): ?(?:\(.*\))?\s*$")
     _END = re.compile(r"\d+ examples?, \d+ failures?")
     _NAME = re.compile(r"rspec (?P<place>\S+) # (?P<name>.+?)\s*$")
@@ -324,6 +329,7 @@ class Prove(Report):
         if text.startswith("Files=") and (match := self._END.match(text)):
             failed, self._count = self._count, 0
             passed = int(match["total"]) - failed
+            self._tally.rename("tap", self.framework)  # a verbose run prints the tests' own TAP
             return [*self._tally.close(line, self.framework, passed=passed, failed=failed)]
         return None
 

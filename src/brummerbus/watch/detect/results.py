@@ -21,7 +21,7 @@ Results = tuple[list[Found], bool]
 HINTS = frozenset(
     ("::test", ".py::", "passed", "fail", "skipped", "deselected", "no tests", "error ", "=====",
      "-----", " ... ", "--- ", "test ", "tests ", "tap version", "pass ", '"action":',
-     "ok ", "ran ", " (test", "___")
+     "ok ", "ran ", " (test", "___", "―――", "results (", "console.")
     ) | closings.HINTS | reports.HINTS  # fmt: skip
 
 _GO = re.compile(r"\s*--- (?P<status>PASS|FAIL|SKIP): (?P<name>\S+) \([\d.]+s\)")
@@ -58,13 +58,18 @@ class ResultDetector:
             self._tally.idle
             and self._pytest.idle
             and self._unit.idle
-            and not self._jest.open
+            and not self._jest.busy
             and not self._after_not_ok
             and not any(report.open for report in self._reports)
         )
 
     def feed(self, line: LogLine, text: str, lowered: str) -> Results:
         """Return the results in this line, and whether the line is about tests."""
+        ended = self._tally.end_parts(text)
+        found, claimed = self._feed(line, text, lowered)
+        return [*ended, *found], claimed
+
+    def _feed(self, line: LogLine, text: str, lowered: str) -> Results:
         found = self._pytest.feed(line, text)
         if found is not None:
             return found, True

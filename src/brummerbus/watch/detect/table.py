@@ -144,12 +144,17 @@ class TableBlock(Block):
     @property
     def complete(self) -> bool:
         """Whether the error may end here."""
-        return self._confirmed and not self._until
+        return self.certain and not self._until
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is an error only as the last thing that a process says."""
+        return self._confirmed and "last" in self._pattern.flags
 
     @property
     def certain(self) -> bool:
         """Whether it is an error even if the stream ends here."""
-        return self._confirmed
+        return self._confirmed and "last" not in self._pattern.flags
 
 
 def groups(match: re.Match[str]) -> dict[str, str]:

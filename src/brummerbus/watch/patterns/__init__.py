@@ -28,7 +28,7 @@ _REGEXES = (
     "heading",
     "confirm",
 )
-_FLAGS = ("blank", "paragraph", "strong", "ignore")
+_FLAGS = ("blank", "paragraph", "strong", "ignore", "last")
 _TEXTS = ("kind", "hint", "example", "says", "at", "finds")
 _MARGIN = re.compile(r"\|(?: |$)")
 
