@@ -54,8 +54,9 @@ class JestDetector(Report):
             self._file, self.open, self._dotted = match["name"], True, False
             self._groups.clear()
             return before
-        if not self.open:
-            return None
+        return self._in_report(line, text) if self.open else None
+
+    def _in_report(self, line: LogLine, text: str) -> list[Found] | None:
         if text.startswith("Tests: "):
             return self._leave(closing=True)
         if _END.match(text):
