@@ -1,5 +1,6 @@
 """`bus_sink` below loguru: messages, levels, and what never loops."""
 
+import inspect
 import logging
 import threading
 from collections.abc import Iterator
@@ -85,9 +86,9 @@ class Intercept(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log a record."""
-        frame, depth = logging.currentframe(), 0
+        frame, depth = inspect.currentframe(), 0
         while frame and (depth == 0 or frame.f_code.co_filename == logging.__file__):
-            frame, depth = frame.f_back, depth + 1  # type: ignore[assignment]
+            frame, depth = frame.f_back, depth + 1
         message = record.getMessage()
         loguru.logger.opt(depth=depth).log(record.levelname, message)
 
