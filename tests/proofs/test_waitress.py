@@ -105,9 +105,9 @@ class Server:
     def close(self) -> None:
         """End the server."""
         self.app.go_on.set()
+        self.bus.stop(timeout=HANG)  # first: its workers wake the server's thread, too
         self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._map, True))
         self._thread.join(HANG)
-        self.bus.stop(timeout=HANG)
 
 
 class Answer:
