@@ -199,42 +199,51 @@ static PyObject *ring_pop(PyObject *op, PyObject *otherwise) {
     return Py_NewRef(otherwise);
 }
 
-static PyObject *list_of(void **items, int32_t n) {
-    PyObject *list = PyList_New(n);
-    for (int32_t i = 0; i < n; i++) {
-        if (list != NULL) PyList_SetItem(list, i, items[i]);
-        else Py_DECREF((PyObject *)items[i]);
+/* Fill a list that was made for `size` items with `n`, and shorten it. In steps for which CPython
+ * allocates nothing: the items have been taken. */
+static void fill_list(PyObject *list, Py_ssize_t size, void **items, Py_ssize_t n) {
+    enum { STEP = 8 };
+    for (Py_ssize_t i = 0; i < size; i++)
+        PyList_SetItem(list, i, i < n ? items[i] : Py_NewRef(Py_None));
+    for (; size > n; size -= STEP)
+        PyList_SetSlice(list, size - STEP > n ? size - STEP : n, size, NULL);
+}
+
+/* Take up to n items after waiting for the first; the result is that of bb_get. -1: a signal handler
+ * raised, and nothing was taken. */
+static int wait_for_items(bb_queue *queue, void **items, int32_t n, uint64_t until, uint64_t slice,
+                          int32_t *found) {
+    int32_t woken = 0;
+    while ((*found = bb_get(queue, items, n, woken)) == 0) {
+        uint64_t now = bb_clock();
+        if (now >= until) break;
+        woken = bb_wait_item(queue, until - now > slice ? now + slice : until);
+        if (!woken && PyErr_CheckSignals() < 0) return -1;
     }
-    return list;
+    return 0;
 }
 
 /* get(n, timeout, slice) -> a list of up to n items, empty if the time is over; None if shut, False if
- * gone. Waits for the first only. */
+ * gone. Waits for the first only. Memory is allocated before anything is taken. */
 static PyObject *ring_get(PyObject *op, PyObject *args) {
     ring_object *self = (ring_object *)op;
     int n;
     long long timeout, slice;
     if (!PyArg_ParseTuple(args, "iLL:get", &n, &timeout, &slice)) return NULL;
-    /* The list is made before anything is taken, so that without memory nothing is lost. */
     enum { MOST = 1024 };
+    void *items[MOST];
     if (n > MOST) n = MOST;
-    void *few[1], **items = n > 1 ? PyMem_Malloc((size_t)n * sizeof *items) : few;
-    if (items == NULL) return PyErr_NoMemory();
-    uint64_t until = deadline_of(timeout);
-    int32_t found, woken = 0, status = 0;
-    while ((found = bb_get(self->queue, items, n, woken)) == 0) {
-        uint64_t now = bb_clock();
-        if (now >= until) break;
-        woken = bb_wait_item(self->queue,
-                             until - now > (uint64_t)slice ? now + (uint64_t)slice : until);
-        if (!woken && (status = PyErr_CheckSignals()) < 0) break;
-    }
-    PyObject *result = NULL;
-    if (found == BB_GONE) result = Py_NewRef(Py_False);
-    else if (found == BB_CLOSED) result = Py_NewRef(Py_None);
-    else if (status == 0) result = list_of(items, found);
-    if (items != few) PyMem_Free(items);
-    return result;
+    PyObject *list = PyList_New(n);
+    if (list == NULL) return NULL;
+    int32_t found;
+    Py_INCREF(op); /* signal handlers may drop it */
+    int status =
+        wait_for_items(self->queue, items, n, deadline_of(timeout), (uint64_t)slice, &found);
+    Py_DECREF(op);
+    fill_list(list, n, items, found);
+    if (status == 0 && found >= 0) return list;
+    Py_DECREF(list);
+    return status < 0 ? NULL : Py_NewRef(found == BB_GONE ? Py_False : Py_None);
 }
 
 /* ---- the rest ------------------------------------------------------------------------------ */
@@ -261,7 +270,11 @@ static PyObject *ring_items(PyObject *op, PyObject *unused) {
     c.items = PyMem_Malloc((size_t)(c.room > 0 ? c.room : 1) * sizeof *c.items);
     if (c.items == NULL) return PyErr_NoMemory();
     bb_visit(self->queue, copy_item, &c);
-    PyObject *list = list_of(c.items, c.found);
+    PyObject *list = PyList_New(c.found);
+    for (int32_t i = 0; i < c.found; i++) {
+        if (list != NULL) PyList_SetItem(list, i, c.items[i]);
+        else Py_DECREF((PyObject *)c.items[i]);
+    }
     PyMem_Free(c.items);
     return list;
 }
