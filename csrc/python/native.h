@@ -71,6 +71,7 @@ typedef struct {
     PyObject *recipients; /* tuple */
     PyObject *key;        /* keeps the object that is its key in a cache alive */
     PyObject *plan;       /* what Python does for each event (_core/plan.py); NULL: nothing */
+    PyObject *buffers;    /* tuple: to put each event there is all that the plan asks; or NULL */
     bb_queue *queue;
     bb_route route;
 } route_object;
@@ -102,7 +103,7 @@ typedef struct {
 } ticket_object;
 
 extern PyTypeObject *event_type, *recipient_type, *route_type, *publisher_type, *worker_type;
-extern PyTypeObject *lane_type, *ticket_type;
+extern PyTypeObject *lane_type, *ticket_type, *buffer_type;
 
 int add_event(PyObject *module);
 int add_recipient(PyObject *module);
@@ -114,6 +115,7 @@ int add_lane(PyObject *module);
 int add_ticket(PyObject *module);
 int add_completion(PyObject *module);
 int add_ring(PyObject *module);
+int add_buffer(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {
@@ -166,6 +168,10 @@ bool is_taken(const recipient_object *recipient);
 /* A lane is kept, and its key with it, until each pin is taken out. */
 bb_lane *pin(PyObject *lane);
 void unpin(bb_lane *lane);
+/* Hand an event to a buffer, or to each of a tuple of them. -1: to wake its consumer has raised, and
+ * the event is there all the same. */
+int put_in_buffer(PyObject *buffer, PyObject *event);
+int put_in_buffers(PyObject *buffers, PyObject *event);
 
 /* ---- references -------------------------------------------------------------------------- */
 

@@ -69,18 +69,26 @@ static PyObject *call_slow(PyObject *self, PyObject *name, PyObject *const *args
     return result;
 }
 
+/* Whether its events need more than to be pushed, and put into the buffers of streams. */
+static inline bool is_slow(const route_object *route) {
+    return route->plan != NULL && route->buffers == NULL;
+}
+
 PyObject *publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
     int level = level_of(args, nargs, kwnames);
     if (level >= 0 && here.hooks == 0) {
         route_object *route = cached_route((publisher_object *)op, args[0], level);
-        if (route != NULL && route->plan != NULL) {
+        if (route != NULL && is_slow(route)) {
             Py_DECREF((PyObject *)route);
         } else if (route != NULL) {
             hold(args[0], &route->route);
             bb_result result =
                 bb_push(route->queue, &route->route, args[0], 0, origin_in(route->queue));
+            int status = 0;
             if (result != BB_ACCEPTED) release(args[0], &route->route);
+            else if (route->buffers != NULL) status = put_in_buffers(route->buffers, args[0]);
             Py_DECREF((PyObject *)route);
+            if (status < 0) return NULL;
             if (result == BB_ACCEPTED) Py_RETURN_TRUE;
         }
     }
@@ -117,8 +125,7 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
             return;
         }
         route_object *route = cached_route(self, event, level);
-        if (route == NULL || route->plan != NULL ||
-            (b->n > 0 && route->queue != b->owners[0]->queue)) {
+        if (route == NULL || is_slow(route) || (b->n > 0 && route->queue != b->owners[0]->queue)) {
             Py_XDECREF((PyObject *)route);
             Py_DECREF(event);
             return;
@@ -130,14 +137,19 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
     }
 }
 
-/* Push the events of a batch up to the first that does not fit; returns their number. */
-static int32_t push_batch(batch *b) {
+/* Push the events of a batch up to the first that does not fit; returns their number. `status`: -1 if
+ * handing some of them over has raised. */
+static int32_t push_batch(batch *b, int *status) {
     if (b->n == 0) return 0;
     bb_queue *queue = b->owners[0]->queue;
     for (int32_t i = 0; i < b->n; i++) hold(b->events[i], b->routes[i]);
     int32_t accepted = bb_push_many(queue, b->routes, b->events, b->n, 0, origin_in(queue));
     if (accepted < 0) accepted = 0; /* closed or gone: the slow path will raise */
     for (int32_t i = accepted; i < b->n; i++) release(b->events[i], b->routes[i]);
+    for (int32_t i = 0; i < accepted; i++)
+        if (b->owners[i]->buffers != NULL &&
+            put_in_buffers(b->owners[i]->buffers, b->events[i]) < 0)
+            *status = -1;
     for (int32_t i = 0; i < b->n; i++) {
         Py_DECREF((PyObject *)b->events[i]);
         Py_DECREF((PyObject *)b->owners[i]);
@@ -146,19 +158,20 @@ static int32_t push_batch(batch *b) {
 }
 
 /* Publish from a list or tuple, from index `from`, up to the first event that needs the slow path;
- * returns the number published. */
+ * returns the number published; -1: waking the consumer of a buffer has raised. */
 static Py_ssize_t push_events(publisher_object *self, PyObject *events, Py_ssize_t from,
                               int level) {
     if (here.hooks != 0) return 0;
     Py_ssize_t pushed = 0;
     batch b;
     int32_t accepted;
+    int status = 0;
     do {
         collect(self, events, from + pushed, level, &b);
-        accepted = push_batch(&b);
+        accepted = push_batch(&b, &status);
         pushed += accepted;
-    } while (accepted == BATCH);
-    return pushed;
+    } while (accepted == BATCH && status == 0);
+    return status == 0 ? pushed : -1;
 }
 
 /* _push_events(events, from, level): the same for Python. */
@@ -172,7 +185,8 @@ PyObject *push_events_method(PyObject *op, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "_push_events: no such level or index");
         return NULL;
     }
-    return PyLong_FromSsize_t(push_events((publisher_object *)op, events, from, level));
+    Py_ssize_t pushed = push_events((publisher_object *)op, events, from, level);
+    return pushed >= 0 ? PyLong_FromSsize_t(pushed) : NULL;
 }
 
 PyObject *publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames) {
@@ -181,6 +195,7 @@ PyObject *publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, Py
         return call_slow(op, name_publish_rest, args, nargs, kwnames);
     PyObject *events = args[0];
     Py_ssize_t pushed = push_events((publisher_object *)op, events, 0, level);
+    if (pushed < 0) return NULL;
     Py_ssize_t size = PyList_CheckExact(events) ? PyList_Size(events) : PyTuple_Size(events);
     if (pushed >= size && pushed > 0) return PyLong_FromSsize_t(pushed);
     PyObject *rest = PySequence_GetSlice(events, pushed, size);

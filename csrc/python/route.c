@@ -165,13 +165,14 @@ static int set_recipients(route_object *self, PyObject *recipients) {
     return 0;
 }
 
-/* Route(owner, address, level, type, recipients, key, plan, tapped) */
+/* Route(owner, address, level, type, recipients, key, plan, tapped, buffers) */
 static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     (void)kwargs;
-    PyObject *owner, *address, *recipients, *key, *plan;
+    PyObject *owner, *address, *recipients, *key, *plan, *buffers;
     int level, number, tapped;
-    if (!PyArg_ParseTuple(args, "OO!iiO!OOp:Route", &owner, &PyLong_Type, &address, &level, &number,
-                          &PyTuple_Type, &recipients, &key, &plan, &tapped))
+    if (!PyArg_ParseTuple(args, "OO!iiO!OOpO!:Route", &owner, &PyLong_Type, &address, &level,
+                          &number, &PyTuple_Type, &recipients, &key, &plan, &tapped, &PyTuple_Type,
+                          &buffers))
         return NULL;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) {
@@ -189,6 +190,7 @@ static PyObject *route_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->owner = Py_NewRef(owner);
     self->key = Py_NewRef(key);
     self->plan = plan != Py_None ? Py_NewRef(plan) : NULL;
+    self->buffers = PyTuple_Size(buffers) > 0 ? Py_NewRef(buffers) : NULL;
     self->route.level = level;
     self->route.type = number;
     self->route.tapped = tapped;
@@ -202,6 +204,7 @@ static int route_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(((route_object *)op)->recipients);
     Py_VISIT(((route_object *)op)->key);
     Py_VISIT(((route_object *)op)->plan);
+    Py_VISIT(((route_object *)op)->buffers);
     return 0;
 }
 
@@ -214,6 +217,7 @@ static void route_dealloc(PyObject *op) {
     Py_CLEAR(self->owner);
     Py_CLEAR(self->key);
     Py_CLEAR(self->plan);
+    Py_CLEAR(self->buffers);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
     Py_DECREF(type);
 }
@@ -276,7 +280,7 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot route_slots[] = {
-    {Py_tp_doc, "Route(owner, address, level, type, recipients, key, plan, tapped)\n--\n\n"
+    {Py_tp_doc, "Route(owner, address, level, type, recipients, key, plan, tapped, buffers)\n--\n\n"
                 "The recipients of events."},
     {Py_tp_new, route_new},
     {Py_tp_traverse, route_traverse},

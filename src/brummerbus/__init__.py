@@ -20,6 +20,7 @@ from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
 from brummerbus._core.later import Scheduled
 from brummerbus._core.outcome import Outcome
+from brummerbus._core.streams import Stream
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import Listener
 from brummerbus._errors import BusClosed, BusError, QueueFull, Retry
@@ -49,6 +50,7 @@ __all__ = [
     "QueueFull",
     "Retry",
     "Scheduled",
+    "Stream",
     "Subscription",
     "sizing",
 ]
@@ -68,6 +70,7 @@ for _public in (
     QueueFull,
     Retry,
     Scheduled,
+    Stream,
     Subscription,
 ):
     _public.__module__ = __name__

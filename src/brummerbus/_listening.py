@@ -81,7 +81,7 @@ class ListeningBus(ProcessPublisher):
         tap = self._make_tap(1 if where is None else MAX_UNCHECKED, None)
         registration = Registration(self._taps, (event_type,), tap)
         try:
-            return self._wait(registration, where, until, event_type, limit)
+            return self._wait(registration, tap, where, until, event_type, limit)
         except BaseException:
             registration.close()  # again: an interrupt may have struck there
             raise
@@ -89,6 +89,7 @@ class ListeningBus(ProcessPublisher):
     def _wait(
         self,
         registration: Registration,
+        tap: Tap,
         where: Callable[[Any], object] | None,
         until: int | None,
         event_type: str | type,
@@ -99,7 +100,7 @@ class ListeningBus(ProcessPublisher):
             registration.open()
             self._check_open()  # `stop` may not have seen it
             while True:
-                event = self._taken(registration.tap, until, event_type, limit)
+                event = self._taken(tap, until, event_type, limit)
                 if where is None or where(event):
                     return event
         finally:
@@ -188,7 +189,7 @@ class ListeningBus(ProcessPublisher):
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
         tap = self._make_tap(maxsize, _policy(policy))
         self._check_open()
-        listener: Listener[Any] = Listener(Registration(self._taps, types, tap))
+        listener: Listener[Any] = Listener(Registration(self._taps, types, tap), tap)
         try:
             self._check_open()  # `stop` may not have seen it
         except BusClosed:

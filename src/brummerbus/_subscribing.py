@@ -9,7 +9,7 @@ from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed
 from brummerbus._events import Event
-from brummerbus._listening import ListeningBus
+from brummerbus._streaming import StreamingBus
 
 if TYPE_CHECKING:
     from brummerbus._typing import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
 
 
-class SubscribingBus(ListeningBus):
+class SubscribingBus(StreamingBus):
     """A bus to which handlers are subscribed; `EventBus` adds its life and its figures."""
 
     if TYPE_CHECKING:

@@ -6,7 +6,7 @@
 from threading import Thread
 from typing import Any
 
-from brummerbus import EventBus, Listener, Subscription
+from brummerbus import EventBus, Listener, Stream, Subscription
 from brummerbus._core._ext import Lane, Route
 from brummerbus._core.autoscaler import Autoscaler
 from brummerbus._core.lanes import LaneTable
@@ -98,6 +98,23 @@ def publishers_asleep(listener: Listener[Any]) -> int:
 def takers_asleep(listener: Listener[Any]) -> int:
     """Return how many threads wait for the listener's next event."""
     return len(listener._tap._takers._locks)
+
+
+def tasks_asleep(stream: Stream[Any]) -> int:
+    """Return how many tasks wait for the stream's next event."""
+    return len(stream._tap.waiters)
+
+
+def publishes_in_c(bus: EventBus, event: Any) -> bool:
+    """Publish an event; return whether that took no method in Python."""
+    slow: list[Any] = []
+    publish = bus._publish
+    bus._publish = lambda *args, **options: (slow.append(1), publish(*args, **options))[1]  # type: ignore[method-assign]
+    try:
+        assert bus.publish(event)
+    finally:
+        del bus._publish
+    return not slow
 
 
 def lane_tables_of(subscription: Subscription) -> list[LaneTable]:

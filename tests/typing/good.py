@@ -25,6 +25,7 @@ from brummerbus import (
     Priority,
     QueueFull,
     Scheduled,
+    Stream,
     Subscription,
     sizing,
 )
@@ -336,6 +337,8 @@ assert_type(bus.wait_for(Order, lambda order: order.number == 1, 0.5), Order)
 assert_type(bus.wait_for("a", where=lambda event: event.type == "a", timeout=1), Event)
 assert_type(bus.listen("a", "b.*"), Listener[Event])
 assert_type(bus.listen(Order), Listener[Order])
+assert_type(bus.stream(Order, maxsize=3), Stream[Order])
+assert_type(bus.stream("a", "b.*"), Stream[Event])
 assert_type(bus.listen(Order, Refund, maxsize=10, policy="block"), Listener[Order | Refund])
 for order in bus.listen(Order, policy=BackpressurePolicy.DROP_NEWEST):
     assert_type(order, Order)

@@ -9,10 +9,10 @@ from contextvars import copy_context
 from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Route, Ticket, purge
+from brummerbus._core._ext import Buffer, Route, Ticket, purge
 from brummerbus._core.hooks import Hooks, OnDone, Runs
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._core.taps import Tap
+from brummerbus._core.taps import AnyTap
 from brummerbus._policies import DropReason
 
 
@@ -33,14 +33,14 @@ class Plan(NamedTuple):
     grouped: bool
     once: bool
     context: bool
-    taps: tuple[Tap, ...]
+    taps: tuple[AnyTap, ...]
     unrouted: bool
     traced: bool
 
 
 def plan_for(
     recipients: tuple[Subscription, ...],
-    taps: tuple[Tap, ...],
+    taps: tuple[AnyTap, ...],
     *,
     context: bool,
     on_unrouted: bool,
@@ -62,6 +62,14 @@ def plan_for(
         traced=traced and bool(recipients),
     )
     return plan if any(plan) else None
+
+
+def buffers_of(plan: Plan | None, taps: tuple[AnyTap, ...]) -> tuple[Buffer, ...]:
+    """Return the taps of a route if they are all of its plan, and streams: then C fills them."""
+    if plan is None or any(plan._replace(taps=())):
+        return ()
+    buffers = tuple([tap for tap in taps if isinstance(tap, Buffer)])
+    return buffers if len(buffers) == len(taps) else ()
 
 
 class Tickets:

@@ -7,10 +7,10 @@ from typing import Any
 from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
-from brummerbus._core.plan import plan_for
+from brummerbus._core.plan import buffers_of, plan_for
 from brummerbus._core.queue import MAX_TYPES, Queue
 from brummerbus._core.subscriptions import Subscription, Subscriptions
-from brummerbus._core.taps import Tap, Taps, taps_for
+from brummerbus._core.taps import AnyTap, Taps, taps_for
 from brummerbus._events import Priority
 from brummerbus._priorities import MAX_LEVELS
 
@@ -96,11 +96,12 @@ class Routes:
         level: int,
         number: int,
         recipients: tuple[Subscription, ...],
-        taps: tuple[Tap, ...],
+        taps: tuple[AnyTap, ...],
         key: object,
     ) -> Route:
         queue, plan = self._queue, plan_for(recipients, taps, traced=self.traced, **self._asked)
-        return Route(queue, queue.address, level, number, recipients, key, plan, bool(taps))
+        way = queue, queue.address, level, number, recipients
+        return Route(*way, key, plan, bool(taps), buffers_of(plan, taps))
 
     def _level(self, cls: type, name: str | None) -> int:
         try:

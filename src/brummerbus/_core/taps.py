@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from brummerbus._core._ext import append_below, swap_item
 from brummerbus._core.queue import fork_count
@@ -27,6 +27,31 @@ from brummerbus._core.table import Matcher, Table, next_number
 from brummerbus._policies import BackpressurePolicy
 
 E = TypeVar("E")
+
+
+class AnyTap(Protocol):
+    """What the threads that publish know of a tap: that of a listener, or of a stream."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it takes no more."""
+
+    @property
+    def blocks(self) -> bool:
+        """Whether publishers wait for room."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether publishers would have to wait now."""
+
+    def give(self, event: Any, until: int | None, *, may_wait: bool) -> None:
+        """Hand over an event that was accepted."""
+
+    def end(self) -> None:
+        """Take no more, and let all that wait go on."""
+
+    def clear(self) -> object:
+        """Let go of what it holds."""
 
 
 class _Thread(threading.local):
@@ -194,9 +219,9 @@ class Wanted(Matcher):
 
     __slots__ = ("event_type", "number", "pattern", "tap", "warned")
 
-    def __init__(self, event_type: str | type, tap: Tap) -> None:
+    def __init__(self, event_type: str | type, tap: AnyTap) -> None:
         self.event_type: str | type[Any] = event_type
-        self.tap: Tap = tap
+        self.tap: AnyTap = tap
         self.number: int = next_number()
         self.pattern: Callable[[str], object] | None = None
         self.warned: bool = False
@@ -208,14 +233,14 @@ class Wanted(Matcher):
 Taps = Table[Wanted]
 
 
-def taps_for(table: Taps, cls: type, name: str | None) -> tuple[Tap, ...]:
+def taps_for(table: Taps, cls: type, name: str | None) -> tuple[AnyTap, ...]:
     """Return the taps that get objects of a class, or events; those that may wait come last."""
     found = dict.fromkeys([one.tap for one in table.matching(cls, name) if not one.tap.ended])
     return tuple(sorted(found, key=lambda tap: tap.blocks))
 
 
 def hand_over(
-    taps: Iterable[Tap], event: Any, until: int | None = None, *, may_wait: bool = True
+    taps: Iterable[AnyTap], event: Any, until: int | None = None, *, may_wait: bool = True
 ) -> None:
     """Hand an event that was accepted to taps."""
     for tap in taps:
@@ -227,10 +252,10 @@ class Registration:
 
     __slots__ = ("_table", "_wanted", "tap")
 
-    def __init__(self, table: Taps, event_types: Iterable[str | type], tap: Tap) -> None:
+    def __init__(self, table: Taps, event_types: Iterable[str | type], tap: AnyTap) -> None:
         self._table = table
         self._wanted = [Wanted(event_type, tap) for event_type in event_types]
-        self.tap: Tap = tap
+        self.tap: AnyTap = tap
 
     def open(self) -> None:
         """Begin. If that is interrupted, close it."""
@@ -258,9 +283,9 @@ class Listener(Generic[E]):
 
     __slots__ = ("__weakref__", "_is_open", "_registration", "_tap")
 
-    def __init__(self, registration: Registration) -> None:
+    def __init__(self, registration: Registration, tap: Tap) -> None:
         self._registration = registration
-        self._tap = registration.tap
+        self._tap = tap
         self._is_open = True
         registration.open()  # if this is interrupted, `__del__` closes it
 
