@@ -22,6 +22,8 @@ typedef struct {
     PyObject *on_standstill; /* or NULL */
     PyObject *purge;         /* drops what has expired; NULL: nothing can */
     PyObject *pause;         /* called instead of a sleep; NULL: the thread sleeps */
+    PyObject *withdraw;      /* asked after each slice: whether to wait no longer; or NULL */
+    bool withdrawn;
     bb_origin origin;
     bb_mode mode;
     bb_waiter *waiter; /* NULL: does not wait */
@@ -38,6 +40,12 @@ typedef struct {
 /* Between two slices of a wait. */
 static int between_slices(admission *a, uint64_t began) {
     if (PyErr_CheckSignals() < 0) return -1;
+    if (a->withdraw != NULL) {
+        PyObject *answer = PyObject_CallFunctionObjArgs(a->withdraw, NULL);
+        if (answer == NULL) return -1;
+        a->withdrawn = answer == Py_True;
+        Py_DECREF(answer);
+    }
     if (a->on_standstill == NULL || a->until != FOREVER || bb_clock() - began < REPORT_AFTER_NS ||
         bb_waiter_quiet(a->waiter) < REPORT_AFTER_NS)
         return 0;
@@ -76,7 +84,7 @@ static int wait_for_slots(admission *a, bb_result *result) {
     *result = bb_waiter_join(a->route->queue, &a->route->route, as_queued(a->event), here.hooks,
                              a->origin, a->limited, &a->waiter);
     if (a->pause != NULL) return wait_in_pauses(a, result);
-    while (*result == BB_WAITING && now < a->until) {
+    while (*result == BB_WAITING && now < a->until && !a->withdrawn) {
         *result = bb_waiter_wait(a->waiter, a->until - now > a->slice ? now + a->slice : a->until);
         now = bb_clock();
         if (*result == BB_WAITING && between_slices(a, began) < 0) return -1;
@@ -85,7 +93,7 @@ static int wait_for_slots(admission *a, bb_result *result) {
 }
 
 /* Wait, unless the timeout is 0. Afterwards the waiter exists only if the event is undecided, FULL.
- */
+ * WAITING: it was withdrawn, and nothing has changed. */
 static int wait_or_leave(admission *a, bb_result *result) {
     *result = BB_FULL;
     if (a->until == 0) return 0;
@@ -93,7 +101,7 @@ static int wait_or_leave(admission *a, bb_result *result) {
     if (worker != NULL) bb_worker_waits(worker, 1);
     int status = wait_for_slots(a, result);
     if (worker != NULL) bb_worker_waits(worker, 0);
-    if (*result == BB_WAITING) *result = BB_FULL;
+    if (*result == BB_WAITING && !a->withdrawn) *result = BB_FULL;
     if (*result == BB_FULL && status == 0) status = purge(a);
     if (a->waiter != NULL && (status < 0 || *result != BB_FULL)) {
         if (bb_waiter_leave(a->waiter)) *result = BB_ACCEPTED;
@@ -270,7 +278,7 @@ static PyObject *admit(admission *a) {
     bb_caller *caller = NULL;
     if (result == BB_FULL)
         result = answer != NULL ? apply_policy(a, &caller) : leave_without_memory(a);
-    if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY)
+    if (result == BB_CLOSED || result == BB_GONE || result == BB_NO_MEMORY || result == BB_WAITING)
         release(a->event, route);
     settle(a, result);
     if (result == BB_RUN) {
@@ -291,11 +299,11 @@ static uint64_t deadline_of(const bb_queue *queue, long long timeout) {
 }
 
 PyObject *route_admit(PyObject *op, PyObject *args) {
-    PyObject *event, *report, *on_standstill, *purge, *pause;
+    PyObject *event, *report, *on_standstill, *purge, *pause, *withdraw;
     long long timeout, slice;
     int limited, mode;
-    if (!PyArg_ParseTuple(args, "OLpiLOOOO:admit", &event, &timeout, &limited, &mode, &slice,
-                          &report, &on_standstill, &purge, &pause))
+    if (!PyArg_ParseTuple(args, "OLpiLOOOOO:admit", &event, &timeout, &limited, &mode, &slice,
+                          &report, &on_standstill, &purge, &pause, &withdraw))
         return NULL;
     route_object *route = (route_object *)op;
     admission a = {
@@ -305,6 +313,7 @@ PyObject *route_admit(PyObject *op, PyObject *args) {
         .on_standstill = on_standstill != Py_None ? on_standstill : NULL,
         .purge = purge != Py_None ? purge : NULL,
         .pause = pause != Py_None ? pause : NULL,
+        .withdraw = withdraw != Py_None ? withdraw : NULL,
         .origin = origin_in(route->queue),
         .mode = (bb_mode)mode,
         .until = deadline_of(route->queue, timeout),

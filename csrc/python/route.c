@@ -274,7 +274,8 @@ static PyMethodDef methods[] = {
      "refuse($self, event, reason, table, key, /)\n--\n\n"
      "Remove an item of a dict and, if it was there, count the event as published and dropped."},
     {"admit", route_admit, METH_VARARGS,
-     "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, purge, /)\n--\n\n"
+     "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, purge, "
+     "pause, withdraw, /)\n--\n\n"
      "Wait for free slots, then apply the policy; see admit.c."},
     {0},
 };

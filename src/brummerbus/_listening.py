@@ -171,8 +171,9 @@ class ListeningBus(ProcessPublisher):
                 With "block" the publisher waits until there is room or the listener ends, whichever
                 thread it is: a handler holds up its worker. A `timeout` of `publish` limits this
                 wait too. After that the event is dropped, and also where the publisher is the
-                thread that iterates (or, before that, made the listener): it cannot wait for
-                itself. Two threads that publish to each other's listeners can wait for each other.
+                thread that iterates (or, before that, made the listener), which cannot wait for
+                itself, or runs an event loop, whose tasks would wait with it. Two threads that
+                publish to each other's listeners can wait for each other.
 
         Returns:
             The listener. `dropped` counts what it has dropped; the bus's own counts know nothing of

@@ -105,6 +105,11 @@ def tasks_asleep(stream: Stream[Any]) -> int:
     return len(stream._tap.waiters)
 
 
+def tasks_that_wait(bus: EventBus) -> int:
+    """Return how many tasks wait to publish."""
+    return len(bus._engine.line)
+
+
 def publishes_in_c(bus: EventBus, event: Any) -> bool:
     """Publish an event; return whether that took no method in Python."""
     slow: list[Any] = []

@@ -18,6 +18,7 @@ class _Lib:
     BB_FULL: int
     BB_NO_MEMORY: int
     BB_REFUSED: int
+    BB_WAITING: int
     BB_EVICTED: int
     BB_EVICT_OLDEST: int
     BB_EVICT_LOWEST: int
@@ -154,6 +155,7 @@ class Route:
         on_standstill: Callable[[], object] | None,
         purge: Callable[[], object] | None,
         pause: Callable[[int, bool, bool], object] | None,
+        withdraw: Callable[[], bool] | None,
         /,
     ) -> tuple[int, int, list[Any] | None, int, BaseException | None]: ...
 

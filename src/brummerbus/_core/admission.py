@@ -9,6 +9,7 @@ What does not work, or was tried
   They have a reserve instead.
 """
 
+import logging
 from collections.abc import Callable
 from threading import get_ident, main_thread
 from typing import Any
@@ -18,6 +19,8 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
+from brummerbus._core.log import log
+from brummerbus._core.loops import is_running
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -43,6 +46,13 @@ MAIN_SLICE_NS = 50_000_000
 
 OTHER_SLICE_NS = 10_000_000_000
 """The same for other threads, in which Python runs none: they check for a standstill."""
+
+WITHDRAW_SLICE_NS = 5_000_000
+"""The same for a thread that may be asked to wait no longer."""
+
+IN_LOOP = (
+    "this thread runs an event loop, so it does not wait for free slots; await publish_async() does"
+)
 
 FRAMES = 12
 """Maximum call depth of the report of a drop; see `_have_stack`."""
@@ -87,37 +97,47 @@ class Admission:
         self._waits = self._blocks or config.publish_timeout > 0
         self._capacity = config.queue_size
         self._reported = False
+        self._warned_of_loop = False
 
     def admit(
-        self, route: Route, event: Any, timeout: float | None, ticket: Ticket | None = None
+        self,
+        route: Route,
+        event: Any,
+        timeout: float | None,
+        ticket: Ticket | None = None,
+        withdraw: Callable[[], bool] | None = None,
     ) -> bool:
         """Admit an event, wait for free slots for up to `timeout` seconds, and report drops.
 
         Where handlers would run in the publisher's thread, an event with grouped subscriptions
         waits instead, as with BLOCK: run in place, it would overtake what is queued before it.
 
+        A thread that runs an event loop never waits, so as not to hold up the loop's tasks. While
+        another waits, `withdraw` is asked every few ms whether to wait no longer.
+
         Raises:
             QueueFull, BusClosed: As `EventBus.publish`.
+            NoRoom: It was withdrawn; nothing has changed.
             Gone: The queue is that of another process.
         """
         _have_stack(FRAMES)  # before anything is dropped that could then not be reported
-        mode, waits, blocks = self._mode, self._waits, self._blocks
-        if mode == c.CALLER_RUNS and route.plan is not None and route.plan.grouped:
-            mode, waits, blocks = c.REFUSE, True, True
-        if timeout is None:
-            limit, limited = -1 if waits else 0, blocks
-        else:
-            limit, limited = -1 if timeout == float("inf") else c.ns(timeout), True
+        mode, limit, limited = self._wait_for(route, timeout)
+        in_loop = limit != 0 and self._pause is None and is_running()
+        if in_loop:
+            limit, limited = 0, True
+            self._warn_of_loop()
+        piece = MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS
         result, first, lost, waited, error = route.admit(
             event if ticket is None else ticket,
             limit,
             limited,
             mode,
-            MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS,
+            piece if withdraw is None else WITHDRAW_SLICE_NS,
             self._hooks.failed_here,
             self._standstill,
             self._purge,
             self._pause,
+            withdraw,
         )
         if lost is not None:
             reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED
@@ -130,9 +150,20 @@ class Admission:
             raise self.closed_error()
         if result == c.GONE:
             raise Gone
+        if result == c.WAITING:
+            raise NoRoom
         if self._policy not in _DROPS:
-            raise self._full_error(route, event, waited * 1e-9)
+            raise self._full_error(route, event, waited * 1e-9, in_loop=in_loop)
         return False
+
+    def _wait_for(self, route: Route, timeout: float | None) -> tuple[int, int, bool]:
+        """Return the mode, the limit of the wait in ns (-1: none), and whether that is its own."""
+        mode, waits, blocks = self._mode, self._waits, self._blocks
+        if mode == c.CALLER_RUNS and route.plan is not None and route.plan.grouped:
+            mode, waits, blocks = c.REFUSE, True, True
+        if timeout is None:
+            return mode, -1 if waits else 0, blocks
+        return mode, -1 if timeout == float("inf") else c.ns(timeout), True
 
     def check_no_wait(self, result: int) -> None:
         """Before `admit`, of a publisher that must neither wait nor run handlers.
@@ -153,7 +184,7 @@ class Admission:
         """Return the exception for a bus that accepts no more events."""
         return BusClosed(f"{self._name}: the bus is stopped, or stopping")
 
-    def _full_error(self, route: Route, event: Any, waited: float) -> QueueFull:
+    def _full_error(self, route: Route, event: Any, waited: float, *, in_loop: bool) -> QueueFull:
         n = len(route.recipients)
         own = getattr(event, "type", None)
         event_type = own if isinstance(own, str) else type(event).__qualname__
@@ -165,7 +196,15 @@ class Admission:
         return QueueFull(
             f"{self._name}: {why}: {event_type!r} with {counted(n, 'delivery')} was refused by "
             f"{self._policy.name} after a wait of {waited:.3g} s"
+            + (f": {IN_LOOP}" if in_loop else "")
         )
+
+    def _warn_of_loop(self) -> None:
+        """Log once that a publisher does not wait because of the event loop of its thread."""
+        if not self._warned_of_loop:
+            self._warned_of_loop = True
+            message = "%s: publish() applies the policy %s at once at a full queue: %s"
+            log(logging.WARNING, message, self._name, self._policy.name, IN_LOOP)
 
     def _standstill(self) -> None:
         """Report once that a publisher waits without a limit during a standstill."""

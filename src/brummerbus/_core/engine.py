@@ -28,6 +28,7 @@ from brummerbus._core.figures import Figures
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.later import Schedule
+from brummerbus._core.line import Line
 from brummerbus._core.log import log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
@@ -112,6 +113,7 @@ class Engine:
         )
         self.threads = self._threads_of(worker_hooks(self.queue, hooks, _retired, self._call_at))
         self._monitor = Monitor(name, config, self.queue, self)
+        self.line = Line(name)
         self.figures = Figures(name, self.queue, self.routes, subscriptions)
         self.counted = Counted(
             self, name, self.queue, self.routes.types, is_timed=config.monitoring
@@ -222,6 +224,7 @@ class Engine:
     def _end_taps(self) -> None:
         for one in self._taps:
             one.tap.end()
+        self.line.close()
 
     def _give_up(self) -> bool:
         self.queue.close(drain=False)

@@ -1,17 +1,38 @@
 """Publishing an event with options, or on a route with a plan."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket
-from brummerbus._core.admission import Gone
+from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import OnDone, Runs
 from brummerbus._core.plan import Plan
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import hand_over
+
+Withdraw = Callable[[], bool]
+
+
+def never() -> bool:
+    """As `withdraw`: do not begin to wait, whatever the policy."""
+    return True
+
+
+class Wait(NamedTuple):
+    """How a publisher waits for free slots.
+
+    Attributes:
+        timeout: Seconds; None: by the standstill rule.
+        may_wait: The timer thread must neither wait nor run handlers.
+        withdraw: As for `Admission.admit`; or `never`.
+    """
+
+    timeout: float | None
+    may_wait: bool
+    withdraw: Withdraw | None
 
 
 def publish_planned(
@@ -23,12 +44,13 @@ def publish_planned(
     on_done: OnDone | None,
     *,
     may_wait: bool = True,
+    withdraw: Withdraw | None = None,
 ) -> bool:
     """Publish one event with options, or on a route with a plan.
 
     Raises:
         QueueFull, BusClosed: As `EventBus.publish`.
-        NoRoom: It would have to wait, and may not; nothing has changed.
+        NoRoom: It would have to wait, and may not, or was withdrawn; nothing has changed.
         Gone: The queue is that of another process.
         Exception: What a key raises; nothing has changed then.
     """
@@ -36,16 +58,13 @@ def publish_planned(
     until = None
     if timeout is not None and timeout != float("inf"):
         until = engine.queue.clock() + c.ns(timeout)
+    wait = Wait(timeout, may_wait, withdraw)
     trace = engine.hooks.trace if plan is not None and plan.traced else None
     if trace is None:
-        accepted = _publish(
-            engine, route, event, timeout, expires, on_done, None, may_wait=may_wait
-        )
+        accepted = _publish(engine, route, event, wait, expires, on_done, None)
     else:
-        options = timeout, expires, on_done
-        accepted = trace(
-            event, partial(_publish, engine, route, event, *options, may_wait=may_wait)
-        )
+        options = wait, expires, on_done
+        accepted = trace(event, partial(_publish, engine, route, event, *options))
     if accepted and plan is not None and plan.taps:
         hand_over(plan.taps, event, until, may_wait=may_wait)
     return accepted
@@ -55,19 +74,17 @@ def _publish(
     engine: Engine,
     route: Route,
     event: Any,
-    timeout: float | None,
+    wait: Wait,
     expires: float | None,
     on_done: OnDone | None,
     context: Runs | None,
-    *,
-    may_wait: bool,
 ) -> bool:
     while route.recipients:
         ticket = engine.tickets.make(route, event, expires, on_done, context)
         try:
             taken = _claim(route, ticket)
             if not taken:
-                return _publish_ticket(engine, route, event, timeout, ticket, may_wait=may_wait)
+                return _publish_ticket(engine, route, event, wait, ticket)
         finally:
             ticket.release()  # nothing, if the event was accepted
         route = engine.routes.without(route, taken)
@@ -95,10 +112,8 @@ def _publish_ticket(
     engine: Engine,
     route: Route,
     event: Any,
-    timeout: float | None,
+    wait: Wait,
     ticket: Ticket,
-    *,
-    may_wait: bool,
 ) -> bool:
     plan: Plan | None = route.plan
     if plan is not None and plan.keyed:
@@ -108,9 +123,11 @@ def _publish_ticket(
         result = route.push(ticket)
     accepted = result == c.ACCEPTED
     if not accepted:
-        if not may_wait:
+        if not wait.may_wait:
             engine.admission.check_no_wait(result)
-        accepted = engine.admission.admit(route, event, timeout, ticket)
+        if result == c.FULL and wait.withdraw is never:
+            raise NoRoom
+        accepted = engine.admission.admit(route, event, wait.timeout, ticket, wait.withdraw)
     if plan is not None and plan.once:
         _end_taken(route.recipients)
     return accepted

@@ -21,7 +21,7 @@ from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.later import Scheduled
-from brummerbus._core.planned import publish_planned
+from brummerbus._core.planned import Withdraw, never, publish_planned
 from brummerbus._core.routes import class_and_type
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.table import Table
@@ -123,7 +123,7 @@ class ProcessPublisher(Publisher):
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
         check_hook("on_done", on_done)
-        expires = _check_expires(expires)
+        expires = check_expires(expires)
         has_options = on_done is not None or expires is not None
         while True:
             engine = self._started()
@@ -194,6 +194,36 @@ class ProcessPublisher(Publisher):
             if not engine.queue.is_gone():  # else a signal handler forked
                 return one
 
+    def _publish_for_task(
+        self,
+        event: Any,
+        priority: int | None,
+        expires: float | None,
+        on_done: OnDone | None,
+        timeout: float | None,
+        withdraw: Withdraw,
+    ) -> bool:
+        """Publish an event for a task: at once, in its thread, or in the one that waits for tasks.
+
+        Raises:
+            NoRoom: There are too few free slots, or others wait, and `withdraw` is `never`; or it
+                was withdrawn. Nothing has changed.
+            QueueFull, BusClosed, Exception: As `_publish`.
+        """
+        while True:
+            engine = self._started()
+            route = self._route(engine, event, priority)
+            if withdraw is never:
+                held = route.plan is not None and any(tap.is_full for tap in route.plan.taps)
+                if held or engine.line.has_before(route.level):
+                    raise NoRoom(held=held)
+            try:
+                return publish_planned(
+                    engine, route, event, timeout, expires, on_done, withdraw=withdraw
+                )
+            except Gone:
+                continue
+
     def _publish_due(self, engine: Engine, event: Any, priority: int | None) -> None:
         """Publish a scheduled event, in the timer thread, which must not wait.
 
@@ -240,7 +270,7 @@ class ProcessPublisher(Publisher):
         check_hook("on_done", on_done)
         options: dict[str, Any] = {}
         if on_done is not None or expires is not None:
-            options = {"on_done": on_done, "expires": _check_expires(expires)}
+            options = {"on_done": on_done, "expires": check_expires(expires)}
         if isinstance(events, str):
             raise TypeError(f"events must be an iterable of events, got {shown(events)}")
         try:
@@ -306,7 +336,12 @@ class ProcessPublisher(Publisher):
     _publish_rest.__qualname__ = "EventBus.publish_many"
 
 
-def _check_expires(expires: Any) -> float | None:
+def check_expires(expires: Any) -> float | None:
+    """Return the seconds in which a delivery has to begin; None: no limit.
+
+    Raises:
+        TypeError, ValueError: It is no number, or not above 0.
+    """
     if expires is None:
         return None
     seconds = check_timeout("expires", expires)

@@ -25,6 +25,7 @@ GONE: Final = lib.BB_GONE
 CLOSED: Final = lib.BB_CLOSED
 ACCEPTED: Final = lib.BB_ACCEPTED
 FULL: Final = lib.BB_FULL
+WAITING: Final = lib.BB_WAITING
 REFUSED: Final = lib.BB_REFUSED
 EVICTED: Final = lib.BB_EVICTED
 

@@ -8,7 +8,8 @@ Guarantees
   hand over together (`append_below`).
 - No lock is held that is waited for while Python code can run. A thread that waits sleeps on a lock
   of its own, which others release.
-- A thread that takes events never waits for room in its own tap, which only it would make.
+- A thread that takes events never waits for room in its own tap, which only it would make; nor does
+  one that runs an event loop.
 - A tap belongs to the process that made it. In a forked child it has ended: no thread of the parent
   comes to take anything there.
 """
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
 from brummerbus._core._ext import append_below, swap_item
+from brummerbus._core.loops import is_running
 from brummerbus._core.queue import fork_count
 from brummerbus._core.sleepers import Sleepers
 from brummerbus._core.table import Matcher, Table, next_number
@@ -157,7 +159,7 @@ class Tap:
         if self.blocks and not may_wait:
             self._events.append(event)
             return True
-        if self.blocks and _here.identity is not self._thread:
+        if self.blocks and _here.identity is not self._thread and not is_running():
             while self._givers.wait_until(self._has_room, until):
                 if self.ended:
                     return False
