@@ -103,6 +103,23 @@ static void end_call(handler_call *c) {
     if (completes) bb_completed(c->worker);
 }
 
+void end_call_of(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                 const bb_delivery *delivery, PyObject *error) {
+    handler_call c = {.hooks = hooks,
+                      .queue = queue,
+                      .worker = worker,
+                      .recipient = recipient_of(delivery->recipient),
+                      .n = 1,
+                      .error = error};
+    c.deliveries = c.few;
+    c.delays = c.few_delays;
+    c.deliveries[0] = *delivery;
+    c.delays[0] = -1;
+    if (error != NULL) settle_failures(&c);
+    end_call(&c);
+    Py_XDECREF(error);
+}
+
 void prepare_call(handler_call *c, const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
                   const bb_delivery *first) {
     recipient_object *recipient = recipient_of(first->recipient);

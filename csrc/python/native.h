@@ -59,6 +59,7 @@ typedef struct {
     bb_recipient account;
     long long forks;      /* the number of forks that `account` counts after */
     char is_python;       /* the interpreter switches threads while it runs */
+    char detaches;        /* its calls outlast their workers: see detached.c */
     bb_group *group;      /* NULL: deliveries to it are not grouped */
     long long batch_wait; /* ns */
     void *claim;          /* by the publish of its single event, see ticket.c */
@@ -116,6 +117,7 @@ int add_ticket(PyObject *module);
 int add_completion(PyObject *module);
 int add_ring(PyObject *module);
 int add_buffer(PyObject *module);
+int add_detached(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 static inline recipient_object *recipient_of(bb_recipient *account) {
@@ -257,6 +259,16 @@ PyObject *run_call(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker
 void prepare_call(handler_call *c, const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
                   const bb_delivery *first);
 PyObject *finish_prepared(handler_call *c);
+
+/* End a call of one delivery: report or retry it if there was an error, a reference that is taken
+ * over. Of the delivery's references, the caller has that to the recipient afterwards. */
+void end_call_of(const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                 const bb_delivery *delivery, PyObject *error);
+
+/* Begin a call that the handler ends later. Afterwards the caller has a reference to the recipient,
+ * and none to the event. */
+void detach_call(PyObject *owner, const worker_hooks *hooks, bb_queue *queue, bb_worker *worker,
+                 const bb_delivery *delivery);
 
 /* Report a failure from a worker; the exception is an object. */
 void report_from_worker(PyObject *report, const bb_delivery *delivery, PyObject *error);

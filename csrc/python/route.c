@@ -46,6 +46,18 @@ static PyObject *recipient_set_group(PyObject *op, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+/* detach(): its calls outlast their workers. Once, after set_group. */
+static PyObject *recipient_detach(PyObject *op, PyObject *unused) {
+    (void)unused;
+    recipient_object *self = (recipient_object *)op;
+    if (self->group == NULL || self->group->batch != 0) {
+        PyErr_SetString(PyExc_ValueError, "detach: for groups without batches");
+        return NULL;
+    }
+    self->detaches = 1;
+    Py_RETURN_NONE;
+}
+
 static int recipient_traverse(PyObject *op, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(((recipient_object *)op)->handler);
@@ -114,6 +126,8 @@ static PyMethodDef recipient_methods[] = {
     {"set_group", recipient_set_group, METH_VARARGS,
      "set_group($self, limit, batch, batch_wait_ns, /)\n--\n\n"
      "Have its deliveries wait in lanes: limited, in batches, by key, or to be retried."},
+    {"detach", recipient_detach, METH_NOARGS,
+     "detach($self, /)\n--\n\nHave its handler called with a `Call`, to be ended later."},
     {"count_from", recipient_count_from, METH_O,
      "count_from($self, forks, /)\n--\n\nReset the counts if they are from before that fork."},
     {0},

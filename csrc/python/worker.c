@@ -109,6 +109,10 @@ void report_from_worker(PyObject *report, const bb_delivery *d, PyObject *error)
 }
 
 static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
+    if (ticket_of(d->event) != NULL && recipient_of(d->recipient)->detaches) {
+        detach_call(self->owner, &self->hooks, self->queue, worker, d);
+        return;
+    }
     PyObject *error;
     if (ticket_of(d->event) != NULL) error = run_call(&self->hooks, self->queue, worker, d);
     else error = run_plain(self, worker, d);

@@ -132,7 +132,8 @@ uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
     ASSERT_LOCKED(q);
     open_delivery *open = &worker->open;
     uint64_t wall = elapsed(open->began, now), cpu_now = 0;
-    uint64_t n = 1 + (uint64_t)open->more_count, cpu = cpu_since(open->cpu, wall, &cpu_now);
+    uint64_t n = 1 + (uint64_t)open->more_count, cpu = 0;
+    if (!worker->detached) cpu = cpu_since(open->cpu, wall, &cpu_now);
     bb_lane *lane = open->parked->lane;
     open->open = false;
     if (q->monitoring) {
@@ -148,7 +149,8 @@ uint64_t finish_call(bb_queue *q, bb_worker *worker, uint64_t now) {
         if (p->retry) continue;
         end_parked(q, p);
         count_processed(q, p->level, p->type, p->recipient, open->failed);
-        if (q->monitoring) record_processing(q, p->recipient, wall / n, cpu / n);
+        if (q->monitoring && worker->detached) record_detached(q, p->recipient, wall);
+        else if (q->monitoring) record_processing(q, p->recipient, wall / n, cpu / n);
     }
     queue_retries(q, open);
     open->parked = NULL; /* what it points to may be freed as soon as the mutex is released */

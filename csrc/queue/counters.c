@@ -33,6 +33,16 @@ void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, 
     r->tally.failed += failed;
 }
 
+/* What was running has not been handled, and is to be dropped. */
+void count_untaken(bb_queue *q, int32_t level, int32_t type, bb_recipient *r) {
+    ASSERT_LOCKED(q);
+    assert(q->running > 0);
+    q->running--;
+    q->by_level[level].taken--;
+    q->by_type[type].taken--;
+    r->tally.taken--;
+}
+
 /* What was running is queued again. */
 void count_retried(bb_queue *q, int32_t level, int32_t type, bb_recipient *r) {
     ASSERT_LOCKED(q);
@@ -83,6 +93,8 @@ static void fill_totals(const bb_queue *q, bb_stats *out) {
         const open_delivery *open = &q->workers[w]->open;
         if (open->open) out->total.running += 1 + (uint64_t)open->more_count;
     }
+    for (const bb_worker *d = q->detached; d != NULL; d = d->next)
+        out->total.running += d->open.open;
     for (const bb_caller *c = q->callers; c != NULL; c = c->next)
         out->total.running += (uint64_t)c->remaining;
     assert(out->total.running == (uint64_t)q->running);

@@ -43,6 +43,9 @@ void end_filling(bb_queue *q, bb_lane *lane);
 void delay(bb_queue *q, bb_parked *p);
 void end_delay(bb_queue *q, bb_parked *p);
 
+/* ---- workers.c ---------------------------------------------------------------------------- */
+void begin_completing(bb_worker *worker, uint64_t first);
+
 /* ---- calls.c: calls of grouped subscriptions --------------------------------------------- */
 void begin_call(bb_queue *q, bb_parked *p);
 uint64_t first_of_call(const open_delivery *open);
@@ -81,6 +84,7 @@ void count_published(bb_queue *q, int32_t level, int32_t type, int32_t n);
 void count_dropped(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bb_reason reason);
 void count_processed(bb_queue *q, int32_t level, int32_t type, bb_recipient *r, bool failed);
 void count_retried(bb_queue *q, int32_t level, int32_t type, bb_recipient *r);
+void count_untaken(bb_queue *q, int32_t level, int32_t type, bb_recipient *r);
 void sample_depth(bb_queue *q, uint64_t now);
 
 /* ---- histograms.c ------------------------------------------------------------------------ */
@@ -90,6 +94,7 @@ void copy_durations(const rolling_histogram *h, bb_durations *all, bb_durations 
 
 /* ---- timers.c: only with monitoring ------------------------------------------------------ */
 void record_processing(bb_queue *q, bb_recipient *r, uint64_t wall, uint64_t cpu);
+void record_detached(bb_queue *q, bb_recipient *r, uint64_t wall);
 uint64_t cpu_since(uint64_t cpu, uint64_t wall, uint64_t *now);
 void count_arrivals(bb_queue *q, int32_t n, uint64_t now);
 

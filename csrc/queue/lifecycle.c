@@ -144,16 +144,19 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns) {
 
 /* ---- barriers -------------------------------------------------------------------------------- */
 
+static uint64_t outstanding_of(const bb_worker *worker) {
+    uint64_t sequence = worker->open.open ? worker->open.sequence : UINT64_MAX;
+    return worker->completing && worker->completed < sequence ? worker->completed : sequence;
+}
+
 /* The sequence of the oldest delivery that has not ended, or whose worker still calls hooks for it;
  * UINT64_MAX: all have. */
 static uint64_t first_outstanding(const bb_queue *q) {
-    uint64_t first = first_sequence(q);
-    for (int32_t w = 0; w < q->present; w++) {
-        const bb_worker *worker = q->workers[w];
-        uint64_t sequence = worker->open.open ? worker->open.sequence : UINT64_MAX;
-        if (worker->completing && worker->completed < sequence) sequence = worker->completed;
-        if (sequence < first) first = sequence;
-    }
+    uint64_t first = first_sequence(q), sequence;
+    for (int32_t w = 0; w < q->present; w++)
+        if ((sequence = outstanding_of(q->workers[w])) < first) first = sequence;
+    for (const bb_worker *d = q->detached; d != NULL; d = d->next)
+        if ((sequence = outstanding_of(d)) < first) first = sequence;
     for (const bb_caller *c = q->callers; c != NULL; c = c->next)
         if (c->sequence < first) first = c->sequence;
     return first;

@@ -148,7 +148,7 @@ typedef struct {
 typedef struct {
     void *event; /* see bb_running */
     bb_recipient *recipient;
-    uint64_t thread;
+    uint64_t thread; /* 0: none, it is detached */
     uint64_t ns;     /* for how long; 0 if nothing is timed */
     uint64_t number; /* distinguishes it from others of the same thread */
 } bb_open_delivery;
@@ -280,6 +280,16 @@ void bb_retry(bb_worker *worker, bb_parked *parked);
 
 /* A delayed delivery's time has come. Does nothing if it has left the queue. */
 void bb_due(bb_queue *q, bb_parked *parked);
+
+/* Hand the worker's open delivery over, of a grouped subscription and not a batch: it runs on, and the
+ * worker takes the next. The result ends it with bb_retry, bb_failed, bb_let_go, bb_finish and
+ * bb_completed, or bb_detached_drop, in any thread, and is then freed. NULL without memory, or GONE. */
+bb_worker *bb_detach(bb_worker *worker);
+void bb_detached_free(bb_worker *detached);
+
+/* Its delivery is counted as dropped by shutdown; the caller has its references, reports that, and
+ * calls bb_completed. 0: the queue is gone. */
+int32_t bb_detached_drop(bb_worker *detached);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */
 void bb_failed(bb_worker *worker);

@@ -40,12 +40,13 @@ static int32_t count_useless(bb_queue *q) {
 }
 
 /* Whether no worker can free a slot before one of those that wait in publish returns. Delayed
- * deliveries can be taken when their time has come. */
+ * deliveries can be taken when their time has come, and what is behind a limit when one ends that
+ * runs without a worker. */
 bool all_workers_wait(bb_queue *q) {
     ASSERT_LOCKED(q);
     if (q->present == 0 || q->starting > 0) return false;
     if (q->blocked >= q->present) return true;
-    return q->delayed == 0 && q->blocked + count_useless(q) >= q->present;
+    return q->delayed == 0 && q->detached == NULL && q->blocked + count_useless(q) >= q->present;
 }
 
 static uint64_t run_delay_of_workers(const bb_queue *q) {

@@ -89,6 +89,8 @@ typedef struct {
 
 struct bb_worker {
     bb_queue *q;
+    bb_worker *next; /* among the detached */
+    bb_worker *prev;
     uint64_t thread;
     uint64_t native; /* the same for bb_run_delay */
     uint64_t busy;   /* ns */
@@ -96,6 +98,7 @@ struct bb_worker {
     uint64_t number; /* of deliveries begun */
     int32_t index;   /* in `workers` */
     bool fills;      /* it waits for its batch to fill, between two calls of bb_try_take_more */
+    bool detached;   /* no worker, but what has the delivery of one: see detached.c */
     bool completing; /* it calls hooks for what has ended, the deliveries from this sequence on */
     uint64_t completed;
     open_delivery open;
@@ -197,6 +200,7 @@ struct bb_queue {
     int32_t wanted;
     int32_t blocked;       /* workers that wait in publish */
     uint64_t busy_of_left; /* ns that workers that have left were busy */
+    bb_worker *detached;
 
     uint64_t created;
     uint64_t last_sample;

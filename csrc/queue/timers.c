@@ -20,14 +20,25 @@ static void add_time(bb_timer *t, uint64_t wall, uint64_t cpu) {
     t->cpu_squared += (double)cpu * (double)cpu;
 }
 
-/* A delivery to `r` was finished. */
-void record_processing(bb_queue *q, bb_recipient *r, uint64_t wall, uint64_t cpu) {
+static void record_wall(bb_queue *q, uint64_t wall) {
     ASSERT_LOCKED(q);
     assert(q->monitoring);
     double sample = (double)wall;
     if (q->timer.deliveries == 0) q->processing_average = sample;
     q->processing_average += ALPHA * (sample - q->processing_average);
     record_duration(&q->processing, wall);
+}
+
+/* A delivery to `r` was finished that had no worker: it has cost none any time. */
+void record_detached(bb_queue *q, bb_recipient *r, uint64_t wall) {
+    record_wall(q, wall);
+    add_time(&q->timer, 0, 0);
+    add_time(&r->timer, 0, 0);
+}
+
+/* A delivery to `r` was finished. */
+void record_processing(bb_queue *q, bb_recipient *r, uint64_t wall, uint64_t cpu) {
+    record_wall(q, wall);
     add_time(&q->timer, wall, cpu);
     add_time(&r->timer, wall, cpu);
 }

@@ -98,7 +98,7 @@ static void remove_worker(bb_worker *worker) {
 /* ---- completing ---------------------------------------------------------------------------- */
 
 /* What the worker had has ended, but for the hooks that it calls: the queue is not idle. */
-static void begin_completing(bb_worker *worker, uint64_t first) {
+void begin_completing(bb_worker *worker, uint64_t first) {
     ASSERT_LOCKED(worker->q);
     assert(!worker->completing);
     worker->completed = first;
@@ -323,6 +323,14 @@ int32_t bb_running(bb_queue *q, bb_open_delivery *out, int32_t n,
             .number = worker->number,
         };
     }
+    for (const bb_worker *d = q->detached; d != NULL && found < n; d = d->next)
+        if (d->open.open && d->open.event != NULL)
+            out[found++] = (bb_open_delivery){
+                .event = d->open.event,
+                .recipient = d->open.recipient,
+                .ns = elapsed(d->open.began, now),
+                .number = d->number,
+            };
     for (const bb_caller *c = q->callers; c != NULL && found < n; c = c->next)
         out[found++] = (bb_open_delivery){
             .event = c->event,

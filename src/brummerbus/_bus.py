@@ -7,9 +7,16 @@ from types import TracebackType
 from typing import NoReturn, TextIO
 
 from brummerbus import _typing
-from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
+from brummerbus._arguments import (
+    MAX_WORKERS,
+    check_hook,
+    check_int,
+    check_timeout,
+    shown,
+)
 from brummerbus._config import ConfigOverrides, EventBusConfig, configured
 from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
+from brummerbus._core.loops import running_asyncio
 from brummerbus._errors import BusError
 from brummerbus._subscribing import SubscribingBus
 from brummerbus._text import counted
@@ -100,14 +107,25 @@ class EventBus(SubscribingBus):
             True: at one moment nothing was queued or running. False: the time-out expired.
 
         Raises:
-            BusError: Called from a handler of this bus; it would wait for that handler.
+            BusError: Called from a handler of this bus; it would wait for that handler. Or in the
+                thread of an event loop that runs coroutine handlers of it, likewise.
             TypeError, ValueError: `timeout` is not a number, or negative.
         """
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         engine = self._here()
         if engine.queue.is_inside():
             raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
+        self._check_not_in_loop("flush", limit, "asyncio.to_thread(bus.flush)")
         return engine.wait_idle(limit)
+
+    def _check_not_in_loop(self, method: str, limit: float, instead: str) -> None:
+        """Raise `BusError` where waiting would stop the event loop that is waited for."""
+        loop = running_asyncio() if limit else None
+        if loop is not None and self._subscriptions.run_in(loop):
+            raise BusError(
+                f"{self._name}: {method}() in the thread of the event loop that runs coroutine "
+                f"handlers of this bus would wait for itself: await {instead}"
+            )
 
     def barrier(self, timeout: float | None = None) -> bool:
         """Wait until every delivery accepted before the call has ended, `timeout` seconds at most.
@@ -119,7 +137,8 @@ class EventBus(SubscribingBus):
             True: they have ended. False: the time was over.
 
         Raises:
-            BusError: Called from a handler of this bus, it would wait for itself.
+            BusError: Called from a handler of this bus, it would wait for itself. Or in the thread
+                of an event loop that runs coroutine handlers of it.
             TypeError, ValueError: `timeout` is no number or negative.
         """
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
@@ -127,6 +146,7 @@ class EventBus(SubscribingBus):
         if engine.queue.is_inside():
             message = "barrier() in a handler would wait for the handler itself"
             raise BusError(f"{self._name}: {message}")
+        self._check_not_in_loop("barrier", limit, "asyncio.to_thread(bus.barrier)")
         return engine.wait_barrier(limit)
 
     def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool:
@@ -148,13 +168,19 @@ class EventBus(SubscribingBus):
             True: nothing was left and no handler still runs.
 
         Raises:
+            BusError: Called in the thread of an event loop that runs coroutine handlers of this
+                bus, for which it would wait: `await bus.stop_async()`. Nothing has changed. With a
+                `timeout` of 0 it may be called there.
             TypeError, ValueError: `drain` is not a bool; `timeout` is not a number, or negative.
         """
         if not isinstance(drain, bool):
             raise TypeError(f"drain must be True or False, got {shown(drain)}")
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
+        engine = self._here()
+        if not engine.queue.is_inside():
+            self._check_not_in_loop("stop", limit, "bus.stop_async()")
         self._closed = True
-        return self._here().stop(drain=drain, timeout=limit, standstill=float("inf"))
+        return engine.stop(drain=drain, timeout=limit, standstill=float("inf"))
 
     def _close(self) -> None:
         """Begin a stop that drains, and do not wait for it; `stop` still can."""
@@ -327,11 +353,20 @@ class EventBus(SubscribingBus):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop without a limit; after an exception, only as long as deliveries end."""
+        """Stop without a limit; after an exception, only as long as deliveries end.
+
+        Raises:
+            BusError: In the thread of an event loop that runs coroutine handlers of this bus, for
+                which it would wait: use `async with`.
+        """
+        self._check_not_in_loop("stop", 1, "bus.stop_async(), or use `async with`")
+        self._leave(raised=exc_type is not None)
+
+    def _leave(self, *, raised: bool) -> bool:
         self._closed = True
         limit = self._config.shutdown_timeout
-        standstill = float("inf") if exc_type is None or limit is None else limit
-        self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
+        standstill = limit if raised and limit is not None else float("inf")
+        return self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         engine = getattr(self, "_engine", None)

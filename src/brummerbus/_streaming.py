@@ -1,10 +1,13 @@
-"""What tasks of an event loop do: `EventBus.stream`, `EventBus.publish_async`."""
+"""What tasks of an event loop do: `stream`, `publish_async`, `stop_async`."""
 
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from brummerbus._arguments import check_hook, check_int, check_timeout, shown
+from typing_extensions import Self
+
+from brummerbus._arguments import check_bool, check_hook, check_int, check_timeout, shown
 from brummerbus._config import MAX_QUEUE_SIZE
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.handlers import check_event_type
@@ -15,6 +18,7 @@ from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
 from brummerbus._core.streams import Stream, StreamTap
 from brummerbus._core.taps import Registration
+from brummerbus._core.waits import in_thread
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
 from brummerbus._listening import ListeningBus
@@ -22,6 +26,8 @@ from brummerbus._policies import BackpressurePolicy
 
 if TYPE_CHECKING:
     from brummerbus._typing import T2, T3, T4, T5, NoClass, T
+
+B = TypeVar("B", bound="StreamingBus")
 
 _POLICIES = (BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_NEWEST)
 
@@ -164,6 +170,43 @@ class StreamingBus(ListeningBus):
         level = engine.routes.level(event, priority)
         context = copy_context() if self._config.propagate_context else None
         return await engine.line.publish(Waiting(loop, level, limit, context, publish))
+
+    # ---- stopping ----------------------------------------------------------------------------
+
+    if TYPE_CHECKING:  # of `EventBus`
+
+        def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool: ...
+        def _leave(self, *, raised: bool) -> bool: ...
+
+    async def stop_async(self, *, drain: bool = True, timeout: float | None = None) -> bool:
+        """Stop from a task, whose event loop runs on: as `stop`, which a thread of its own calls.
+
+        From tasks of asyncio, uvloop and trio. If it is cancelled, the stop goes on in that thread.
+
+        Raises:
+            TypeError, ValueError: As `stop`.
+            BusError: The caller is no task.
+            RuntimeError: The thread could not be started.
+        """
+        check_bool("drain", drain)
+        if timeout is not None:
+            check_timeout("timeout", timeout)
+        return await in_thread(
+            f"{self._name}-stop", partial(self.stop, drain=drain, timeout=timeout)
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As `__exit__`, while the event loop of the task runs on."""
+        leave = partial(self._leave, raised=exc_type is not None)
+        await in_thread(f"{self._name}-stop", leave)
 
 
 def _policy(value: object) -> BackpressurePolicy:

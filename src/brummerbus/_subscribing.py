@@ -89,6 +89,8 @@ class SubscribingBus(StreamingBus):
         retries: int = 0,
         backoff: float = 0.1,
         weak: bool = False,
+        loop: Any = None,
+        concurrency: int | None = None,
     ) -> Subscription:
         """Call the handler with each event of a type. From any thread, handler or signal handler.
 
@@ -120,15 +122,23 @@ class SubscribingBus(StreamingBus):
                 quarter longer at random.
             weak: For a bound method: do not keep its object alive, and end the subscription when
                 the object is gone. What is queued for it then counts as processed.
+            loop: For a coroutine function: the event loop of asyncio (or uvloop) that runs its
+                coroutines. No worker waits for them, but the delivery is running until its
+                coroutine has ended: `flush`, `stop`, counts, `key`, `retries` and `on_done` are
+                as ever. `on_error` is called in the loop's thread. A coroutine that is cancelled
+                has failed. If the loop is closed, the subscription ends, and what it has not come
+                to is dropped (`DropReason.SHUTDOWN`). Not with `batch` or `weak`.
+            concurrency: How many coroutines of it run at once, 1 to 4,096; default 16. In place of
+                `max_concurrency`, with `loop`.
 
         Returns:
             The subscription; `cancel()` ends it.
 
         Raises:
             TypeError: `event_type` is neither string nor class, or `handler` is not callable with
-                one argument, or is a coroutine or generator function, also inside a partial, a
-                decorator or a bound method. With `weak`: it is no bound method, or its object
-                cannot be referred to weakly.
+                one argument, or is a coroutine function (without `loop`; with it, if it is none) or
+                a generator function, also inside a partial, a decorator or a bound method. With
+                `weak`: it is no bound method, or its object cannot be referred to weakly.
             ValueError: `event_type` is empty, or an option is out of range.
             BusClosed: The bus is stopped.
 
@@ -141,7 +151,9 @@ class SubscribingBus(StreamingBus):
         """
         if self._closed:
             raise BusClosed(f"{self._name}: the bus is stopped and delivers nothing any more")
-        options = Options(once, key, max_concurrency, batch, batch_wait, retries, backoff, weak)
+        options = Options(
+            once, key, max_concurrency, batch, batch_wait, retries, backoff, weak, loop, concurrency
+        )
         return self._subscriptions.add(event_type, handler, checked(options))
 
     if TYPE_CHECKING:  # of more than five types, the handler is not checked

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
         retries: int
         backoff: float
         weak: bool
+        loop: Any
+        concurrency: int | None
 
     class EventOptions(SubscribeOptions, total=False):
         """Those of handlers that take one event."""

@@ -142,6 +142,7 @@ void parked_tests(void);
 void batches_tests(void);
 void filling_tests(void);
 void retries_tests(void);
+void detached_tests(void);
 void expiry_tests(void);
 void barrier_tests(void);
 void reserved_tests(void);

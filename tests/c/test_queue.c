@@ -25,6 +25,7 @@ int main(void) {
     batches_tests();
     filling_tests();
     retries_tests();
+    detached_tests();
     expiry_tests();
     barrier_tests();
     reserved_tests();

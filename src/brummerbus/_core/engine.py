@@ -280,6 +280,7 @@ class Engine:
         while not queue.wait_barrier(barrier, min(50_000_000, max(0, end - clock()))):
             if clock() >= end:
                 return False
+            self._subscriptions.end_closed_loops()
         return True
 
     def wait_idle(
@@ -307,6 +308,7 @@ class Engine:
                 return False
             if is_enough is not None and is_enough():
                 return True
+            self._subscriptions.end_closed_loops()
             if (progress := queue.ended()) != ended:
                 ended, quiet = progress, 0
             else:

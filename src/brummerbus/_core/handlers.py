@@ -42,16 +42,28 @@ def check_event_type(event_type: Any) -> str | type:
     return str.__str__(event_type)  # for a subclass of str, as `Event` does
 
 
-def check_handler(handler: Any) -> None:
-    """Raise `TypeError` unless the handler is a callable that does its work when called."""
+def check_handler(handler: Any, *, in_loop: bool = False) -> None:
+    """Raise `TypeError` unless the handler is a callable that does its work when called.
+
+    With `in_loop`: unless it is a coroutine function.
+    """
     if not callable(handler):
         raise TypeError(f"handler must be callable, got {shown(handler)}")
-    for function in _layers(handler):
+    layers = _layers(handler)
+    if in_loop:
+        if not any(_holds(inspect.iscoroutinefunction, function) for function in layers):
+            raise TypeError(
+                f"with loop, handler must be a coroutine function, got {shown(handler)}"
+            )
+        _check_parameters(handler)
+        return
+    for function in layers:
         for applies, what in _DEFERRED:
             if _holds(applies, function):
                 raise TypeError(
                     f"handler must do its work when called, got {shown(handler)}: calling {what} "
                     "only returns an object, which the bus does not await or iterate over"
+                    + (": subscribe(..., loop=loop) does" if "coroutine" in what else "")
                 )
     _check_parameters(handler)
 

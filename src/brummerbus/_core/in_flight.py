@@ -38,7 +38,7 @@ def running(queue: Queue) -> list[Running]:
     names = {t.ident: t.name for t in threading.enumerate()}
     found = []
     for thread, event, subscription, ns, number in running_in(queue.address):
-        where = names.get(thread, f"thread {thread}")
+        where = names.get(thread, f"thread {thread}") if thread else "an event loop"
         what = f"{subscription!r} with {shown_event(event)} in {where}"
         found.append(Running(thread, number, ns * 1e-9, what))
     return sorted(found, key=lambda one: -one.seconds)

@@ -145,7 +145,8 @@ class AsyncioLoop(Loop):
         await _give_turn()
 
 
-def _running_asyncio() -> Any:
+def running_asyncio() -> Any:
+    """Return the loop of asyncio that runs in the calling thread, or None."""
     events = sys.modules.get("asyncio.events")
     running = getattr(events, "_get_running_loop", None)  # documented for authors of loops
     return None if running is None else running()
@@ -204,7 +205,7 @@ _lock = threading.Lock()  # for tasks that begin to wait, never for publishers
 
 def is_running() -> bool:
     """Return whether an event loop runs in the calling thread, which so must not sleep."""
-    return _running_asyncio() is not None or _running_trio("current_trio_token") is not None
+    return running_asyncio() is not None or _running_trio("current_trio_token") is not None
 
 
 def running_loop() -> Loop | None:
@@ -213,7 +214,7 @@ def running_loop() -> Loop | None:
         key = _running_trio("current_trio_token")
         make: Callable[[Any], Loop] = partial(TrioLoop, sys.modules["trio"])
     else:
-        key, make = _running_asyncio(), AsyncioLoop
+        key, make = running_asyncio(), AsyncioLoop
     if key is None:
         return None
     with _lock:

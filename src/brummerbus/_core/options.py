@@ -9,6 +9,9 @@ MAX_CONCURRENCY = 4096
 MAX_BATCH = 65_536
 MAX_RETRIES = 1000
 
+CONCURRENCY = 16
+"""Coroutines of a subscription that run at once, unless it says otherwise."""
+
 Key = Callable[[Any], Hashable] | str
 
 
@@ -23,6 +26,8 @@ class Options(NamedTuple):
     retries: int = 0
     backoff: float = 0.1
     weak: bool = False
+    loop: Any = None
+    concurrency: int | None = None
 
     @property
     def are_grouped(self) -> bool:
@@ -42,7 +47,7 @@ def checked(options: Options) -> Options:
         raise TypeError(f"key must be a callable of the event or a name, got {shown(key)}")
     if isinstance(key, str) and not key:
         raise ValueError("key must be a callable of the event or a non-empty name, got ''")
-    limit = options.max_concurrency
+    limit = _concurrency(options)
     if limit is not None:
         limit = check_int("max_concurrency", limit, 1, MAX_CONCURRENCY)
     if batch is not None:
@@ -59,7 +64,29 @@ def checked(options: Options) -> Options:
         check_int("retries", options.retries, 0, MAX_RETRIES),
         _seconds("backoff", options.backoff),
         check_bool("weak", options.weak),
+        options.loop,
+        options.concurrency,
     )
+
+
+def _concurrency(options: Options) -> int | None:
+    """Return `max_concurrency`, or with a loop `concurrency`; check what is about loops."""
+    loop, limit = options.loop, options.concurrency
+    if loop is None:
+        if limit is not None:
+            raise ValueError(f"concurrency needs loop: got concurrency={shown(limit)} without it")
+        return options.max_concurrency
+    for name in ("call_soon_threadsafe", "create_task", "is_closed"):
+        if isinstance(loop, type) or not callable(getattr(loop, name, None)):
+            raise TypeError(f"loop must be an event loop of asyncio, got {shown(loop)}")
+    for name, value in (("batch", options.batch), ("weak", options.weak or None)):
+        if value is not None:
+            raise ValueError(f"{name} cannot be used with loop, got {name}={shown(value)}")
+    if options.max_concurrency is not None:
+        raise ValueError("with loop, it is concurrency that is limited, not max_concurrency")
+    if loop.is_closed():
+        raise ValueError(f"loop must not be closed, got {shown(loop)}")
+    return check_int("concurrency", CONCURRENCY if limit is None else limit, 1, MAX_CONCURRENCY)
 
 
 def _seconds(name: str, value: Any) -> float:

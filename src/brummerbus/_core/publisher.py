@@ -27,6 +27,7 @@ from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.table import Table
 from brummerbus._core.taps import Taps
 from brummerbus._errors import BusClosed, QueueFull
+from brummerbus._policies import DropReason
 
 BATCH = 256
 """Events that `publish_many` takes from an iterable at a time."""
@@ -67,7 +68,8 @@ class ProcessPublisher(Publisher):
         self._name = name
         self._config = config
         self._hooks = hooks
-        self._subscriptions = Subscriptions(weakref.ref(self))
+        lost = partial(hooks.dropped, reason=DropReason.SHUTDOWN, first=False)
+        self._subscriptions = Subscriptions(weakref.ref(self), lost)
         self._taps: Taps = Table(weakref.ref(self))
         self._closed = False
         self._engines: dict[int, Engine] = {}  # by fork count; only the last is in use

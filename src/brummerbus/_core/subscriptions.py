@@ -6,7 +6,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from brummerbus._core._ext import Recipient
+from brummerbus._core._ext import Publisher, Recipient
+from brummerbus._core.coroutines import CoroutineHandler, Lost
 from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
 from brummerbus._core.lanes import LaneTable
 from brummerbus._core.options import Options, key_function
@@ -27,7 +28,8 @@ class Subscription(Recipient, Matcher):
 
     Attributes:
         event_type: The string, glob or class.
-        handler: Called with each event; of a weak subscription, a substitute for its method.
+        handler: Called with each event; of a weak subscription, a substitute for its method, and
+            with `loop` one for the coroutine function.
         label: Event type and handler, for logs and statistics.
     """
 
@@ -49,14 +51,19 @@ class Subscription(Recipient, Matcher):
         handler: Handler,
         options: Options,
         cancel: Callable[["Subscription"], object],
+        lost: Lost,
         uniform: Callable[[float, float], float] | None = None,
     ) -> None:
         called = handler
+        if options.loop is not None:
+            called = CoroutineHandler(handler, options.loop, lost, self)
         if options.weak:
             called = WeakHandler(check_weak(handler), partial(_cancel, weakref.ref(self)))
         super().__init__(called, is_python_function(handler))
         if options.are_grouped:
             self.set_group(options.max_concurrency or 0, options.batch or 0, ns(options.batch_wait))
+        if options.loop is not None:
+            self.detach()
         if options.retries and uniform is None:
             # Not at the top: it would take a twentieth of the time of `import brummerbus`.
             from random import uniform  # noqa: PLC0415
@@ -127,7 +134,12 @@ def _cancel(reference: "weakref.ref[Subscription]") -> None:
 
 
 class Subscriptions(Table[Subscription]):
-    """The subscriptions of a bus."""
+    """The subscriptions of a bus; `lost` is called with what closed event loops have dropped."""
+
+    def __init__(self, bus: Callable[[], Publisher | None], lost: Lost) -> None:
+        super().__init__(bus)
+        self._lost = lost
+        self._in_loops: weakref.WeakSet[CoroutineHandler] = weakref.WeakSet()
 
     uniform: Callable[[float, float], float] | None = None
     """Where the random part of the pauses before retries comes from; None: `random`."""
@@ -137,14 +149,30 @@ class Subscriptions(Table[Subscription]):
     ) -> Subscription:
         """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
-        check_handler(handler)
-        subscription = Subscription(event_type, handler, options, self.remove, self.uniform)
+        check_handler(handler, in_loop=options.loop is not None)
+        subscription = Subscription(event_type, handler, options, self.remove, self._lost, self.uniform)
+        if isinstance(subscription.handler, CoroutineHandler):
+            self._in_loops.add(subscription.handler)
         self.insert(subscription)
         return subscription
 
     def of(self, handler: object) -> list[Subscription]:
         """Return those of a handler, or of the same method of the same object."""
-        return [one for one in self if is_same(one.handler, handler)]
+        return [one for one in self if is_same(_function(one.handler), handler)]
+
+    def run_in(self, loop: object) -> bool:
+        """Return whether coroutine handlers run in a loop, or did."""
+        return any(one.loop is loop for one in list(self._in_loops))
+
+    def end_closed_loops(self) -> None:
+        """End those whose event loop was closed, which notifies nobody, and drop what they had."""
+        for one in list(self._in_loops):
+            if one.loop.is_closed():
+                one.end()
+
+
+def _function(handler: Any) -> Any:
+    return handler.function if isinstance(handler, CoroutineHandler) else handler
 
 
 def _type_name(event_type: str | type) -> str:
