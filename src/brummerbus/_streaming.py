@@ -5,8 +5,6 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from typing_extensions import Self
-
 from brummerbus._arguments import check_bool, check_hook, check_int, check_timeout, shown
 from brummerbus._config import MAX_QUEUE_SIZE
 from brummerbus._core.admission import NoRoom
@@ -195,7 +193,7 @@ class StreamingBus(ListeningBus):
             f"{self._name}-stop", partial(self.stop, drain=drain, timeout=timeout)
         )
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self: B) -> B:  # noqa: PYI019 - `Self` came with Python 3.11
         return self
 
     async def __aexit__(
