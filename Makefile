@@ -10,6 +10,8 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
         bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak proofs proofs-newer
+        bench-growth bench-streams bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
+        model model-long chaos soak proofs
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -169,6 +171,9 @@ bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers a
 
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
 	$(BIN)/python -m bench.claims.run $(ARGS)
+
+bench-streams: $(PEERS)/.ready  ## CPU time per event from threads to a task, beside janus and culsans
+	$(PEERS)/bin/python -m bench.streams $(ARGS)
 
 bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
 	$(BIN)/python -m bench.elastic

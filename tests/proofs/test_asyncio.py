@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -156,7 +157,7 @@ def test_a_wait_that_is_cancelled_leaves_the_event(framework: Framework, bus: Ev
 
     async def take(events: Stream[Any], found: list[int]) -> None:
         async for event in events:
-            found.append(event.data)
+            found.append(event.data)  # noqa: PERF401 - it is cancelled amid that
 
     async def with_trio(events: Stream[Any], found: list[int]) -> None:
         trio = framework.library()
@@ -200,7 +201,7 @@ def test_a_loop_that_ends_while_four_threads_publish_raises_nothing_in_them(
     framework: Framework, bus: EventBus
 ) -> None:
     """Wherever it is; the stream ends itself, and its counts add up."""
-    for _ in range(20):
+    for _ in range(3):
         errors: list[BaseException] = []
         go_on = threading.Event()
 
@@ -208,20 +209,20 @@ def test_a_loop_that_ends_while_four_threads_publish_raises_nothing_in_them(
             try:
                 while not go_on.is_set():  # noqa: B023
                     bus.publish(Event("a"))
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 errors.append(error)
 
         kept: list[Stream[Any]] = []
 
         async def main(kept: list[Stream[Any]] = kept) -> None:
             kept.append(bus.stream("a", maxsize=10))
-            for _ in range(50):
+            for _ in range(5):
                 await kept[0].batch()
 
         threads = in_threads(4, publish)
         framework.run(main)
         while not kept[0].closed:
-            pass
+            threading.Event().wait(0.001)
         go_on.set()
         for thread in threads:
             thread.join(HANG)
@@ -229,8 +230,9 @@ def test_a_loop_that_ends_while_four_threads_publish_raises_nothing_in_them(
         assert kept[0].depth == 0
         assert kept[0].dropped == sum(kept[0].dropped_by.values()) > 0
         assert kept[0].dropped_by[DropReason.SHUTDOWN] <= 10
+    before = bus.stats().unrouted
     bus.publish(Event("a"))
-    assert bus.stats().unrouted == 1
+    assert bus.stats().unrouted == before + 1
 
 
 # ---- publishing --------------------------------------------------------------------------------
@@ -283,10 +285,8 @@ def test_a_cancelled_publish_is_accepted_or_not_and_nothing_accepted_is_lost(
                     await publish(bus, number)
         else:
             for number in range(n):
-                try:
+                with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(publish(bus, number), 0.00001 * (number % 50))
-                except (asyncio.TimeoutError, TimeoutError):
-                    pass
 
     with EventBus(workers=1, queue_size=1, policy="block") as bus:
         bus.subscribe("a", lambda event: (seen.append(event.data), threading.Event().wait(0.0005)))
@@ -325,7 +325,7 @@ def test_stop_async_drains_while_the_loop_runs_on(framework: Framework) -> None:
 
 @pytest.mark.parametrize("framework", FRAMEWORKS[:2], ids=lambda one: one.name, indirect=True)
 def test_coroutine_handlers_run_on_asyncio_and_uvloop(framework: Framework) -> None:
-    """In order by key, tried again, at most so many at once; and all counts agree."""
+    """In order by key, tried again, at most five at once; and all counts agree."""
     n, running, most = 2000, 0, 0
     seen: dict[int, list[int]] = {}
 
@@ -367,7 +367,7 @@ def test_coroutine_handlers_run_on_asyncio_and_uvloop(framework: Framework) -> N
 @pytest.mark.parametrize("framework", FRAMEWORKS[:2], ids=lambda one: one.name, indirect=True)
 def test_a_loop_closed_amid_coroutine_handlers_leaves_an_idle_bus(framework: Framework) -> None:
     """While four threads publish."""
-    for _ in range(10):
+    for _ in range(5):
         bus = EventBus(workers=2, queue_size=100, on_error=lambda *failure: None)
         go_on = threading.Event()
 
@@ -375,7 +375,7 @@ def test_a_loop_closed_amid_coroutine_handlers_leaves_an_idle_bus(framework: Fra
             await asyncio.sleep(0.0001)
 
         def publish(_: int, bus: EventBus = bus, go_on: threading.Event = go_on) -> None:
-            while not go_on.is_set():
+            while not go_on.wait(0.0005):
                 bus.publish(Event("a"))
 
         async def main(bus: EventBus = bus) -> None:
