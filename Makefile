@@ -8,10 +8,8 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
-        bench-growth bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
-        model model-long chaos soak proofs proofs-newer
         bench-growth bench-streams bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
-        model model-long chaos soak proofs
+        model model-long chaos soak proofs proofs-newer
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from brummerbus import BusClosed, BusError, DropReason, Event, EventBus, QueueFull
+from brummerbus.testing import TestBus
 from helpers.buses import BusFactory, fill
 from helpers.checks import assert_at_rest
 from helpers.handlers import Drops, Gate, Recorder
@@ -351,3 +352,30 @@ def test_a_loop_closed_while_its_task_waits_does_no_harm(factory: BusFactory) ->
     assert run(full.bus.publish_async(Event("a", "mine")))
     assert_at_rest(full.bus)
     assert "mine" in full.seen.data
+
+
+# ---- without threads ---------------------------------------------------------------------------
+
+
+def test_a_bus_without_threads_runs_its_workers_while_a_task_waits() -> None:
+    """As its `publish` does; and no thread is started to stop it."""
+    seen = Recorder()
+
+    async def main() -> tuple[bool, bool]:
+        async with TestBus(seed=1, workers=1, queue_size=2, policy="block") as bus:
+            bus.subscribe("a", seen)
+            for number in range(5):
+                assert await bus.publish_async(Event("a", number))
+        other = TestBus(seed=1)
+        with pytest.raises(BusError, match="coroutine handlers need a bus with threads"):
+            other.subscribe("a", publish_nothing, loop=asyncio.get_running_loop())
+        return bus.closed, await other.stop_async()
+
+    before = threading.active_count()
+    assert run(main()) == (True, True)
+    assert threading.active_count() == before
+    assert seen.data == list(range(5))
+
+
+async def publish_nothing(event: Event) -> None:
+    """Be a coroutine handler."""

@@ -33,6 +33,9 @@ _POLICIES = (BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_NEWEST)
 class StreamingBus(ListeningBus):
     """A bus for tasks, which take and publish events; `EventBus` is the rest."""
 
+    _has_threads: bool = True
+    """False: the thread that made it does everything, and so what waits for it."""
+
     if TYPE_CHECKING:  # of more than five classes, the events are not checked
 
         @overload
@@ -157,9 +160,10 @@ class StreamingBus(ListeningBus):
         try:
             return publish(0.0, never)
         except NoRoom:
-            if limit == 0:
+            if limit == 0 or not self._has_threads:
+                timeout = limit
                 return self.publish(
-                    event, priority=priority, timeout=0, on_done=on_done, expires=expires
+                    event, priority=priority, timeout=timeout, on_done=on_done, expires=expires
                 )
         loop = running_loop()
         if loop is None:
@@ -175,6 +179,12 @@ class StreamingBus(ListeningBus):
 
         def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool: ...
         def _leave(self, *, raised: bool) -> bool: ...
+        def __exit__(
+            self,
+            exc_type: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None,
+        ) -> None: ...
 
     async def stop_async(self, *, drain: bool = True, timeout: float | None = None) -> bool:
         """Stop from a task, whose event loop runs on: as `stop`, which a thread of its own calls.
@@ -189,9 +199,8 @@ class StreamingBus(ListeningBus):
         check_bool("drain", drain)
         if timeout is not None:
             check_timeout("timeout", timeout)
-        return await in_thread(
-            f"{self._name}-stop", partial(self.stop, drain=drain, timeout=timeout)
-        )
+        stop = partial(self.stop, drain=drain, timeout=timeout)
+        return await in_thread(f"{self._name}-stop", stop) if self._has_threads else stop()
 
     async def __aenter__(self: B) -> B:  # noqa: PYI019 - `Self` came with Python 3.11
         return self
@@ -203,6 +212,9 @@ class StreamingBus(ListeningBus):
         traceback: TracebackType | None,
     ) -> None:
         """As `__exit__`, while the event loop of the task runs on."""
+        if not self._has_threads:
+            self.__exit__(exc_type, error, traceback)
+            return
         leave = partial(self._leave, raised=exc_type is not None)
         await in_thread(f"{self._name}-stop", leave)
 

@@ -7,7 +7,7 @@ from brummerbus._arguments import shown
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.subscriptions import Handler, Subscription
-from brummerbus._errors import BusClosed
+from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
 from brummerbus._streaming import StreamingBus
 
@@ -154,6 +154,8 @@ class SubscribingBus(StreamingBus):
         options = Options(
             once, key, max_concurrency, batch, batch_wait, retries, backoff, weak, loop, concurrency
         )
+        if loop is not None and not self._has_threads:
+            raise BusError(f"{self._name}: coroutine handlers need a bus with threads, an EventBus")
         return self._subscriptions.add(event_type, handler, checked(options))
 
     if TYPE_CHECKING:  # of more than five types, the handler is not checked

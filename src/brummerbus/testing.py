@@ -83,6 +83,8 @@ class TestBus(EventBus):
 
     __test__ = False  # pytest is not to collect it
 
+    _has_threads: bool = False
+
     def __init__(
         self,
         config: EventBusConfig | None = None,

@@ -150,7 +150,9 @@ class Subscriptions(Table[Subscription]):
         """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
         check_handler(handler, in_loop=options.loop is not None)
-        subscription = Subscription(event_type, handler, options, self.remove, self._lost, self.uniform)
+        subscription = Subscription(
+            event_type, handler, options, self.remove, self._lost, self.uniform
+        )
         if isinstance(subscription.handler, CoroutineHandler):
             self._in_loops.add(subscription.handler)
         self.insert(subscription)
