@@ -95,7 +95,7 @@ class Scheduler:
             self._wait(entries)
             self._collect(entries)
             while entries and entries[0][0] <= clock():
-                call(entries[0][2])
+                self._call(entries[0][2])
                 heapq.heappop(entries)
         except MemoryError:
             sleep(_PAUSE)
@@ -123,19 +123,18 @@ class Scheduler:
             heapq.heapify(entries)
             self._compact_at = max(_MIN_COMPACTED, 2 * len(entries))
 
-
-def call(timer: Timer) -> None:
-    """Call a timer's action, unless it was cancelled; raises nothing but `MemoryError`."""
-    action, timer.action = timer.action, None  # a reference to the timer keeps nothing else
-    if action is None:
-        return
-    try:
-        action()
-    except MemoryError:
-        timer.action = action
-        raise
-    except BaseException as error:
-        log(logging.ERROR, "a scheduled action raised", exc_info=error)
+    @staticmethod
+    def _call(timer: Timer) -> None:
+        action, timer.action = timer.action, None  # a reference to the timer keeps nothing else
+        if action is None:
+            return
+        try:
+            action()
+        except MemoryError:
+            timer.action = action
+            raise
+        except BaseException as error:
+            log(logging.ERROR, "a scheduled action raised", exc_info=error)
 
 
 _schedulers: dict[int, Scheduler] = {}  # by the number of forks

@@ -15,6 +15,7 @@ Guarantees
 
 import heapq
 import itertools
+import logging
 import weakref
 from collections.abc import Callable
 from contextvars import Context
@@ -26,8 +27,9 @@ from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import Worker
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
+from brummerbus._core.log import log
 from brummerbus._core.queue import FOREVER_NS, Queue, ns
-from brummerbus._core.scheduler import Action, Timer, call
+from brummerbus._core.scheduler import Action, Timer
 from brummerbus._core.sleepers import Sleepers
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.taps import Taps
@@ -66,7 +68,13 @@ class Timers:
         due = self.next_due()
         if due is None or due > now:
             return False
-        Worker.outside(partial(call, heapq.heappop(self._entries)[2]))
+        timer = self._entries[0][2]
+        try:
+            if timer.action is not None:
+                Worker.outside(timer.action)
+        except Exception as error:
+            log(logging.ERROR, "a scheduled action raised", exc_info=error)
+        timer.cancel()  # not earlier: what a Ctrl-C interrupts is done again
         return True
 
 
