@@ -11,6 +11,12 @@ import pytest
 from brummerbus.testing import TestBus, seeds
 
 
+@pytest.fixture(autouse=True)
+def no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests themselves may be run with one."""
+    monkeypatch.delenv("BRUMMERBUS_SEED", raising=False)
+
+
 def test_a_test_is_called_with_each_seed() -> None:
     seen: list[int] = []
 
@@ -52,8 +58,7 @@ def test_a_block_that_raises_prints_its_seed(capsys: pytest.CaptureFixture[str])
     assert "seed=23" in capsys.readouterr().err
 
 
-def test_without_a_seed_there_is_one_at_random(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("BRUMMERBUS_SEED", raising=False)
+def test_without_a_seed_there_is_one_at_random() -> None:
     several = []
     for _ in range(5):
         with TestBus() as bus:
