@@ -106,7 +106,8 @@ proofs: $(PROOFS)/.ready  ## what plugs into another project, tested with that p
 	@$(if $(NEWER),$(MAKE) --no-print-directory proofs-newer,echo "NOT RUN: what needs Python 3.12 or newer, which was not found (NEWER=python)" >&2)
 
 # What needs a newer Python than most: Django 6; and CPython's tests, which not all Pythons have.
-NEWER ?= $(firstword $(foreach python,python3.13 python3.14 python3.15 python3.12,$(shell $(python) -c 'import sys; print(sys.executable)' 2>/dev/null)))
+NEWER ?= $(shell for python in python3.13 python3.14 python3.15 $(HOME)/.pyenv/versions/3.1[3-9]*/bin/python3 python3.12; do \
+    $$python -c 'import sys; print(sys.executable)' 2>/dev/null && break; done)
 proofs-newer: $(PROOFS)-newer/.ready
 	$(PROOFS)-newer/bin/python -m pytest -q -o addopts=--strict-markers $(NEWER_PROOFS) $(ARGS)
 

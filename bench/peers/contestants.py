@@ -17,6 +17,7 @@ from threading import Thread
 from typing import Any, ClassVar
 
 from brummerbus import BackpressurePolicy, EventBus
+from brummerbus.executor import BusExecutor
 from brummerbus.ringqueue import RingQueue
 
 TYPE = "bench.event"
@@ -280,6 +281,17 @@ class Executor(Contestant):
     def finish(self) -> None:
         """Shut down, which waits for all calls."""
         self.executor.shutdown()
+
+
+class BusAsExecutor(Executor):
+    """The same on a bus, which blocks at the bound as the other bounded contestants do."""
+
+    label = "BusExecutor"
+    bounded = True
+
+    def __init__(self, handler: Handler, workers: int, size: int) -> None:
+        self.executor = BusExecutor(workers, queue_size=size, policy=BackpressurePolicy.BLOCK)
+        self.publish = partial(self.executor.submit, handler)
 
 
 class Pool(Contestant):
