@@ -25,7 +25,7 @@ from brummerbus.executor import BusExecutor
 from helpers.buses import BusFactory, inside
 from helpers.handlers import Gate, Logged, Recorder
 from helpers.processes import assert_clean, in_child, modules_after, run_python
-from helpers.waiting import HANG, poll
+from helpers.waiting import HANG, pause, poll
 
 Make = Callable[..., BusExecutor]
 
@@ -390,6 +390,23 @@ def test_shutdown_waits_for_what_was_submitted(
         executor.submit(int)
     executor.shutdown()
     assert not any(thread.is_alive() for thread in executor._threads) or shared
+
+
+@SHARED
+def test_shutdown_waits_for_a_task_that_runs(make: Make, factory: BusFactory, shared: bool) -> None:
+    """Although none is queued."""
+    executor, began, seen = either(make, factory, shared=shared), threading.Event(), Recorder()
+
+    def task() -> None:
+        began.set()
+        poll(lambda: executor._shutdown)
+        pause(0.05)  # in which a shutdown that does not wait would return
+        seen("done")
+
+    executor.submit(task)
+    assert began.wait(HANG)
+    executor.shutdown()
+    assert seen.events == ["done"]
 
 
 @SHARED

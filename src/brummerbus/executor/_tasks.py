@@ -143,12 +143,7 @@ class Pool:
             self._initializer(*self._initargs)
         except BaseException:
             logger.critical("Exception in initializer:", exc_info=True)
-            self._break()
-
-    def _break(self) -> None:
-        self.broken = BROKEN
-        for task in list(self.waiting):
-            self.run(task)
+            self.broken = BROKEN  # and the workers fail what waits
 
     def forget(self) -> None:
         """In the child of a fork: the tasks and the threads are the parent's."""
