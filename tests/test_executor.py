@@ -96,10 +96,12 @@ def test_it_is_a_thread_pool_executor_for_those_who_ask(make: Make) -> None:
     assert executor._shutdown
 
 
+@pytest.mark.usefixtures("frequent_switches")
 def test_its_threads_are_named_as_those_of_a_thread_pool_executor(make: Make) -> None:
-    """Before a task runs in them."""
-    executor = make(2, thread_name_prefix="mail")
-    assert sorted(thread.name for thread in executor._threads) == ["mail_0", "mail_1"]
+    """When the executor exists, before a task runs in them."""
+    for _ in range(5):
+        executor = make(8, thread_name_prefix="mail")
+        assert {thread.name for thread in executor._threads} == {f"mail_{n}" for n in range(8)}
     assert make().bus.name.startswith("BusExecutor-")
 
 
@@ -207,18 +209,20 @@ def test_a_task_that_the_policy_drops_is_cancelled(
 def test_futures_end_although_the_callback_of_each_submits_and_evicts_another(
     make: Make, factory: BusFactory
 ) -> None:
-    """However deep: hooks of a bus are only called some levels deep."""
-    executor = make(queue_size=1, policy="drop_oldest")
-    gate, futures = hold(factory, executor), list[Future[Any]]()
+    """However deep, and on whatever executor: hooks of a bus are only called some levels deep."""
+    executor, futures = make(queue_size=1, policy="drop_oldest"), list[Future[Any]]()
+    refusing = make(queue_size=1, policy="drop_newest")
+    gate, second = hold(factory, executor), hold(factory, refusing)
 
     def submit(_: object) -> None:
-        if len(futures) < 20:
-            futures.append(executor.submit(int))
-            futures[-1].add_done_callback(submit)
+        if len(futures) < 40:
+            futures.extend([executor.submit(int), refusing.submit(int)])
+            futures[-2].add_done_callback(submit)
 
     submit(None)
     submit(None)
     gate.open()
+    second.open()
     assert not wait(futures, HANG).not_done
 
 
@@ -589,6 +593,7 @@ def test_executors_share_a_bus_with_each_other_and_with_subscribers(
     assert one.submit(pow, 2, 3).result(HANG) == 8
     bus.publish(Event("a", 1))
     one.shutdown()
+    assert len(bus.subscriptions()) == 2
     assert other.submit(pow, 3, 3).result(HANG) == 27
     assert bus.flush(HANG)
     assert seen.data == [1]
