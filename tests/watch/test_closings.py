@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """What a test runner says at its end is what is reported, named or not."""
 
 import pytest
@@ -40,6 +41,10 @@ def test_a_second_run_in_the_same_stream_counts_again(text: str, figures: tuple[
     ("text", "expected"),
     [
         (runs.VITEST, ("a.test.js > sums > fails", "AssertionError: expected 3 to be 4")),
+        (
+            runs.JEST_CONSOLE,
+            ("./a.test.js › sums › fails", "expect(received).toBe(expected) // Object.is equality"),
+        ),
         (runs.NODE_SPEC, ("fails", "AssertionError [ERR_ASSERTION]: 1 == 2")),
         (runs.MINITEST, ("SumTest#test_fail", "Expected: 1")),
         (runs.RSPEC, ("sum fails", "./sum_spec.rb:3")),

@@ -12,7 +12,7 @@ import pytest
 from brummerbus import BackpressurePolicy, Event, EventBus
 from brummerbus.watch import detector_handler as detector_handler_module
 from brummerbus.watch.app import Watch
-from brummerbus.watch.detector_handler import DetectorHandler, stream_of
+from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.payloads import ErrorFound, LogLine
 from brummerbus.watch.procfile import plan_arguments
 from brummerbus.watch.store import LogStore
@@ -67,7 +67,7 @@ def test_a_traceback_is_one_error_though_several_workers_handle_its_lines(seed: 
     with EventBus(workers=4, queue_size=16, policy=BackpressurePolicy.BLOCK) as bus:
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler.on_lines, key=stream_of, batch=10)
+        bus.subscribe("log.line", detector_handler.on_lines, batch=10, max_concurrency=1)
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(30)
         detector_handler.finish()
@@ -134,7 +134,7 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
     seen = threading.Semaphore(0)
     with EventBus(workers=2, queue_size=2, policy=BackpressurePolicy.BLOCK) as bus:
         detector_handler = DetectorHandler(bus)
-        bus.subscribe("log.line", detector_handler.on_lines, key=stream_of, batch=10)
+        bus.subscribe("log.line", detector_handler.on_lines, batch=10, max_concurrency=1)
         bus.subscribe("error.detected", lambda _: seen.release())
         bus.publish_many([event(line) for line in lines])
         assert bus.flush(60)

@@ -17,7 +17,7 @@ from typing import Any
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, EventType
 from brummerbus.watch import report
 from brummerbus.watch.counters import Counters
-from brummerbus.watch.detector_handler import DetectorHandler, stream_of
+from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.interrupts import KILL, Interrupts
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.live import LiveView
@@ -26,9 +26,9 @@ from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import BATCH, LogStore
 
-QUEUE_SIZE = 2048
-"""Slots for a full pipe of lines for each handler. It only affects speed, as nothing is dropped
-when the queue is full."""
+QUEUE_SIZE = 8192
+"""Slots for the lines of a full pipe, for each handler. It only affects speed: nothing is dropped
+when the queue is full, and with fewer slots batches are shorter."""
 
 _TICK = 0.1
 _SAMPLES = 2000
@@ -170,7 +170,7 @@ class Watch:
             self._bus.subscribe(EventType.LOG_LINE, handlers[name], **options)
 
         follow("store", self._store.on_lines, batch=BATCH, max_concurrency=1)
-        follow("find", self._detector_handler.on_lines, key=stream_of, batch=BATCH)
+        follow("find", self._detector_handler.on_lines, batch=BATCH, max_concurrency=1)
         follow("count", self._counters.on_lines, batch=BATCH, max_concurrency=1)
         if self._printer is not None:
             follow("print", self._printer.on_lines, batch=BATCH, max_concurrency=1)

@@ -1,6 +1,7 @@
 """`python -m brummerbus watch`: the command line of the watcher."""
 
 import argparse
+import gc
 import json
 import os
 import sqlite3
@@ -117,6 +118,9 @@ def run(args: argparse.Namespace) -> int:
         out=out,
         patterns=patterns,
     )
+    # The collector would look at each queued line several times, and a line is in no cycle.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     outcome = watch.run()
     for path in reports:
         _write(path, outcome.report)

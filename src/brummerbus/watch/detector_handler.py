@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from threading import Lock
 
 from brummerbus import Event, EventBus, EventType
@@ -11,6 +13,9 @@ from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 
 SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete counts as complete."""
+
+_STREAM = itemgetter(0, 1)
+"""The process and the stream that a line is from."""
 
 
 class _Stream:
@@ -25,8 +30,8 @@ class _Stream:
 class DetectorHandler:
     """A handler of `log.line`: detects, and publishes the findings. Thread-safe.
 
-    It needs the lines of each stream in order: subscribe `on_lines` with `key=stream_of` and
-    `batch`, so that a batch is of one stream.
+    It needs the lines of each stream in order: subscribe `on_lines` with `batch`, and with
+    `max_concurrency=1`, which costs less for each line than `key`.
 
     Args:
         bus: Where to publish.
@@ -39,15 +44,19 @@ class DetectorHandler:
         self._streams: dict[tuple[str, str], _Stream] = {}
 
     def on_lines(self, events: list[Event]) -> None:
-        """Handle a batch of `log.line`, all of one stream."""
-        key = stream_of(events[0])
+        """Handle a batch of `log.line`."""
+        lines: list[LogLine] = [event.data for event in events]
+        for (process, stream), some in groupby(lines, _STREAM):
+            self._publish(self._detect((process, stream), list(some)))
+
+    def _detect(self, key: tuple[str, str], lines: list[LogLine]) -> list[Found]:
+        """Return what some lines of one stream complete."""
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams.setdefault(key, _Stream(self._patterns))
         with stream.lock:
-            stream.seen += len(events)
-            found = stream.detector.feed_many([event.data for event in events])
-        self._publish(found)
+            stream.seen += len(lines)
+            return stream.detector.feed_many(lines)
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
         """Publish errors that no further line followed; called several times per second.
@@ -74,12 +83,6 @@ class DetectorHandler:
             self._bus.publish_many(
                 [Event(_type(item), item, source=item.process) for item in found]
             )
-
-
-def stream_of(event: Event) -> tuple[str, str]:
-    """Return the process and the stream that a line is from."""
-    line: LogLine = event.data
-    return line.process, line.stream
 
 
 def _type(item: Found) -> EventType:

@@ -36,6 +36,7 @@ _CHUNK = 64 * 1024
 _POLL = 0.2
 """Seconds between two checks of the clock while a pipe is silent."""
 
+_LINE = EventType.LOG_LINE.value
 _POSIX = os.name == "posix"
 STREAMS = ("stdout", "stderr")
 
@@ -187,14 +188,11 @@ class WatchedProcess:
         first = self.lines_read[stream]
         self.lines_read[stream] = first + len(pieces)
         now = time.time()
+        name = self.name
         self._bus.publish_many(
             [
-                Event(
-                    EventType.LOG_LINE,
-                    LogLine(self.name, stream, number, piece.text, now, piece.ending, piece.raw),
-                    source=self.name,
-                )
-                for number, piece in enumerate(pieces, start=first)
+                Event(_LINE, LogLine(name, stream, number, text, now, ending, raw), source=name)
+                for number, (text, ending, raw) in enumerate(pieces, start=first)
             ]
         )
 

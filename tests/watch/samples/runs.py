@@ -124,6 +124,11 @@ JEST_CONSOLE = """\
       at Object.<anonymous> (a.test.js:1:54)
 
 FAIL ./a.test.js
+  ● Console
+
+    console.error
+      ERROR printed by another
+
   ● sums › fails
 
     expect(received).toBe(expected) // Object.is equality

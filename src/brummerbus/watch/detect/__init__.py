@@ -72,9 +72,12 @@ class StreamDetector:
     def feed_many(self, lines: Sequence[LogLine]) -> list[Found]:
         """Return what these lines complete, in order."""
         found: list[Found] = []
+        calm, busy = _CALM.match, self._busy
         for line in lines:
-            if completed := self.feed(line):
-                found += completed
+            # The common case first, and without a call.
+            if busy or not calm(line.text):
+                found += self.feed(line)
+        self.last_time = lines[-1].time
         return found
 
     def feed(self, line: LogLine) -> list[Found]:

@@ -44,11 +44,8 @@ class JestDetector(Report):
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Return the results in this line, or None if it is not jest's."""
-        if self._console or _CONSOLE.match(text):
-            # What a test prints, indented, up to the next file.
-            self._console = not text.strip() or text[0].isspace()
-            if self._console:
-                return []
+        if self._is_printed(text):
+            return []
         if text.startswith(("PASS ", "FAIL ", " PASS", " FAIL")) and (match := _FILE.match(text)):
             before = self._named("")
             self._file, self.open, self._dotted = match["name"], True, False
@@ -63,6 +60,10 @@ class JestDetector(Report):
             return self._named("")
         if text[:1].strip() and not self._dotted and not text.startswith(("Snap", "Time:")):
             return self._leave()
+        return self._inside(line, text)
+
+    def _inside(self, line: LogLine, text: str) -> list[Found] | None:
+        """Take a line below that of a file."""
         if match := _DOT.match(text):
             return self._heading(line, match["name"])
         if self._dotted:
@@ -74,6 +75,13 @@ class JestDetector(Report):
             self._groups = [group for group in self._groups if group[0] < indent]
             self._groups.append((indent, match["name"]))
         return None
+
+    def _is_printed(self, text: str) -> bool:
+        """Whether a test has printed the line: it is indented below `console.error`."""
+        if self._console or _CONSOLE.match(text):
+            indented = not text.strip() or text[0].isspace()
+            self._console = indented and _DOT.match(text) is None
+        return self._console
 
     def _leave(self, *, closing: bool = False) -> list[Found] | None:
         """End at the closing line, or at a line that is not jest's."""
