@@ -59,7 +59,7 @@ SLOW = (
 NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")
 """Pages about fork, or about signals that only POSIX has."""
 
-SHOWN = {"python", "text", "console", "sh", "yaml", "py"}
+SHOWN = {"python", "text", "console", "sh", "yaml", "py", "ini"}
 """The languages of fences. What is Python has to say so, or it would not be run."""
 
 STRICT = ("-W", "error", "-W", "ignore:This process:DeprecationWarning")

@@ -28,6 +28,8 @@ from .helpers import find
         ("17-May-2024 09:30:00.123 SEVERE [main] no context", "[main] no context"),
         ("2024-05-17 09:30:00.1 | CRITICAL | app:f:3 - out", "app:f:3 - out"),
         ("2024-05-17T09:30:00Z [error    ] db failed    code=3", "db failed    code=3"),
+        ("- 1715 2024.05.17 R02 2024-05-17-09.30.00.1 R02 RAS KERNEL FATAL bad cache", "bad cache"),
+        ("2024-05-17 09:30:00, Error                 CBS    no package", "CBS    no package"),
         ("my.app - ERROR - no file", "no file"),
         ("sshd: error: no key", "no key"),
         ("code=3 event='db failed' level='error'", "db failed"),
@@ -75,6 +77,12 @@ def test_a_line_at_a_level_of_error_is_one_error(line: str, message: str | None)
         "error handling is on",
         "log level: error",
         "an error: of judgement",
+        "        error: Exception | None,",
+        "| limit by | lost | error |",
+        "| ERROR | what it means |",
+        "    ERR trap.",
+        "  *) new languages (simplified) error",
+        "Error  Description",
     ],
 )
 def test_a_line_at_another_level_or_at_none_is_no_error(line: str) -> None:

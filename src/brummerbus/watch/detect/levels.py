@@ -80,8 +80,8 @@ _WORD = re.compile(
     | <(?P<angle>{_BAD}|{_CALM})>:?
     | (?<=\|\ )(?P<piped>{_BAD}|{_CALM})(?=\s*\|)
     | (?<=-\ )(?P<dashed>{_BAD}|{_CALM})(?=\s+-\ )
-    | (?:^|(?<=[\]|)]\ ))\s*
-        (?P<lone>(?-i:error|fatal|critical|warn(?:ing)?|info|debug|notice))
+    | (?:^|(?<=[\]|)]\ ))
+        (?P<lone>(?-i:[Ee]rror|[Ff]atal|[Cc]ritical|[Ww]arn(?:ing)?|[Ii]nfo|[Dd]ebug|[Nn]otice))
         (?=\s*[:|\t]|\s\s|\s*$)
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -98,6 +98,7 @@ _PROGRAM = re.compile(
     r"(?P<word>[Ff]atal error|[Ee]rror|ERROR|[Ff]atal|FATAL|[Ww]arning|WARNING|[Nn]ote): "
     r"(?P<message>.+)"
 )
+_DATED = re.compile(r"\d{4}[-./]\d\d[-./]\d\d|\d\d:\d\d:\d\d")
 _NOTHING = re.compile(r"(?:0|none|null|nil|false|no|undefined|''|\"\")?\s*\.?$", re.IGNORECASE)
 """What stands behind `error:` where there was none."""
 
@@ -179,11 +180,10 @@ def _header(text: str, stamped: bool) -> Parsed | None:  # noqa: FBT001
     if match is None or match.lastgroup is None:
         return None
     before = text[: match.start()].split()
-    if (
-        before
-        and match.lastgroup in ("upper", "bracket", "angle")
-        and not _is_header(before, stamped)
-    ):
+    stamped = stamped or _DATED.search(text, 0, match.start()) is not None
+    if before and not _is_header(before, stamped):
+        return None
+    if not stamped and _is_prose(text, match):
         return None
     level = _of_word(match[match.lastgroup])
     if level is None:
@@ -192,6 +192,17 @@ def _header(text: str, stamped: bool) -> Parsed | None:  # noqa: FBT001
     if level is Level.ERROR and match.lastgroup != "bracket" and not before and not message:
         return None  # the word alone is a heading
     return Parsed(level, message or text.strip())
+
+
+def _is_prose(text: str, match: re.Match[str]) -> bool:
+    """Whether a line without a time stamp is a table, code, or an indented sentence."""
+    if text.startswith("|"):
+        return True
+    word = match[match.lastgroup or 0]
+    if match.lastgroup == "lone" and word[0].isupper():
+        return True
+    indented = text[:1].isspace() and not text[: match.start()].strip()
+    return indented and re.match(r":|\]|\s\s", text[match.end() :]) is None
 
 
 def _is_header(tokens: list[str], stamped: bool) -> bool:  # noqa: FBT001
