@@ -271,3 +271,26 @@ class TestRefusals:
         assert result.returncode == 2
         assert "unrecognized arguments: --nonsense" in result.stderr
         assert watcher.run("Procfile", "--json").stdout.startswith("{")
+
+
+def test_lines_that_a_full_disk_does_not_take_are_an_error_and_an_exit_code(
+    watcher: Watcher,
+) -> None:
+    """The processes have succeeded; what is in the file is counted, and the rest reported."""
+    script = watcher.script("flood.py", "for n in range(20_000): print('line', n, 'x' * 80)")
+    command = [sys.executable, "-m", "brummerbus", "watch", "--json", "--", *script.split()]
+    # A limit on the size of files: writing beyond it fails as on a full disk.
+    result = subprocess.run(
+        ["bash", "-c", 'ulimit -f 600; exec "$@"', "bash", *command],
+        cwd=watcher.directory,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=TIMEOUT,
+        check=False,
+    )
+    report = json.loads(result.stdout)
+    balance = report["balance"]
+    assert result.returncode == 1
+    assert 0 < balance["rows_stored"] < balance["lines_read"] == 20_000
+    assert any(error.startswith("store: ") for error in report["handler_errors"])
+    assert f"{20_000 - balance['rows_stored']:,} lines not stored" in result.stderr

@@ -25,6 +25,7 @@ from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import BATCH, LogStore
+from brummerbus.watch.text import counted
 
 QUEUE_SIZE = 8192
 """Slots for the lines of a full pipe, for each handler. It only affects speed: nothing is dropped
@@ -136,10 +137,13 @@ class Watch:
             stats, advice = self._bus.stats(), self._bus.advise()
             rows = self._close_store()
         run_time = time.monotonic() - begun
-        exit_code = failed_start or self._exit_code()
+        read = sum(sum(process.lines_read.values()) for process in self._processes)
+        exit_code = failed_start or self._exit_code() or int(rows < read)
+        if rows < read:
+            print(f"watch: {counted(read - rows, 'line')} not stored", file=sys.stderr)
         log_lines = stats.by_type.get(EventType.LOG_LINE.value)
         balance = report.Balance(
-            lines_read=sum(sum(process.lines_read.values()) for process in self._processes),
+            lines_read=read,
             rows_stored=rows,
             deliveries={name: handler.count for name, handler in self._handlers.items()},
             processed=log_lines.processed if log_lines is not None else 0,
@@ -236,12 +240,14 @@ class Watch:
 
     def _close_store(self) -> int:
         """Write the rest; return how many of this run's lines the file holds."""
-        rows = 0
+        rows = self._store.written
         try:
             self._store.write()
+            rows = self._store.written
             rows = self._store.count()
             self._store.close()
         except Exception as error:
+            # A full disk: what was committed before is in the file.
             self._note(f"store: {error}")
         return rows
 

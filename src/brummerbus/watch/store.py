@@ -93,6 +93,12 @@ class LogStore:
             raise
         self.run = cursor.lastrowid or 0
         self._closed = False
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        """How many lines of this run have been committed."""
+        return self._written
 
     def __enter__(self) -> "LogStore":
         return self
@@ -148,6 +154,7 @@ class LogStore:
                 for rows in self._pending.values():
                     del rows[_MAX_PENDING:]
                 raise
+            self._written += len(self._pending["lines"])
             for rows in self._pending.values():
                 rows.clear()
 
