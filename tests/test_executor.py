@@ -96,12 +96,18 @@ def test_it_is_a_thread_pool_executor_for_those_who_ask(make: Make) -> None:
     assert executor._shutdown
 
 
-@pytest.mark.usefixtures("frequent_switches")
-def test_its_threads_are_named_as_those_of_a_thread_pool_executor(make: Make) -> None:
-    """When the executor exists, before a task runs in them."""
-    for _ in range(5):
-        executor = make(8, thread_name_prefix="mail")
-        assert {thread.name for thread in executor._threads} == {f"mail_{n}" for n in range(8)}
+def test_its_threads_are_named_as_those_of_a_thread_pool_executor(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the executor exists, however slow they are."""
+
+    def slow() -> threading.Thread:
+        pause(0.02)
+        return threading.current_thread()
+
+    monkeypatch.setattr("brummerbus.executor._tasks.current_thread", slow)
+    executor = make(2, thread_name_prefix="mail")
+    assert sorted(thread.name for thread in executor._threads) == ["mail_0", "mail_1"]
     assert make().bus.name.startswith("BusExecutor-")
 
 
