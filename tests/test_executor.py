@@ -22,6 +22,7 @@ import pytest
 
 from brummerbus import BusClosed, Event, QueueFull
 from brummerbus.executor import BusExecutor
+from brummerbus.testing import TestBus
 from helpers.buses import BusFactory, inside
 from helpers.handlers import Gate, Logged, Recorder
 from helpers.processes import assert_clean, in_child, modules_after, run_python
@@ -649,6 +650,20 @@ def test_a_forgotten_executor_leaves_nothing_on_a_shared_bus(factory: BusFactory
     assert not bus.subscriptions()
     gate.open()
     assert future.result(HANG) == 0
+
+
+def test_on_a_bus_without_threads_tasks_are_run_step_by_step() -> None:
+    """As handlers are: when the test says so, and at the shutdown."""
+    with TestBus(seed=1) as bus:
+        executor = BusExecutor(bus=bus)
+        first = executor.submit(pow, 2, 3)
+        assert not first.done()
+        bus.run_until_idle()
+        assert first.result(0) == 8
+        second = executor.submit(executor.shutdown)
+        third = executor.submit(pow, 3, 3)
+        executor.shutdown()
+        assert (second.result(0), third.result(0)) == (None, 27)
 
 
 def test_a_handler_can_submit_to_an_executor_of_its_bus(make: Make, factory: BusFactory) -> None:

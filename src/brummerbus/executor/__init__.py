@@ -23,7 +23,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from brummerbus import BackpressurePolicy, BusClosed, EventBus, sizing
+from brummerbus import BackpressurePolicy, BusClosed, BusError, EventBus, sizing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, shown
 from brummerbus.executor._ahead import Ahead, check_buffersize
 from brummerbus.executor._tasks import Pool, SharedPool, Task
@@ -265,12 +265,19 @@ class BusExecutor(ThreadPoolExecutor):
             pool.cancel_waiting()
         if isinstance(pool, SharedPool):
             self._end()
-            if wait and threading.current_thread() not in self._threads:
-                pool.join()
+            if wait:
+                self._join(pool)
         elif wait:
             self.bus.stop()
         else:
             self.bus._close()  # noqa: SLF001
+
+    def _join(self, pool: SharedPool) -> None:
+        try:
+            self.bus.flush(0.001)  # more than 0: a bus without threads, of a test, runs all in it
+        except BusError:
+            return  # in a task, or in another handler of the bus
+        pool.join()
 
     @property
     def capacity(self) -> int:
