@@ -322,6 +322,21 @@ def test_a_closed_loop_ends_the_subscription_and_its_deliveries_are_dropped(
     assert bus.stats().unrouted == 1
 
 
+def test_the_next_delivery_finds_that_the_loop_is_closed(
+    factory: BusFactory, loop: LoopThread
+) -> None:
+    """Nothing has to wait for the bus; what had begun is dropped with it."""
+    drops = Drops()
+    bus = factory.bus(on_drop=drops)
+    bus.subscribe("a", loop.gate, loop=loop.loop)
+    fill(bus, 1)
+    poll(lambda: loop.calls == [0])
+    loop.close()
+    bus.publish(Event("a", 1))
+    poll(lambda: sorted(drops.data) == [0, 1])
+    assert bus.subscriptions() == ()
+
+
 def test_a_loop_closed_while_threads_publish_raises_nothing_and_loses_no_count(
     factory: BusFactory,
 ) -> None:
