@@ -178,3 +178,12 @@ def test_a_line_of_megabytes_is_looked_at_in_no_time() -> None:
 def test_the_lines_of_an_endless_error_are_counted_not_kept() -> None:
     [error] = find(samples.RECURSION).errors
     assert error.text.splitlines()[-1] == "... 302 more lines"
+
+
+def test_an_error_that_may_have_a_trace_does_not_swallow_the_next_one() -> None:
+    """As where cargo prints what two failed tests said."""
+    text = 'Error: "nope"\n\n---- tests::bad stdout ----\n\n' + samples.RUST.lstrip()
+    assert [(error.kind, error.first) for error in find(text).errors] == [
+        ("log", 0),
+        ("rust panic", 4),
+    ]

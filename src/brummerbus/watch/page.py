@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from brummerbus.watch.line_printer import clock
 from brummerbus.watch.report import balance_line, milliseconds
+from brummerbus.watch.text import repeated
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,8 @@ def _errors(errors: Mapping[str, Any]) -> str:
     parts = [f"<h2>Errors found: {errors['count']:,}</h2>"]
     for found in errors["found"]:
         place = f" at {found['location']}" if found["location"] else ""
-        head = f"{clock(found['time'])} {found['process']}: {found['kind']}: {found['message']}"
+        message = repeated(found["message"], found["count"])
+        head = f"{clock(found['time'])} {found['process']}: {found['kind']}: {message}"
         parts.append(
             f"<details><summary>{_safe(head + place)}</summary>"
             f"<pre>{_safe(found['text'])}</pre></details>"

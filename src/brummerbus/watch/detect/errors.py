@@ -138,7 +138,7 @@ class ErrorDetector:
             return
         verdict = block.judge(text)
         starts = None
-        if (verdict is Verdict.HOLD and not block.certain) or isinstance(block, LogError):
+        if _is_open(block, verdict):
             # A block that is not certain to be an error must not delay a certain one, and what
             # follows a logged error may be its trace.
             starts = None if claimed else self._start(line, text, stamped)
@@ -202,6 +202,13 @@ class ErrorDetector:
             # `Error: ...` is an error; that of another name only if calls follow.
             return traces.Candidate(line, text, match["message"], certain=parsed is not None)
         return None if parsed is None else LogError(line, text, parsed.message)
+
+
+def _is_open(block: Block, verdict: Verdict) -> bool:
+    """Whether another error may start before the next line of this one."""
+    if isinstance(block, LogError):
+        return True
+    return verdict is Verdict.HOLD and (not block.certain or isinstance(block, traces.Candidate))
 
 
 def _is_trace(block: Block | None) -> bool:
