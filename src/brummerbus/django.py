@@ -32,10 +32,10 @@ try:
     from django.utils import timezone
     from django.utils.crypto import get_random_string
     from django.utils.json import normalize_json
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "brummerbus.django needs Django 6 or newer: pip install 'brummerbus[django]'"
-    ) from error
+    ) from _missing
 
 KEPT_RESULTS = 1000
 """Results of finished tasks that are kept, unless `OPTIONS` says otherwise."""

@@ -27,10 +27,10 @@ from brummerbus._arguments import check_hook, check_timeout
 
 try:
     from waitress.utilities import Error
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "brummerbus.wsgi needs waitress: pip install 'brummerbus[waitress]'"
-    ) from error
+    ) from _missing
 
 __all__ = ["BusDispatcher"]
 
