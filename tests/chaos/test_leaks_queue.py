@@ -48,12 +48,12 @@ def new_queue(capacity: int = 4) -> Queue:
 def route_of(queue: Queue, count: int) -> Route:
     """Return a route with `count` deliveries."""
     recipients = tuple(Recipient(len, False) for _ in range(count))
-    return Route(queue, queue.address, 2, 1, recipients, Event, None, False)
+    return Route(queue, queue.address, 2, 1, recipients, Event, None, False, ())
 
 
 def admit(route: Route, event: Event, timeout: int, mode: int) -> int:
     """Admit an event, or have it refused."""
-    return route.admit(event, timeout, True, mode, 1_000_000, print, None, None)[0]
+    return route.admit(event, timeout, True, mode, 1_000_000, print, None, None, None, None)[0]
 
 
 def push_and_discard() -> None:
@@ -107,7 +107,7 @@ def make_wrong_routes() -> None:
         (1, 1, (Recipient(len, False), 7)),
     ):
         with pytest.raises((ValueError, TypeError)):
-            Route(queue, queue.address, level, number, recipients, Event, None, False)
+            Route(queue, queue.address, level, number, recipients, Event, None, False, ())
 
 
 def swap() -> None:
