@@ -24,8 +24,7 @@ FLOORS = (
     ("_exported",),
     (
         *("_checked", "_spy", "loghandler", "loguru", "prometheus", "wsgi"),
-        *("otel", "_otel_metrics", "_otel_spans"),
-        *("executor", "executor.*", "testing", "testing.*"),
+        *("executor", "executor.*", "otel", "otel.*", "testing"),
     ),
     ("django",),  # on the executor
     ("_cli", "_cli.*", "watch", "watch.*"),

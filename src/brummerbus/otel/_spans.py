@@ -13,7 +13,7 @@ from brummerbus import Event
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.hooks import Runs
 from brummerbus._core.weak import WeakHandler
-from brummerbus._otel_metrics import SYSTEM
+from brummerbus.otel._metrics import SYSTEM
 
 Attributes = dict[str, str | int]
 

@@ -17,8 +17,8 @@ except ImportError as _missing:
 
 from brummerbus import EventBus
 from brummerbus._arguments import check_bool, shown
-from brummerbus._otel_metrics import SCHEMA, SYSTEM, instruments
-from brummerbus._otel_spans import Spans
+from brummerbus.otel._metrics import SCHEMA, SYSTEM, instruments
+from brummerbus.otel._spans import Spans
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
