@@ -164,6 +164,7 @@ def test_waits_are_predicted_within_a_factor_of_1_3(name: str) -> None:
         assert expected.utilization == pytest.approx(happened.busy, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["lognormal", "three handlers"])
 @pytest.mark.parametrize("target", [5 * MS, 10 * MS, 500 * MS])
 def test_minimum_meets_the_target_and_one_worker_fewer_does_not(name: str, target: float) -> None:

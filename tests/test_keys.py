@@ -525,6 +525,7 @@ def test_keys_in_use_are_not_forgotten(factory: BusFactory) -> None:
     assert handler.seen["held"] == list(range(5))
 
 
+@pytest.mark.slow
 def test_memory_stays_where_it_is_whatever_the_number_of_keys() -> None:
     """Some bytes for each key would be a megabyte."""
     with EventBus(workers=2, queue_size=50, policy="block") as bus:

@@ -388,6 +388,7 @@ def test_bad(bus):
 """
 
 
+@pytest.mark.slow
 def test_it_works_in_the_processes_of_xdist(pytester: pytest.Pytester) -> None:
     pytest.importorskip("xdist")
     pytester.makepyfile(HEAD + TWO)
@@ -403,6 +404,7 @@ def test_it_can_be_switched_off(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*fixture 'bus' not found"])
 
 
+@pytest.mark.slow
 def test_the_package_is_imported_by_the_first_test_that_uses_a_fixture(tmp_path: Path) -> None:
     """The plugin itself is imported at each start of pytest, in every project."""
     (tmp_path / "test_a.py").write_text(

@@ -225,6 +225,7 @@ def test_publish_after_subscribe_is_received(factory: BusFactory, frequent_switc
     assert not owed - got
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outer", ["subscribe", "cancel", "publish"])
 def test_guarantee_holds_wherever_subscribing_and_publishing_meet(
     factory: BusFactory, outer: str

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -22,6 +23,8 @@ from helpers.checks import assert_balance
 from helpers.handlers import Drops
 from helpers.internals import queue_of
 from helpers.waiting import HANG, poll
+
+pytestmark = pytest.mark.slow
 
 LONG = os.environ.get("BRUMMERBUS_LONG") == "1"
 POLICIES = [

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
@@ -23,6 +24,9 @@ from helpers.internals import queue_of, stepped_workers, timers_of
 
 def _items(call: list[Delivery]) -> list[Item]:
     return [(one.event, one.kind.name) for one in call]
+
+
+pytestmark = pytest.mark.slow
 
 
 class SteppedMachine(OptionsMachine):
