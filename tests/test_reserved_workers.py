@@ -130,7 +130,7 @@ def test_the_number_stays_when_the_pool_is_resized(factory: BusFactory) -> None:
         bus.resize(workers)
         bus.publish(Event("health"), priority=3)
         health.wait_for(answered)
-    assert bus.stats().running == 4
+    poll(lambda: bus.stats().running == 4)
     assert_balance(bus.stats())
     gate.open()
     assert_at_rest(bus)
