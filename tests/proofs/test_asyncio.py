@@ -22,13 +22,13 @@ class Framework(NamedTuple):
     name: str
     run: Callable[[Callable[[], Any]], Any]
 
-    def library(self) -> Any:
-        """Return the library whose calls work there."""
+    def module(self) -> Any:
+        """Return the module whose calls work there."""
         return pytest.importorskip("trio" if "trio" in self.name else "asyncio")
 
     async def sleep(self, seconds: float = 0) -> None:
         """Sleep as that does."""
-        await self.library().sleep(seconds)
+        await self.module().sleep(seconds)
 
 
 def _uvloop(main: Callable[[], Any]) -> Any:
@@ -160,7 +160,7 @@ def test_a_wait_that_is_cancelled_leaves_the_event(framework: Framework, bus: Ev
             found.append(event.data)  # noqa: PERF401 - it is cancelled amid that
 
     async def with_trio(events: Stream[Any], found: list[int]) -> None:
-        trio = framework.library()
+        trio = framework.module()
         while len(found) < n:
             with trio.move_on_after(0.0001):
                 await take(events, found)
@@ -252,7 +252,7 @@ def test_a_task_waits_for_room_and_others_run(framework: Framework) -> None:
             blocked.open()
 
         if "trio" in framework.name:
-            async with framework.library().open_nursery() as nursery:
+            async with framework.module().open_nursery() as nursery:
                 nursery.start_soon(count)
                 assert await blocked.bus.publish_async(Event("a", "waited"))
         else:
@@ -279,7 +279,7 @@ def test_a_cancelled_publish_is_accepted_or_not_and_nothing_accepted_is_lost(
 
     async def main(bus: EventBus) -> None:
         if "trio" in framework.name:
-            trio = framework.library()
+            trio = framework.module()
             for number in range(n):
                 with trio.move_on_after(0.00001 * (number % 50)):
                     await publish(bus, number)
