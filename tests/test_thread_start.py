@@ -12,13 +12,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 
 from brummerbus import Event, EventBus
+from brummerbus._core._ext import Entry
 from brummerbus._core.engine import live_engines
 from brummerbus._core.queue import Queue
+from brummerbus._core.threads import PoolThread
 from helpers.buses import BusFactory
 from helpers.checks import assert_balance
 from helpers.handlers import Recorder
@@ -170,3 +173,66 @@ def test_a_thread_that_threading_does_not_know_leaves_no_trace(
     poll(lambda: len(outcomes) == 4)
     assert outcomes == [True, True, False, False]
     assert set(threading.enumerate()) == threads
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect what the interpreter reports of threads that die, instead of printing it."""
+    reported: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", reported.append)
+    return reported
+
+
+def test_a_thread_without_memory_for_its_first_frame_fails_its_start(
+    monkeypatch: pytest.MonkeyPatch, deaf: list[Any]
+) -> None:
+    """What fails here is C code, so no line of Python has run in the thread (cpython#140746)."""
+    monkeypatch.setattr(threading.Thread, "_bootstrap", partial(divmod, 1, 0))
+    before = set(threading.enumerate())
+    ran: list[int] = []
+    with pytest.raises(RuntimeError, match=r"^timer: the thread ended before it could begin$"):
+        PoolThread("timer", lambda: ran.append(1)).start()
+    assert not ran
+    assert set(threading.enumerate()) == before
+    assert [report.exc_type for report in deaf] == [ZeroDivisionError]
+
+
+def test_construction_of_a_bus_whose_worker_has_no_memory_for_its_first_frame_fails(
+    monkeypatch: pytest.MonkeyPatch, deaf: list[Any]
+) -> None:
+    """And leaves no engine."""
+    engines = set(live_engines())
+    monkeypatch.setattr(threading.Thread, "_bootstrap", partial(divmod, 1, 0))
+    with pytest.raises(RuntimeError, match="-worker-1: the thread ended before it could begin"):
+        EventBus(workers=2)
+    assert set(live_engines()) == engines
+    assert deaf
+
+
+def test_a_thread_that_the_system_takes_but_never_runs_releases_its_starter() -> None:
+    """The entry's last reference is enough; so it is after the end of a call, and only once."""
+    lock, calls = threading.Lock(), list[int]()
+    lock.acquire()
+    entry = Entry(partial(calls.append, 1), lock)
+    assert lock.locked()
+    del entry
+    assert not lock.locked()
+
+    lock.acquire()
+    entry = Entry(partial(calls.append, 2), lock)
+    entry()
+    assert not lock.locked()
+    lock.acquire()
+    entry()
+    del entry
+    assert lock.locked()
+    assert calls == [2]
+
+
+def test_an_entry_passes_on_what_its_function_raises_and_releases_the_lock() -> None:
+    """So the interpreter reports it."""
+    lock = threading.Lock()
+    lock.acquire()
+    with pytest.raises(ZeroDivisionError):
+        Entry(partial(divmod, 1, 0), lock)()
+    assert not lock.locked()

@@ -237,7 +237,7 @@ PyMODINIT_FUNC PyInit__ext(void) {
         add_publisher(module) < 0 || add_worker(module) < 0 || add_lane(module) < 0 ||
         add_ticket(module) < 0 || add_completion(module) < 0 || add_ring(module) < 0 ||
         add_handlers(module) < 0 || add_type(module, &owner_spec, &owner_type) < 0 ||
-        add_buffer(module) < 0 || add_detached(module) < 0 ||
+        add_buffer(module) < 0 || add_detached(module) < 0 || add_entry(module) < 0 ||
         PyModule_AddFunctions(module, functions) < 0)
         Py_CLEAR(module);
     return module;

@@ -118,7 +118,10 @@ int add_completion(PyObject *module);
 int add_ring(PyObject *module);
 int add_buffer(PyObject *module);
 int add_detached(PyObject *module);
+int add_entry(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
+
+void release_lock(PyObject *lock); /* see entry.c */
 
 static inline recipient_object *recipient_of(bb_recipient *account) {
     return (recipient_object *)((char *)account - offsetof(recipient_object, account));

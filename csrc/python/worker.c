@@ -27,8 +27,6 @@
 
 PyTypeObject *worker_type;
 
-static PyObject *name_release; /* interned: the type's cache of methods would keep a new one */
-
 #define FAIR_NS 2000000u
 #define REPORT_TRIES 3 /* another thread's exception may interrupt the report */
 
@@ -215,9 +213,7 @@ static PyObject *worker_call(PyObject *op, PyObject *args, PyObject *kwargs) {
     worker_object *self = (worker_object *)op;
     bb_worker *worker = bb_worker_enter(self->queue, bb_thread_id());
     self->entered = 1;
-    PyObject *result = PyObject_CallMethodObjArgs(self->ready, name_release, NULL);
-    if (result == NULL) PyErr_Clear();
-    Py_XDECREF(result);
+    release_lock(self->ready);
     if (worker != NULL) loop(self, worker);
     return PyObject_CallFunctionObjArgs(self->ended, NULL);
 }
@@ -249,7 +245,4 @@ static PyType_Spec spec = {
     .slots = slots,
 };
 
-int add_worker(PyObject *module) {
-    name_release = PyUnicode_InternFromString("release");
-    return name_release != NULL ? add_type(module, &spec, &worker_type) : -1;
-}
+int add_worker(PyObject *module) { return add_type(module, &spec, &worker_type); }

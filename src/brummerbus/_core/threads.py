@@ -1,21 +1,21 @@
 """The threads of a pool: started, counted, joined.
 
-A thread runs a `Worker`, a C object, and no Python code of this package except
-`PoolThread._bootstrap`, so that neither a tracer nor an exception from another thread can end it
-between its start and its loop.
+A worker's thread begins with an `Entry` and runs a `Worker`, both C objects, and no Python code of
+this package, so that neither a tracer, nor an exception from another thread, nor a lack of memory
+can end it between its start and its loop without its starter being notified.
 """
 
 import itertools
 import sys
 import threading
-from _thread import allocate_lock
+from _thread import LockType, allocate_lock
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import Context
 from functools import partial
 from typing import Any, NamedTuple
 
-from brummerbus._core._ext import Ticket, Worker
+from brummerbus._core._ext import Entry, Ticket, Worker
 from brummerbus._core.queue import Queue, clock, ns
 from brummerbus._errors import BusError
 
@@ -26,33 +26,55 @@ JOIN_SLICE = 0.05
 """Seconds after which a join lets Python run signal handlers: not all systems interrupt it."""
 
 
+class _Started(threading.Event):
+    """What `Thread.start` waits for: that the thread has reached its work, or has ended."""
+
+    def __init__(self, ready: LockType) -> None:
+        super().__init__()
+        self._ready = ready
+
+    def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002
+        self._ready.acquire()
+        return True
+
+
 class PoolThread(threading.Thread):
-    """A daemon thread that notifies its starter if it ends before its loop.
+    """A daemon thread whose starter waits no longer than it lives.
 
     `Thread.start` waits for ever for a thread that runs out of memory in its first lines
-    (python/cpython#140746). `_bootstrap`, with which the thread begins, is private, but has existed
-    since Python 3.0; without it, everything is as in `Thread`.
+    (python/cpython#140746). Here it waits for a lock that is released when the thread has reached
+    its work, and by an `Entry`, a C object, when it has ended before. Both names that this needs
+    are private to `Thread`, but have existed since Python 3.0: `_bootstrap`, with which the thread
+    begins, and `_started`.
     """
 
-    def __init__(self, name: str, run: Callable[[], object]) -> None:
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
         options: dict[str, Any] = {}
         if sys.version_info >= (3, 14):  # which may copy the starter's context, else empty
             options["context"] = Context()  # each its own: a context is entered by one thread
         super().__init__(name=name, daemon=True, **options)
-        self.run = run  # type: ignore[assignment]
-        self.ready = allocate_lock()  # free once the thread has begun, or ended
+        self._work = work
+        self.ready = allocate_lock()
         self.ready.acquire()
+        self._started = _Started(self.ready)
+        # Not a property: an interrupt in it, amid `Thread.start`, would leave a thread in limbo.
+        self._bootstrap = Entry(super()._bootstrap, self.ready)  # type: ignore[misc]
 
-    def _bootstrap(self) -> None:
-        try:
-            super()._bootstrap()  # type: ignore[misc]
-        finally:
-            with suppress(Exception):
-                self._started.set()  # type: ignore[attr-defined]
-            with suppress(Exception):
-                threading._limbo.pop(self, None)  # type: ignore[attr-defined]  # noqa: SLF001
-            with suppress(RuntimeError):
-                self.ready.release()
+    def start(self) -> None:
+        """Start it, and wait until it has reached its work.
+
+        Raises:
+            RuntimeError: It could not be started, or ended before.
+        """
+        super().start()
+        if not self._started.is_set():
+            threading._limbo.pop(self, None)  # type: ignore[attr-defined]  # noqa: SLF001
+            raise RuntimeError(f"{self.name}: the thread ended before it could begin")
+
+    def run(self) -> None:
+        """Do the thread's work."""
+        self.ready.release()
+        self._work()
 
 
 class WorkerHooks(NamedTuple):
@@ -102,7 +124,6 @@ class Threads:
         # run each thread in the scope of its starter.
         thread.run = partial(Context().run, worker)  # type: ignore[method-assign]
         self.start(thread)
-        thread.ready.acquire()
         if not worker.entered:
             raise RuntimeError(f"{self._name}: a worker's thread ended before it could begin")
 
