@@ -3,8 +3,10 @@
 
 import pytest
 
+from brummerbus.watch.payloads import TestResult
+
 from .helpers import find
-from .samples import runs
+from .samples import more_runs, runs
 
 RUNS = [
     (runs.PYTEST_DOTS, (3, 2)),
@@ -24,6 +26,13 @@ RUNS = [
     (runs.PROVE, (6, 1)),
     (runs.GO_JSON, (1, 1)),
     (runs.TAP_PLAN_LAST, (1, 1)),
+    (more_runs.JASMINE, (1, 2)),
+    (more_runs.TEST_UNIT, (1, 2)),
+    (more_runs.PROVE_VERBOSE, (3, 2)),
+    (more_runs.VITEST_TAP, (1, 1)),
+    (more_runs.BEHAVE, (1, 1)),
+    (more_runs.DOCTEST, (0, 1)),
+    (more_runs.GO, (0, 2)),
 ]
 
 
@@ -79,3 +88,51 @@ def test_a_file_that_cannot_be_collected_is_an_error_with_its_place() -> None:
     [error] = find(runs.PYTEST_COLLECTION).errors
     assert error.message == "ModuleNotFoundError: No module named 'nope'"
     assert error.location == "test_c.py:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (more_runs.GO, {"TestBad": "a_test.go:4: one is 2", "TestMap": ""}),
+        (more_runs.JASMINE, {"sum breaks": "Expected 1 to be 2.", "sum throws": "Error: boom"}),
+        (
+            more_runs.TEST_UNIT,
+            {"test_bad(TestA)": "<1> expected but was", "test_err(TestA)": "RuntimeError: boom"},
+        ),
+    ],
+    ids=["go", "jasmine", "test-unit"],
+)
+def test_a_failed_test_has_the_reason_that_the_report_gives(
+    text: str, expected: dict[str, str]
+) -> None:
+    found = find(text).all
+    assert {
+        f.name: f.detail for f in found if isinstance(f, TestResult) if not f.passed
+    } == expected
+
+
+def test_a_panic_below_a_failed_go_test_is_an_error_at_the_program_s_own_line() -> None:
+    """Not at a line of Go's own packages, whose frames are above it."""
+    (error,) = find(more_runs.GO).errors
+    assert (error.message, error.location) == (
+        "assignment to entry in nil map",
+        "/app/p/p_test.go:3",
+    )
+
+
+def test_what_failed_tests_print_to_the_other_stream_of_prove_is_counted_once() -> None:
+    assert find(more_runs.PROVE_ERR).figures == (0, 0)
+    assert find(more_runs.PROVE_OUT).figures == (2, 1)
+
+
+def test_a_heading_that_rspec_has_too_hides_no_later_error() -> None:
+    (error,) = find(more_runs.FAILURES_OF_NO_RUNNER).errors
+    assert error.message == "no space left"
+
+
+@pytest.mark.parametrize(
+    "text", [more_runs.JASMINE, more_runs.TEST_UNIT, more_runs.PROVE_VERBOSE, more_runs.DOCTEST]
+)
+def test_an_error_after_a_run_is_found(text: str) -> None:
+    (error,) = find(text + "ERROR after the tests\n").errors
+    assert error.message == "after the tests"

@@ -37,6 +37,11 @@ TRACES = [
     (samples.NODE, Expected("javascript", "TypeError: x is no function", "/app/j.js:1:25", 5, 8)),
     (samples.NODE_OBJECT, Expected("javascript", "Error: Cannot find module './nope'",
                                    "/app/k.js:1:1", 0, 9)),
+    (samples.NODE_SYNTAX, Expected("javascript", "SyntaxError: Unexpected token '{'",
+                                   "/app/parse.js:1", 4, 6)),
+    (samples.RUBY_LOAD, Expected("ruby", "cannot load such file -- n (LoadError)", "app.rb:1",
+                                 0, 2)),
+    (samples.NPM_SCRIPT, Expected("npm", 'Missing script: "nothing"', "", 0, 4)),
     (samples.JAVA, Expected("java", "java.lang.RuntimeException: outer", "J.java:5", 0, 6)),
     (samples.JAVA_LOGGED, Expected("java", "java.io.IOException: closed", "S.java:41", 0, 2)),
     (samples.GO, Expected("go panic", "runtime error: index out of range [5] with length 3",
@@ -186,4 +191,12 @@ def test_an_error_that_may_have_a_trace_does_not_swallow_the_next_one() -> None:
     assert [(error.kind, error.first) for error in find(text).errors] == [
         ("log", 0),
         ("rust panic", 4),
+    ]
+
+
+def test_errors_of_a_shell_script_have_the_line_of_the_script() -> None:
+    found = [(error.message, error.location) for error in find(samples.DASH).errors]
+    assert found == [
+        ("cd: can't cd to /nowhere", "run.sh:1"),
+        ("UNSET: parameter not set", "run.sh:5"),
     ]

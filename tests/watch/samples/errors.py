@@ -269,3 +269,34 @@ Could not resolve "./nope" from "src/main.js"
 file: /app/src/main.js
 
 """
+
+NODE_SYNTAX = """\
+/app/parse.js:1
+function {
+         ^
+
+SyntaxError: Unexpected token '{'
+    at wrapSafe (node:internal/modules/cjs/loader:1464:18)
+    at node:internal/main/run_main_module:28:49
+
+Node.js v20.20.2
+"""
+
+RUBY_LOAD = """\
+<internal:/lib/require.rb>:85:in `require': cannot load such file -- n (LoadError)
+	from <internal:/lib/require.rb>:85:in `require'
+	from app.rb:1:in `<main>'
+"""
+
+DASH = """\
+run.sh: 1: cd: can't cd to /nowhere
+run.sh: 5: UNSET: parameter not set
+"""
+
+NPM_SCRIPT = """\
+npm error Missing script: "nothing"
+npm error
+npm error To see a list of scripts, run:
+npm error   npm run
+npm error A complete log of this run can be found in: /home/dev/.npm/_logs/debug-0.log
+"""

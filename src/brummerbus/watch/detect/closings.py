@@ -88,6 +88,10 @@ class Tally:
         """Whether a closing line has counted failed tests that have not been named yet."""
         return framework in self._owed
 
+    def count(self, framework: str, *, passed: bool) -> int:
+        """Return how many tests were named since the last closing line."""
+        return self._named.get((framework, passed), 0)
+
     def rename(self, before: str, framework: str) -> None:
         """Count the tests that one framework has named as those of another."""
         for passed in (True, False):

@@ -200,7 +200,9 @@ class ErrorDetector:
             return block
         if match := traces.HEADER.match(text):
             # `Error: ...` is an error; that of another name only if calls follow.
-            return traces.Candidate(line, text, match["message"], certain=parsed is not None)
+            return traces.Candidate(
+                line, text, match["message"], self._before, certain=parsed is not None
+            )
         return None if parsed is None else LogError(line, text, parsed.message)
 
 

@@ -8,7 +8,7 @@ run is an error, since the closing line does not count it as a test.
 import re
 
 from brummerbus.watch.detect.closings import Tally
-from brummerbus.watch.detect.reports import Report
+from brummerbus.watch.detect.report import Report
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine
 
 _FILE = re.compile(

@@ -4,7 +4,6 @@ A failing test is reported once, although a verbose run repeats it in its summar
 line adds the tests that were not named: the figures are those of the runner.
 """
 
-import json
 import re
 
 from brummerbus.watch.detect import closings, reports
@@ -20,12 +19,10 @@ Results = tuple[list[Found], bool]
 
 HINTS = frozenset(
     ("::test", ".py::", "passed", "fail", "skipped", "deselected", "no tests", "error ", "=====",
-     "-----", " ... ", "--- ", "test ", "tests ", "tap version", "pass ", '"action":',
-     "ok ", "ran ", " (test", "___", "―――", "results (", "console.")
+     "-----", " ... ", "test ", "tests ", "tap version", "pass ", "ok ",
+     "ran ", " (test", "___", "―――", "results (", "console.")
     ) | closings.HINTS | reports.HINTS  # fmt: skip
 
-_GO = re.compile(r"\s*--- (?P<status>PASS|FAIL|SKIP): (?P<name>\S+) \([\d.]+s\)")
-_GO_JSON = re.compile(r'\{"(?:Time|ImportPath|Action)":"')
 _CARGO = re.compile(r"test (?P<name>\S.*?)(?: - should panic)? \.\.\. (?P<status>ok|FAILED)$")
 _CARGO_QUIET = re.compile(r"(?P<name>[\w:]+) --- (?P<status>FAILED)$")
 _NEXTEST = re.compile(
@@ -35,6 +32,7 @@ _TAP = re.compile(r"\s*(?P<status>ok|not ok) (?P<number>\d+)(?P<name>.*)$")
 _TAP_SHAPE = re.compile(r" - |\s*#|\s*$")
 _TAP_START = re.compile(r"\s*(?:TAP version \d+|1\.\.\d+)\s*(?:#.*)?$")
 _TAP_DIRECTIVE = re.compile(r"# ?(?:TODO|SKIP)\b", re.IGNORECASE)
+_TAP_TIME = re.compile(r"\s# time=[\d.]+m?s\s*$")
 _TAP_DETAIL = re.compile(r"\s+\S|\s*$|#")
 _STATUSES = {"ok": True, "PASS": True, "FAIL": False, "FAILED": False, "not ok": False}
 
@@ -76,7 +74,7 @@ class ResultDetector:
         for report in self._reports:
             found = report.feed(line, text)
             if found is not None:
-                return found, True
+                return found, report.claims
         closed = self._tally.feed(line, text, lowered)
         if closed is not None:
             more = self._jest.feed(line, text) or []
@@ -98,10 +96,6 @@ class ResultDetector:
 
     def _others(self, line: LogLine, text: str) -> Results:
         after, self._after_not_ok = self._after_not_ok, False
-        if "--- " in text and (match := _GO.match(text)):
-            return self._result(line, "go test", match)
-        if text.startswith('{"') and _GO_JSON.match(text):
-            return self._go_json(line, text)
         if text.startswith("test ") and (match := _CARGO.match(text)):
             return self._result(line, "cargo test", match)
         if text.endswith(" --- FAILED") and (match := _CARGO_QUIET.match(text)):
@@ -121,23 +115,13 @@ class ResultDetector:
         if not (self._in_tap or _TAP_SHAPE.match(match["name"]) or match["status"] == "not ok"):
             return [], False
         self._after_not_ok = match["status"] == "not ok"
-        if _TAP_DIRECTIVE.search(match["name"]):
-            return [], True
-        name = match["name"].strip().removeprefix("- ").strip() or f"test {match['number']}"
+        if _TAP_DIRECTIVE.search(match["name"]) or match["name"].endswith("{"):
+            return [], True  # with a brace: a suite, whose tests follow
+        name = (
+            _TAP_TIME.sub("", match["name"]).strip().removeprefix("- ").strip()
+            or f"test {match['number']}"
+        )
         return self._result(line, "tap", match, name)
-
-    def _go_json(self, line: LogLine, text: str) -> Results:
-        """Read an event of `go test -json`; its output is a test's, and no error."""
-        try:
-            event = json.loads(text)
-        except ValueError:
-            return [], False
-        action, name = event.get("Action"), event.get("Test")
-        if not isinstance(action, str):
-            return [], False
-        if not isinstance(name, str) or action not in ("pass", "fail"):
-            return [], True
-        return [self._tally.named(line, "go test", name, passed=action == "pass")], True
 
     def _result(
         self, line: LogLine, framework: str, match: re.Match[str], name: str = ""

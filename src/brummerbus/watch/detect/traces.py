@@ -1,16 +1,21 @@
 """Panics of Go and Rust, stack traces of Java and JavaScript."""
 
 import re
+from collections.abc import Iterable
 
 from brummerbus.watch.detect.blocks import Block, Verdict
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
-_GO = re.compile(r"(?:panic|fatal error): (?!too many errors)(?P<message>.+)")
+_GO = re.compile(
+    r"(?:panic|fatal error): (?!too many errors)(?P<message>.+?)(?: \[recovered.*\])?\s*$"
+)
 _GO_MORE = re.compile(
     r"goroutine \d+|\[signal |\t|created by |exit status \d+|\s+panic: |runtime stack:|"
     r"[\w./*()-]+\(.*\)\s*$"
 )
 _GO_PLACE = re.compile(r"\t(?P<place>\S+\.go:\d+)")
+_GO_LIBRARY = re.compile(r".*/go[^/]*(?:/[\d.]+/\w+)?/src/\w+/")
+"""Go's own packages: the first part of the path below `src` has no dot."""
 _RUST = re.compile(r"thread '.*?' (?:\(\d+\) )?panicked at (?P<rest>.+)")
 _RUST_OLD = re.compile(r"'(?P<message>.*)', (?P<place>\S+:\d+:\d+)$")
 _RUST_MORE = re.compile(r"\s|note: |stack backtrace:")
@@ -21,6 +26,8 @@ HEADER = re.compile(
 )
 _AT = re.compile(r"\s+at \S")
 _AT_PLACE = re.compile(r"[( ](?P<place>(?!node:)[^\s()]+:\d+(?::\d+)?)\)?")
+_NODE_PLACE = re.compile(r"(?:file://)?(?P<place>(?:/|[A-Za-z]:[\\/])\S+:\d+)\s*$")
+_NODE_LINES = 5
 _JAVA = re.compile(r"\((?:[\w$]+\.(?:java|kt|scala|groovy|clj):\d+|Native Method|Unknown Source)\)")
 _MORE = re.compile(r"\s+at \S|\s+\.\.\. \d+ (?:more|common frames)|\s*(?:Caused by|Suppressed): ")
 
@@ -41,6 +48,8 @@ class GoPanic(Block):
     """
 
     kind = "go panic"
+    _sure = False
+    """Whether the location is in the program, not in Go's own packages."""
 
     def judge(self, text: str) -> Verdict:
         """Hold blank lines, take goroutines."""
@@ -48,8 +57,10 @@ class GoPanic(Block):
             return Verdict.HOLD
         if not _GO_MORE.match(text):
             return Verdict.END
-        if not self.location and (match := _GO_PLACE.match(text)):
-            self.location = match["place"]
+        if not self._sure and (match := _GO_PLACE.match(text)):
+            self._sure = _GO_LIBRARY.match(match["place"]) is None
+            if self._sure or not self.location:
+                self.location = match["place"]
         return Verdict.TAKE
 
 
@@ -80,14 +91,18 @@ class Candidate(Block):
     """A line that names an exception. It is an error only if a line `at ...` follows soon.
 
     Args:
+        before: The lines before it: Node writes the place of a syntax error there, with its source.
         certain: It is an error in any case, and a trace only if one follows.
     """
 
     kind = "javascript"
     _LONGEST = 10
 
-    def __init__(self, line: LogLine, text: str, message: str, *, certain: bool = False) -> None:
+    def __init__(
+        self, line: LogLine, text: str, message: str, before: Iterable[str], *, certain: bool
+    ) -> None:
         super().__init__(line, text, message.strip())
+        self._before = [*before][-_NODE_LINES:]
         self._seen = 0
         self._certain = certain
         self._confirmed = False
@@ -133,4 +148,8 @@ class Candidate(Block):
         """Return the payload; without a call the language is unknown."""
         if not self._confirmed:
             self.kind = "log"
+        elif not self.location:
+            for text in self._before:
+                if match := _NODE_PLACE.match(text):
+                    self.location = match["place"]
         return super().found()

@@ -1,0 +1,134 @@
+"""The reports of phpunit, Robot Framework and prove."""
+
+import re
+
+from brummerbus.watch.detect.closings import Tally
+from brummerbus.watch.detect.report import Report
+from brummerbus.watch.payloads import Found, LogLine
+
+
+class Phpunit(Report):
+    """`There were 2 failures:`, a numbered list, up to the figures."""
+
+    framework = "phpunit"
+    _START = re.compile(
+        r"There (?:was|were) \d+ (?:\w+ )?(?P<what>failures?|errors?|skipped|incomplete|risky|"
+        r"warnings?|deprecations?|notices?)(?: tests?)?:\s*$"
+    )
+    _ITEM = re.compile(r"\d+\) (?P<name>[\w\\]+::\S.*?)\s*$")
+    _END = re.compile(r"Tests: \d+, Assertions: \d+|OK \(|OK, but")
+    _bad = False
+
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
+        """Take the lists up to the figures."""
+        if match := self._START.match(text):
+            self.open, self._bad = True, match["what"].startswith(("failure", "error"))
+            return []
+        if not self.open:
+            return None
+        if self._END.match(text):
+            self.open = False
+            return self._named("") or None
+        if self._bad and (match := self._ITEM.match(text)):
+            return self._expect(line, match["name"])
+        return self._named(text) if self._line is not None and text.strip() else []
+
+
+class Robot(Report):
+    """`name | FAIL |` and its message; a suite's is followed by figures; the last ones count."""
+
+    framework = "robot"
+    _STATUS = re.compile(r"(?P<name>\S.*?)\s+\| (?P<status>PASS|FAIL|SKIP) \|\s*$")
+    _FIGURES = re.compile(
+        r"(?P<total>\d+) (?:critical )?tests?, (?P<passed>\d+) passed, (?P<failed>\d+) failed"
+    )
+    _RULE = re.compile(r"[-=]{40,}\s*$")
+    _END = re.compile(r"(?:Output|Log|Report):  +\S")
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._passed = False
+        self._figures: tuple[LogLine, int, int] | None = None
+        self._why = ""
+
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
+        """Hold a status until the rule below it: then it is known whether it is a suite's."""
+        if "| " in text and (match := self._STATUS.match(text)):
+            self._line = None if match["status"] == "SKIP" else line
+            self._name, self._passed, self._why = match["name"], match["status"] == "PASS", ""
+            self.open = True
+            return []
+        if match := self._FIGURES.match(text):
+            self._line = None
+            self._figures = line, int(match["passed"]), int(match["failed"])
+            return []
+        if self.open and self._RULE.match(text):
+            self.open = False
+            return self._result()
+        if self._figures is not None and self._END.match(text):
+            return self.finish()
+        if self.open and text.strip():
+            self._why = self._why or text.strip()
+        return [] if self.open else None
+
+    def _result(self) -> list[Found]:
+        line, self._line = self._line, None
+        if line is None:
+            return []
+        return [
+            self._tally.named(line, self.framework, self._name, passed=self._passed,
+                              detail=self._why)
+        ]  # fmt: skip
+
+    def finish(self) -> list[Found]:
+        """Return what the last figures add."""
+        figures, self._figures = self._figures, None
+        if figures is None:
+            return []
+        line, passed, failed = figures
+        return [*self._tally.close(line, self.framework, passed=passed, failed=failed)]
+
+
+class Prove(Report):
+    """Figures from `Files=..., Tests=...`; names from what failed tests print, in the same order.
+
+    Tests print that to the other stream, so it names a test only where the harness's own line
+    about a file with failures follows. A verbose run has named them already, as TAP.
+    """
+
+    framework = "prove"
+    _FAILED = re.compile(
+        r"\s*#\s+Failed (?:\(TODO\) )?test (?:'(?P<name>.+)'|(?P<plain>\d+|at .*))\s*$"
+    )
+    _SHORT = re.compile(r"(?P<file>\S.*?) +\(Wstat: .*Tests: \d+ Failed: (?P<failed>\d+)\)")
+    _END = re.compile(r"Files=\d+, Tests=(?P<total>\d+), ")
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._count = 0
+        self._names: list[str] = []
+
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
+        """Take what the harness prints."""
+        if "Failed" in text:
+            if match := self._FAILED.match(text):
+                self._names.append(match["name"] or match["plain"])
+                return []
+            if match := self._SHORT.match(text):
+                return self._file(line, match["file"], int(match["failed"]))
+        if text.startswith("Files=") and (match := self._END.match(text)):
+            failed, self._count = self._count, 0
+            passed = int(match["total"]) - failed
+            self._names.clear()
+            self._tally.rename("tap", self.framework)
+            return [*self._tally.close(line, self.framework, passed=passed, failed=failed)]
+        return None
+
+    def _file(self, line: LogLine, file: str, failed: int) -> list[Found]:
+        self._count += failed
+        if self._tally.count("tap", passed=False):
+            return []
+        names, self._names = self._names[:failed], self._names[failed:]
+        return [
+            self._tally.named(line, self.framework, n, passed=False, detail=file) for n in names
+        ]
