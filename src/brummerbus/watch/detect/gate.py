@@ -16,6 +16,8 @@ _NUMERIC = 8
 
 _MOST = 8192
 """Sentences that are kept."""
+_MOST_CALM = 15
+"""Beginnings of calm lines that are kept, and one more."""
 _LONGEST = 500
 """Bytes of a sentence that is kept."""
 _EXAMINED = 8000
@@ -52,7 +54,11 @@ class Gate:
         self._any = re.compile(_one_of({hint for _, some in self._hints for hint in some}))
         self._known: dict[bytes, int] = {}
         self._quiet: set[bytes] = set()
-        """Those that no detector must see."""
+        """Those that no detector must see, except calm ones."""
+        self._numeric: set[bytes] = set()
+        """Those that a detector must see only for a number that is a level."""
+        self._calm: tuple[bytes, ...] = ()
+        """How calm sentences begin; a program has few such beginnings."""
 
     def places(self, text: str) -> list[int]:
         """Return which lines a detector must see, as places from 0.
@@ -62,12 +68,19 @@ class Gate:
         """
         # Bytes, since removing digits from a text that is not ASCII is slow.
         sentences = text.encode().translate(None, _DIGITS).split(b"\n")
-        quiet = self._quiet
-        if quiet.issuperset(sentences):  # the common case, without a step of the interpreter each
+        quiet, calm = self._quiet, self._calm
+        places = [
+            place
+            for place, sentence in enumerate(sentences)
+            if not sentence.startswith(calm) and sentence not in quiet
+        ]
+        ignored = 0
+        if places and not _is_loud(text):
+            ignored, numeric = _NUMERIC, self._numeric
+            places = [place for place in places if sentences[place] not in numeric]
+        if not places:
             return []
         texts = text.split("\n")
-        ignored = 0 if _is_loud(text) else _NUMERIC
-        places = [place for place, sentence in enumerate(sentences) if sentence not in quiet]
         return [
             place
             for place in places
@@ -82,9 +95,12 @@ class Gate:
         return wanted
 
     def _unless_calm(self, sentence: bytes, text: str) -> int:
-        if not is_calm(text):
+        match = _CALM.match(text)
+        if match is None:
             return self._wanted(sentence)
-        self._hush(sentence)
+        start = match[0].encode().translate(None, _DIGITS)
+        if start not in self._calm and len(start) <= _LONGEST:
+            self._calm = (*self._calm[-_MOST_CALM:], start)
         return 0
 
     def _wanted(self, sentence: bytes) -> int:
@@ -94,18 +110,15 @@ class Gate:
             wanted = self._decide(sentence[:_EXAMINED].decode(errors="ignore").lower())
             if len(self._known) >= _MOST:
                 self._known.clear()
+                self._quiet.clear()
+                self._numeric.clear()
             if len(sentence) <= _LONGEST:
                 self._known[sentence] = wanted
-        if not wanted:
-            self._hush(sentence)
+                if not wanted:
+                    self._quiet.add(sentence)
+                elif wanted == _NUMERIC:
+                    self._numeric.add(sentence)
         return wanted
-
-    def _hush(self, sentence: bytes) -> None:
-        """Note that no detector must see lines like this one."""
-        if len(self._quiet) >= _MOST:
-            self._quiet.clear()
-        if len(sentence) <= _LONGEST:
-            self._quiet.add(sentence)
 
     def _decide(self, sentence: str) -> int:
         wanted = self._always
