@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from brummerbus import Event
 from brummerbus.watch.detect import StreamDetector
-from brummerbus.watch.payloads import BuildEvent, ErrorFound, Found, LogLine, TestResult
+from brummerbus.watch.payloads import BuildEvent, ErrorFound, Found, LogLine, LogLines, TestResult
 
 TIMEOUT = 60
 """Seconds after which a watcher hangs; a passing test takes a second or two."""
@@ -22,6 +23,11 @@ def make_lines(text: str, *, process: str = "api", stream: str = "stdout") -> li
         LogLine(process, stream, number, line, 1000.0 + number)
         for number, line in enumerate(text.splitlines())
     ]
+
+
+def lines_event(*lines: LogLine) -> Event:
+    """Return the event of lines that were read at once."""
+    return Event("log.line", LogLines.of(lines), source=lines[0].process)
 
 
 class Findings:

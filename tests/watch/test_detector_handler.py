@@ -13,11 +13,11 @@ from brummerbus import BackpressurePolicy, Event, EventBus
 from brummerbus.watch import detector_handler as detector_handler_module
 from brummerbus.watch.app import Watch
 from brummerbus.watch.detector_handler import DetectorHandler
-from brummerbus.watch.payloads import ErrorFound, LogLine
+from brummerbus.watch.payloads import ErrorFound
 from brummerbus.watch.procfile import plan_arguments
 from brummerbus.watch.store import LogStore
 
-from .helpers import make_lines
+from .helpers import lines_event, make_lines
 from .samples import errors as samples
 
 PROCESSES = 6
@@ -36,10 +36,6 @@ class Heard:
     def errors(self) -> list[ErrorFound]:
         """The errors among them."""
         return [event.data for event in self.events if event.type == "error.detected"]
-
-
-def event(line: LogLine) -> Event:
-    return Event("log.line", line, source=line.process)
 
 
 @pytest.fixture
@@ -68,7 +64,7 @@ def test_a_traceback_is_one_error_though_several_workers_handle_its_lines(seed: 
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
         bus.subscribe("log.line", detector_handler.on_lines, batch=10, max_concurrency=1)
-        bus.publish_many([event(line) for line in lines])
+        bus.publish_many([lines_event(line) for line in lines])
         assert bus.flush(30)
         detector_handler.finish()
         assert bus.flush(30)
@@ -88,7 +84,7 @@ def test_findings_are_published_under_their_types() -> None:
         heard = Heard(bus)
         detector_handler = DetectorHandler(bus)
         for line in make_lines(text):
-            detector_handler.on_lines([event(line)])
+            detector_handler.on_lines([lines_event(line)])
         detector_handler.finish()
         assert bus.flush(30)
     assert sorted((found.type, found.source) for found in heard.events) == [
@@ -119,7 +115,7 @@ def test_an_error_behind_which_nothing_comes_is_given_out_after_a_silence(
     with EventBus(policy=BackpressurePolicy.BLOCK) as bus:
         heard, detector_handler = Heard(bus), DetectorHandler(bus)
         for line in lines:
-            detector_handler.on_lines([event(line)])
+            detector_handler.on_lines([lines_event(line)])
         detector_handler.tick(lambda process, stream: len(lines) + on_its_way)
         assert bus.flush(30)
         assert [error.message for error in heard.errors] == expected
@@ -136,7 +132,7 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
         detector_handler = DetectorHandler(bus)
         bus.subscribe("log.line", detector_handler.on_lines, batch=10, max_concurrency=1)
         bus.subscribe("error.detected", lambda _: seen.release())
-        bus.publish_many([event(line) for line in lines])
+        bus.publish_many([lines_event(line) for line in lines])
         assert bus.flush(60)
         detector_handler.finish()
         assert bus.flush(60)

@@ -10,7 +10,7 @@ from brummerbus import Event
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.payloads import ProcessExited, ProcessStarted
 
-from .helpers import make_lines
+from .helpers import lines_event, make_lines
 
 NOON = time.mktime((2024, 5, 17, 12, 0, 7, 0, 0, -1))
 
@@ -31,7 +31,7 @@ def test_a_line_of_a_process_has_its_name() -> None:
     out = io.StringIO()
     printer = LinePrinter(out)
     for line in make_lines("one\ntwo | 2\n\nfour\n"):
-        printer.on_lines([Event("log.line", line)])
+        printer.on_lines([lines_event(line)])
     printer.flush()
     assert [line[9:] for line in out.getvalue().splitlines()] == [
         "api | one",
@@ -46,7 +46,7 @@ def test_many_lines_are_printed_before_they_are_flushed() -> None:
     out = io.StringIO()
     printer = LinePrinter(out)
     for line in make_lines("x" * 99 + "\n" + "y" * 40_000 + "\n"):
-        printer.on_lines([Event("log.line", line)])
+        printer.on_lines([lines_event(line)])
     assert len(out.getvalue()) > 40_000
 
 
@@ -68,5 +68,5 @@ def test_a_reader_that_leaves_fails_no_handler(
     for line in make_lines("one\ntwo\n"):
         if flushed:
             printer.flush()
-        printer.on_lines([Event("log.line", line)])
+        printer.on_lines([lines_event(line)])
     printer.flush()

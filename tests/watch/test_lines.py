@@ -1,13 +1,15 @@
 """Bytes to lines: nothing is lost, whatever the bytes and wherever the chunks end."""
 
 import random
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brummerbus.watch.lines import LineSplitter, Piece
-from brummerbus.watch.payloads import LogLine
+from brummerbus.watch.lines import Lines, LineSplitter
+from brummerbus.watch.payloads import LogLines
 
 STREAMS = st.lists(
     st.sampled_from([b"\n", b"\r\n", b"\r", b"a", b"", b"\xff", "ä€😀".encode(), b"\x00", b" "]),
@@ -15,23 +17,42 @@ STREAMS = st.lists(
 ).map(b"".join)
 
 
+class Piece(NamedTuple):
+    """One line."""
+
+    text: str
+    ending: str
+    raw: bytes | None
+
+
+def pieces_of(read: Iterable[Lines]) -> list[Piece]:
+    """Return each line, as handlers see it."""
+    pieces = []
+    for lines in read:
+        many = LogLines("p", "stdout", 0, 0.0, *lines)
+        assert many.count == len(many.texts())
+        assert list(many) == [many.line(place, text) for place, text in enumerate(many.texts())]
+        pieces += [Piece(line.text, line.ending, line.raw) for line in many]
+    return pieces
+
+
 def split(stream: bytes, sizes: list[int], longest: int = 1000) -> list[Piece]:
     """Return the lines of a stream that arrives in chunks of these sizes, and then a rest."""
     splitter = LineSplitter(longest)
-    pieces: list[Piece] = []
+    read: list[Lines] = []
     for size in sizes:
         chunk, stream = stream[:size], stream[size:]
         if chunk:
-            pieces += splitter.feed(chunk)
+            read += splitter.feed(chunk)
     if stream:
-        pieces += splitter.feed(stream)
-    return pieces + splitter.finish()
+        read += splitter.feed(stream)
+    return pieces_of(read + splitter.finish())
 
 
 def joined(pieces: list[Piece]) -> bytes:
     """Return the bytes that the lines represent."""
     return b"".join(
-        LogLine("p", "stdout", 0, piece.text, 0.0, piece.ending, piece.raw).as_bytes()
+        (piece.text.encode() if piece.raw is None else piece.raw) + piece.ending.encode()
         for piece in pieces
     )
 
@@ -100,10 +121,22 @@ def test_a_line_of_five_megabytes_comes_whole() -> None:
     body = random.Random(7).randbytes(2_500_000).hex().encode()
     splitter = LineSplitter()
     stream = b"before\n" + body + b"\nbehind\n"
-    pieces = [
-        piece
+    pieces = pieces_of(
+        lines
         for start in range(0, len(stream), 65536)
-        for piece in splitter.feed(stream[start : start + 65536])
-    ]
+        for lines in splitter.feed(stream[start : start + 65536])
+    )
     assert ["before", body.decode(), "behind"] == [piece.text for piece in pieces]
     assert splitter.finish() == []
+
+
+def test_lines_of_one_read_stay_together() -> None:
+    [lines] = LineSplitter().feed(b"one\ntwo\nthree\n")
+    assert lines == Lines("one\ntwo\nthree", 3)
+
+
+@given(STREAMS, st.integers(1, 9))
+def test_the_last_lines_are_the_last_of_all(stream: bytes, most: int) -> None:
+    for lines in LineSplitter().feed(stream + b"\n"):
+        many = LogLines("p", "stdout", 7, 0.0, *lines)
+        assert many.last(most) == list(many)[-most:]

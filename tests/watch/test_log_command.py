@@ -11,6 +11,8 @@ from brummerbus.watch import log_command
 from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessStarted
 from brummerbus.watch.store import LogStore
 
+from .helpers import lines_event
+
 NOON = time.mktime((2024, 5, 17, 12, 0, 0, 0, 0, -1))
 ERROR = ErrorFound("api", "stderr", 0, 1, NOON + 30, "python", "KeyError", "", "Trace\nKeyError")
 
@@ -21,14 +23,14 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "brummerbus.db"
     with LogStore(path) as store:
-        store.on_lines([Event("log.line", LogLine("api", "stdout", 0, "earlier", NOON - 3600))])
+        store.on_lines([lines_event(LogLine("api", "stdout", 0, "earlier", NOON - 3600))])
     with LogStore(path) as store:
         for name in ("api", "web"):
             started = ProcessStarted(name, 7, "serve", NOON)
             store.on_process(Event("process.started", started))
             for number in range(3):
                 line = LogLine(name, "stdout", number, f"line {number}", NOON + 60 * number)
-                store.on_lines([Event("log.line", line)])
+                store.on_lines([lines_event(line)])
         store.on_errors([Event("error.detected", ERROR)])
     return path
 

@@ -23,11 +23,11 @@ from brummerbus.watch.payloads import (
 )
 from brummerbus.watch.report import Balance, Run, as_text, collect, sparkline
 
-from .helpers import make_lines
+from .helpers import lines_event, make_lines
 
 EVENTS = [
     Event("process.started", ProcessStarted("api", 7, "serve", 100.0)),
-    *[Event("log.line", LogLine("api", "stdout", n, f"line {n} [b]&", 101.0)) for n in range(5)],
+    *[lines_event(LogLine("api", "stdout", n, f"line {n} [b]&", 101.0)) for n in range(5)],
     Event("error.detected", ErrorFound("api", "stderr", 1, 2, 102.0, "python", "KeyError: '<x>'",
                                        "a.py:3", "Traceback\nKeyError: '<x>'")),
     Event("test.passed", TestResult("api", "pytest", "t::good", True, "", 103.0)),
@@ -35,7 +35,7 @@ EVENTS = [
     Event("build.event", BuildEvent("api", "make", "failed", "make: *** Error 1", 103.0)),
     Event("process.exited", ProcessExited("api", 7, 1, 3.5, 103.5)),
 ]  # fmt: skip
-GOOD = Balance(5, 5, {"store": 5, "find": 5}, 10, 0, 0)
+GOOD = Balance(5, 5, 3, {"store": 5, "find": 5}, 6, 0, 0)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,8 @@ def test_the_text_says_it_all(part: str, report: dict[str, Any]) -> None:
         {"lines_read": 6},
         {"rows_stored": 4},
         {"deliveries": {"store": 5, "find": 4}},
-        {"processed": 9},
+        {"processed": 5},
+        {"events": 4},
         {"dropped": 1},
         {"failed": 1},
     ],
@@ -220,6 +221,6 @@ def test_the_live_view_is_drawn_and_taken_away(received: tuple[Counters, BusStat
 def test_the_tally_gives_out_copies() -> None:
     counters = Counters(["api"])
     before = counters.snapshot()
-    counters(Event("log.line", make_lines("one")[0]))
+    counters(lines_event(*make_lines("one")))
     assert before.processes["api"].lines == 0
     assert counters.snapshot().processes["api"].lines == 1

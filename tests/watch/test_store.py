@@ -13,10 +13,12 @@ from brummerbus.watch import store as store_module
 from brummerbus.watch.payloads import ErrorFound, LogLine, ProcessExited, ProcessStarted
 from brummerbus.watch.store import LogStore, Row, processes, read
 
+from .helpers import lines_event
+
 
 def line(number: int, text: str = "text", **changes: Any) -> Event:
     fields = {"process": "api", "stream": "stdout", "number": number, "text": text, "time": number}
-    return Event("log.line", LogLine(**{**fields, **changes}))
+    return lines_event(LogLine(**{**fields, **changes}))
 
 
 def error(number: int, process: str = "api") -> Event:

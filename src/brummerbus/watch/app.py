@@ -27,9 +27,9 @@ from brummerbus.watch.procfile import Command
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
 
-QUEUE_SIZE = 8192
-"""Slots for the lines of a full pipe, for each handler. It only affects speed: nothing is dropped
-when the queue is full, and with fewer slots batches are shorter."""
+QUEUE_SIZE = 256
+"""Slots, which is 64 reads for four handlers. Each read may have 64 KB, so this bounds memory.
+Nothing is dropped when the queue is full."""
 
 _TICK = 0.1
 _SAMPLES = 2000
@@ -37,19 +37,19 @@ _SAMPLES = 2000
 
 
 class Counted:
-    """A handler that counts the events that it has handled. Thread-safe."""
+    """A handler that counts the lines that it has handled. Thread-safe."""
 
-    def __init__(self, name: str, handler: Callable[[Any], None]) -> None:
+    def __init__(self, name: str, handler: Callable[[list[Event]], None]) -> None:
         self.__qualname__ = name  # appears in the advice
         self._handler = handler
         self._lock = Lock()
         self.count = 0
 
-    def __call__(self, event: Event | list[Event]) -> None:
-        """Handle an event or a batch; count it if that succeeds."""
-        self._handler(event)
+    def __call__(self, events: list[Event]) -> None:
+        """Handle a batch; count its lines if that succeeds."""
+        self._handler(events)
         with self._lock:
-            self.count += len(event) if isinstance(event, list) else 1
+            self.count += sum(event.data.count for event in events)
 
 
 class Depth:
@@ -145,6 +145,7 @@ class Watch:
         balance = report.Balance(
             lines_read=read,
             rows_stored=rows,
+            events=sum(sum(process.published.values()) for process in self._processes),
             deliveries={name: handler.count for name, handler in self._handlers.items()},
             processed=log_lines.processed if log_lines is not None else 0,
             dropped=stats.dropped,

@@ -5,11 +5,12 @@ from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from brummerbus import Event
+from brummerbus import Event, EventType
 from brummerbus.watch.payloads import (
     BuildEvent,
     ErrorFound,
     LogLine,
+    LogLines,
     ProcessExited,
     ProcessStarted,
     TestResult,
@@ -60,26 +61,24 @@ class Counters:
         self._errors: dict[_Same, tuple[ErrorFound, int]] = {}
         """The first occurrence of each error, and how often it has occurred."""
         self._recent_errors: dict[_Same, ErrorFound] = {}
-        self._recent_lines: deque[LogLine] = deque(maxlen=_RECENT)
+        self._recent_lines: deque[LogLines] = deque(maxlen=_RECENT)
         self._failed: list[TestResult] = []
 
     def on_lines(self, events: list[Event]) -> None:
         """Count a batch of `log.line`."""
         with self._lock:
-            self._counts.events[events[0].type] += len(events)
-            for name, count in Counter(event.source or "" for event in events).items():
-                self._state(name).lines += count
-            self._recent_lines.extend(event.data for event in events[-_RECENT:])
+            for event in events:
+                self._note_lines(event.data)
 
     def __call__(self, event: Event) -> None:
         """Count an event."""
         data = event.data
         with self._lock:
+            if isinstance(data, LogLines):
+                self._note_lines(data)
+                return
             self._counts.events[event.type] += 1
-            if isinstance(data, LogLine):
-                self._state(data.process).lines += 1
-                self._recent_lines.append(data)
-            elif isinstance(data, ProcessStarted | ProcessExited):
+            if isinstance(data, ProcessStarted | ProcessExited):
                 self._note_process(data)
             elif isinstance(data, ErrorFound):
                 self._note_error(data)
@@ -122,10 +121,17 @@ class Counters:
                 )
                 for same, found in self._recent_errors.items()
             ]
-            return list(self._recent_lines), errors
+            recent = list(self._recent_lines)
+        lines = [line for some in recent for line in some.last(_RECENT)]
+        return lines[-_RECENT:], errors
 
     def _state(self, name: str) -> ProcessState:
         return self._counts.processes.setdefault(name, ProcessState(name))
+
+    def _note_lines(self, lines: LogLines) -> None:
+        self._counts.events[EventType.LOG_LINE] += 1
+        self._state(lines.process).lines += lines.count
+        self._recent_lines.append(lines)
 
     def _note_process(self, data: ProcessStarted | ProcessExited) -> None:
         # Start and exit may be handled in either order, so each sets only its own fields.

@@ -2,20 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import groupby
-from operator import itemgetter
 from threading import Lock
 
 from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.detect import StreamDetector
 from brummerbus.watch.patterns import Pattern
-from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
+from brummerbus.watch.payloads import ErrorFound, Found, LogLines, TestResult
 
 SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete counts as complete."""
-
-_STREAM = itemgetter(0, 1)
-"""The process and the stream that a line is from."""
 
 
 class _Stream:
@@ -45,17 +40,17 @@ class DetectorHandler:
 
     def on_lines(self, events: list[Event]) -> None:
         """Handle a batch of `log.line`."""
-        lines: list[LogLine] = [event.data for event in events]
-        for (process, stream), some in groupby(lines, _STREAM):
-            self._publish(self._detect((process, stream), list(some)))
+        for event in events:
+            self._publish(self._detect(event.data))
 
-    def _detect(self, key: tuple[str, str], lines: list[LogLine]) -> list[Found]:
+    def _detect(self, lines: LogLines) -> list[Found]:
         """Return what some lines of one stream complete."""
+        key = lines.process, lines.stream
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams.setdefault(key, _Stream(self._patterns))
         with stream.lock:
-            stream.seen += len(lines)
+            stream.seen += lines.count
             return stream.detector.feed_many(lines)
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:

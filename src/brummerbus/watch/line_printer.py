@@ -5,7 +5,7 @@ from threading import Lock
 from typing import TextIO
 
 from brummerbus import Event
-from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
+from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
 
 _BLOCK = 16_384
 """Characters per write. A write releases the GIL, and a terminal or standard error would be
@@ -32,8 +32,8 @@ class LinePrinter:
         """Handle a batch of `log.line`."""
         with self._lock:
             for event in events:
-                line: LogLine = event.data
-                self._add(line.time, f"{line.process} | {line.text}")
+                lines: LogLines = event.data
+                self._add(lines.time, f"{lines.process} | ", lines.text)
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
@@ -51,14 +51,15 @@ class LinePrinter:
 
     def _write(self, moment: float, text: str) -> None:
         with self._lock:
-            self._add(moment, text)
+            self._add(moment, "", text)
 
-    def _add(self, moment: float, text: str) -> None:
-        """Add a line to the block; the lock is held."""
+    def _add(self, moment: float, name: str, text: str) -> None:
+        """Add lines to the block, each with the time and the name; the lock is held."""
         if int(moment) != self._second:
             self._second = int(moment)
             self._stamp = clock(moment)
-        self._block.append(f"{self._stamp} {text}\n")
+        start = f"{self._stamp} {name}"
+        self._block += start, text.replace("\n", f"\n{start}"), "\n"
         self._size += len(text)
         if self._size >= _BLOCK:
             self._write_block()

@@ -1,7 +1,5 @@
 """Splits the bytes of a pipe into lines without loss: joined again they are the same bytes."""
 
-from collections.abc import Iterator
-from itertools import repeat
 from typing import NamedTuple
 
 MAX_LENGTH = 64 * 1024 * 1024
@@ -9,12 +7,13 @@ MAX_LENGTH = 64 * 1024 * 1024
 process that never prints a newline cannot exhaust memory. Shorter lines stay whole."""
 
 
-class Piece(NamedTuple):
-    """One line, with the fields of `LogLine`."""
+class Lines(NamedTuple):
+    """Lines that came together, with the fields of `LogLines`."""
 
     text: str
-    ending: str
-    raw: bytes | None
+    total: int
+    endings: tuple[str, ...] = ()
+    raws: dict[int, bytes] = {}  # noqa: RUF012 - never changed
 
 
 class LineSplitter:
@@ -29,8 +28,8 @@ class LineSplitter:
         self._open: list[bytes] = []
         self._open_size = 0
 
-    def feed(self, chunk: bytes) -> list[Piece]:
-        """Return the lines that the chunk completes."""
+    def feed(self, chunk: bytes) -> list[Lines]:
+        """Return the lines that the chunk completes, together where possible."""
         end = chunk.rfind(b"\n")
         if end < 0:
             return self._keep(chunk)
@@ -39,51 +38,56 @@ class LineSplitter:
             body = b"".join((*self._open, body))
             self._open.clear()
             self._open_size = 0
-        lines = list(_decoded(body))
+        lines = [_decoded(body)]
         if end + 1 < len(chunk):
             lines += self._keep(chunk[end + 1 :])
         return lines
 
-    def finish(self) -> list[Piece]:
+    def finish(self) -> list[Lines]:
         """Return the last line if the stream ended without a newline."""
         rest = b"".join(self._open)
         self._open.clear()
         self._open_size = 0
-        return [_piece(rest, "")] if rest else []
+        if not rest:
+            return []
+        text, raw = _text(rest)
+        return [Lines(text, 1, ("",), {} if raw is None else {0: raw})]
 
-    def _keep(self, chunk: bytes) -> list[Piece]:
+    def _keep(self, chunk: bytes) -> list[Lines]:
         self._open.append(chunk)
         self._open_size += len(chunk)
         return self.finish() if self._open_size >= self._longest else []
 
 
-def _decoded(body: bytes) -> Iterator[Piece]:
-    """Yield the lines of a body without its last newline."""
+def _decoded(body: bytes) -> Lines:
+    """Return the lines of a body without its last newline."""
     try:
         # Decoding all lines in one call is several times faster than line by line.
-        body_text = body.decode()
+        text = body.decode()
     except UnicodeDecodeError:
-        for line in body.split(b"\n"):
-            if line.endswith(b"\r"):
-                yield _piece(line[:-1], "\r\n")
-            else:
-                yield _piece(line, "\n")
-        return
-    texts = body_text.split("\n")
-    if "\r" not in body_text:
-        # The common case, without a step of the interpreter for each line.
-        yield from map(Piece, texts, repeat("\n"), repeat(None))
-        return
-    for text in texts:
-        if text.endswith("\r"):
-            yield Piece(text[:-1], "\r\n", None)
-        else:
-            yield Piece(text, "\n", None)
+        return _each_decoded(body)
+    if "\r\n" not in text and not text.endswith("\r"):
+        return Lines(text, text.count("\n") + 1)
+    endings = tuple("\r\n" if line.endswith("\r") else "\n" for line in text.split("\n"))
+    return Lines(text.replace("\r\n", "\n").removesuffix("\r"), len(endings), endings)
 
 
-def _piece(line: bytes, ending: str) -> Piece:
+def _each_decoded(body: bytes) -> Lines:
+    """Return the lines of a body that is not UTF-8 as a whole."""
+    texts, endings, raws = [], [], {}
+    for place, line in enumerate(body.split(b"\n")):
+        text, raw = _text(line.removesuffix(b"\r"))
+        texts.append(text)
+        endings.append("\r\n" if line.endswith(b"\r") else "\n")
+        if raw is not None:
+            raws[place] = raw
+    return Lines("\n".join(texts), len(texts), tuple(endings), raws)
+
+
+def _text(line: bytes) -> tuple[str, bytes | None]:
+    """Return a line's text, and its own bytes if they are not UTF-8."""
     try:
-        return Piece(line.decode(), ending, None)
+        return line.decode(), None
     except UnicodeDecodeError:
-        # Readable in a terminal and storable as text; `raw` keeps the original bytes.
-        return Piece(line.decode(errors="backslashreplace"), ending, line)
+        # Readable in a terminal and storable as text; the bytes are the original.
+        return line.decode(errors="backslashreplace"), line

@@ -1,11 +1,13 @@
 """The payloads (`Event.data`) of the watcher's events; `source` is the name of the process.
 
 Times are seconds since the epoch. `number` counts the lines of one stream of one process from 0:
-lines that were read at the same moment have the same time.
+lines that were read at the same moment have the same time, and travel in one event.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, repeat
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ class ProcessExited:
 
 
 class LogLine(NamedTuple):
-    """The payload of `log.line`: one line and its ending, without loss.
+    """One line and its ending, without loss.
 
-    A tuple, as it is made for each line: a frozen dataclass takes four times as long to make.
+    A tuple, as it is made for many lines: a frozen dataclass takes four times as long to make.
     """
 
     process: str
@@ -54,6 +56,90 @@ class LogLine(NamedTuple):
         """Return exactly what the process wrote."""
         body = self.text.encode() if self.raw is None else self.raw
         return body + self.ending.encode()
+
+
+@dataclass(frozen=True, slots=True)
+class LogLines:
+    """The payload of `log.line`: the lines of one stream that were read at once, one or many.
+
+    A flood is read in blocks of 64 KB, several hundred lines. They stay one string, so that what
+    handlers do with all lines alike costs one call for all of them. A line that comes alone is
+    published alone.
+    """
+
+    process: str
+    stream: str
+    """`stdout` or `stderr`."""
+    first: int
+    """The number of the first line."""
+    time: float
+    """When the watcher read them."""
+    text: str
+    """The lines, with a newline between each two of them; none contains one."""
+    count: int
+    """How many lines it is, at least one."""
+    endings: Sequence[str] = ()
+    """The ending of each line, if not all are a newline."""
+    raws: Mapping[int, bytes] = field(default_factory=dict)
+    """The own bytes of lines that are not UTF-8, by their place among these lines, from 0."""
+
+    @classmethod
+    def of(cls, lines: Sequence[LogLine]) -> "LogLines":
+        """Return lines that follow each other in one stream, with the time of the first."""
+        first = lines[0]
+        return cls(
+            first.process,
+            first.stream,
+            first.number,
+            first.time,
+            "\n".join(line.text for line in lines),
+            len(lines),
+            [line.ending for line in lines],
+            {place: line.raw for place, line in enumerate(lines) if line.raw is not None},
+        )
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[LogLine]:
+        return map(LogLine._make, self.rows())
+
+    def last(self, most: int) -> list[LogLine]:
+        """Return the last lines, at most that many."""
+        texts = self.text.rsplit("\n", most)[-min(most, self.count) :]
+        first = self.count - len(texts)
+        return [self.line(first + place, text) for place, text in enumerate(texts)]
+
+    def texts(self) -> list[str]:
+        """Return the text of each line."""
+        return self.text.split("\n")
+
+    def line(self, place: int, text: str) -> LogLine:
+        """Return one line.
+
+        Args:
+            place: Its place among these, from 0.
+            text: Its text, which is the same item of `texts()`.
+        """
+        ending = self.endings[place] if self.endings else "\n"
+        raw = self.raws.get(place)
+        return LogLine(self.process, self.stream, self.first + place, text, self.time, ending, raw)
+
+    def rows(self, *before: object) -> Iterator[tuple[Any, ...]]:
+        """Return the fields of each `LogLine` in order, behind these values."""
+        raws: Iterable[bytes | None] = repeat(None)
+        if self.raws:
+            raws = map(self.raws.get, range(self.count))
+        return zip(
+            *map(repeat, before),
+            repeat(self.process),
+            repeat(self.stream),
+            count(self.first),
+            self.texts(),
+            repeat(self.time),
+            self.endings or repeat("\n"),
+            raws,
+        )
 
 
 @dataclass(frozen=True, slots=True)

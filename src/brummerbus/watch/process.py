@@ -19,8 +19,8 @@ from threading import Lock, Thread
 from typing import IO
 
 from brummerbus import Event, EventBus, EventType
-from brummerbus.watch.lines import LineSplitter, Piece
-from brummerbus.watch.payloads import LogLine, ProcessExited, ProcessStarted
+from brummerbus.watch.lines import Lines, LineSplitter
+from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
 from brummerbus.watch.procfile import Command
 
 GRACE = 2.0
@@ -61,6 +61,8 @@ class WatchedProcess:
         self.name = command.name
         self.lines_read = dict.fromkeys(STREAMS, 0)
         self.bytes_read = dict.fromkeys(STREAMS, 0)
+        self.published = dict.fromkeys(STREAMS, 0)
+        """How many `log.line` events were published; each has the lines of one read."""
         self.exit_code: int | None = None
         self.run_time: float | None = None
         self.ended = 0.0
@@ -182,19 +184,13 @@ class WatchedProcess:
     def _is_late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _publish_lines(self, stream: str, pieces: list[Piece]) -> None:
-        if not pieces:
-            return
-        first = self.lines_read[stream]
-        self.lines_read[stream] = first + len(pieces)
-        now = time.time()
-        name = self.name
-        self._bus.publish_many(
-            [
-                Event(_LINE, LogLine(name, stream, number, text, now, ending, raw), source=name)
-                for number, (text, ending, raw) in enumerate(pieces, start=first)
-            ]
-        )
+    def _publish_lines(self, stream: str, read: list[Lines]) -> None:
+        for lines in read:
+            first = self.lines_read[stream]
+            self.lines_read[stream] = first + lines.total
+            self.published[stream] += 1
+            data = LogLines(self.name, stream, first, time.time(), *lines)
+            self._bus.publish(Event(_LINE, data, source=self.name))
 
     def _publish(self, type: EventType, data: ProcessStarted | ProcessExited) -> None:
         self._bus.publish(Event(type, data, source=self.name))

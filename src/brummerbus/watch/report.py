@@ -28,10 +28,12 @@ class Balance:
     """Counted by the threads that read the pipes."""
     rows_stored: int
     """Counted by SQLite, in the file."""
+    events: int
+    """`log.line` events, each with the lines of one read; counted by the same threads."""
     deliveries: Mapping[str, int]
-    """Deliveries of `log.line`, counted by each handler."""
+    """Lines, counted by each handler."""
     processed: int
-    """Deliveries of `log.line`, counted by the bus: lines times handlers."""
+    """Deliveries of `log.line`, counted by the bus: events times handlers."""
     dropped: int
     """Dropped deliveries of all events, counted by the bus."""
     failed: int
@@ -43,7 +45,7 @@ class Balance:
         return (
             self.rows_stored == self.lines_read
             and all(count == self.lines_read for count in self.deliveries.values())
-            and self.processed == self.lines_read * len(self.deliveries)
+            and self.processed == self.events * len(self.deliveries)
             and self.dropped == self.failed == 0
         )
 

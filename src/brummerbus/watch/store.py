@@ -19,8 +19,8 @@ from brummerbus.watch.payloads import ErrorFound, ProcessExited, ProcessStarted
 DEFAULT_PATH = "brummerbus.db"
 """The default file of `watch` and `log`, in the working directory."""
 
-BATCH = 2000
-"""Lines per transaction, at most: some ten milliseconds of work."""
+BATCH = 16
+"""Reads of a pipe per transaction, at most: ten thousand lines, some ten milliseconds of work."""
 
 _SORTED = 128 * 1024 * 1024
 """Bytes that are sorted in memory when lines are read; more is sorted in a temporary file."""
@@ -55,7 +55,7 @@ _WRITE = {
     " ON CONFLICT DO UPDATE SET command = excluded.command",
     "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code",
-    # In the order of LogLine.
+    # In the order of `LogLines.rows`.
     "lines": "INSERT INTO lines (run, process, stream, number, text, time, ending, raw)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -113,7 +113,10 @@ class LogStore:
 
     def on_lines(self, events: list[Event]) -> None:
         """Handle a batch of `log.line`."""
-        self._add("lines", [(self.run, *event.data) for event in events])
+        rows: list[_Row] = []
+        for event in events:
+            rows += event.data.rows(self.run)
+        self._add("lines", rows)
 
     def on_errors(self, events: list[Event]) -> None:
         """Handle a batch of `error.detected`."""

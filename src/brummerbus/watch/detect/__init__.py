@@ -17,12 +17,12 @@ from collections.abc import Sequence
 
 from brummerbus.watch.detect import prefixes
 from brummerbus.watch.detect.builds import BuildDetector
-from brummerbus.watch.detect.errors import ErrorDetector
-from brummerbus.watch.detect.gate import BUILDS, ERRORS, RESULTS, Gate
+from brummerbus.watch.detect.errors import RECENT, ErrorDetector
+from brummerbus.watch.detect.gate import BUILDS, ERRORS, RESULTS, Gate, is_calm
 from brummerbus.watch.detect.results import ResultDetector
 from brummerbus.watch.detect.table import Table
 from brummerbus.watch.patterns import Pattern, builtin
-from brummerbus.watch.payloads import Found, LogLine
+from brummerbus.watch.payloads import Found, LogLine, LogLines
 
 MAX_LENGTH = 2000
 """Characters of a line that are examined; patterns on a line of megabytes cost seconds."""
@@ -30,13 +30,7 @@ MAX_LENGTH = 2000
 _MOST_STREAMS = 200
 """Prefixes that are distinguished in one stream; lines with further ones are examined together."""
 
-_COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
-
-_CALM = re.compile(
-    r"[\[(]?\d{2,4}[-/:]\d\d[-/:]\d\d[\d:.,TZ/+ -]*[\])]?(?:\s+\[[^\]]*\])?\s+"
-    r"\[?(?:INFO|DEBUG|WARN|WARNING|TRACE|NOTICE)\b[\]:]?\s"
-)
-"""The common case: a logger's line with a time stamp, at a level that is no error."""
+_COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))")
 
 
 class _State:
@@ -69,16 +63,36 @@ class StreamDetector:
         self._last = ""
         self.last_time = 0.0
 
-    def feed_many(self, lines: Sequence[LogLine]) -> list[Found]:
-        """Return what these lines complete, in order."""
+    def feed_many(self, lines: LogLines) -> list[Found]:
+        """Return what these lines complete, in order; the same as `feed` for each of them."""
+        self.last_time = lines.time
+        text = _COLOUR.sub("", lines.text) if "\x1b" in lines.text else lines.text
+        places = self._gate.places(text)
+        if not places and not self._busy:
+            # The common case, without making a string for each line.
+            self._pass_by(text.rsplit("\n", RECENT)[-RECENT:])
+            return []
+        return self._feed_some(lines, text.split("\n"), places)
+
+    def _feed_some(self, lines: LogLines, texts: list[str], places: list[int]) -> list[Found]:
+        """Feed the lines at these places, and those that follow while something is open."""
         found: list[Found] = []
-        calm, busy = _CALM.match, self._busy
-        for line in lines:
-            # The common case first, and without a call.
-            if busy or not calm(line.text):
-                found += self.feed(line)
-        self.last_time = lines[-1].time
+        busy = self._busy
+        done = 0  # the lines before it were fed, or passed by
+        for place in (*places, len(texts)):
+            while busy and done < place:
+                found += self.feed(lines.line(done, texts[done]))
+                done += 1
+            if done < place:
+                self._pass_by(texts[max(done, place - RECENT) : place])
+            if done <= place < len(texts):
+                found += self.feed(lines.line(place, texts[place]))
+                done = place + 1
         return found
+
+    def _pass_by(self, texts: list[str]) -> None:
+        """Note lines that no detector must see."""
+        self._states[self._last].errors.pass_by(text[:MAX_LENGTH] for text in texts)
 
     def feed(self, line: LogLine) -> list[Found]:
         """Return what this line completes."""
@@ -86,10 +100,9 @@ class StreamDetector:
         text = line.text if len(line.text) <= MAX_LENGTH else line.text[:MAX_LENGTH]
         if "\x1b" in text:
             text = _COLOUR.sub("", text)
-        calm = not self._busy and _CALM.match(text)
-        wanted = 0 if calm else self._gate.detectors(text)
+        wanted = 0 if not self._busy and is_calm(text) else self._gate.detectors(text)
         if not wanted and not self._busy:
-            self._states[self._last].errors.pass_by(text)
+            self._states[self._last].errors.pass_by((text,))
             return []
         return self._examine(line, text, wanted)
 
@@ -112,7 +125,7 @@ class StreamDetector:
         if wanted & ERRORS or not state.errors.idle:
             found += state.errors.feed(line, text, stamped=stamped, claimed=claimed)
         else:
-            state.errors.pass_by(text)
+            state.errors.pass_by((text,))
         if wanted & BUILDS:
             found += state.builds.feed(line, text, lowered)
         self._note(key)

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from brummerbus.watch.detect import levels, python, traces
 from brummerbus.watch.detect.blocks import Block, Verdict
@@ -33,7 +33,8 @@ _ASYNCIO = re.compile(
     r"(?:future|task|handle|message|protocol|transport|context|source_traceback)\b"
 )
 _LONGEST = 60
-_RECENT = 40
+RECENT = 40
+"""Lines before a line that are kept."""
 
 
 class LogError(Block):
@@ -79,7 +80,7 @@ class ErrorDetector:
         self._table = table
         self._block: Block | None = None
         self._held: list[tuple[LogLine, str, bool, bool]] = []
-        self._before: deque[str] = deque(maxlen=_RECENT)
+        self._before: deque[str] = deque(maxlen=RECENT)
 
     @property
     def idle(self) -> bool:
@@ -116,9 +117,9 @@ class ErrorDetector:
         self._block = block
         return True
 
-    def pass_by(self, text: str) -> None:
-        """Note a line that starts no error; it may be the heading of a later one."""
-        self._before.append(text)
+    def pass_by(self, texts: Iterable[str]) -> None:
+        """Note lines that start no error; one may be the heading of a later error."""
+        self._before.extend(texts)
 
     def feed(
         self, line: LogLine, text: str, *, stamped: bool = False, claimed: bool = False

@@ -1,7 +1,7 @@
 """Errors described in a table: one section is one shape, `TableBlock` follows its lines."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from brummerbus.watch.detect.blocks import Block, Verdict
 from brummerbus.watch.patterns import Pattern
@@ -24,6 +24,7 @@ class Table:
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
+        self._strong = tuple(pattern for pattern in patterns if "strong" in pattern.flags)
         self.hints = frozenset(hint for pattern in patterns for hint in pattern.hints)
         self.always = any(not pattern.hints for pattern in patterns)
         """Whether some pattern has no hint, so that no line can be skipped."""
@@ -40,11 +41,13 @@ class Table:
             before: The lines before it, in which a heading may stand.
             calm: Whether the line is logged at a level that is no error.
         """
-        for pattern in self._patterns:
-            if calm and "strong" not in pattern.flags:
-                continue
-            if pattern.hints and not _any_in(pattern.hints, lowered):
-                continue
+        for pattern in self._strong if calm else self._patterns:
+            for hint in pattern.hints:  # a loop costs a fifth of `any`
+                if hint in lowered:
+                    break
+            else:
+                if pattern.hints:
+                    continue
             match = pattern.start.match(text)
             if match is None:
                 continue
@@ -178,7 +181,3 @@ def _heading(pattern: Pattern, before: Sequence[str]) -> re.Match[str] | None:
             if match := heading.match(text):
                 return match
     return None
-
-
-def _any_in(hints: Iterable[str], lowered: str) -> bool:
-    return any(hint in lowered for hint in hints)
