@@ -61,7 +61,7 @@ class Rspec(Report):
 
 
 class TestUnit(Report):
-    """`Failure: name` or `Error: name: reason`, source, up to a rule; the figures are minitest's."""
+    """`Failure: name` or `Error: name: reason`, up to a rule; the figures are minitest's."""
 
     framework = "minitest"
     _START = re.compile(r"(?:Failure|Error): (?P<name>\w+\([A-Z][\w:]*\))(?:: (?P<why>.+))?\s*$")
