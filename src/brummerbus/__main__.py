@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from brummerbus._cli import size
 from brummerbus.watch import command as watch_command
-from brummerbus.watch import log_command
+from brummerbus.watch.log import command as log_command
 
 _COMMANDS = (watch_command, log_command, size)
 

@@ -216,7 +216,7 @@ class TestRefusals:
             (["--"], "watch: no command after '--'"),
             (["--report", "r.txt", "--", "true"], "watch: --report: expected a name that ends in"),
             (["--report", "no/r.html", "--", "true"], "watch: --report: no directory 'no'"),
-            (["--db", "no/log.db", "--", "true"], "watch: no/log.db: unable to open database file"),
+            (["--db", "no/log.db", "--", "true"], "watch: no/log.db: No such file or directory"),
         ],
     )
     def test_it_is_said_in_one_line(

@@ -24,6 +24,7 @@ from brummerbus.watch.live import LiveView
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
+from brummerbus.watch.redact import Redactor
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
 
@@ -89,6 +90,7 @@ class Watch:
         live: Whether to draw the live view instead of printing lines.
         out: The stream on which lines are printed.
         patterns: A user's own patterns of errors.
+        redact: What masks secrets in the lines.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Watch:
         live: bool,
         out: Any,
         patterns: Sequence[Pattern] = (),
+        redact: Redactor | None = None,
     ) -> None:
         self._target = target
         self._store = store
@@ -120,7 +123,8 @@ class Watch:
         self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
         self._processes = [
-            WatchedProcess(command, self._bus, on_done=self._changed.set) for command in commands
+            WatchedProcess(command, self._bus, on_done=self._changed.set, redact=redact)
+            for command in commands
         ]
         self._by_name = {process.name: process for process in self._processes}
 
@@ -231,7 +235,7 @@ class Watch:
         self._depth.note(now, self._bus.depth)
         self._detector_handler.tick(lambda name, stream: self._by_name[name].lines_read[stream])
         try:
-            self._store.write()
+            self._store.tick()
         except Exception as error:
             self._note(f"store: {error}")
         if self._printer is not None:

@@ -7,15 +7,18 @@ import os
 import sqlite3
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brummerbus.watch import live, page
+from brummerbus.watch import live, page, redact
 from brummerbus.watch.app import Watch
 from brummerbus.watch.patterns import PatternError, read_patterns
+from brummerbus.watch.private import private_text
 from brummerbus.watch.procfile import Command, CommandError, plan_arguments, read_procfile
+from brummerbus.watch.redact import RedactError, Redactor
 from brummerbus.watch.report import as_text
-from brummerbus.watch.store import DEFAULT_PATH, LogStore
+from brummerbus.watch.store import DEFAULT_PATH, LogStore, StoreError, limits
 
 NAME = "watch"
 HELP = "start processes, follow their output, and report"
@@ -54,8 +57,8 @@ class _Target(argparse.Action):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.usage = (
-        f"{parser.prog} [--db FILE] [--report FILE] [--patterns FILE] [--json] [--plain] "
-        "[PROCFILE | -- COMMAND ...]"
+        f"{parser.prog} [--db FILE] [--report FILE] [--patterns FILE] [--redact REGEX] [--json] "
+        "[--plain] [PROCFILE | -- COMMAND ...]"
     )
     parser.description = (
         "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
@@ -90,6 +93,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also find the errors that FILE describes; can be repeated",
     )
+    limits.add_arguments(parser)
+    redact.add_arguments(parser)
     parser.set_defaults(procfile=None, command_line=None)
     parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
 
@@ -97,13 +102,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch, report, and return the exit code."""
     try:
-        target, commands = _commands(args)
+        mask = redact.from_arguments(args)
+        target, commands = _commands(args, mask)
         reports = [_checked_report(path) for path in args.report]
         patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
-        store = LogStore(args.db, target)
-    except (CommandError, PatternError) as error:
+        store = LogStore(args.db, target, limits.from_arguments(args))
+    except (CommandError, PatternError, RedactError) as error:
         return _refuse(str(error))
-    except sqlite3.Error as error:
+    except (StoreError, sqlite3.Error) as error:
         return _refuse(f"{args.db}: {error}")
     out = sys.stderr if args.json else sys.stdout
     for stream in (sys.stdout, sys.stderr):
@@ -117,28 +123,48 @@ def run(args: argparse.Namespace) -> int:
         live=not (args.plain or args.json) and sys.stdout.isatty() and live.available(),
         out=out,
         patterns=patterns,
+        redact=mask,
     )
     # The collector would look at each queued line several times, and a line is in no cycle.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     outcome = watch.run()
-    for path in reports:
-        _write(path, outcome.report)
+    written = [_write(path, outcome.report) for path in reports]
+    ending = json.dumps(outcome.report, indent=2) if args.json else _ending(outcome.report)
+    complete = _print(ending) and all(written)
+    return outcome.exit_code or int(not complete)
+
+
+def _print(text: str) -> bool:
+    """Print the report; return whether standard output took it, if anyone reads it."""
     try:
-        print(json.dumps(outcome.report, indent=2) if args.json else _ending(outcome.report))
+        print(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has closed the pipe; without this the interpreter's exit would fail as well.
+    except OSError as error:
+        # The interpreter's exit would fail as well on what is buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return outcome.exit_code
+        if isinstance(error, BrokenPipeError):
+            return True  # the reader has closed the pipe
+        print(f"watch: standard output: {error.strerror or error}", file=sys.stderr)
+        return False
+    return True
 
 
-def _commands(args: argparse.Namespace) -> tuple[str, list[Command]]:
+def _commands(args: argparse.Namespace, mask: Redactor) -> tuple[str, list[Command]]:
+    """Return the run's name, and what to start; what is shown of it has no secrets."""
     if args.command_line is not None:
-        command = plan_arguments(args.command_line, directory=str(Path.cwd()))
-        return command.line, [command]
-    path = args.procfile or "Procfile"
-    return path, read_procfile(path)
+        commands = [plan_arguments(args.command_line, directory=str(Path.cwd()))]
+        target = commands[0].line
+    else:
+        target = args.procfile or "Procfile"
+        commands = read_procfile(target)
+    shown = [replace(command, line=mask(_storable(command.line))) for command in commands]
+    return mask(_storable(target)), shown
+
+
+def _storable(text: str) -> str:
+    """Return a text of the command line as UTF-8 can have it, with other bytes escaped."""
+    return os.fsencode(text).decode(errors="backslashreplace")
 
 
 def _checked_report(name: str) -> Path:
@@ -154,13 +180,17 @@ def _checked_report(name: str) -> Path:
     return path
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
+def _write(path: Path, report: dict[str, Any]) -> bool:
+    """Write a report, which has lines in it, for its owner alone; return whether it worked."""
     html = path.suffix.lower() in _HTML
     text = page.as_html(report) if html else json.dumps(report, indent=2) + "\n"
     try:
-        path.write_text(text, encoding="utf-8")
+        with private_text(path) as out:
+            out.write(text)
     except OSError as error:
-        print(f"{path}: {error.strerror or error}", file=sys.stderr)
+        print(f"watch: {path}: {error.strerror or error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _ending(report: dict[str, Any]) -> str:

@@ -22,6 +22,7 @@ from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.lines import Lines, LineSplitter
 from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
 from brummerbus.watch.procfile import Command
+from brummerbus.watch.redact import Redactor
 
 GRACE = 2.0
 """Seconds that the pipes of a process are read after its end.
@@ -48,6 +49,7 @@ class WatchedProcess:
         command: What to start.
         bus: Where to publish.
         on_done: Called, in a thread of the process, after its last event was published.
+        redact: What masks the secrets of its lines before they are published.
     """
 
     def __init__(
@@ -56,7 +58,9 @@ class WatchedProcess:
         bus: EventBus,
         *,
         on_done: Callable[[], None],
+        redact: Redactor | None = None,
     ) -> None:
+        self._redact = redact
         self.command = command
         self.name = command.name
         self.lines_read = dict.fromkeys(STREAMS, 0)
@@ -185,7 +189,7 @@ class WatchedProcess:
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _publish_lines(self, stream: str, read: list[Lines]) -> None:
-        for lines in read:
+        for lines in self._redact.lines(read) if self._redact else read:
             first = self.lines_read[stream]
             self.lines_read[stream] = first + lines.total
             self.published[stream] += 1

@@ -1,0 +1,1 @@
+"""`python -m brummerbus log`: what the store of a watcher has."""

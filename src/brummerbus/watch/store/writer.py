@@ -1,0 +1,264 @@
+"""Writes one run: every line, error and process of it.
+
+The bus delivers lines in batches, and each batch is one transaction: it has the lines that were
+queued while the previous one was written. Committing each line would cost a disk flush per line.
+
+A thread-safe class with one lock and one connection. What cannot be written stays pending, within
+limits, and is tried again once per second: a locked file or a full disk that gets space again loses
+nothing, and a disk that stays full costs no time.
+"""
+
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from brummerbus import Event
+from brummerbus.watch.payloads import ErrorFound, LogLines, ProcessExited, ProcessStarted
+from brummerbus.watch.store.blocks import rows_of, size_of
+from brummerbus.watch.store.limits import NO_LIMITS, Limits
+from brummerbus.watch.store.opening import open_for_writing
+from brummerbus.watch.store.pruning import Pruner
+from brummerbus.watch.store.schema import NUMBER_BITS, NUMBER_MASK
+
+BATCH = 16
+"""Reads of a pipe per transaction, at most: ten thousand lines, some ten milliseconds of work."""
+
+_MAX_PENDING = 200_000
+"""Lines, and rows of each other table, that are kept while they cannot be written; further ones
+are lost."""
+
+_RETRY = 1.0
+"""Seconds between two attempts to write what could not be written."""
+
+_ALIVE = 60.0
+"""Seconds between two signs of life in the file."""
+
+_CHORES = 1.0
+"""Seconds of pruning at the end, at most; the next run goes on with it."""
+
+_WRITE = {
+    # A process's exit may be handled before its start, as handlers run concurrently.
+    "started": "INSERT INTO processes VALUES (?, ?, ?, ?, ?, NULL, NULL)"
+    " ON CONFLICT DO UPDATE SET command = excluded.command",
+    "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
+    " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code",
+    "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+}
+_Row = tuple[Any, ...]
+
+
+class LogStore:
+    """Writes one run into a file that may hold earlier ones. Thread-safe.
+
+    Args:
+        path: The file; created if it does not exist, and readable by its owner only.
+        target: The name of the run.
+        limits: What of earlier runs is kept.
+
+    Raises:
+        StoreError: The file is no store, or one that this version cannot use; it is untouched.
+        sqlite3.Error: The file cannot be opened or written.
+    """
+
+    def __init__(self, path: str | Path, target: str = "", limits: Limits = NO_LIMITS) -> None:
+        self._lock = Lock()  # guards all below
+        self._lines: list[LogLines] = []
+        self._rows: dict[str, list[_Row]] = {table: [] for table in _WRITE}
+        self._bases: dict[tuple[str, str], int] = {}
+        """The key of line 0 of each stream, by process and stream."""
+        self._failure: Exception | None = None
+        self._retry_at = 0.0
+        self._connection = open_for_writing(path)
+        now = self._seen = time.time()
+        me = psutil.Process()
+        try:
+            cursor = self._connection.execute(
+                "INSERT INTO runs (started, target, pid, pid_started, seen) VALUES (?, ?, ?, ?, ?)",
+                (now, target, me.pid, me.create_time(), now),
+            )
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+        self.run = cursor.lastrowid or 0
+        self._pruner = Pruner(self._connection, self.run, limits)
+        self._closed = False
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        """How many lines of this run have been committed."""
+        return self._written
+
+    def __enter__(self) -> "LogStore":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def on_lines(self, events: list[Event]) -> None:
+        """Handle a batch of `log.line`."""
+        with self._lock:
+            self._lines += [event.data for event in events]
+            self._write()
+
+    def on_errors(self, events: list[Event]) -> None:
+        """Handle a batch of `error.detected`."""
+        self._add("errors", [_error_row(self.run, event.data) for event in events])
+
+    def on_process(self, event: Event) -> None:
+        """Handle `process.started` and `process.exited`."""
+        data: ProcessStarted | ProcessExited = event.data
+        if isinstance(data, ProcessStarted):
+            self._add("started", [(self.run, data.process, data.pid, data.command, data.time)])
+        else:
+            started = data.time - data.run_time
+            self._add("exited", [(self.run, data.process, data.pid, started, data.time,
+                                  data.exit_code)])  # fmt: skip
+
+    def write(self) -> None:
+        """Write what is pending now.
+
+        Raises:
+            sqlite3.Error: It could not be written, and is pending still.
+        """
+        with self._lock:
+            self._retry_at = 0.0
+            self._write()
+
+    def tick(self) -> None:
+        """Write what is pending, and prune a little; to be called several times per second.
+
+        Raises:
+            sqlite3.Error: It could not be written.
+        """
+        with self._lock:
+            self._write()
+            self._live()
+            self._pruner.step()
+
+    def count(self) -> int:
+        """Return the number of this run's lines, as counted in the file."""
+        with self._lock:
+            return sum(
+                int(self._connection.execute(
+                    "SELECT count(*) FROM line_data WHERE id BETWEEN ? AND ?",
+                    (base, base + NUMBER_MASK),
+                ).fetchone()[0])
+                for base in self._bases.values()
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """Write the rest and close the file. Idempotent.
+
+        Raises:
+            sqlite3.Error: The rest could not be written.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with closing(self._connection):
+            self.write()
+            with self._lock:
+                self._connection.execute(
+                    "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
+                )
+                self._pruner.finish(_CHORES)
+                # Back to the mode without a second file; it fails while another process reads.
+                with suppress(sqlite3.OperationalError):
+                    self._connection.execute("PRAGMA busy_timeout = 100")
+                    self._connection.execute("PRAGMA journal_mode = DELETE")
+
+    def _add(self, table: str, rows: list[_Row]) -> None:
+        with self._lock:
+            self._rows[table] += rows
+            self._write()
+
+    def _write(self) -> None:
+        """Write what is pending, in one transaction; the lock is held.
+
+        If it fails, nothing is written and everything stays pending, up to the limit.
+        """
+        if not self._lines and not any(self._rows.values()):
+            return
+        if self._failure is not None and time.monotonic() < self._retry_at:
+            self._trim(_MAX_PENDING)
+            raise self._failure
+        bases = self._bases.copy()
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            lines = self._insert()
+            self._connection.execute("COMMIT")
+        except BaseException as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._bases = bases
+            if isinstance(error, sqlite3.OperationalError):
+                self._failure, self._retry_at = error, time.monotonic() + _RETRY
+                self._trim(_MAX_PENDING)
+            else:
+                self._trim(0)  # it cannot be stored at all, and must not keep others from it
+            raise
+        self._failure = None
+        self._written += lines
+        self._trim(0)
+
+    def _insert(self) -> int:
+        """Insert what is pending; return how many lines it was."""
+        count = 0
+        for lines in self._lines:
+            base = self._base(lines.process, lines.stream)
+            self._connection.executemany(*rows_of(lines, base))
+            self._connection.execute(
+                "UPDATE streams SET lines = lines + ?, size = size + ? WHERE id = ?",
+                (lines.count, size_of(lines), base >> NUMBER_BITS),
+            )
+            count += lines.count
+        for table, rows in self._rows.items():
+            if rows:
+                self._connection.executemany(_WRITE[table], rows)
+        return count
+
+    def _base(self, process: str, stream: str) -> int:
+        """Return the key of a stream's line 0; the stream is noted with its first line."""
+        key = process, stream
+        if key not in self._bases:
+            cursor = self._connection.execute(
+                "INSERT INTO streams (run, process, stream) VALUES (?, ?, ?)",
+                (self.run, process, stream),
+            )
+            self._bases[key] = (cursor.lastrowid or 0) << NUMBER_BITS
+        return self._bases[key]
+
+    def _trim(self, most: int) -> None:
+        """Drop what is pending beyond a number of lines and rows, the newest."""
+        for rows in self._rows.values():
+            del rows[most:]
+        kept = 0
+        for place, lines in enumerate(self._lines):
+            kept += lines.count
+            if kept > most:
+                del self._lines[place:]
+                return
+
+    def _live(self) -> None:
+        """Leave a sign of life, if one is due, by which others see that this run goes on."""
+        now = time.time()
+        if now - self._seen >= _ALIVE:
+            self._seen = now
+            self._connection.execute("UPDATE runs SET seen = ? WHERE id = ?", (now, self.run))
+
+
+def _error_row(run: int, found: ErrorFound) -> _Row:
+    return (run, found.process, found.stream, found.first, found.last, found.time, found.kind,
+            found.message, found.location, found.text)  # fmt: skip
