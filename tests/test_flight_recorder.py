@@ -5,12 +5,14 @@ import re
 import signal
 from io import StringIO
 from pathlib import Path
+from threading import Event as Event_
 
 import pytest
 
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus, QueueFull
 from helpers.buses import BusFactory
 from helpers.handlers import Recorder
+from helpers.waiting import HANG
 
 
 def words(text: str) -> list[str]:
@@ -115,6 +117,35 @@ def test_a_dump_has_the_decisions_and_the_stacks_of_handlers(
     stream = StringIO()
     bus.dump(stream)
     assert f"event {event.id} (a)" in stream.getvalue()
+
+
+def test_a_dump_has_all_events_of_a_batch_that_runs(factory: BusFactory) -> None:
+    """Not only the first; also of one that is larger than what fits at once."""
+    bus = factory.bus(flight_recorder=10_000, queue_size=1_000)
+    gate = factory.hold(bus)
+    running, go_on = Event_(), Event_()
+
+    def handle(events: list[Event]) -> None:
+        running.set()
+        go_on.wait(HANG)
+
+    bus.subscribe("a", handle, batch=700)
+    events = [Event("a", n) for n in range(700)]
+    bus.publish_many(events)
+    gate.open()
+    assert running.wait(HANG)
+    stream = StringIO()
+    bus.dump(stream)
+    text = stream.getvalue()
+    explained = [words(bus.explain(event.id)) for event in events]
+    go_on.set()
+    assert text.count("runs: <Subscription a -> ") == 1
+    assert "with a batch of 700, the first <Event #" in text
+    for event in events:
+        assert f"  with <Event #{event.id} a {event.data}>\n" in text
+    assert explained == [["2 accepted", "2 began"]] * 700
+    assert bus.flush()
+    assert words(bus.explain(events[-1].id)) == ["2 accepted", "2 began", "2 handled"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no such signal")

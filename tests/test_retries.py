@@ -148,6 +148,30 @@ def test_a_delay_is_never_beyond_what_can_be_counted(factory: BusFactory) -> Non
     assert 0 < retry_delay(subscription, 999, Failure()) <= 2**60
 
 
+DAY = 86_400 * 10**9
+"""In nanoseconds."""
+
+
+@pytest.mark.parametrize("attempt", [17, 63, 64, 999])
+@pytest.mark.parametrize("backoff", [1.0, 0.1 * 86_400, 86_400.0])
+def test_the_pause_doubles_up_to_a_day(factory: BusFactory, backoff: float, attempt: int) -> None:
+    """And the random part comes on top."""
+    subscription = factory.bus().subscribe("a", print, retries=1000, backoff=backoff)
+    delays = [retry_delay(subscription, attempt, Failure()) for _ in range(50)]
+    assert DAY <= min(delays) <= max(delays) <= 1.25 * DAY
+
+
+@pytest.mark.parametrize("backoff", [100_000.0, 1e17])
+def test_a_backoff_of_more_than_a_day_is_kept_and_does_not_grow(
+    factory: BusFactory, backoff: float
+) -> None:
+    """As far as it can be counted."""
+    subscription = factory.bus().subscribe("a", print, retries=1000, backoff=backoff)
+    for attempt in (0, 5, 999):
+        least = min(backoff * 1e9, 2**60)
+        assert least <= retry_delay(subscription, attempt, Failure()) <= 1.25 * least
+
+
 @pytest.mark.parametrize("backoff", [0, 0.0, 1e-12])
 def test_no_backoff_is_at_once(factory: BusFactory, errors: list[Any], backoff: float) -> None:
     """As soon as the timer comes to it."""

@@ -74,13 +74,17 @@ static PyTypeObject *owner_type;
 
 /* ---- objects in a queue --------------------------------------------------------------------- */
 
-/* Takes over both references. */
-static PyObject *delivery_tuple(const bb_open_delivery *open) {
-    PyObject *tuple =
-        Py_BuildValue("(KOOKK)", open->thread, event_of(open->event),
-                      (PyObject *)recipient_of(open->recipient), open->ns, open->number);
+static void let_go_open(const bb_open_delivery *open) {
     Py_DECREF(object_of(open->event));
     Py_DECREF((PyObject *)recipient_of(open->recipient));
+}
+
+/* Takes over both references. */
+static PyObject *delivery_tuple(const bb_open_delivery *open) {
+    PyObject *tuple = Py_BuildValue("(KOOKKi)", open->thread, event_of(open->event),
+                                    (PyObject *)recipient_of(open->recipient), open->ns,
+                                    open->number, open->index);
+    let_go_open(open);
     return tuple;
 }
 
@@ -89,21 +93,33 @@ static void hold_open(const bb_open_delivery *open) {
     Py_INCREF((PyObject *)recipient_of(open->recipient));
 }
 
-/* running_in(address) -> [(thread, event, recipient, ns, number), ...] */
+/* As bb_running, into memory that is large enough, for batches too: it grows until something is
+ * left of it. NULL: without memory. */
+static bb_open_delivery *find_running(bb_queue *queue, int32_t *found) {
+    enum { FIRST = 256, MOST = 1 << 24 };
+    for (int32_t size = FIRST;; size *= 4) {
+        bb_open_delivery *open = PyMem_Malloc((size_t)size * sizeof *open);
+        if (open == NULL) return NULL;
+        *found = bb_running(queue, open, size, hold_open);
+        if (*found < size || size >= MOST) return open;
+        for (int32_t i = 0; i < *found; i++) let_go_open(&open[i]);
+        PyMem_Free(open);
+    }
+}
+
+/* running_in(address) -> [(thread, event, recipient, ns, number, index), ...] */
 static PyObject *running_in(PyObject *module, PyObject *address) {
     (void)module;
     bb_queue *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL) return PyErr_Occurred() ? NULL : PyList_New(0);
-    enum { MAX_OPEN = BB_MAX_WORKERS };
-    bb_open_delivery *open = PyMem_Malloc(MAX_OPEN * sizeof *open);
+    int32_t n;
+    bb_open_delivery *open = find_running(queue, &n);
     if (open == NULL) return PyErr_NoMemory();
-    int32_t n = bb_running(queue, open, MAX_OPEN, hold_open);
     PyObject *found = PyList_New(n);
     for (int32_t i = 0; i < n; i++) {
         PyObject *one = found != NULL ? delivery_tuple(&open[i]) : NULL;
         if (found == NULL) {
-            Py_DECREF(object_of(open[i].event));
-            Py_DECREF((PyObject *)recipient_of(open[i].recipient));
+            let_go_open(&open[i]);
         } else if (one == NULL) {
             Py_CLEAR(found);
         } else {
@@ -238,7 +254,7 @@ PyMODINIT_FUNC PyInit__ext(void) {
         add_ticket(module) < 0 || add_completion(module) < 0 || add_ring(module) < 0 ||
         add_handlers(module) < 0 || add_type(module, &owner_spec, &owner_type) < 0 ||
         add_buffer(module) < 0 || add_detached(module) < 0 || add_entry(module) < 0 ||
-        PyModule_AddFunctions(module, functions) < 0)
+        add_turn(module) < 0 || PyModule_AddFunctions(module, functions) < 0)
         Py_CLEAR(module);
     return module;
 }

@@ -97,9 +97,9 @@ typedef struct {
     Py_ssize_t handled;
     Py_ssize_t remaining;
     long long
-        forks;   /* of the process whose event it is; the child of a fork calls no hook for it */
-    char claims; /* it has claimed recipients */
-    char accepted;
+        forks;     /* of the process whose event it is; the child of a fork calls no hook for it */
+    char claims;   /* it has claimed recipients */
+    char accepted; /* or waits: `release` has no effect */
     bb_ticket ticket; /* of deliveries to grouped recipients; those with a serial lane pin it */
 } ticket_object;
 
@@ -119,6 +119,7 @@ int add_ring(PyObject *module);
 int add_buffer(PyObject *module);
 int add_detached(PyObject *module);
 int add_entry(PyObject *module);
+int add_turn(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
 void release_lock(PyObject *lock); /* see entry.c */
@@ -166,6 +167,9 @@ int end_delivery(ticket_object *ticket, recipient_object *recipient, ending how,
  * back what it has acquired. */
 void set_accepted(PyObject *object);
 void set_refused(PyObject *object);
+
+/* It waits in the queue, whatever becomes of the code that has put it there. */
+void set_waiting(PyObject *object);
 
 /* Whether the recipient has had its single event. */
 bool is_taken(const recipient_object *recipient);

@@ -280,6 +280,7 @@ static PyMemberDef route_members[] = {
 };
 
 PyObject *route_admit(PyObject *op, PyObject *args);
+PyObject *route_join(PyObject *op, PyObject *event);
 
 static PyMethodDef methods[] = {
     {"push", route_push, METH_O,
@@ -291,6 +292,9 @@ static PyMethodDef methods[] = {
      "admit($self, event, timeout_ns, limited, mode, slice_ns, report, on_standstill, purge, "
      "pause, withdraw, /)\n--\n\n"
      "Wait for free slots, then apply the policy; see admit.c."},
+    {"join", route_join, METH_O,
+     "join($self, event, /)\n--\n\n"
+     "Have an event wait for free slots without a thread: a Turn, or the result; see turn.c."},
     {0},
 };
 

@@ -142,7 +142,13 @@ static void release_all(ticket_object *self) {
 }
 
 void set_refused(PyObject *object) {
-    if (Py_TYPE(object) == ticket_type) release_all((ticket_object *)object);
+    if (Py_TYPE(object) != ticket_type) return;
+    ((ticket_object *)object)->accepted = 0;
+    release_all((ticket_object *)object);
+}
+
+void set_waiting(PyObject *object) {
+    if (Py_TYPE(object) == ticket_type) ((ticket_object *)object)->accepted = 1;
 }
 
 /* release(): give back what was acquired for an event that was not accepted. */

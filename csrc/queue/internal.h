@@ -54,6 +54,7 @@ void signal_barrier(bb_queue *q); /* lifecycle.c */
 
 /* ---- waiters.c: publishers that wait, and wake-ups --------------------------------------- */
 bool has_waiters_before(const bb_queue *q, int32_t level, bool handler);
+void remove_waiter(bb_waiter *waiter);
 bool finish_wait(bb_waiter *waiter);
 void admit_waiters(bb_queue *q, uint64_t now);
 void notify_admitted(bb_queue *q, uint64_t now);

@@ -81,6 +81,13 @@ typedef enum {
     BB_INSIDE = 3   /* inside a handler of this queue: also accepted while the queue drains */
 } bb_origin;
 
+/* `limited` of bb_waiter_join. */
+enum {
+    BB_BY_RULE = 0, /* the standstill rule ends the wait */
+    BB_LIMITED = 1,
+    BB_UNATTENDED = 2 /* no thread sleeps for it: bb_waiter_state says how far it is */
+};
+
 typedef struct bb_queue bb_queue;
 typedef struct bb_worker bb_worker;
 typedef struct bb_waiter bb_waiter;
@@ -150,7 +157,8 @@ typedef struct {
     bb_recipient *recipient;
     uint64_t thread; /* 0: none, it is detached */
     uint64_t ns;     /* for how long; 0 if nothing is timed */
-    uint64_t number; /* distinguishes it from others of the same thread */
+    uint64_t number; /* distinguishes its call from others of the same thread */
+    int32_t index;   /* in its call: those of a batch come one after the other, from 0 */
 } bb_open_delivery;
 
 /* ---- life ---------------------------------------------------------------------------- */
@@ -190,7 +198,7 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
 
 /* Push the event or, if there are too few free slots, join the wait queue of its level. WAITING:
  * `waiter` may be passed to bb_waiter_wait, and must be passed to bb_waiter_leave or bb_offer,
- * once. With `limited` 0 the standstill rule applies to the wait: FULL immediately while the queue
+ * once. With `limited` BY_RULE the standstill rule applies to the wait: FULL immediately while the queue
  * is congested, that is, if a wait has ended by the rule since a worker last took. FULL immediately
  * for a handler if all workers wait in publish, or may take nothing of what is queued. ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY.
  */
@@ -203,6 +211,13 @@ bb_result bb_waiter_wait(bb_waiter *waiter, uint64_t until);
 
 /* For how many ns no worker has taken, at most since the waiter joined. */
 uint64_t bb_waiter_quiet(bb_waiter *waiter);
+
+/* Of an UNATTENDED waiter: WAITING; ACCEPTED: the event was admitted; CLOSED, or withdrawn; GONE. */
+bb_result bb_waiter_state(bb_waiter *waiter);
+
+/* Withdraw the event of an UNATTENDED waiter, which stays valid, so that several threads may ask. 1:
+ * the queue does not have the event, and will not; 0: it had been admitted. */
+int32_t bb_waiter_withdraw(bb_waiter *waiter);
 
 /* End the wait. 1: the event had been admitted; 0: the queue does not have it. */
 int32_t bb_waiter_leave(bb_waiter *waiter);

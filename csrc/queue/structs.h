@@ -37,11 +37,12 @@ struct bb_waiter {
     void *event;
     int32_t depth;
     bb_origin origin;
-    bool handler;  /* not BB_OUTSIDE */
-    bool limited;  /* has a limit of its own: the standstill rule does not apply */
-    bool admitted; /* its event was queued by another thread */
-    bool notified; /* and it was woken for that */
-    bool rejected; /* the queue closed */
+    bool handler;    /* not BB_OUTSIDE */
+    bool unattended; /* no thread is to be woken */
+    bool limited;    /* has a limit of its own: the standstill rule does not apply */
+    bool admitted;   /* its event was queued by another thread */
+    bool notified;   /* and it was woken for that */
+    bool rejected;   /* the queue closed, or it was withdrawn */
     uint64_t since;
     bb_cond wake;
 };

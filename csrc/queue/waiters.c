@@ -12,6 +12,8 @@
  *   other.
  * - An admitted publisher is notified even if no worker takes any more: each one that returns
  *   notifies the next.
+ * - A waiter without a thread (unattended.c) takes its turn all the same, and no notification, which
+ *   it would not pass on.
  * - Finding a waiter takes no search: its publisher holds a pointer to it.
  *
  * tests/c/model checks the protocol in all interleavings of small settings.
@@ -62,7 +64,7 @@ static void unlink_waiter(bb_waiter *waiter) {
     waiter->list = NULL;
 }
 
-static void remove_waiter(bb_waiter *waiter) {
+void remove_waiter(bb_waiter *waiter) {
     bb_queue *q = waiter->q;
     int32_t level = waiter->route->level - 1;
     ASSERT_LOCKED(q);
@@ -110,8 +112,8 @@ bool finish_wait(bb_waiter *waiter) {
     bool admitted = waiter->admitted;
     ASSERT_LOCKED(q);
     assert(!(admitted && waiter->rejected));
-    if (admitted) unlink_waiter(waiter);
-    else if (!waiter->rejected) remove_waiter(waiter);
+    if (!admitted && !waiter->rejected) remove_waiter(waiter);
+    else if (waiter->list != NULL) unlink_waiter(waiter); /* it was to be notified, or was */
     bb_cond_destroy(&waiter->wake);
     free(waiter);
     notify_next(q);
@@ -126,7 +128,7 @@ void admit_waiters(bb_queue *q, uint64_t now) {
     bb_waiter *first;
     while ((first = first_waiter(q)) != NULL && fits(q, first->route->count, first->handler)) {
         remove_waiter(first);
-        append(&q->unnotified, first);
+        if (!first->unattended) append(&q->unnotified, first);
         first->admitted = true;
         enqueue(q, first->route, first->event, first->depth, now);
     }
@@ -146,7 +148,7 @@ void notify_admitted(bb_queue *q, uint64_t now) {
 
 /* A waiter at the end of its wait queue; NULL without memory. */
 static bb_waiter *add_waiter(bb_queue *q, const bb_route *route, void *event, int32_t depth,
-                             bb_origin origin, bool limited) {
+                             bb_origin origin, int32_t limited) {
     ASSERT_LOCKED(q);
     bb_waiter *waiter = calloc(1, sizeof *waiter);
     if (waiter == NULL) return NULL;
@@ -160,7 +162,8 @@ static bb_waiter *add_waiter(bb_queue *q, const bb_route *route, void *event, in
     waiter->depth = depth;
     waiter->origin = origin;
     waiter->handler = origin != BB_OUTSIDE;
-    waiter->limited = limited;
+    waiter->limited = limited != BB_BY_RULE;
+    waiter->unattended = limited == BB_UNATTENDED;
     waiter->since = clock_of(q);
     note(q, BB_NOTED_WAITED, event, NULL, route->type, route->level - 1, waiter->since);
     if (q->waiting == 0) q->restarts = 0;
@@ -185,7 +188,7 @@ bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_
     } else if ((q->congested && !limited) || (handler && all_workers_wait(q))) {
         result = BB_FULL;
     } else {
-        *waiter = add_waiter(q, route, event, depth, origin, limited != 0);
+        *waiter = add_waiter(q, route, event, depth, origin, limited);
         result = *waiter != NULL ? BB_WAITING : BB_NO_MEMORY;
     }
     unlock_and_wake(q, token);

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from brummerbus import _typing, sizing
 from brummerbus._bus import EventBus
 from brummerbus._config import EventBusConfig
-from brummerbus._core.later import Scheduled
 from brummerbus._core.outcome import Outcome
+from brummerbus._core.scheduled import Scheduled
 from brummerbus._core.streams import Stream
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import Listener

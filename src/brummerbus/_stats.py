@@ -109,7 +109,7 @@ class BusStats:
     recent: Recent
     """Both durations over the last 30 to 60 seconds."""
     waiting: int
-    """Publishers that wait for free slots now."""
+    """Publishers, and events of `publish_after`, that wait for free slots now."""
     scheduled: int
     """Events that `publish_after` has scheduled; they count as published when they are."""
     reserve_used: int

@@ -118,8 +118,8 @@ class SubscribingBus(StreamingBus):
                 level and the turn of its key; only the last failure is reported. The handler can
                 say when by raising `Retry`. `stop` waits for retries; at interpreter exit, one
                 that comes after more than `shutdown_timeout` is dropped.
-            backoff: Seconds until the first retry; doubled for each further one, and up to a
-                quarter longer at random.
+            backoff: Seconds until the first retry; doubled for each further one up to a day, and
+                up to a quarter longer at random.
             weak: For a bound method: do not keep its object alive, and end the subscription when
                 the object is gone. What is queued for it then counts as processed.
             loop: For a coroutine function: the event loop of asyncio (or uvloop) that runs its

@@ -188,6 +188,25 @@ static void test_a_batch_gives_its_slots_to_waiting_publishers(void) {
     fixture_free(f);
 }
 
+static void test_all_deliveries_of_a_batch_are_shown_as_running(void) {
+    fixture *f = fixture_new(16);
+    grouped *g = grouped_new(f, 0, 8);
+    post_some(g, 1, NO_KEY, 1, 4);
+    CHECK_TRIES(1, f->worker);
+    CHECK_MORE(f, 2, 2, 3);
+    bb_open_delivery open[MANY];
+    CHECK_INT(3, bb_running(f->q, open, MANY, NULL));
+    for (int32_t i = 0; i < 3; i++) {
+        CHECK_INT(i + 1, number_of(open[i].event));
+        CHECK_INT(i, open[i].index);
+        CHECK(open[i].number == open[0].number && open[i].thread == open[0].thread);
+    }
+    CHECK_INT(2, bb_running(f->q, open, 2, NULL));
+    bb_let_go(f->worker);
+    CHECK_INT(0, bb_running(f->q, open, MANY, NULL));
+    fixture_free(f);
+}
+
 /* The first loss after the queue was half empty is reported as such. */
 static void test_a_batch_can_empty_the_queue_by_half(void) {
     fixture *f = fixture_new(4);
@@ -219,4 +238,5 @@ void batches_tests(void) {
     RUN(test_a_batch_leaves_what_has_expired);
     RUN(test_a_batch_gives_its_slots_to_waiting_publishers);
     RUN(test_a_batch_can_empty_the_queue_by_half);
+    RUN(test_all_deliveries_of_a_batch_are_shown_as_running);
 }

@@ -217,6 +217,61 @@ static void test_close_wakes_all_sleeping_workers(void) {
     }
 }
 
+/* ---- waiters without a thread ---------------------------------------------------------------- */
+
+static bb_waiter *join_unattended(fixture *f, const bb_route *route, int64_t event) {
+    bb_waiter *joined = NULL;
+    CHECK_INT(BB_WAITING,
+              bb_waiter_join(f->q, route, EVENT(event), 0, BB_OUTSIDE, BB_UNATTENDED, &joined));
+    return joined;
+}
+
+static void test_a_waiter_without_a_thread_takes_its_turn_and_is_not_notified(void) {
+    fixture *f = fixture_new(1);
+    fill(f, &f->low, 1, 1);
+    bb_waiter *before = join(f, &f->low, 2), *own = join_unattended(f, &f->low, 3);
+    bb_waiter *after = join(f, &f->low, 4);
+    CHECK_TAKES(1, f->worker);
+    CHECK_INT(BB_WAITING, bb_waiter_state(own));
+    CHECK_TAKES(2, f->worker);
+    CHECK_INT(BB_ACCEPTED, bb_waiter_state(own));
+    CHECK_INT(0, bb_waiter_withdraw(own));
+    CHECK_TAKES(3, f->worker);
+    CHECK_INT(2, f->q->notified.count + f->q->unnotified.count);
+    CHECK_TAKES(4, f->worker);
+    bb_waiter *waiters[] = {own, before, after};
+    for (int i = 0; i < 3; i++) CHECK_INT(1, bb_waiter_leave(waiters[i]));
+    fixture_free(f);
+}
+
+static void test_a_waiter_that_was_withdrawn_lets_the_next_have_its_turn(void) {
+    fixture *f = fixture_new(2);
+    fill(f, &f->low, 1, 1);
+    bb_route two = several(f, 1, 2); /* more than there are free slots */
+    bb_waiter *wide = join_unattended(f, &two, 2);
+    bb_waiter *next = join_unattended(f, &f->low, 5);
+    CHECK_INT(BB_WAITING, bb_waiter_state(next));
+    CHECK_INT(1, bb_waiter_withdraw(wide));
+    CHECK_INT(1, bb_waiter_withdraw(wide));
+    CHECK_INT(BB_CLOSED, bb_waiter_state(wide));
+    CHECK_INT(BB_ACCEPTED, bb_waiter_state(next));
+    CHECK_INT(0, bb_waiter_leave(wide));
+    CHECK_INT(1, bb_waiter_leave(next));
+    CHECK_BOOKS(f, .published = 2, .queued = 2);
+    fixture_free(f);
+}
+
+static void test_a_closed_queue_rejects_a_waiter_without_a_thread(void) {
+    fixture *f = fixture_new(1);
+    fill(f, &f->low, 1, 1);
+    bb_waiter *own = join_unattended(f, &f->low, 2);
+    bb_close(f->q, 1, -1);
+    CHECK_INT(BB_CLOSED, bb_waiter_state(own));
+    CHECK_INT(1, bb_waiter_withdraw(own));
+    CHECK_INT(0, bb_waiter_leave(own));
+    fixture_free(f);
+}
+
 void notify_tests(void) {
     RUN(test_publishers_are_notified_together);
     RUN(test_publishers_are_notified_after_a_while_at_the_latest);
@@ -231,4 +286,7 @@ void notify_tests(void) {
     RUN(test_every_way_in_wakes_a_sleeping_worker);
     RUN(test_the_woken_worker_wakes_the_next);
     RUN(test_close_wakes_all_sleeping_workers);
+    RUN(test_a_waiter_without_a_thread_takes_its_turn_and_is_not_notified);
+    RUN(test_a_waiter_that_was_withdrawn_lets_the_next_have_its_turn);
+    RUN(test_a_closed_queue_rejects_a_waiter_without_a_thread);
 }

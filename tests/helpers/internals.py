@@ -71,8 +71,10 @@ def types_subscribed_to(bus: EventBus) -> list[Any]:
 
 
 def overdue(bus: EventBus) -> int:
-    """Return how many scheduled events are due and have found no free slots."""
-    return sum(len(line) for line in list(bus._engine.schedule._overdue.values()))
+    """Return how many scheduled events are due and wait for their turn, or for a listener."""
+    schedule = bus._engine.schedule
+    due = sum(len(line) for line in list(schedule._overdue.values()))
+    return due + sum(len(numbers) for numbers in list(schedule._joined.values()))
 
 
 def close_schedule(bus: EventBus) -> None:

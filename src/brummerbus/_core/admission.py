@@ -16,7 +16,7 @@ from typing import Any
 
 from brummerbus._config import EventBusConfig
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Route, Ticket
+from brummerbus._core._ext import Route, Ticket, Turn
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
 from brummerbus._core.log import log
@@ -63,15 +63,16 @@ class Gone(Exception):
 
 
 class NoRoom(Exception):
-    """The policy is to wait, and the publisher must not: nothing has changed, try again.
+    """The policy is to wait, and the publisher must not.
 
     Attributes:
-        held: It is a listener that has no room, not the queue.
+        turn: The event, which waits for its turn without a thread. None: nothing has changed, try
+            again.
     """
 
-    def __init__(self, *, held: bool = False) -> None:
+    def __init__(self, turn: Turn | None = None) -> None:
         super().__init__()
-        self.held = held
+        self.turn = turn
 
 
 class Admission:
@@ -165,20 +166,21 @@ class Admission:
             return mode, -1 if waits else 0, blocks
         return mode, -1 if timeout == float("inf") else c.ns(timeout), True
 
-    def check_no_wait(self, result: int) -> None:
-        """Before `admit`, of a publisher that must neither wait nor run handlers.
-
-        Args:
-            result: What pushing the event has returned.
+    def admit_without_wait(self, route: Route, event: Any, ticket: Ticket | None = None) -> bool:
+        """Admit an event for a publisher that must neither wait nor run handlers.
 
         Raises:
-            NoRoom, BusClosed, Gone: It must not go on to `admit`.
+            QueueFull, BusClosed, Gone: As `admit`.
+            NoRoom: The policy is to wait. The event does, and takes its turn.
         """
         if not self._blocks and self._mode != c.CALLER_RUNS:
-            return
-        if result == c.CLOSED:
-            raise self.closed_error()
-        raise Gone if result == c.GONE else NoRoom
+            return self.admit(route, event, 0.0, ticket)
+        turn = route.join(event if ticket is None else ticket)
+        if isinstance(turn, Turn):
+            raise NoRoom(turn)
+        if turn == c.ACCEPTED:
+            return True
+        raise Gone if turn == c.GONE else self.closed_error()
 
     def closed_error(self) -> BusClosed:
         """Return the exception for a bus that accepts no more events."""

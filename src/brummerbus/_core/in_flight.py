@@ -19,15 +19,27 @@ class Running(NamedTuple):
 
     Attributes:
         thread: The identifier of its thread.
-        number: Distinguishes its delivery from others of the same thread.
+        number: Distinguishes its call from others of the same thread.
         seconds: The time so far; 0 without monitoring.
-        what: Subscription, event and thread, human-readable.
+        subscription: Its subscription.
+        events: What it was called with: one, or a batch.
+        where: Its thread, human-readable.
     """
 
     thread: int
     number: int
     seconds: float
-    what: str
+    subscription: Any
+    events: list[Any]
+    where: str
+
+    @property
+    def what(self) -> str:
+        """Subscription, event and thread, human-readable."""
+        event = shown_event(self.events[0])
+        if len(self.events) > 1:
+            event = f"a batch of {len(self.events)}, the first {event},"
+        return f"{self.subscription!r} with {event} in {self.where}"
 
     def __str__(self) -> str:
         return f"{self.what} for {self.seconds:.1f} s" if self.seconds else self.what
@@ -36,11 +48,13 @@ class Running(NamedTuple):
 def running(queue: Queue) -> list[Running]:
     """Return the handlers that run now, longest running first."""
     names = {t.ident: t.name for t in threading.enumerate()}
-    found = []
-    for thread, event, subscription, ns, number in running_in(queue.address):
+    found: list[Running] = []
+    for thread, event, subscription, ns, number, index in running_in(queue.address):
+        if index:  # of the same batch as the one before
+            found[-1].events.append(event)
+            continue
         where = names.get(thread, f"thread {thread}") if thread else "an event loop"
-        what = f"{subscription!r} with {shown_event(event)} in {where}"
-        found.append(Running(thread, number, ns * 1e-9, what))
+        found.append(Running(thread, number, ns * 1e-9, subscription, [event], where))
     return sorted(found, key=lambda one: -one.seconds)
 
 

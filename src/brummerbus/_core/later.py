@@ -5,33 +5,42 @@ Guarantees
   thread that publishes it, or by the end of the bus, which counts it in the same step
   (`Route.refuse`). So each event ends in one way, also where an interrupt strikes.
 - The timer thread never waits and runs no handlers. An event for which there are too few free
-  slots, on a bus whose policy is to wait, stays scheduled and is tried again every few ms: the
-  highest level first, and first come, first served within it.
+  slots, on a bus whose policy is to wait, joins the wait queue as a publisher would, without a
+  thread (`csrc/python/turn.c`): it takes its turn, whatever others publish. Whether it was accepted
+  is looked at every few ms. Until then it can be cancelled: `Turn.withdraw` comes first, then the
+  removal from `_pending`.
+- One for which a listener has no room is tried again every few ms.
 - No lock is held, so that all of it may be called from a signal handler or a finalizer.
+
+What does not work, or was tried
+- Trying again every few ms at a full queue: beside publishers that wait, the free slot is theirs
+  each time, and a scheduled event starves for as long as they keep the queue full.
+- The thread that waits for tasks (`line.py`): it withdraws what it waits for within 5 ms of being
+  asked to, and `cancel` must have its answer at once.
 """
 
-import itertools
 import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
 from threading import get_ident
 from typing import Any
 
-from brummerbus._core._ext import call_hook, hooks_here
+from brummerbus._core._ext import call_hook
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.log import log, shown_event
-from brummerbus._core.queue import WHY_REFUSED, WHY_SHUTDOWN, Queue, ns
+from brummerbus._core.plan import after_turn
+from brummerbus._core.queue import ACCEPTED, WAITING, WHY_REFUSED, WHY_SHUTDOWN, Queue, ns
 from brummerbus._core.routes import Routes
+from brummerbus._core.scheduled import Scheduled
 from brummerbus._core.scheduler import CallAt, Timer
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import DropReason
 
 RETRY_NS = 5_000_000
-"""The time between two attempts to publish an event for which there are too few free slots."""
+"""The time between two looks at the events that wait for their turn, or for room at a listener."""
 
 MAX_HELD = 100
 """Max events of a level, which listeners cannot take, that are skipped to try those behind them."""
@@ -40,69 +49,6 @@ END_WAIT_NS = 100_000_000
 """Max time that a stop waits for the event that the timer thread is publishing."""
 
 _REASONS = {DropReason.REFUSED: WHY_REFUSED, DropReason.SHUTDOWN: WHY_SHUTDOWN}
-
-_next_number: Callable[[], int] = itertools.count(1).__next__
-
-Publish = Callable[[Any, int | None], object]
-
-
-class Scheduled:
-    """An event that is to be published later; created by `EventBus.publish_after`.
-
-    Attributes:
-        event: The event.
-        priority: The priority given, or None.
-        due: When it is to be published, in seconds of `time.monotonic`.
-    """
-
-    __slots__ = (
-        "_context",
-        "_hooks",
-        "_number",
-        "_publish",
-        "_schedule",
-        "_timer",
-        "due",
-        "event",
-        "priority",
-    )
-
-    def __init__(
-        self,
-        event: Any,
-        priority: int | None,
-        delay: float,
-        schedule: "Schedule",
-        publish: Publish,
-        context: Context | None,
-    ) -> None:
-        self.event: Any = event
-        self.priority: int | None = priority
-        self.due: float = schedule.monotonic() + delay
-        self._number = _next_number()
-        self._schedule = schedule
-        self._publish: Publish | None = publish  # keeps the bus alive
-        self._context = context
-        self._hooks = hooks_here()  # what a hook schedules counts as published by it
-        self._timer: Timer | None = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether it is scheduled still; False also in a forked child, where nothing is."""
-        return self._schedule.has(self)
-
-    def cancel(self) -> bool:
-        """Do not publish it. Idempotent; from any thread, handler, signal handler or finalizer.
-
-        Returns:
-            True: it will not be published, and is counted nowhere. False: it was published or
-            dropped before, or is being published now, or was cancelled; or this is a forked child.
-        """
-        return self._schedule.remove(self)
-
-    def __repr__(self) -> str:
-        state = "pending" if self.pending else "over"
-        return f"<Scheduled {shown_event(self.event)}, {state}>"
 
 
 class Schedule:
@@ -128,9 +74,11 @@ class Schedule:
         self._pending: dict[int, Scheduled] = {}  # by number
         self._attempt: tuple[int, Scheduled] | None = None
         """The thread that publishes one now, and that one, which then is not in `_pending`."""
-        # What follows is the timer thread's.
-        self._overdue: dict[int, deque[Scheduled]] = {}  # by level
-        self._waits = False
+        # What follows is the timer thread's, by level: due, and the numbers of those that wait for
+        # their turn.
+        self._overdue: dict[int, deque[Scheduled]] = {}
+        self._joined: dict[int, deque[int]] = {}
+        self._timer: Timer | None = None
 
     def __len__(self) -> int:
         attempt = self._attempt
@@ -139,7 +87,9 @@ class Schedule:
 
     def has(self, one: Scheduled) -> bool:
         """Return whether an event is scheduled still."""
-        return one._number in self._pending and not self._queue.is_gone()
+        turn = one._turn
+        accepted = turn is not None and turn.state() == ACCEPTED
+        return one._number in self._pending and not accepted and not self._queue.is_gone()
 
     # ---- in and out --------------------------------------------------------------------------
 
@@ -184,14 +134,19 @@ class Schedule:
 
     def remove(self, one: Scheduled) -> bool:
         """Take an event out again; whether it was scheduled."""
-        if self._queue.is_gone() or self._pending.pop(one._number, None) is None:
+        if self._queue.is_gone() or not one._withdraw():
+            return False
+        if self._pending.pop(one._number, None) is None:
+            return False
+        if not one._withdraw():  # it has begun to wait just now, and its turn has come
+            self._after_turn(one)
             return False
         self._let_go(one)
         return True
 
     def _let_go(self, one: Scheduled) -> None:
         """Keep nothing for an event that is over."""
-        one._publish = one._context = None
+        one._publish = one._context = one._turn = None
         if one._timer is not None:
             one._timer.cancel()
 
@@ -210,6 +165,10 @@ class Schedule:
         lost: list[Any] = []
         try:
             for one in several:
+                if not one._withdraw():
+                    if self._pending.pop(one._number, None) is not None:
+                        self._after_turn(one)
+                    continue
                 route, _, _ = self._routes.make(one.event, one.priority)
                 if route.refuse(one.event, _REASONS[reason], self._pending, one._number):
                     for recipient in route.recipients:
@@ -224,64 +183,103 @@ class Schedule:
         if one._number not in self._pending:
             return
         level = self._routes.level(one.event, one.priority)
-        self._overdue.setdefault(level, deque()).append(one)
-        if not self._waits:
-            self._publish_overdue()
-
-    def _publish_overdue(self) -> None:
-        """Publish what is due, as far as there are free slots, and come back for the rest."""
+        line = self._overdue.setdefault(level, deque())
+        line.append(one)
         try:
-            for level in sorted(self._overdue, reverse=True):
-                if not self._publish_line(self._overdue[level]):
-                    break
+            if len(line) == 1:  # otherwise those before it wait for room at a listener
+                self._publish_line(level)
         finally:
-            self._waits = any(self._overdue.values())
-            if self._waits:
-                self._call_at(self._queue.clock() + RETRY_NS, self._publish_overdue)
+            if self._timer is None:
+                self._come_back()
 
-    def _publish_line(self, line: deque[Scheduled]) -> bool:
-        """Publish the events of a level; return whether the queue may have free slots for others.
+    def _come_back(self) -> None:
+        """Look again in a few ms if something is left."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if any(self._overdue.values()) or any(self._joined.values()):
+            self._timer = self._call_at(self._queue.clock() + RETRY_NS, self._look_again)
+
+    def _look_again(self) -> None:
+        try:
+            for numbers in self._joined.values():
+                while numbers and self._is_over(numbers[0]):
+                    numbers.popleft()
+            for level in sorted(self._overdue, reverse=True):
+                self._publish_line(level)
+        finally:
+            self._come_back()
+
+    def _is_over(self, number: int) -> bool:
+        """Return whether an event waits for its turn no more; if it was accepted, finish it.
+
+        Those of a level are accepted in the order in which they are due.
+        """
+        one = self._pending.get(number)
+        turn = None if one is None else one._turn
+        if one is None or turn is None:  # cancelled
+            return True
+        state = turn.state()
+        if state == WAITING:
+            return False
+        if state != ACCEPTED:  # withdrawn by a `cancel` that was interrupted, or the bus stops
+            one._turn = None
+            self._overdue.setdefault(turn.route.level, deque()).append(one)
+        elif self._pending.pop(number, None) is not None:
+            self._after_turn(one)
+        return True
+
+    def _after_turn(self, one: Scheduled) -> None:
+        """Finish an event that was accepted when it was its turn, and has left the table."""
+        turn = one._turn
+        if turn is not None:
+            call_hook(one._hooks, after_turn, turn.route, one.event)
+        self._let_go(one)
+
+    def _publish_line(self, level: int) -> None:
+        """Publish the due events of a level, or have them wait for their turn.
 
         An event is removed after it was published: if an exception strikes in between, the next
         attempt finds that it is over.
         """
-        held = 0
+        line, held = self._overdue[level], 0
         while held < min(len(line), MAX_HELD):
-            queue_is_full = self._try(line[held])
-            if queue_is_full:
-                return False
-            if queue_is_full is None:
+            if self._try(line[held]):
+                if line[held]._turn is not None:
+                    self._joined.setdefault(level, deque()).append(line[held]._number)
                 del line[held]
             else:
                 held += 1
-        return True
 
-    def _try(self, one: Scheduled) -> bool | None:
-        """Publish an event. None: it is over. Otherwise, whether the queue is full for all."""
+    def _try(self, one: Scheduled) -> bool:
+        """Publish an event; False: a listener has no room for it."""
         self._attempt = (get_ident(), one)
         try:
             return self._publish(one)
         finally:
             self._attempt = None
 
-    def _publish(self, one: Scheduled) -> bool | None:
+    def _publish(self, one: Scheduled) -> bool:
+        if one._turn is not None:  # an exception has struck before it was moved to `_joined`
+            return True
         publish, context = one._publish, one._context
         if self._pending.pop(one._number, None) is None or publish is None:
-            return None
+            return True
         call = partial(call_hook, one._hooks, publish, one.event, one.priority)
         try:
             call() if context is None else context.run(call)
         except NoRoom as error:
+            one._turn = error.turn
             self._pending[one._number] = one
             if self._closed:
                 self._drop([one], DropReason.SHUTDOWN)
-                return None
-            return not error.held
+                return True
+            return error.turn is not None
         except BaseException as error:
             self._failed(one, error)
         else:
             self._let_go(one)
-        return None
+        return True
 
     def _failed(self, one: Scheduled, error: BaseException) -> None:
         """Publishing has raised: count what the queue has not counted, and say so.

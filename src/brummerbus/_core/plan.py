@@ -5,6 +5,7 @@ subscriptions ask for more has a plan, and such a publish goes through here: the
 (`csrc/python/ticket.c`), which is pushed in its place.
 """
 
+from collections.abc import Iterable
 from contextvars import copy_context
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from brummerbus._core import queue as c
 from brummerbus._core._ext import Buffer, Route, Ticket, purge
 from brummerbus._core.hooks import Hooks, OnDone, Runs
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._core.taps import AnyTap
+from brummerbus._core.taps import AnyTap, hand_over
 from brummerbus._policies import DropReason
 
 
@@ -62,6 +63,22 @@ def plan_for(
         traced=traced and bool(recipients),
     )
     return plan if any(plan) else None
+
+
+def end_taken(subscriptions: Iterable[Subscription]) -> None:
+    """End those that have had their single event; an interrupt may have kept others from it."""
+    for one in subscriptions:
+        if one.is_taken:
+            one.cancel()
+
+
+def after_turn(route: Route, event: Any) -> None:
+    """Do what is left for an event that was accepted when it was its turn, in the timer thread."""
+    plan: Plan | None = route.plan
+    if plan is not None:
+        if plan.once:
+            end_taken(route.recipients)
+        hand_over(plan.taps, event, may_wait=False)
 
 
 def buffers_of(plan: Plan | None, taps: tuple[AnyTap, ...]) -> tuple[Buffer, ...]:

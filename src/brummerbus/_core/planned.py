@@ -1,6 +1,6 @@
 """Publishing an event with options, or on a route with a plan."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from brummerbus._core._ext import Route, Ticket
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import OnDone, Runs
-from brummerbus._core.plan import Plan
+from brummerbus._core.plan import Plan, end_taken
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._core.taps import hand_over
 
@@ -50,7 +50,7 @@ def publish_planned(
 
     Raises:
         QueueFull, BusClosed: As `EventBus.publish`.
-        NoRoom: It would have to wait, and may not, or was withdrawn; nothing has changed.
+        NoRoom: It would have to wait, and may not, or was withdrawn.
         Gone: The queue is that of another process.
         Exception: What a key raises; nothing has changed then.
     """
@@ -97,15 +97,8 @@ def _claim(route: Route, ticket: Ticket) -> list[Subscription]:
         return []
     recipients = enumerate(route.recipients)
     taken = [one for i, one in recipients if one.options.once and not ticket.claim(i)]
-    _end_taken(taken)
+    end_taken(taken)
     return taken
-
-
-def _end_taken(subscriptions: Sequence[Subscription]) -> None:
-    """End those that have had their event; an interrupt may have kept others from it."""
-    for one in subscriptions:
-        if one.is_taken:
-            one.cancel()
 
 
 def _publish_ticket(
@@ -124,12 +117,13 @@ def _publish_ticket(
     accepted = result == c.ACCEPTED
     if not accepted:
         if not wait.may_wait:
-            engine.admission.check_no_wait(result)
-        if result == c.FULL and wait.withdraw is never:
+            accepted = engine.admission.admit_without_wait(route, event, ticket)
+        elif result == c.FULL and wait.withdraw is never:
             raise NoRoom
-        accepted = engine.admission.admit(route, event, wait.timeout, ticket, wait.withdraw)
+        else:
+            accepted = engine.admission.admit(route, event, wait.timeout, ticket, wait.withdraw)
     if plan is not None and plan.once:
-        _end_taken(route.recipients)
+        end_taken(route.recipients)
     return accepted
 
 

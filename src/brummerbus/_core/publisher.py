@@ -20,9 +20,9 @@ from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks, OnDone, Trace
-from brummerbus._core.later import Scheduled
 from brummerbus._core.planned import Withdraw, never, publish_planned
 from brummerbus._core.routes import class_and_type
+from brummerbus._core.scheduled import Scheduled
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.table import Table
 from brummerbus._core.taps import Taps
@@ -152,10 +152,12 @@ class ProcessPublisher(Publisher):
 
         Its priority, its subscriptions and their keys count as of then. If there are too few free
         slots then, a policy that drops or rejects is applied immediately; with `BLOCK` and
-        `CALLER_RUNS` the event stays scheduled and is tried again every few ms, the highest level
-        first. No handler runs in the timer thread. An event that cannot be published, since a key
-        raises, is logged and counted as published and dropped (`REFUSED`). Keys, `on_drop` and
-        `on_unrouted` are called in the timer thread and must not take long there.
+        `CALLER_RUNS` the event takes its turn among the publishers that wait, without a thread, and
+        can be cancelled until then. If it is a listener that is full and whose policy is to wait,
+        the event is tried again every few ms. No handler runs in the timer thread. An event that
+        cannot be published, since a key raises, is logged and counted as published and dropped
+        (`REFUSED`). Keys, `on_drop` and `on_unrouted` are called in the timer thread and must not
+        take long there.
 
         What is scheduled when the bus stops, or the interpreter exits, is counted as published and
         dropped (`DropReason.SHUTDOWN`); in a forked child nothing is scheduled. A scheduled event
@@ -218,7 +220,7 @@ class ProcessPublisher(Publisher):
             if withdraw is never:
                 held = route.plan is not None and any(tap.is_full for tap in route.plan.taps)
                 if held or engine.line.has_before(route.level):
-                    raise NoRoom(held=held)
+                    raise NoRoom
             try:
                 return publish_planned(
                     engine, route, event, timeout, expires, on_done, withdraw=withdraw
@@ -230,22 +232,20 @@ class ProcessPublisher(Publisher):
         """Publish a scheduled event, in the timer thread, which must not wait.
 
         Raises:
-            NoRoom: There are too few free slots, or a listener is full, and the policy is to wait;
-                nothing has changed.
+            NoRoom: There are too few free slots, or a listener is full, and the policy is to wait.
             QueueFull, BusClosed, Exception: As `_publish`.
         """
         route = self._route(engine, event, priority)
         if route.plan is not None:
             if any(tap.is_full for tap in route.plan.taps):
-                raise NoRoom(held=True)
+                raise NoRoom
             publish_planned(engine, route, event, 0.0, None, None, may_wait=False)
             return
         result = route.push(event)
         if result == c.CLOSED and not route.recipients:
             raise engine.admission.closed_error()
         if result != c.ACCEPTED:
-            engine.admission.check_no_wait(result)
-            engine.admission.admit(route, event, 0.0)
+            engine.admission.admit_without_wait(route, event)
 
     def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
         level = priority or 0

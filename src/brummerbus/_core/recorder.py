@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from time import time
 
 from brummerbus._core.in_flight import running, stack_of
+from brummerbus._core.log import shown_event
 from brummerbus._core.queue import Note, Queue
 from brummerbus._text import counted
 
@@ -46,7 +47,10 @@ def report(name: str, queue: Queue, labels: Mapping[int, str], types: Mapping[st
     lines = [f"{name}: the last {counted(len(notes), 'decision')}, at {_shown_time(time())}"]
     lines += _lines(queue, notes, labels, names, with_id=True)
     for one in running(queue):
-        lines += [f"{name}: runs: {one}", stack_of(one.thread).rstrip()]
+        lines.append(f"{name}: runs: {one}")
+        if len(one.events) > 1:
+            lines += [f"  with {shown_event(event)}" for event in one.events]
+        lines.append(stack_of(one.thread).rstrip())
     return "\n".join(lines) + "\n"
 
 

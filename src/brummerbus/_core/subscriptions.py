@@ -20,6 +20,9 @@ Handler = Callable[[Any], object]
 
 _PLAIN = Options()
 
+MAX_BACKOFF = 86_400.0
+"""Seconds, a day, up to which the pause before a retry doubles."""
+
 
 class Subscription(Recipient, Matcher):
     """A handler registered for an event type; created by `EventBus.subscribe`.
@@ -116,14 +119,17 @@ class Subscription(Recipient, Matcher):
         """Return how many ns after a failure the delivery is run again; -1: it is not.
 
         Up to a quarter longer than `backoff` says, at random: what failed together does not come
-        back together.
+        back together. It doubles up to `MAX_BACKOFF`, and stays as it is if it is longer from the
+        first on.
         """
         options = self.options
         if attempt >= options.retries or not isinstance(error, Exception):
             return -1
         if isinstance(error, Retry) and error.after is not None:
             return ns(error.after)
-        return ns(options.backoff * 2.0 ** min(attempt, 64) * self._uniform(1.0, 1.25))
+        most = max(options.backoff, MAX_BACKOFF)
+        pause = min(options.backoff * 2.0 ** min(attempt, 64), most)
+        return ns(pause * self._uniform(1.0, 1.25))
 
 
 def _cancel(reference: "weakref.ref[Subscription]") -> None:

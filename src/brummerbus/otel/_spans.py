@@ -34,8 +34,10 @@ class Spans:
         try:
             with trace.use_span(span, record_exception=False, set_status_on_exception=False):
                 accepted = publish(_Traced(self, event, span.get_span_context()))
-        except (Gone, NoRoom):  # it is tried again: a span that does not end is not exported
-            raise
+        except (Gone, NoRoom) as error:
+            if isinstance(error, NoRoom) and error.turn is not None:
+                span.end()  # it waits for its turn
+            raise  # otherwise it is tried again: a span that does not end is not exported
         except BaseException as error:
             _fail(span, type(error).__qualname__, str(error))
             span.end()
