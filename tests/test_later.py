@@ -275,7 +275,7 @@ def test_a_signal_handler_that_schedules_meanwhile_keeps_the_bound(factory: BusF
 def test_an_event_for_a_full_queue_stays_scheduled_until_there_is_room(
     factory: BusFactory, policy: str
 ) -> None:
-    """If the bus is one that waits. It does not hold up the timers of others meanwhile."""
+    """If the bus is one that waits. It does not hold up the timers of others."""
     bus, gate, seen = full_bus(factory, policy)
     scheduled = bus.publish_after(0, Event("a", "second"))
     poll(lambda: overdue(bus) == 1)
