@@ -102,3 +102,11 @@ def test_the_watcher_uses_public_names_only(name: str) -> None:
         if module.partition(".")[0] != "watch":
             assert module == ""
             assert taken in brummerbus.__all__
+
+
+def test_the_extension_counts_references_to_constants() -> None:
+    """`Py_RETURN_NONE` and its like do not when compiled for 3.12, and 3.10 loads that, too."""
+    sources = sorted((ROOT.parents[1] / "csrc").rglob("*.c"))
+    if not sources:
+        pytest.skip("the package is installed, without its sources")
+    assert [path.name for path in sources if "Py_RETURN_" in path.read_text("utf-8")] == []

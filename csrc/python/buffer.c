@@ -130,7 +130,7 @@ int put_in_buffer(PyObject *op, PyObject *event) {
 /* put(event): hand over an event that was accepted. */
 static PyObject *buffer_put(PyObject *op, PyObject *event) {
     if (put_in_buffer(op, event) < 0) return NULL;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 int put_in_buffers(PyObject *buffers, PyObject *event) {
@@ -205,7 +205,7 @@ static PyObject *buffer_end(PyObject *op, PyObject *unused) {
     self->asleep = 0;
     END_CRITICAL
     if (wakes && self->forks == bb_fork_count() && wake(op) < 0) return NULL;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* clear() -> int: let go of what it holds. */

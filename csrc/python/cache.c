@@ -174,7 +174,7 @@ static PyObject *forget_routes(PyObject *op, PyObject *type) {
     END_CRITICAL
     if (type == Py_None) {
         forget_all(self);
-        Py_RETURN_NONE;
+        return Py_NewRef(Py_None);
     }
     for (int level = 0; level <= BB_LEVELS; level++) {
         forget_item(self->plain[level], type);
@@ -187,7 +187,7 @@ static PyObject *forget_routes(PyObject *op, PyObject *type) {
         }
         Py_DECREF(values);
     }
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* _cached_route(event, level): or None. */
@@ -195,7 +195,7 @@ static PyObject *cached_route_method(PyObject *op, PyObject *args) {
     PyObject *event;
     int level;
     if (!PyArg_ParseTuple(args, "Oi:_cached_route", &event, &level)) return NULL;
-    if (level < 0 || level > BB_LEVELS) Py_RETURN_NONE;
+    if (level < 0 || level > BB_LEVELS) return Py_NewRef(Py_None);
     route_object *route = cached_route((publisher_object *)op, event, level);
     return route != NULL ? (PyObject *)route : Py_NewRef(Py_None);
 }
@@ -213,7 +213,7 @@ static PyObject *watch_abcs(PyObject *op, PyObject *unused) {
     }
     END_CRITICAL
     Py_XDECREF(surplus);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* ---- the type ---------------------------------------------------------------------------- */

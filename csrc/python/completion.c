@@ -99,7 +99,7 @@ static PyObject *end_lost(PyObject *module, PyObject *const *args, Py_ssize_t na
         Py_DECREF(ticket);
         Py_DECREF(recipient);
     }
-    if (type == NULL) Py_RETURN_NONE;
+    if (type == NULL) return Py_NewRef(Py_None);
     PyErr_Restore(type, value, traceback);
     return NULL;
 }

@@ -112,14 +112,14 @@ void detach_call(PyObject *owner, const worker_hooks *hooks, bb_queue *queue, bb
 /* finish(error): the call has ended; None: without an exception. Without effect if it had before. */
 static PyObject *call_finish(PyObject *op, PyObject *error) {
     finish((call_object *)op, error != Py_None ? Py_NewRef(error) : NULL);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* drop(): nothing will end the call. Without effect if it has ended. */
 static PyObject *call_drop(PyObject *op, PyObject *unused) {
     (void)unused;
     drop((call_object *)op);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static PyObject *call_event(PyObject *op, void *closure) {
@@ -135,7 +135,7 @@ static PyObject *call_context(PyObject *op, void *closure) {
     call_object *self = (call_object *)op;
     PyObject *context = NULL;
     if (self->carrier != NULL) context = ticket_of(self->delivery.event)->context;
-    if (context == NULL) Py_RETURN_NONE;
+    if (context == NULL) return Py_NewRef(Py_None);
     return PyObject_CallMethod(context, "copy", NULL);
 }
 

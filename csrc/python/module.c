@@ -199,7 +199,7 @@ static PyObject *append_below(PyObject *module, PyObject *args) {
  * module's initialisation, which a second interpreter of Python 3.11 does not run. */
 static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
-    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) Py_RETURN_NONE;
+    if (PyInterpreterState_GetID(PyInterpreterState_Get()) == 0) return Py_NewRef(Py_None);
     PyErr_SetString(PyExc_ImportError,
                     "brummerbus works in the main interpreter only, not in others");
     return NULL;
@@ -212,7 +212,7 @@ static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
 static PyObject *after_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyOS_AfterFork_Child();
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 #endif
 

@@ -13,6 +13,10 @@
  *
  * Results. As in CPython, a function that returns int returns 0, or -1 with an exception set, and
  * one that returns an object returns NULL with an exception set, unless its comment says otherwise.
+ *
+ * Constants. None, True and False are returned with a reference, by Py_NewRef. Py_RETURN_NONE and its
+ * like take none when they are compiled with the headers of 3.12 and newer, to which constants are
+ * immortal; to 3.10 and 3.11, which may load the same module, they are not.
  */
 #ifndef BB_NATIVE_H
 #define BB_NATIVE_H

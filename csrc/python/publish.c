@@ -89,7 +89,7 @@ PyObject *publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
             else if (route->buffers != NULL) status = put_in_buffers(route->buffers, args[0]);
             Py_DECREF((PyObject *)route);
             if (status < 0) return NULL;
-            if (result == BB_ACCEPTED) Py_RETURN_TRUE;
+            if (result == BB_ACCEPTED) return Py_NewRef(Py_True);
         }
     }
     return call_slow(op, name_publish, args, nargs, kwnames);

@@ -43,7 +43,7 @@ static PyObject *recipient_set_group(PyObject *op, PyObject *args) {
     reset_group(group);
     self->batch_wait = batch_wait;
     self->group = group;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* detach(): its calls outlast their workers. Once, after set_group. */
@@ -55,7 +55,7 @@ static PyObject *recipient_detach(PyObject *op, PyObject *unused) {
         return NULL;
     }
     self->detaches = 1;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static int recipient_traverse(PyObject *op, visitproc visit, void *arg) {
@@ -95,7 +95,7 @@ static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
         if (!is_taken(self)) self->claim = NULL; /* by a publish of the parent */
     }
     self->forks = number;
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static PyMemberDef recipient_members[] = {
@@ -263,10 +263,10 @@ static PyObject *route_refuse(PyObject *op, PyObject *args) {
     if (PyDict_DelItem(table, key) < 0) {
         if (!PyErr_ExceptionMatches(PyExc_KeyError)) return NULL;
         PyErr_Clear();
-        Py_RETURN_FALSE;
+        return Py_NewRef(Py_False);
     }
     bb_refuse(self->queue, &self->route, as_queued(event), (bb_reason)reason);
-    Py_RETURN_TRUE;
+    return Py_NewRef(Py_True);
 }
 
 static PyMemberDef route_members[] = {

@@ -107,7 +107,7 @@ static bb_took take_step(worker_object *self) {
 static PyObject *stepped_take(PyObject *op, PyObject *unused) {
     (void)unused;
     worker_object *self = (worker_object *)op;
-    if (!is_able(self) || self->steps->holds) Py_RETURN_FALSE;
+    if (!is_able(self) || self->steps->holds) return Py_NewRef(Py_False);
     step_frame f;
     begin_step(self, &f);
     bb_took took = take_step(self);
@@ -147,7 +147,7 @@ static PyObject *run_held(worker_object *self) {
 static PyObject *stepped_run(PyObject *op, PyObject *unused) {
     (void)unused;
     worker_object *self = (worker_object *)op;
-    if (!is_able(self) || !self->steps->holds) Py_RETURN_FALSE;
+    if (!is_able(self) || !self->steps->holds) return Py_NewRef(Py_False);
     PyObject *recipient = (PyObject *)self->steps->call.recipient;
     step_frame f;
     Py_INCREF(op); /* the handler may drop the bus */
@@ -157,10 +157,10 @@ static PyObject *stepped_run(PyObject *op, PyObject *unused) {
     Py_DECREF(recipient); /* a finalizer still runs inside the delivery */
     end_step(self, &f);
     Py_DECREF(op);
-    if (error == NULL) Py_RETURN_TRUE;
+    if (error == NULL) return Py_NewRef(Py_True);
     if (PyErr_GivenExceptionMatches(error, PyExc_Exception) || error == Py_None) {
         Py_DECREF(error);
-        Py_RETURN_TRUE;
+        return Py_NewRef(Py_True);
     }
     PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_DECREF(error);

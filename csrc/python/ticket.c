@@ -87,7 +87,7 @@ static PyObject *ticket_set_lane(PyObject *op, PyObject *args) {
         return NULL;
     }
     set_lane(self, i, lane);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* ---- claims of single events ------------------------------------------------------------------ */
@@ -155,7 +155,7 @@ void set_waiting(PyObject *object) {
 static PyObject *ticket_release(PyObject *op, PyObject *unused) {
     (void)unused;
     if (!((ticket_object *)op)->accepted) release_all((ticket_object *)op);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 /* ---- the type ------------------------------------------------------------------------------ */
@@ -211,7 +211,7 @@ static PyObject *ticket_due(PyObject *op, PyObject *args) {
         return NULL;
     }
     bb_due(queue, &self->ticket.parked[index]);
-    Py_RETURN_NONE;
+    return Py_NewRef(Py_None);
 }
 
 static PyMethodDef ticket_methods[] = {

@@ -13,6 +13,7 @@ when it exits.
 
 import copy
 import threading
+import time
 from collections import OrderedDict
 from concurrent.futures import CancelledError, Future
 from traceback import format_exception
@@ -47,13 +48,15 @@ class BusBackend(BaseTaskBackend):  # type: ignore[misc]
     `OPTIONS` are the arguments of `BusExecutor`, and `kept_results`: how many results of finished
     tasks can still be asked for, at least 0, by default 1,000. Priorities from -100 to 100 are
     spread over the levels of the bus: with three, from 34 on a task is urgent, below -33 it is
-    least urgent. Old database connections are closed before and after each task.
+    least urgent. Old database connections are closed before and after each task. A task with
+    `run_after` is enqueued at that time, by the clock as of when it was given.
 
     From any thread. Results can be had in the process that enqueued. A task that was dropped, by
     the policy or at the end of the process, has failed with a `CancelledError`.
     """
 
     supports_async_task = True
+    supports_defer = True
     supports_get_result = True
     supports_priority = True
 
@@ -61,7 +64,8 @@ class BusBackend(BaseTaskBackend):  # type: ignore[misc]
         """Enqueue a task and return its result as of now; `refresh()` it later.
 
         Raises:
-            QueueFull: `queue_size` tasks wait: answer 503. Nothing was enqueued.
+            QueueFull: `queue_size` tasks wait, or `max_scheduled` for their `run_after`: answer
+                503. Nothing was enqueued.
             InvalidTask: The task is not one that this backend can run.
         """
         self.validate_task(task)
@@ -163,8 +167,13 @@ class _Pool:
         span = TASK_MAX_PRIORITY - TASK_MIN_PRIORITY + 1
         level = (int(result.task.priority) - TASK_MIN_PRIORITY) * len(self._views) // span
         self.results.add(result)
+        view, when = self._views[level], result.task.run_after
+        delay = 0.0 if when is None else when.timestamp() - time.time()
         try:
-            future = self._views[level].submit(self._run, result, backend)
+            if delay <= 0:
+                future = view.submit(self._run, result, backend)
+            else:
+                future = view._submit_after(delay, self._run, result, backend)  # noqa: SLF001
         except BaseException:
             self.results.remove(result)
             raise

@@ -182,16 +182,34 @@ class BusExecutor(ThreadPoolExecutor):
             BrokenThreadPool: An initializer has failed.
             BusClosed: The executor was shut down, or its bus is stopped; a `RuntimeError`.
         """
+        future: Future[T] = Future()
+        self._submit(self._publish, self._task(future, copy_context(), fn, args, kwargs))
+        return future
+
+    def _submit_after(self, delay: float, fn: Callable[..., Any], *args: Any) -> "Future[Any]":
+        """Submit a call when `delay` seconds have passed; for `brummerbus.django`.
+
+        A task that the policy refuses then has its future cancelled, and so has one that is not due
+        when the bus stops.
+
+        Raises:
+            QueueFull: `max_scheduled` tasks are to be submitted later.
+            BrokenThreadPool, BusClosed: As `submit`.
+        """
+        future: Future[Any] = Future()
+        task = self._task(future, copy_context(), fn, args, {})
+        self._submit(partial(self.bus.publish_after, delay), task)
+        return future
+
+    def _submit(self, publish: Callable[[Task], object], task: Task) -> None:
         pool = self._pool
         if pool.broken:
             raise BrokenThreadPool(pool.broken)
         if pool.is_shut:
             raise BusClosed(_CLOSED)
-        future: Future[T] = Future()
-        task = self._task(future, copy_context(), fn, args, kwargs)
         pool.waiting.add(task)
         try:
-            accepted = self._publish(task)
+            accepted = publish(task)
         except BusClosed:
             pool.waiting.discard(task)
             raise BusClosed(_CLOSED) from None
@@ -200,7 +218,6 @@ class BusExecutor(ThreadPoolExecutor):
             raise
         if not accepted:
             pool.drop(task)
-        return future
 
     def map(
         self,
