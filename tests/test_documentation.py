@@ -246,6 +246,16 @@ def test_every_link_into_the_repository_leads_to_a_file(page: Path) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=[*NAMES, "CONTRIBUTING.md"]
+)
+def test_every_file_that_a_page_names_in_code_exists(page: Path) -> None:
+    """Also folders, and patterns such as `tests/c/test_resize*.c`."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:bench|docs|examples|release|tests)/[\w./*-]*)", text)
+    assert not [pattern for pattern in named if not any(ROOT.glob(pattern.rstrip("/")))]
+
+
 def test_the_reference_has_every_public_name() -> None:
     pages = (ROOT / "docs" / "reference").glob("*.md")
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)

@@ -4,7 +4,7 @@ Left out, by name: `FailingQueueTest`, which overrides `_put` and `_get`, as a s
 cannot; the tests of `LifoQueue` and `PriorityQueue`, which keep another order. From
 `CSimpleQueueTest`: `test_is_default`, which is about that class, and `test_reentrancy`, which needs
 a `put` before whose call no finalizer can run. (That finalizers may put between any two
-instructions is tested in `tests/test_ringqueue.py`.)
+instructions is tested in `tests/ringqueue/test_anywhere.py`.)
 """
 
 import queue
