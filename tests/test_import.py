@@ -1,7 +1,9 @@
 """The package: its public names, their modules, and what importing it loads."""
 
+import ast
 import importlib.metadata
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,14 @@ ADVICE = (
 )
 """Needed only by tests, sizing from the machine, an elastic pool or advice."""
 
+STANDARD = """
+_imp _thread atexit collections collections.abc concurrent.futures.thread contextlib contextvars
+copyreg dataclasses enum fnmatch functools heapq inspect itertools logging math os queue re reprlib
+sys threading time traceback types typing weakref
+"""
+"""What the import takes from the standard library. Most of its time is that of dataclasses (with
+inspect), typing and logging: a further module is worth a thought, or an import where it is used."""
+
 PUBLISHED = """
 from brummerbus import Event, EventBus
 with EventBus(workers=2) as bus:
@@ -38,6 +48,31 @@ with EventBus(workers=2) as bus:
 def test_the_import_brings_in_nothing_that_only_some_programs_need() -> None:
     """It must take less than 30 ms of CPU time."""
     assert modules_after("import brummerbus").isdisjoint({*ADVICE, "brummerbus._stats"})
+
+
+def imported_at_once(module: str) -> set[str]:
+    """Return the modules that one of ours imports when it is imported itself."""
+    path = Path(brummerbus.__file__).parent.parent.joinpath(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not source.exists():
+        return set()  # it is in the extension
+    found: set[str] = set()
+    for node in ast.parse(source.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+def test_the_import_takes_these_modules_of_the_standard_library_and_no_other() -> None:
+    """Each costs every program that imports the package."""
+    loaded = modules_after("import brummerbus")
+    ours = {module for module in loaded if module.partition(".")[0] == "brummerbus"}
+    taken = set[str]().union(*map(imported_at_once, ours)) - ours
+    assert {name for name in taken if not name.startswith("brummerbus")} == set(STANDARD.split())
+    new = loaded - modules_after("pass")
+    assert new.isdisjoint({"asyncio", "datetime", "json", "pathlib", "random", "subprocess"})
 
 
 def test_a_bus_of_a_fixed_size_needs_neither_psutil_nor_the_models() -> None:
