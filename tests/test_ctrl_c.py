@@ -69,13 +69,7 @@ SIGINT = """
     gate.entered.acquire()
     for _ in range(3):
         bus.publish(Event("a"))
-    def tell():  # when the main thread has been in C for a while: nothing tells of that
-        while True:
-            time.sleep(0.2)
-            frame = sys._current_frames()[threading.main_thread().ident]
-            if frame.f_code.co_name in ("admit", "wait_idle"):
-                return say("blocked")
-    threading.Thread(target=tell, daemon=True).start()
+    when_main_is_in("admit", "wait_idle", call=lambda: say("blocked"))
     try:
         {call}
         say("not interrupted")

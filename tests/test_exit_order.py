@@ -81,7 +81,7 @@ def test_exit_drains_as_long_as_deliveries_end() -> None:
 
 
 def test_exit_without_a_shutdown_timeout_waits_as_long_as_it_takes() -> None:
-    """Here until a thread opens the gate, which does so once exit waits."""
+    """Here until a thread opens the gate, once exit waits."""
     end = run_python("""
         bus, gate = bus_of(shutdown_timeout=None), Gate()
         @bus.on("a")
@@ -90,13 +90,7 @@ def test_exit_without_a_shutdown_timeout_waits_as_long_as_it_takes() -> None:
             say("done")
         bus.publish(Event("a"))
         gate.entered.acquire()
-        exits = threading.Event()
-        threading._register_atexit(exits.set)
-        def open_later():
-            exits.wait()
-            time.sleep(0.5)
-            gate.opened.set()
-        threading.Thread(target=open_later, daemon=True).start()
+        when_main_is_in("wait_idle", call=gate.opened.set)
     """)
     assert_clean(end)
     assert end.lines == ["done"]
@@ -130,7 +124,7 @@ def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> No
         @bus.on("a")
         def handle(event):
             gate(event)
-            time.sleep(0.1)  # that thread has ended by then
+            freeing.join()
             say(event.data)
         for number in range(3):
             bus.publish(Event("a", number))
@@ -139,7 +133,8 @@ def test_a_thread_that_outlives_the_main_thread_may_free_a_stuck_handler() -> No
             threading.main_thread().join()
             bus.publish(Event("a", 3))
             gate.opened.set()
-        threading.Thread(target=free).start()
+        freeing = threading.Thread(target=free)
+        freeing.start()
     """)
     assert_clean(end)
     assert end.lines == ["0", "1", "2", "3"]
@@ -195,13 +190,7 @@ def test_ctrl_c_ends_the_drain_at_exit_and_says_what_is_lost() -> None:
             gate.entered.acquire()
             return bus
         buses = [stuck("one"), stuck("two")]
-        def strike():  # when the main thread waits
-            while True:
-                time.sleep(0.05)
-                frame = sys._current_frames()[threading.main_thread().ident]
-                if frame.f_code.co_name == "wait_idle":
-                    return signal.raise_signal({signal.SIGINT:d})
-        threading.Thread(target=strike, daemon=True).start()
+        when_main_is_in("wait_idle", call=lambda: signal.raise_signal({signal.SIGINT:d}))
     """)
     assert end.code == 0
     assert end.seconds < SOON

@@ -13,7 +13,7 @@ from brummerbus.testing import TestBus
 from helpers.buses import BusFactory, fill
 from helpers.checks import assert_at_rest
 from helpers.handlers import Drops, Gate, Recorder
-from helpers.internals import tasks_that_wait
+from helpers.internals import level_waited_for, tasks_that_wait
 from helpers.threads import InThread
 from helpers.waiting import HANG
 
@@ -144,8 +144,8 @@ def test_tasks_are_admitted_by_level_and_then_in_order(factory: BusFactory) -> N
             tasks.append(asyncio.create_task(one(name, priority)))
             while tasks_that_wait(bus) != len(tasks):
                 await asyncio.sleep(0.001)
-        # The thread that waits for all has turned to the most urgent one by then.
-        await asyncio.sleep(0.05)
+        while level_waited_for(bus) != 3:
+            await asyncio.sleep(0.001)
         for n in range(1, 6):
             gate.let_through()
             while len(admitted) != n:

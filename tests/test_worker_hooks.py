@@ -210,9 +210,11 @@ def test_a_stop_does_not_wait_for_a_stop_hook_that_hangs(
 def test_at_exit_the_stop_hooks_are_called() -> None:
     """Before the program's own hooks at exit, also if they take longer than a worker needs."""
     end = run_python("""
+        from brummerbus._core import engine
+        engine.JOIN_GRACE = 0.05
         atexit.register(say, "exit")
         def stopped():
-            time.sleep(1.5)
+            time.sleep(0.2)
             say("stop")
         bus = EventBus(workers=2, on_worker_stop=stopped)
         bus.subscribe("a", lambda event: say("handled"))

@@ -12,8 +12,7 @@ from helpers.buses import BusFactory, fill
 from helpers.checks import assert_at_rest, assert_balance
 from helpers.handlers import Drops, Logged, Outcomes, Recorder
 from helpers.loops import LoopThread
-from helpers.threads import InThread
-from helpers.waiting import HANG, poll
+from helpers.waiting import HANG, pause, poll
 
 
 def test_a_coroutine_runs_in_the_loop_and_no_worker_waits_for_it(
@@ -179,7 +178,7 @@ def test_once_and_expiry_are_as_ever(factory: BusFactory, loop: LoopThread) -> N
     bus.publish(Event("b", "late"), expires=0.001)
     bus.publish(Event("b", "next"))
     poll(lambda: bus.stats().running == 2)
-    InThread(lambda: asyncio.run(asyncio.sleep(0.01))).result()
+    pause(0.01)  # far longer than it has
     loop.open()
     assert_at_rest(bus)
     assert sorted(map(str, loop.calls)) == ["0", "next", "runs"]

@@ -112,6 +112,12 @@ def tasks_that_wait(bus: EventBus) -> int:
     return len(bus._engine.line)
 
 
+def level_waited_for(bus: EventBus) -> int | None:
+    """Return the level of the event for which the thread of waiting tasks waits in the queue."""
+    tried = bus._engine.line._tried
+    return None if tried is None or bus.stats().waiting != 1 else tried.level
+
+
 def publishes_in_c(bus: EventBus, event: Any) -> bool:
     """Publish an event; return whether that took no method in Python."""
     slow: list[Any] = []

@@ -33,6 +33,17 @@ class Gate:
         self.entered.release()
         assert self.opened.wait(60)
 
+def when_main_is_in(*functions, call):  # nothing tells that a thread waits in C
+    def look():
+        seen = []
+        while len(seen) < 4:
+            time.sleep(0.02)
+            frame = sys._current_frames()[threading.main_thread().ident]
+            at = frame.f_code.co_name, frame.f_lasti
+            seen = [at] * (1 + seen.count(at)) if at[0] in functions else []
+        call()
+    threading.Thread(target=look, daemon=True).start()
+
 """
 PREAMBLE += inspect.getsource(forget_routes)
 
