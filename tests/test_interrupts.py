@@ -60,6 +60,7 @@ def test_publish_interrupted_anywhere_leaves_the_bus_whole(
         lambda: turnstile.hold(filled),
         lambda: bus.publish(Event(event_type), timeout=timeout),
         turnstile.assert_whole,
+        part=(POLICIES.index(policy), 3),
     )
     assert opcodes > 20
 
@@ -79,6 +80,7 @@ def test_publish_many_interrupted_anywhere_leaves_the_bus_whole(
         lambda: turnstile.hold(filled),
         lambda: bus.publish_many(events, timeout=0),
         turnstile.assert_whole,
+        part=(POLICIES.index(policy), 3),
     )
     assert opcodes > 100
 
@@ -191,9 +193,12 @@ def test_cancel_interrupted_anywhere_can_be_made_again(factory: BusFactory) -> N
     assert strike_everywhere(prepare, lambda: subscriptions[-1].cancel(), check) > 5
 
 
+STOPS = [("idle", True), ("held", False), ("held_and_full", True), ("held_and_full", False)]
+
+
 @pytest.mark.parametrize(
     ("state", "drain"),
-    [("idle", True), ("held", False), ("held_and_full", True), ("held_and_full", False)],
+    STOPS,
 )
 def test_stop_interrupted_anywhere_can_be_made_again(
     factory: BusFactory, state: str, drain: bool
@@ -218,7 +223,10 @@ def test_stop_interrupted_anywhere_can_be_made_again(
 
     timeout = HANG if state == "idle" else WAIT
     opcodes = strike_everywhere(
-        prepare, lambda: made[-1][0].stop(drain=drain, timeout=timeout), check
+        prepare,
+        lambda: made[-1][0].stop(drain=drain, timeout=timeout),
+        check,
+        part=(STOPS.index((state, drain)), 2),
     )
     assert opcodes > 50
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 from typing import Any
 
 import pytest
@@ -10,12 +9,12 @@ import pytest
 from brummerbus import BusError, Event
 from brummerbus.testing import TestBus
 from helpers.checks import assert_balance
-from helpers.interrupts import LIMIT, interrupt
+from helpers.interrupts import LIMIT, LONG, interrupt
 from helpers.opcodes import At
 
 pytestmark = pytest.mark.slow
 
-STRIDE = 1 if os.environ.get("BRUMMERBUS_LONG") == "1" else 31
+STRIDE = 1 if LONG else 31
 """From one opcode to the next that is struck: at each, it takes a minute."""
 
 

@@ -5,6 +5,7 @@ marked `E`. Both are checked as a program of somebody else, without this project
 """
 
 import dataclasses
+import functools
 import importlib.util
 import inspect
 import json
@@ -49,9 +50,15 @@ def reported_by_mypy(cache: Path) -> Lines:
     return {(Path(e["file"]).name, e["line"]) for e in found if e["severity"] == "error"}
 
 
+@functools.cache
+def has_pyright() -> bool:
+    """Return whether pyright could fetch itself from npm, which has it."""
+    return "\npyright " in "\n" + checked_by("pyright", "--version")
+
+
 def pyright(*arguments: object) -> dict[str, Any]:
-    """Return what pyright reports; skip where it cannot fetch itself from npm, which has it."""
-    if "\npyright " not in "\n" + checked_by("pyright", "--version"):
+    """Return what pyright reports; skip where there is none."""
+    if not has_pyright():
         pytest.skip("pyright is installed, but could not be fetched from npm")
     settings = ("--outputjson", "--pythonpath", sys.executable, "--pythonversion", OLDEST)
     return dict(json.loads(checked_by("pyright", *settings, *arguments)))

@@ -1,5 +1,6 @@
 """KeyboardInterrupt before each opcode that a call executes in the package, one at a time."""
 
+import os
 import signal
 from collections.abc import Callable
 from itertools import count
@@ -7,6 +8,8 @@ from typing import Any
 
 from brummerbus import BusError, QueueFull
 from helpers.opcodes import At
+
+LONG = os.environ.get("BRUMMERBUS_LONG") == "1"
 
 LIMIT = 20_000
 """Opcodes of one call, far more than any has; a call that never completes is a failure."""
@@ -43,10 +46,19 @@ def strike(k: int, call: Callable[[], object]) -> str:
 
 
 def strike_everywhere(
-    prepare: Callable[[], object], call: Callable[[], object], check: Callable[[], object]
+    prepare: Callable[[], object],
+    call: Callable[[], object],
+    check: Callable[[], object],
+    part: tuple[int, int] = (0, 1),
 ) -> int:
-    """Interrupt a call at each opcode; the number of opcodes."""
-    for k in count():  # 0 interrupts nothing: some Pythons count no opcodes of the first code
+    """Interrupt a call at each opcode; the number of opcodes.
+
+    `part=(n, 3)`: at every third, from the n-th on, where other parameters of the same test strike
+    the others of mostly the same code. In the long form (`BRUMMERBUS_LONG=1`) each strikes all.
+    """
+    first, step = (0, 1) if LONG else (part[0] % part[1], part[1])
+    # 0 interrupts nothing: some Pythons count no opcodes of the first code.
+    for k in count(first, step):
         assert k < LIMIT
         prepare()
         where = strike(k, call)

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -23,7 +24,7 @@ class At:
     """
 
     def __init__(self, k: int, action: Callable[[], Any]) -> None:
-        self._left = k
+        self._k = k
         self._action = action
         self.where = ""
         self.result: Any = None
@@ -32,15 +33,28 @@ class At:
         """Make the call; what it or the action raises is raised."""
         watch = _monitored if sys.version_info >= (3, 12) else _traced
         with _no_collection():
-            watch(self._before_opcode, call)
+            watch(self._k, self._act, call)
 
-    def _before_opcode(self, frame: FrameType, offset: int) -> None:
-        if frame.f_lineno is None:  # of an `except` block's own ends, where no signal is handled:
-            return  # CPython 3.14 would keep the exception in hand for the rest of the thread
-        self._left -= 1
-        if self._left == 0:
-            self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, opcode {offset}"
-            self.result = self._action()
+    def _act(self, frame: FrameType, offset: int) -> None:
+        self.where = f"{frame.f_code.co_name}, line {frame.f_lineno}, opcode {offset}"
+        self.result = self._action()
+
+
+_without_line: dict[int, tuple[frozenset[int], CodeType]] = {}
+"""By the address of the code, which is kept: its hash would be that of all its bytes."""
+
+
+def without_line(code: CodeType) -> frozenset[int]:
+    """Return the opcodes of an `except` block's own ends, where no signal is handled.
+
+    CPython 3.14 would keep the exception in hand for the rest of the thread.
+    """
+    known = _without_line.get(id(code))
+    if known is None:
+        lines = code.co_lines()
+        parts = [range(start, end, 2) for start, end, line in lines if line is None]
+        known = _without_line[id(code)] = (frozenset(itertools.chain(*parts)), code)
+    return known[0]
 
 
 @contextlib.contextmanager
@@ -55,15 +69,31 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _traced(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
+Act = Callable[[FrameType, int], None]
+
+# Some tests count hundreds of opcodes hundreds of times, so there is no further call for each.
+
+
+def _traced(k: int, act: Act, call: Callable[[], object]) -> None:
+    """Call `act` before the k-th opcode of the package that a call executes."""
+    left = k
+
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
-        if event == "opcode":
-            before_opcode(frame, frame.f_lasti)
-        return trace
+        skipped = without_line(frame.f_code)
+
+        def trace_opcode(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal left
+            if event == "opcode" and frame.f_lasti not in skipped:
+                left -= 1
+                if left == 0:
+                    act(frame, frame.f_lasti)
+            return trace_opcode
+
+        return trace_opcode
 
     before = sys.gettrace()
     sys.settrace(trace)
@@ -73,16 +103,19 @@ def _traced(before_opcode: Callable[[FrameType, int], None], call: Callable[[], 
         sys.settrace(before)
 
 
-def _monitored(before_opcode: Callable[[FrameType, int], None], call: Callable[[], object]) -> None:
+def _monitored(k: int, act: Act, call: Callable[[], object]) -> None:
     """Do as `_traced`, which from Python 3.12 on misses opcodes of frames that begin untraced."""
     monitoring: Any = sys.monitoring  # type: ignore[attr-defined]
-    tool, thread = monitoring.DEBUGGER_ID, threading.get_ident()
+    tool, thread, left = monitoring.DEBUGGER_ID, threading.get_ident(), k
 
     def on_instruction(code: CodeType, offset: int) -> Any:
+        nonlocal left
         if not code.co_filename.startswith(PACKAGE):
             return monitoring.DISABLE
-        if threading.get_ident() == thread:
-            before_opcode(sys._getframe(1), offset)
+        if threading.get_ident() == thread and offset not in without_line(code):
+            left -= 1
+            if left == 0:
+                act(sys._getframe(1), offset)
         return None
 
     monitoring.use_tool_id(tool, "opcodes")
