@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CORE := $(wildcard csrc/*/*.c csrc/*/*.h) src/brummerbus/_core/_ffi_build.py setup.py
 C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 
-# Compiling all modules anew in each process takes three times as long as collecting the tests.
+# Compiling all modules again in each process takes three times as long as collecting the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

@@ -49,7 +49,7 @@ static PyObject *entry_call(PyObject *op, PyObject *args, PyObject *kwargs) {
     lock = self->lock;
     self->function = self->lock = NULL;
     END_CRITICAL
-    if (function == NULL) Py_RETURN_NONE;
+    if (function == NULL) return Py_NewRef(Py_None);
     PyObject *result = PyObject_CallFunctionObjArgs(function, NULL);
     Py_DECREF(function);
     release_lock(lock);
