@@ -83,6 +83,7 @@ def test_a_line_at_a_level_of_error_is_one_error(line: str, message: str | None)
         "    ERR trap.",
         "  *) new languages (simplified) error",
         "Error  Description",
+        "License: FTL",
     ],
 )
 def test_a_line_at_another_level_or_at_none_is_no_error(line: str) -> None:

@@ -189,8 +189,8 @@ def _header(text: str, stamped: bool) -> Parsed | None:  # noqa: FBT001
     if level is None:
         return None
     message = text[match.end() :].lstrip(" \t:|-").strip()
-    if level is Level.ERROR and match.lastgroup != "bracket" and not before and not message:
-        return None  # the word alone is a heading
+    if level is Level.ERROR and match.lastgroup != "bracket" and not (message or stamped):
+        return None  # the word alone is a heading, and at the end of a line something's value
     return Parsed(level, message or text.strip())
 
 
