@@ -88,3 +88,31 @@ def test_a_pattern_without_a_hint_makes_every_line_one_to_look_at() -> None:
 def test_more_sentences_than_are_kept_are_decided_alike(gate: Gate) -> None:
     lines = [f"{number:b} no route".replace("1", "a").replace("0", "b") for number in range(9000)]
     assert places(gate, *lines) == list(range(9000))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'GET "/x.js" 200 OK in 3 ms',
+        "it took 3 ms, and ran",
+        f"api-1  | {NOW} WARN  no route",
+        '{"level":30,"msg":"no route"}',
+        '{"level":"warn","msg":"no route"}',
+        "Controller#show",
+        "well done",
+    ],
+)
+def test_words_that_only_resemble_a_hint_are_none(line: str, gate: Gate) -> None:
+    assert places(gate, line, line) == []
+
+
+@pytest.mark.parametrize(
+    "line", ["ok 1 - x", "not ok 2", "Ran 3 tests in 1s", "ok\t5 x", "# pass 3"]
+)
+def test_short_words_of_test_runners_are_hints(line: str, gate: Gate) -> None:
+    assert places(gate, line) == ([] if "\t" in line else [0])
+
+
+def test_json_at_an_error_s_level_is_found_after_calm_json(gate: Gate) -> None:
+    lines = [f'{{"level":{level},"msg":"x"}}' for level in (30, 50, 30, 60)]
+    assert places(gate, *lines) == [1, 3]

@@ -5,7 +5,7 @@
     python      tracebacks                              traces     Go, Rust, Java, JavaScript
     table       errors that `patterns` describes        builds     build steps, by context
     results     runners that name tests                 closings   runners' closing lines
-    gate        which detectors must see a line
+    gate        which detectors must see a line     hints      and by which words
     pytest, unit, jest, reports: one runner each, or one report each
 
 Every format is recognised by its exact shape, so a line that only resembles one is skipped.

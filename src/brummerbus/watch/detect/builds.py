@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from brummerbus.watch.detect.hints import Hinted
 from brummerbus.watch.patterns import table
 from brummerbus.watch.payloads import BuildEvent, LogLine
 
@@ -41,7 +42,7 @@ def tools() -> tuple[Tool, ...]:
     return tuple(
         Tool(
             name,
-            tuple(hint.strip() for hint in parser[name]["hint"].split("|")),
+            tuple(hint for hint in parser[name]["hint"].split("|") if hint),
             _steps(parser[name], ""),
             _steps(parser[name], "vague "),
             re.compile(parser[name]["proof"]) if "proof" in parser[name] else None,
@@ -56,6 +57,11 @@ def _steps(section: Mapping[str, str], kind: str) -> tuple[tuple[str, re.Pattern
         for status in _STATUSES
         if kind + status in section
     )
+
+
+@cache
+def _hinted() -> Hinted[Tool]:
+    return Hinted((tool, tool.hints) for tool in tools())
 
 
 HINTS = frozenset(hint for tool in tools() for hint in tool.hints)
@@ -74,12 +80,7 @@ class BuildDetector:
         found: list[BuildEvent] = []
         while self._waiting and line.number - self._waiting[0][0] > _NEAR:
             self._waiting.popleft()
-        for tool in tools():
-            for hint in tool.hints:
-                if hint in lowered:
-                    break
-            else:
-                continue
+        for tool in _hinted().of(lowered):
             status = _matching(tool.steps, text)
             if status is not None or (tool.proof is not None and tool.proof.match(text)):
                 found += self._prove(tool.name, line)

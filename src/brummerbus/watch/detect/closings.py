@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from brummerbus.watch.detect.hints import Hinted
 from brummerbus.watch.detect.table import groups
 from brummerbus.watch.patterns import example_of, table
 from brummerbus.watch.payloads import LogLine, TestResult
@@ -40,7 +41,7 @@ def runners() -> tuple[Runner, ...]:
         found.append(
             Runner(
                 section.get("framework", name),
-                tuple(hint for hint in section["hint"].split("|")),
+                tuple(hint for hint in section["hint"].split("|") if hint),
                 re.compile(line) if line else None,
                 re.compile(part) if part else None,
                 section.getboolean("after", False),
@@ -51,7 +52,12 @@ def runners() -> tuple[Runner, ...]:
     return tuple(found)
 
 
-HINTS = frozenset(hint.strip() for runner in runners() for hint in runner.hints)
+@cache
+def _hinted() -> Hinted[Runner]:
+    return Hinted((runner, runner.hints) for runner in runners())
+
+
+HINTS = frozenset(hint for runner in runners() for hint in runner.hints)
 
 
 class Tally:
@@ -109,12 +115,7 @@ class Tally:
             if not text.strip():
                 return []
         results: list[TestResult] = []
-        for runner in runners():
-            for hint in runner.hints:
-                if hint in lowered:
-                    break
-            else:
-                continue
+        for runner in _hinted().of(lowered):
             if runner.line is not None and (match := runner.line.match(text)):
                 return results + self._close(runner, line, _numbers(match))
             if runner.part is not None and (match := runner.part.match(text)):

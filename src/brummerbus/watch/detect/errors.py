@@ -134,12 +134,12 @@ class ErrorDetector:
         """
         block = self._block
         if block is None:
-            self._block = None if claimed else self._start(line, text, stamped)
-            self._before.append(text)
+            self._open(None if claimed else self._start(line, text, stamped), text)
             return
         verdict = block.judge(text)
         starts = None
-        if _is_open(block, verdict):
+        known = _is_open(block, verdict)
+        if known:
             # A block that is not certain to be an error must not delay a certain one, and what
             # follows a logged error may be its trace.
             starts = None if claimed else self._start(line, text, stamped)
@@ -152,23 +152,33 @@ class ErrorDetector:
             if starts is not None and not (isinstance(block, LogError) and block.kind == "rustc"):
                 verdict = Verdict.END
         if verdict is Verdict.TAKE:
-            for held_line, held_text, _, _ in self._held:
-                block.take(held_line, held_text)
-            self._held.clear()
+            self._take_held(block)
             block.take(line, text)
             self._before.append(text)
         elif verdict is Verdict.HOLD:
             self._held.append((line, text, stamped, claimed))
         elif isinstance(block, LogError) and _is_trace(starts):
-            for held_line, held_text, _, _ in self._held:
-                block.take(held_line, held_text)
-            self._held.clear()
+            self._take_held(block)
             assert starts is not None
             starts.lead(block)
             self._block = starts
         else:
+            known = known and not self._held
             yield from self.finish()
-            yield from self.feed(line, text, stamped=stamped, claimed=claimed)
+            if known:
+                self._open(starts, text)
+            else:
+                yield from self.feed(line, text, stamped=stamped, claimed=claimed)
+
+    def _take_held(self, block: Block) -> None:
+        for line, text, _, _ in self._held:
+            block.take(line, text)
+        self._held.clear()
+
+    def _open(self, block: Block | None, text: str) -> None:
+        """Begin an error with this line, if it starts one."""
+        self._block = block
+        self._before.append(text)
 
     def finish(self, *, ended: bool = False) -> Iterator[ErrorFound]:
         """Yield the open error, and those in the lines that were held for it.

@@ -1,38 +1,37 @@
 """Decides for each line which detectors must see it. Most lines need none, and cost 0.3 us.
 
-A line is seen by a detector if it has one of the detector's hints. Logs repeat the same sentences
-with other numbers, so what was decided for a line is kept for all that differ in digits only. Lines
-that were read at once are looked up at once.
+A line is seen by a detector if it has one of the detector's hints, and what was decided for a
+sentence is kept. Lines that were read at once are looked up at once.
 """
 
 import re
 from collections.abc import Iterable
 
 from brummerbus.watch.detect import builds, errors, results
+from brummerbus.watch.detect.hints import LONGEST, MOST, any_of, sentence_of
 
 ERRORS, RESULTS, BUILDS = 1, 2, 4
 _NUMERIC = 8
 """The line has a level that may be a number, which is looked at each time."""
 
-_MOST = 8192
-"""Sentences that are kept."""
 _MOST_CALM = 15
 """Beginnings of calm lines that are kept, and one more."""
-_LONGEST = 500
-"""Bytes of a sentence that is kept."""
 _EXAMINED = 8000
 """Bytes of a line that are examined, the 2,000 characters that detectors examine."""
-_DIGITS = b"0123456789"
-_NO_DIGITS = str.maketrans("", "", "0123456789")
 _CALM = re.compile(
+    r"(?:[A-Za-z@][\w.@/-]*\s*\|\s+)?"
     r"[\[(]?\d{2,4}[-/:]\d\d[-/:]\d\d[\d:.,TZ/+ -]*[\])]?(?:\s+\[[^\]]*\])?\s+"
     r"\[?(?:INFO|DEBUG|WARN|WARNING|TRACE|NOTICE)\b[\]:]?\s"
+    r"|(?P<json>\{\"level\":(?:[1-4]0|\"(?:info|debug|warn|trace)\"),)"
 )
 _LOUD = ('"level":5', '"level":6', '"level": 5', '"level": 6')
 
 
 def is_calm(text: str) -> bool:
-    """Whether it is the common case: a logger's line with a time stamp and a level, no error's."""
+    """Whether it is the common case: a logger's line at a level that is no error's.
+
+    It has a time stamp, perhaps behind the name that compose or foreman writes, or it is JSON.
+    """
     return _CALM.match(text) is not None
 
 
@@ -46,12 +45,13 @@ class Gate:
 
     def __init__(self, hints: Iterable[str], *, always: bool) -> None:
         self._always = ERRORS if always else 0
-        self._hints = (
-            (ERRORS, _shortest({*errors.HINTS, *hints})),
-            (RESULTS, _shortest(results.HINTS)),
-            (BUILDS, _shortest(builds.HINTS)),
+        hints = (*errors.HINTS, *hints)
+        self._any = any_of((*hints, *results.HINTS, *builds.HINTS), *results.EXPRESSIONS)
+        self._each = (
+            (ERRORS, any_of(hints)),
+            (RESULTS, any_of(results.HINTS, *results.EXPRESSIONS)),
+            (BUILDS, any_of(builds.HINTS)),
         )
-        self._any = re.compile(_one_of({hint for _, some in self._hints for hint in some}))
         self._known: dict[bytes, int] = {}
         self._quiet: set[bytes] = set()
         """Those that no detector must see, except calm ones."""
@@ -66,8 +66,7 @@ class Gate:
         Args:
             text: Lines with a newline between each two of them.
         """
-        # Bytes, since removing digits from a text that is not ASCII is slow.
-        sentences = text.encode().translate(None, _DIGITS).split(b"\n")
+        sentences = sentence_of(text).split(b"\n")
         quiet, calm = self._quiet, self._calm
         places = [
             place
@@ -89,7 +88,7 @@ class Gate:
 
     def detectors(self, text: str) -> int:
         """Return the detectors that must see a line, as a sum of `ERRORS`, `RESULTS`, `BUILDS`."""
-        wanted = self._wanted(text.encode().translate(None, _DIGITS))
+        wanted = self._wanted(sentence_of(text))
         if wanted & _NUMERIC:
             wanted = (wanted & ~_NUMERIC) | (ERRORS if _is_loud(text) else 0)
         return wanted
@@ -98,8 +97,8 @@ class Gate:
         match = _CALM.match(text)
         if match is None:
             return self._wanted(sentence)
-        start = match[0].encode().translate(None, _DIGITS)
-        if start not in self._calm and len(start) <= _LONGEST:
+        start = sentence_of(match[0])
+        if start not in self._calm and len(start) <= LONGEST and not match["json"]:
             self._calm = (*self._calm[-_MOST_CALM:], start)
         return 0
 
@@ -108,11 +107,11 @@ class Gate:
         wanted = self._known.get(sentence)
         if wanted is None:
             wanted = self._decide(sentence[:_EXAMINED].decode(errors="ignore").lower())
-            if len(self._known) >= _MOST:
+            if len(self._known) >= MOST:
                 self._known.clear()
                 self._quiet.clear()
                 self._numeric.clear()
-            if len(sentence) <= _LONGEST:
+            if len(sentence) <= LONGEST:
                 self._known[sentence] = wanted
                 if not wanted:
                     self._quiet.add(sentence)
@@ -123,8 +122,8 @@ class Gate:
     def _decide(self, sentence: str) -> int:
         wanted = self._always
         if self._any.search(sentence):
-            for detector, hints in self._hints:
-                if any(hint in sentence for hint in hints):
+            for detector, hint in self._each:
+                if hint.search(sentence):
                     wanted |= detector
         if sentence.startswith(errors.STARTS):
             wanted |= ERRORS
@@ -138,26 +137,3 @@ class Gate:
 def _is_loud(text: str) -> bool:
     """Whether a level that is a number may be that of an error."""
     return any(part in text for part in _LOUD)
-
-
-def _shortest(hints: Iterable[str]) -> tuple[str, ...]:
-    """Return the hints that contain no other: if one of them is in a line, so is the shorter."""
-    chosen: list[str] = []
-    for hint in sorted({hint.translate(_NO_DIGITS) for hint in hints}, key=lambda h: (len(h), h)):
-        if not any(shorter in hint for shorter in chosen):
-            chosen.append(hint)
-    return tuple(chosen)
-
-
-def _one_of(words: Iterable[str]) -> str:
-    """Return an expression for any of these words, a tree by their characters.
-
-    It is four times as fast as a list of alternatives, which are tried one by one.
-    """
-    rests: dict[str, set[str]] = {}
-    for word in words:
-        if not word:
-            return ""
-        rests.setdefault(word[0], set()).add(word[1:])
-    branches = [re.escape(first) + _one_of(rest) for first, rest in sorted(rests.items())]
-    return branches[0] if len(branches) == 1 else f"(?:{'|'.join(branches)})"

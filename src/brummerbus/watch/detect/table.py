@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from brummerbus.watch.detect.blocks import Block, Verdict
+from brummerbus.watch.detect.hints import Hinted
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.payloads import LogLine
 
@@ -23,8 +24,7 @@ class Table:
     """
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self._patterns = patterns
-        self._strong = tuple(pattern for pattern in patterns if "strong" in pattern.flags)
+        self._hinted = Hinted((pattern, pattern.hints) for pattern in patterns)
         self.hints = frozenset(hint for pattern in patterns for hint in pattern.hints)
         self.always = any(not pattern.hints for pattern in patterns)
         """Whether some pattern has no hint, so that no line can be skipped."""
@@ -41,13 +41,9 @@ class Table:
             before: The lines before it, in which a heading may stand.
             calm: Whether the line is logged at a level that is no error.
         """
-        for pattern in self._strong if calm else self._patterns:
-            for hint in pattern.hints:  # a loop costs a fifth of `any`
-                if hint in lowered:
-                    break
-            else:
-                if pattern.hints:
-                    continue
+        for pattern in self._hinted.of(lowered):
+            if calm and "strong" not in pattern.flags:
+                continue
             match = pattern.start.match(text)
             if match is None:
                 continue
