@@ -24,7 +24,7 @@ pytestmark = [
     ),
 ]
 
-EVENTS = 1_000_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100_000
+EVENTS = 1_000_000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 50_000
 MIN_ALARMS = 300
 PERIOD = 0.001
 

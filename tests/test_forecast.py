@@ -133,6 +133,12 @@ def gil_with_short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("brummerbus.sizing._adviser.turn", lambda: MS / 2)
 
 
+@pytest.fixture
+def few_deliveries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short simulations, where it does not matter how exact a prediction is."""
+    monkeypatch.setattr(_forecast, "DELIVERIES", 5_000)
+
+
 def forecast(load: dict[float, tuple[Handling, ...]], deliveries: int = 20_000) -> Forecast:
     """Return the forecast from the measurements of a pool that is larger than needed."""
     script = script_of(load, deliveries, seed=1)
@@ -154,7 +160,7 @@ def test_waits_are_predicted_within_a_factor_of_1_3(name: str) -> None:
     Nothing of it is given but what the core measures.
     """
     found = forecast(LOADS[name])
-    truth = script_of(LOADS[name], 150_000, seed=2)
+    truth = script_of(LOADS[name], 50_000, seed=2)
     for workers in (3, 4):
         happened, expected = simulate(truth, workers), found.predict(workers)
         p99 = happened.quantile(0.99)
@@ -164,7 +170,7 @@ def test_waits_are_predicted_within_a_factor_of_1_3(name: str) -> None:
         assert expected.utilization == pytest.approx(happened.busy, rel=0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("few_deliveries")
 @pytest.mark.parametrize("name", ["lognormal", "three handlers"])
 @pytest.mark.parametrize("target", [5 * MS, 10 * MS, 500 * MS])
 def test_minimum_meets_the_target_and_one_worker_fewer_does_not(name: str, target: float) -> None:
@@ -200,6 +206,7 @@ def test_no_number_is_found_if_even_the_largest_pool_misses_the_target(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_deliveries")
 def test_search_simulates_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the formula begins with: 1, or far too many."""
     tried: list[int] = []

@@ -15,7 +15,7 @@ from helpers.processes import in_child, run_file, run_python
 from helpers.threads import InThread
 from helpers.waiting import HANG
 
-FORKS = 1000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 100
+FORKS = 1000 if os.environ.get("BRUMMERBUS_LONG") == "1" else 50
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork"),

@@ -263,7 +263,7 @@ class BusMachine(RuleBasedStateMachine):
 
 TestBus = BusMachine.TestCase
 TestBus.settings = settings(
-    max_examples=5000 if LONG else 150,
+    max_examples=5000 if LONG else 100,
     stateful_step_count=60 if LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

@@ -300,7 +300,7 @@ def _items(call: list[Delivery]) -> list[Item]:
 
 TestOptions = OptionsMachine.TestCase
 TestOptions.settings = settings(
-    max_examples=5000 if LONG else 150,
+    max_examples=5000 if LONG else 100,
     stateful_step_count=60 if LONG else 30,
     deadline=None,
     suppress_health_check=list(HealthCheck),

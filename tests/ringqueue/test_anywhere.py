@@ -175,6 +175,7 @@ def test_what_only_a_queue_refers_to_is_not_collected() -> None:
     assert q.get().cycle is not None
 
 
+@pytest.mark.slow
 def test_collections_beside_threads_that_put_and_take_lose_nothing() -> None:
     q: RingQueue[Item] = RingQueue(20)
 
