@@ -18,7 +18,7 @@ FLOORS = (
     ("sizing", "sizing.*"),
     ("_config", "_priorities", "_stats", "_typing"),
     ("_core.*",),
-    ("_bus", "_listening", "_streaming", "_subscribing"),
+    ("_bus", "_listening", "_observing", "_streaming", "_subscribing"),
     ("ringqueue",),  # on the core: it has no bus
     ("",),  # the package itself: the public names
     ("_exported",),

@@ -263,6 +263,18 @@ def test_the_reference_has_every_public_name() -> None:
     assert documented == {name for name in brummerbus.__all__ if not name.startswith("_")}
 
 
+def test_the_reference_of_the_bus_has_every_public_method() -> None:
+    """Also those of the classes that it is made of, which have to be named twice."""
+    text = (ROOT / "docs" / "reference" / "bus.md").read_text(encoding="utf-8")
+    options = text.partition("::: brummerbus.EventBus\n")[2].partition(":::")[0]
+    inherited = re.search(r"inherited_members: \[(.*)\]", options)
+    assert inherited
+    taken = set(re.findall(r"\w+", inherited[1]))
+    members = set(re.findall(r'- "?(\w+)', options))
+    assert members == {name for name in dir(EventBus) if not name.startswith("_")}
+    assert members - set(vars(EventBus)) == taken
+
+
 def test_the_readme_has_no_relative_link() -> None:
     """The package index shows it far from the files that it links to."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class SubscribingBus(StreamingBus):
-    """A bus to which handlers are subscribed; `EventBus` adds its life and its figures."""
+    """A bus to which handlers are subscribed; `ObservingBus` adds its figures."""
 
     if TYPE_CHECKING:
 
