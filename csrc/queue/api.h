@@ -1,4 +1,4 @@
-/* api.h: what other C code includes to use the queue. queue.h and stats.h themselves have
+/* api.h: what other C code includes to use the queue. stats.h, queue.h and items.h themselves have
  * no preprocessor lines. */
 #ifndef BB_API_H
 #define BB_API_H
@@ -11,6 +11,8 @@
 #include "stats.h"
 /* After it. */
 #include "queue.h"
+/* After that. */
+#include "items.h"
 
 /* The host whose lock a sleeping call releases; both NULL in a plain C program. `detach` returns
  * the token to pass to `attach`, never NULL. Set once, before the first queue. */

@@ -1,6 +1,6 @@
 """Builds the C extension `brummerbus._core._ext`, for setuptools' `cffi_modules`.
 
-`csrc/queue/stats.h` and `queue.h` are the only declarations: cffi reads them as they are, the C
+`csrc/queue/stats.h`, `queue.h` and `items.h` are the only declarations: cffi reads them, the C
 files include them. cffi cannot bind functions that take Python objects, that is, the hot path:
 `csrc/python/` adds them to the same module.
 
@@ -48,7 +48,7 @@ PREAMBLE = """
 """
 
 ffi = cffi.FFI()
-for header in ("stats.h", "queue.h"):
+for header in ("stats.h", "queue.h", "items.h"):
     ffi.cdef((QUEUE / header).read_text(encoding="utf-8"))
 ffi.set_source(
     "brummerbus._core._ext",
