@@ -44,7 +44,8 @@ class Findings:
     @property
     def tests(self) -> list[tuple[str, bool]]:
         """Names of tests, and whether they passed."""
-        return [(item.name, item.passed) for item in self.all if isinstance(item, TestResult)]
+        results = [item for item in self.all if isinstance(item, TestResult)]
+        return [(item.name, item.passed) for item in results if item.count]
 
     @property
     def figures(self) -> tuple[int, int]:

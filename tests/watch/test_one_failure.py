@@ -73,5 +73,25 @@ def test_an_error_that_occurs_again_counts_up() -> None:
         counters(Event("error.detected", found, source="api"))
     [(first, count)] = counters.errors()
     assert (first.message, count, counters.snapshot().errors) == ("lost peer 0", 8, 8)
-    _, [recent] = counters.recent()
+    [recent] = counters.latest()
     assert recent.message == "lost peer 7 (x8)"
+
+
+def test_the_reason_of_a_failed_test_is_added_when_the_summary_says_it() -> None:
+    """With -v a test is reported as soon as it has failed; why comes many lines later."""
+    text = (
+        "test_p.py::test_a FAILED    [ 50%]\n"
+        "test_p.py::test_b FAILED    [100%]\n"
+        "=========== short test summary info ===========\n"
+        "FAILED test_p.py::test_a - assert 1 == 2\n"
+        "FAILED test_p.py::test_b - KeyError: 'x'\n"
+        "============== 2 failed in 0.02s ==============\n"
+    )
+    counters = Counters(["api"])
+    for found in find(text).all:
+        counters(Event("test.failed", found, source="api"))
+    assert counters.snapshot().tests["failed"] == 2
+    assert [(each.name, each.detail) for each in counters.failed_tests()] == [
+        ("test_p.py::test_a", "assert 1 == 2"),
+        ("test_p.py::test_b", "KeyError: 'x'"),
+    ]

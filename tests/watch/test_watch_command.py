@@ -148,7 +148,6 @@ class TestOutput:
     @pytest.mark.slow
     def test_reports_are_written_by_their_names(self, watcher: Watcher) -> None:
         """One of each kind."""
-        pytest.importorskip("matplotlib")
         result = watcher.run("--report", "r.html", "--report", "r.json", "--", "true")
         assert result.returncode == 0
         assert (watcher.directory / "r.html").read_text().startswith("<!DOCTYPE html>")
@@ -164,6 +163,20 @@ class TestOutput:
         ]
         assert watcher.rows("SELECT stream, kind FROM errors") == [("stderr", "python")]
         assert report["by_priority"]["3"]["processed"] > 0
+
+    def test_the_report_tells_of_the_bus_or_of_everything_on_request(
+        self, watcher: Watcher
+    ) -> None:
+        """Otherwise it is about the processes, on one screen."""
+        command = watcher.script("app.py", "for n in range(40): print('ERROR', chr(65 + n) * 3)")
+        assert "Deliveries by type" in watcher.run("--bus", "--", *command.split()).stdout
+        lines = watcher.run("--", *command.split()).stdout.splitlines()
+        report = lines[lines.index("") :]
+        assert len(report) <= 23
+        assert any("... and" in line for line in report)
+        full = watcher.run("--full", "--", *command.split()).stdout
+        assert "... and" not in full
+        assert "\x1b" not in full
 
     @pytest.mark.slow
     def test_a_reader_that_leaves_does_no_harm(self, watcher: Watcher) -> None:
@@ -215,6 +228,7 @@ class TestRefusals:
             ),
             (["--"], "watch: no command after '--'"),
             (["--report", "r.txt", "--", "true"], "watch: --report: expected a name that ends in"),
+            (["--links", "emacs", "--", "true"], "watch: --links: expected file, kitty, vscode"),
             (["--report", "no/r.html", "--", "true"], "watch: --report: no directory 'no'"),
             (["--db", "no/log.db", "--", "true"], "watch: no/log.db: No such file or directory"),
         ],
@@ -235,27 +249,6 @@ class TestRefusals:
         (watcher.directory / "Procfile").write_text(f"first: touch started\n{bad}\n")
         result = watcher.run("Procfile")
         assert (result.returncode, result.stderr.count("\n")) == (2, 1)
-        assert not (watcher.directory / "started").exists()
-
-    def test_a_page_without_matplotlib_says_what_to_install(self, watcher: Watcher) -> None:
-        """Before anything is started, not when the work is done."""
-        source = (
-            "import sys; sys.modules['matplotlib'] = None\n"
-            "import importlib.util as u; find = u.find_spec\n"
-            "u.find_spec = lambda name, *a: None if name == 'matplotlib' else find(name, *a)\n"
-            "from brummerbus.__main__ import main\n"
-            "sys.exit(main(['watch', '--report', 'r.html', '--', 'touch', 'started']))\n"
-        )
-        result = subprocess.run(
-            [sys.executable, "-c", source],
-            cwd=watcher.directory,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-            check=False,
-        )
-        assert result.returncode == 2
-        assert "pip install 'brummerbus[report]'" in result.stderr
         assert not (watcher.directory / "started").exists()
 
     def test_a_program_that_the_system_refuses_stops_the_others(self, watcher: Watcher) -> None:

@@ -5,6 +5,7 @@ the bus handles what is queued, the detectors publish what is still open, the bu
 and only then the store is closed and the bus stops.
 """
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,13 +21,17 @@ from brummerbus.watch.counters import Counters
 from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.interrupts import KILL, Interrupts
 from brummerbus.watch.line_printer import LinePrinter
-from brummerbus.watch.live import LiveView
 from brummerbus.watch.patterns import Pattern
+from brummerbus.watch.places import Links
 from brummerbus.watch.process import WatchedProcess
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.redact import Redactor
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
+from brummerbus.watch.view.choice import Choice, Wish
+from brummerbus.watch.view.live_view import LiveView
+from brummerbus.watch.view.recent import Recent
+from brummerbus.watch.view.scene import Bus, Scene
 
 QUEUE_SIZE = 256
 """Slots, which is 64 reads for four handlers. Each read may have 64 KB, so this bounds memory.
@@ -88,6 +93,9 @@ class Watch:
         target: The name of the run.
         store: The log store; it is closed at the end.
         live: Whether to draw the live view instead of printing lines.
+        bus_figures: Whether the view shows the bus's figures from the start.
+        links: The format of links to places in files.
+        advise: Whether the report has advice about the bus, which takes up to a second.
         out: The stream on which lines are printed.
         patterns: A user's own patterns of errors.
         redact: What masks secrets in the lines.
@@ -104,6 +112,9 @@ class Watch:
         out: Any,
         patterns: Sequence[Pattern] = (),
         redact: Redactor | None = None,
+        bus_figures: bool = False,
+        links: str = "file",
+        advise: bool = True,
     ) -> None:
         self._target = target
         self._store = store
@@ -118,7 +129,12 @@ class Watch:
             queue_size=QUEUE_SIZE,
         )
         self._bus = EventBus(config, name="watch", on_error=self._on_error)
-        self._counters = Counters([command.name for command in commands])
+        names = [command.name for command in commands]
+        self._counters = Counters(names)
+        self._links = Links({command.name: command.directory for command in commands}, links)
+        self._recent = Recent(names) if live else None
+        self._bus_figures = bus_figures
+        self._advise = advise
         self._detector_handler = DetectorHandler(self._bus, patterns)
         self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
@@ -134,11 +150,12 @@ class Watch:
         with ExitStack() as stack:
             interrupts = stack.enter_context(Interrupts())
             stack.enter_context(self._bus)
-            view = stack.enter_context(LiveView(self._counters)) if self._live else None
+            view = self._view(stack)
             failed_start = self._start(interrupts)
             self._follow(interrupts, view, begun)
             self._drain(view, begun)
-            stats, advice = self._bus.stats(), self._bus.advise()
+            stats = self._bus.stats()
+            advice = self._bus.advise() if self._advise else None
             rows = self._close_store()
         run_time = time.monotonic() - begun
         read = sum(sum(process.lines_read.values()) for process in self._processes)
@@ -167,6 +184,7 @@ class Watch:
             balance=balance,
             handler_errors=self._handler_errors,
             advice=advice,
+            links=self._links,
         )
         return Outcome(exit_code, report.collect(run, stats, self._counters))
 
@@ -181,6 +199,8 @@ class Watch:
         follow("store", self._store.on_lines, batch=BATCH, max_concurrency=1)
         follow("find", self._detector_handler.on_lines, batch=BATCH, max_concurrency=1)
         follow("count", self._counters.on_lines, batch=BATCH, max_concurrency=1)
+        if self._recent is not None:
+            follow("view", self._recent.on_lines, batch=BATCH, max_concurrency=1)
         if self._printer is not None:
             follow("print", self._printer.on_lines, batch=BATCH, max_concurrency=1)
             self._bus.subscribe("process.*", self._printer.on_process)
@@ -190,6 +210,24 @@ class Watch:
         self._bus.subscribe("process.*", self._store.on_process)
         self._bus.subscribe(EventType.ERROR_DETECTED, self._store.on_errors, batch=BATCH)
         return handlers
+
+    def _view(self, stack: ExitStack) -> LiveView | None:
+        """Enter the live view, if there is one."""
+        if self._recent is None:
+            return None
+        scene = Scene(self._target, self._counters, self._recent, self._links)
+        view = LiveView(
+            scene,
+            Choice(list(self._by_name), bus=self._bus_figures),
+            bus=lambda: Bus(self._bus.stats(), QUEUE_SIZE, self._depth.samples),
+            actions={Wish.QUIT: self._quit},
+            wake=self._changed.set,
+        )
+        return stack.enter_context(view)
+
+    def _quit(self, process: str) -> str:  # noqa: ARG002
+        signal.raise_signal(signal.SIGINT)  # as Ctrl-C: once stops, twice kills
+        return "stopping; once more kills"
 
     def _start(self, interrupts: Interrupts) -> int:
         """Start all processes; if one cannot be started, stop the others and return 2."""
@@ -241,7 +279,7 @@ class Watch:
         if self._printer is not None:
             self._printer.flush()
         if view is not None:
-            view.update(self._bus.stats(), QUEUE_SIZE, self._depth.samples, now)
+            view.update(now)
 
     def _close_store(self) -> int:
         """Write the rest; return how many of this run's lines the file holds."""

@@ -4,6 +4,7 @@ import argparse
 import gc
 import json
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -11,14 +12,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from brummerbus.watch import live, page, redact
+from brummerbus.watch import page, redact
 from brummerbus.watch.app import Watch
 from brummerbus.watch.patterns import PatternError, read_patterns
+from brummerbus.watch.places import LinkError, Links
 from brummerbus.watch.private import private_text
 from brummerbus.watch.procfile import Command, CommandError, plan_arguments, read_procfile
 from brummerbus.watch.redact import RedactError, Redactor
-from brummerbus.watch.report import as_text
 from brummerbus.watch.store import DEFAULT_PATH, LogStore, StoreError, limits
+from brummerbus.watch.summary import Shape, as_text
+from brummerbus.watch.view import live_view
 
 NAME = "watch"
 HELP = "start processes, follow their output, and report"
@@ -58,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.usage = (
         f"{parser.prog} [--db FILE] [--report FILE] [--patterns FILE] [--redact REGEX] [--json] "
-        "[--plain] [PROCFILE | -- COMMAND ...]"
+        "[--plain] [--full] [--bus] [--links FORMAT] [PROCFILE | -- COMMAND ...]"
     )
     parser.description = (
         "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
@@ -87,6 +90,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--plain", action="store_true", help="print lines even if a live view is possible"
     )
     parser.add_argument(
+        "--full",
+        action="store_true",
+        help="report all errors with their lines, all failed tests and all processes, however "
+        "long that is",
+    )
+    parser.add_argument(
+        "--bus", action="store_true", help="also show the figures of the bus that carries the lines"
+    )
+    parser.add_argument(
+        "--links",
+        default="file",
+        metavar="FORMAT",
+        help="what places in files are links to: file, kitty, vscode, none, or a text with "
+        "{path}, {line} and {column} (default: %(default)s)",
+    )
+    parser.add_argument(
         "--patterns",
         action="append",
         default=[],
@@ -105,9 +124,10 @@ def run(args: argparse.Namespace) -> int:
         mask = redact.from_arguments(args)
         target, commands = _commands(args, mask)
         reports = [_checked_report(path) for path in args.report]
+        Links({}, args.links)
         patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
         store = LogStore(args.db, target, limits.from_arguments(args))
-    except (CommandError, PatternError, RedactError) as error:
+    except (CommandError, LinkError, PatternError, RedactError) as error:
         return _refuse(str(error))
     except (StoreError, sqlite3.Error) as error:
         return _refuse(f"{args.db}: {error}")
@@ -120,17 +140,20 @@ def run(args: argparse.Namespace) -> int:
         target=target,
         store=store,
         database=args.db,
-        live=not (args.plain or args.json) and sys.stdout.isatty() and live.available(),
+        live=not (args.plain or args.json) and live_view.available(),
         out=out,
         patterns=patterns,
         redact=mask,
+        bus_figures=args.bus,
+        links=args.links,
+        advise=args.bus or args.json or bool(reports),
     )
     # The collector would look at each queued line several times, and a line is in no cycle.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     outcome = watch.run()
     written = [_write(path, outcome.report) for path in reports]
-    ending = json.dumps(outcome.report, indent=2) if args.json else _ending(outcome.report)
+    ending = json.dumps(outcome.report, indent=2) if args.json else _ending(args, outcome.report)
     complete = _print(ending) and all(written)
     return outcome.exit_code or int(not complete)
 
@@ -175,8 +198,6 @@ def _checked_report(name: str) -> Path:
         raise CommandError(f"--report: expected a name that ends in .html or .json, got {name!r}")
     if not path.resolve().parent.is_dir():
         raise CommandError(f"--report: no directory {str(path.parent)!r}")
-    if suffix in _HTML and not page.available():
-        raise CommandError(page.MISSING)
     return path
 
 
@@ -193,8 +214,13 @@ def _write(path: Path, report: dict[str, Any]) -> bool:
     return True
 
 
-def _ending(report: dict[str, Any]) -> str:
-    return f"\n{as_text(report)}\nThe lines are in {report['database']}"
+def _ending(args: argparse.Namespace, report: dict[str, Any]) -> str:
+    """Return the report as it fits on the terminal."""
+    size = shutil.get_terminal_size()
+    width = max(size.columns, 40)
+    terminal = sys.stdout.isatty()
+    shape = Shape(width, max(size.lines, 12), full=args.full, bus=args.bus, links=terminal)
+    return f"\n{as_text(report, shape)}\nThe lines are in {report['database']}"
 
 
 def _refuse(message: str) -> int:

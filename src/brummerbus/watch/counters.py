@@ -1,7 +1,7 @@
 """Counts events and keeps the state of each process for the live view and the report."""
 
 import re
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
@@ -9,7 +9,6 @@ from brummerbus import Event, EventType
 from brummerbus.watch.payloads import (
     BuildEvent,
     ErrorFound,
-    LogLine,
     LogLines,
     ProcessExited,
     ProcessStarted,
@@ -19,7 +18,8 @@ from brummerbus.watch.text import repeated
 
 _KEPT = 1000
 """Errors, and failed tests, kept for the report; all are counted, and all errors stored."""
-_RECENT = 12
+_RECENT = 200
+"""Errors kept for the view, in the order of their last occurrence."""
 _NUMBER = re.compile(r"0x[0-9a-fA-F]+|\d+")
 """What differs where the same error occurs again: process ids, counters, addresses."""
 _Same = tuple[str, str, str, str]
@@ -35,6 +35,8 @@ class ProcessState:
     started: float = 0.0
     exit_code: int | None = None
     run_time: float | None = None
+    stopped: bool = False
+    """Whether the watcher had sent it a signal before its exit."""
     lines: int = 0
     errors: int = 0
 
@@ -61,7 +63,6 @@ class Counters:
         self._errors: dict[_Same, tuple[ErrorFound, int]] = {}
         """The first occurrence of each error, and how often it has occurred."""
         self._recent_errors: dict[_Same, ErrorFound] = {}
-        self._recent_lines: deque[LogLines] = deque(maxlen=_RECENT)
         self._failed: list[TestResult] = []
 
     def on_lines(self, events: list[Event]) -> None:
@@ -84,8 +85,8 @@ class Counters:
                 self._note_error(data)
             elif isinstance(data, TestResult):
                 self._counts.tests["passed" if data.passed else "failed"] += data.count
-                if not data.passed and len(self._failed) < _KEPT:
-                    self._failed.append(data)
+                if not data.passed:
+                    self._note_failed(data)
             elif isinstance(data, BuildEvent):
                 self._counts.builds[f"{data.tool} {data.status}"] += 1
 
@@ -112,18 +113,20 @@ class Counters:
         with self._lock:
             return list(self._failed)
 
-    def recent(self) -> tuple[list[LogLine], list[ErrorFound]]:
-        """Return the last few lines and errors."""
+    def latest(self, process: str = "") -> list[ErrorFound]:
+        """Return the last errors, the newest first; their messages say how often they occurred.
+
+        Args:
+            process: Only those of this process, if not empty.
+        """
         with self._lock:
-            errors = [
+            return [
                 replace(
                     found, message=repeated(found.message, self._errors.get(same, (found, 1))[1])
                 )
-                for same, found in self._recent_errors.items()
+                for same, found in reversed(self._recent_errors.items())
+                if process in ("", found.process)
             ]
-            recent = list(self._recent_lines)
-        lines = [line for some in recent for line in some.last(_RECENT)]
-        return lines[-_RECENT:], errors
 
     def _state(self, name: str) -> ProcessState:
         return self._counts.processes.setdefault(name, ProcessState(name))
@@ -131,7 +134,6 @@ class Counters:
     def _note_lines(self, lines: LogLines) -> None:
         self._counts.events[EventType.LOG_LINE] += 1
         self._state(lines.process).lines += lines.count
-        self._recent_lines.append(lines)
 
     def _note_process(self, data: ProcessStarted | ProcessExited) -> None:
         # Start and exit may be handled in either order, so each sets only its own fields.
@@ -143,6 +145,16 @@ class Counters:
         else:
             state.exit_code = data.exit_code
             state.run_time = data.run_time
+            state.stopped = data.stopped
+
+    def _note_failed(self, result: TestResult) -> None:
+        if result.count > 0 and len(self._failed) < _KEPT:
+            self._failed.append(result)
+        elif result.count == 0:
+            same = (result.process, result.framework, result.name)
+            for number, known in enumerate(self._failed):
+                if same == (known.process, known.framework, known.name) and not known.detail:
+                    self._failed[number] = replace(known, detail=result.detail)
 
     def _note_error(self, found: ErrorFound) -> None:
         self._counts.errors += 1

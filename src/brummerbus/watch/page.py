@@ -1,203 +1,232 @@
-"""The report as one self-contained HTML page: tables, and plots as inline SVG.
+"""The report as one self-contained HTML page: what failed first, the bus's own figures last.
 
-The plots are drawn by matplotlib, an extra, without `pyplot`, so no window system is needed.
+It loads nothing and runs nothing, and follows the reader's dark mode and width. What processes
+print is escaped, and the page forbids scripts in any case.
 """
 
 import html
-import importlib.util
-import io
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from brummerbus.watch import plots
+from brummerbus.watch.bus_figures import QUANTILES, TIMES, balance_line, milliseconds
 from brummerbus.watch.line_printer import clock
-from brummerbus.watch.report import balance_line, milliseconds
-from brummerbus.watch.text import repeated
+from brummerbus.watch.report import COUNTS
+from brummerbus.watch.summary import failed, unexplained
+from brummerbus.watch.text import counted, printable, repeated
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-MISSING = "an HTML report needs matplotlib: pip install 'brummerbus[report]'"
-
-_COLOURS = ("#2f6f9f", "#d9822b", "#4c9a6a", "#a33b3b")
-_COUNTS = ("published", "processed", "failed", "dropped")
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62em; margin: 2em auto;
-       padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 2em }
-table { border-collapse: collapse } th, td { padding: .15em 1em .15em 0; text-align: right }
-th:first-child, td:first-child { text-align: left } th { border-bottom: 1px solid #999 }
-pre { background: #f5f5f5; padding: .6em; overflow-x: auto } svg { max-width: 100%; height: auto }
-.good { color: #2c7a4b } .bad { color: #a33b3b; font-weight: bold }
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #656d76; --paper: #fff; --box: #f6f8fa;
+        --line: #d0d7de; --bad: #b3261e; --good: #1a7f37; --link: #0a58ca }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117; --box: #161b22; --line: #30363d;
+          --bad: #ff7b72; --good: #56d364; --link: #79c0ff } }
+* { box-sizing: border-box }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
+       max-width: 62rem; margin: 0 auto; padding: 1rem; -webkit-text-size-adjust: 100% }
+h1 { font-size: 1.35rem; margin: 0; overflow-wrap: anywhere }
+h2 { font-size: 1.1rem; margin: 1.6rem 0 .5rem }
+p { margin: .3rem 0 } a { color: var(--link) }
+.soft { color: var(--soft) } .bad { color: var(--bad) } .good { color: var(--good) }
+.verdict { font-size: 1.1rem; font-weight: 600 }
+ul { list-style: none; margin: 0; padding: 0 }
+li { border-left: 4px solid var(--bad); background: var(--box); border-radius: 4px;
+     margin: .5rem 0; padding: .5rem .75rem; overflow-wrap: anywhere }
+li p { margin: 0 } .message { font-weight: 600; white-space: pre-wrap }
+code, pre { font: .85rem/1.45 ui-monospace, monospace }
+pre { overflow-x: auto; margin: .4rem 0 0; padding: .5rem; border: 1px solid var(--line);
+      border-radius: 4px; background: var(--paper) }
+summary { cursor: pointer; padding: .2rem 0 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: .3rem .6rem .3rem 0; text-align: right; vertical-align: top; white-space: nowrap;
+         border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
+th:first-child, td:first-child { text-align: left }
+.command { font: .8rem ui-monospace, monospace; color: var(--soft); white-space: normal;
+           overflow-wrap: anywhere }
+@media (max-width: 40rem) { .less { display: none } th, td { padding-right: .4rem } }
 """
 
 
-def available() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
 def as_html(report: Mapping[str, Any]) -> str:
-    """Return the whole page."""
-    title = f"Watched {report['target']}"
-    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report["started"]))
+    """Return the whole page; with plots of the bus's figures if matplotlib is installed."""
+    title = _safe(f"Watched {report['target']}")
     parts = [
-        f"<h1>{_safe(title)}</h1>",
-        f"<p>Started {started}, ran {report['run_time']:.1f} s, exit {report['exit_code']}.</p>",
-        _balance(report["balance"]),
-        "<h2>Processes</h2>",
-        _processes(report["processes"]),
-        "<h2>Queue depth over time</h2>",
-        _depth_plot(report["depth"]),
-        "<h2>Deliveries</h2>",
-        _counts_plot(report["by_type"]),
-        _counts_table("type", report["by_type"]),
-        _counts_table("priority", report["by_priority"]),
-        "<h2>Queue wait and handling</h2>",
-        _times_plot(report),
-        _times_table(report),
-        "<h2>Utilisation of the workers</h2>",
-        _utilisation_plot(report["worker_utilization"]),
-        _tests(report["tests"]),
+        _head(report),
         _errors(report["errors"]),
+        _tests(report["tests"]),
+        _unexplained(report["processes"]),
+        _builds(report["builds"]),
+        _processes(report["processes"]),
+        _bus(report),
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{_safe(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{title}</title><style>{_STYLE}{plots.STYLE}</style></head>\n<body>\n"
+        + "\n".join(part for part in parts if part)
         + "\n</body></html>\n"
     )
 
 
 def _safe(text: object) -> str:
-    return html.escape(str(text))
+    return html.escape(printable(str(text)))
+
+
+def _head(report: Mapping[str, Any]) -> str:
+    """Return the verdict: what the reader opened the page for."""
+    tests, errors, processes = report["tests"], report["errors"]["count"], report["processes"]
+    failures = sum(failed(process) for process in processes)
+    said = []
+    if failures:
+        said.append(f"{failures:,} of {counted(len(processes), 'process', 'processes')} failed")
+    if errors:
+        said.append(counted(errors, "error"))
+    if tests["failed"]:
+        total = tests["passed"] + tests["failed"]
+        said.append(f"{tests['failed']:,} of {counted(total, 'test')} failed")
+    verdict = ", ".join(said) or "Nothing failed"
+    if tests["passed"] and not tests["failed"]:
+        verdict += f", {counted(tests['passed'], 'test')} passed"
+    started = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(report["started"]))
+    balance = report["balance"]
+    return (
+        f"<header><h1>{_safe(report['target'])}</h1>"
+        f'<p class="verdict {"bad" if said else "good"}">{_safe(verdict)}</p>'
+        f'<p class="soft">Started {started}, ran {report["run_time"]:.1f} s,'
+        f" exit {report['exit_code']}</p>"
+        f'<p class="{"soft" if balance["adds_up"] else "bad"}">'
+        f"{_safe(balance_line(balance, handlers=False))}</p>"
+        + "".join(f'<p class="bad">{_safe(error)}</p>' for error in report["handler_errors"])
+        + "</header>"
+    )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{_safe(title)}</h2>\n{content}\n</section>"
+
+
+def _place(text: str, link: str) -> str:
+    """Return where something is, as a link if the file exists."""
+    code = f"<code>{_safe(text)}</code>"
+    return f'<a href="{_safe(link)}">{code}</a>' if link else code
+
+
+def _failure(about: str, message: str, rest: str = "") -> str:
+    return f'<li><p class="soft">{about}</p><p class="message">{_safe(message)}</p>{rest}</li>'
+
+
+def _errors(errors: Mapping[str, Any]) -> str:
+    if not errors["count"]:
+        return ""
+    items = []
+    for number, found in enumerate(errors["found"]):
+        about = f"{_safe(found['process'])} · {clock(found['time'])} · {_safe(found['kind'])}"
+        if found["place"]:
+            about += f" · {_place(found['place'], found['link'])}"
+        lines = found["text"].splitlines()
+        text = "\n".join(_safe(line.expandtabs()) for line in lines)
+        shown = " open" if number == 0 else ""
+        rest = (
+            f"<details{shown}><summary>{counted(len(lines), 'line')}</summary>"
+            f"<pre>{text}</pre></details>"
+        )
+        message = repeated(found["message"], found["count"])
+        items.append(_failure(about, message, rest if len(lines) > 1 else ""))
+    return _section(counted(errors["count"], "error"), f"<ul>{''.join(items)}</ul>")
+
+
+def _tests(tests: Mapping[str, Any]) -> str:
+    if not tests["failed"]:
+        return ""
+    items = [
+        _failure(
+            f"{_safe(result['process'])} · {_place(result['name'] or 'not named', result['link'])}",
+            result["detail"] or "failed",
+        )
+        for result in tests["failures"]
+    ]
+    total = tests["passed"] + tests["failed"]
+    title = f"{tests['failed']:,} of {counted(total, 'test')} failed"
+    return _section(title, f"<ul>{''.join(items)}</ul>")
+
+
+def _unexplained(processes: Sequence[Mapping[str, Any]]) -> str:
+    items = [
+        _failure(
+            f"{_safe(process['name'])} · exit {process['exit_code']} · its last line",
+            process["last_line"] or "it printed nothing",
+        )
+        for process in processes
+        if unexplained(process)
+    ]
+    title = "Failed, with no error in the output"
+    return _section(title, f"<ul>{''.join(items)}</ul>") if items else ""
+
+
+def _builds(builds: Mapping[str, int]) -> str:
+    steps = ", ".join(f"{step} {count:,}" for step, count in sorted(builds.items()))
+    return _section("Builds", f"<p>{_safe(steps)}</p>") if steps else ""
+
+
+def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for process in processes:
+        code = process["exit_code"]
+        colour = "" if code is None else "bad" if failed(process) else "good"
+        seconds = "-" if process["run_time"] is None else f"{process['run_time']:.1f}"
+        rows.append(
+            f'<tr><td>{_safe(process["name"])}<div class="command">{_safe(process["command"])}'
+            f'</div></td><td class="{colour}">{"-" if code is None else code}</td>'
+            f'<td>{process["errors"]:,}</td><td class="less">{seconds}</td>'
+            f"<td>{sum(process['lines'].values()):,}</td></tr>"
+        )
+    head = (
+        '<tr><th>process</th><th>exit</th><th>errors</th><th class="less">seconds</th>'
+        "<th>lines</th></tr>"
+    )
+    return _section("Processes", f"<table>{head}{''.join(rows)}</table>")
+
+
+def _bus(report: Mapping[str, Any]) -> str:
+    """Return the bus's own figures, which open on request."""
+    workers = report["worker_utilization"]
+    drawn = plots.available()
+    figures = [
+        f"<p>{_safe(balance_line(report['balance']))}</p>",
+        "" if drawn else f'<p class="soft">{_safe(plots.MISSING)}</p>',
+        plots.depth_plot(report["depth"]) if drawn else "",
+        _counts_table("type", report["by_type"]),
+        _counts_table("priority", report["by_priority"]),
+        plots.counts_plot(report["by_type"]) if drawn else "",
+        _times_table(report),
+        plots.times_plot(report) if drawn else "",
+        f"<p>Utilisation of the workers: {' '.join(f'{share:.0%}' for share in workers)}</p>",
+        plots.utilisation_plot(workers) if drawn else "",
+        f"<pre>{html.escape(report['advice']['text'])}</pre>" if report["advice"] else "",
+    ]
+    title = "<summary>The bus that carried the lines</summary>"
+    return f"<details>{title}{''.join(figures)}</details>"
+
+
+def _counts_table(title: str, groups: Mapping[str, Mapping[str, int]]) -> str:
+    rows = [(name, *(f"{count[key]:,}" for key in COUNTS)) for name, count in groups.items()]
+    return _table((title, *COUNTS), rows)
+
+
+def _times_table(report: Mapping[str, Any]) -> str:
+    rows = [
+        (name, *(milliseconds(report[key][column]) for column in QUANTILES)) for name, key in TIMES
+    ]
+    return _table(("milliseconds", *QUANTILES), rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     def row(tag: str, cells: Sequence[object]) -> str:
         return "<tr>" + "".join(f"<{tag}>{_safe(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    return f"<table>{row('th', head)}{''.join(row('td', cells) for cells in rows)}</table>"
-
-
-def _balance(balance: Mapping[str, Any]) -> str:
-    verdict = "good" if balance["adds_up"] else "bad"
-    return f'<p class="{verdict}">{_safe(balance_line(balance))}.</p>'
-
-
-def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
-    rows = [
-        (
-            process["name"],
-            process["command"],
-            "-" if process["exit_code"] is None else process["exit_code"],
-            "-" if process["run_time"] is None else f"{process['run_time']:.1f}",
-            f"{sum(process['lines'].values()):,}",
-        )
-        for process in processes
-    ]
-    return _table(("name", "command", "exit code", "seconds", "lines"), rows)
-
-
-def _counts_table(title: str, groups: Mapping[str, Mapping[str, int]]) -> str:
-    rows = [(name, *(f"{count[key]:,}" for key in _COUNTS)) for name, count in groups.items()]
-    return _table((title, *_COUNTS), rows)
-
-
-def _times_table(report: Mapping[str, Any]) -> str:
-    columns = ("p50", "p95", "p99", "max")
-    rows = [
-        (name, *(milliseconds(report[key][column]) for column in columns))
-        for name, key in (("in the queue", "queue_wait"), ("in a handler", "processing_time"))
-    ]
-    return _table(("milliseconds", *columns), rows)
-
-
-def _tests(tests: Mapping[str, Any]) -> str:
-    if not tests["passed"] and not tests["failed"]:
-        return ""
-    rows = [(result["process"], result["name"], result["detail"]) for result in tests["failures"]]
-    summary = f"<h2>Tests</h2><p>{tests['passed']:,} passed, {tests['failed']:,} failed</p>"
-    return summary + (_table(("process", "failed test", "why"), rows) if rows else "")
-
-
-def _errors(errors: Mapping[str, Any]) -> str:
-    parts = [f"<h2>Errors found: {errors['count']:,}</h2>"]
-    for found in errors["found"]:
-        place = f" at {found['location']}" if found["location"] else ""
-        message = repeated(found["message"], found["count"])
-        head = f"{clock(found['time'])} {found['process']}: {found['kind']}: {message}"
-        parts.append(
-            f"<details><summary>{_safe(head + place)}</summary>"
-            f"<pre>{_safe(found['text'])}</pre></details>"
-        )
-    return "\n".join(parts)
-
-
-def _plot(height: float, paint: Any) -> str:
-    """Return a plot as an SVG element; `paint` draws on its axes."""
-    import matplotlib as mpl  # noqa: PLC0415 - an extra, loaded only where it is used
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    # Text stays text, so no font is read. The salt makes the page reproducible.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "brummerbus"}):
-        figure = Figure(figsize=(9, height), layout="constrained")
-        axes = figure.add_subplot()
-        axes.spines[["top", "right"]].set_visible(False)
-        paint(axes)
-        out = io.StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(out, format="svg", metadata=nothing)
-    svg = out.getvalue()
-    return svg[svg.index("<svg") :]  # without the XML declaration, which HTML does not allow
-
-
-def _depth_plot(samples: Sequence[Sequence[float]]) -> str:
-    def paint(axes: "Axes") -> None:
-        moments, depths = [sample[0] for sample in samples], [sample[1] for sample in samples]
-        axes.fill_between(moments, depths, step="post", color=_COLOURS[0], alpha=0.6)
-        axes.set(xlabel="seconds", ylabel="deliveries waiting", ylim=(0, None))
-
-    return _plot(2.6, paint) if samples else ""
-
-
-def _counts_plot(groups: Mapping[str, Mapping[str, int]]) -> str:
-    def paint(axes: "Axes") -> None:
-        names = list(groups)
-        for number, key in enumerate(("processed", "dropped")):
-            values = [groups[name][key] for name in names]
-            places = [place + 0.38 * number for place in range(len(names))]
-            axes.barh(places, values, height=0.36, label=key, color=_COLOURS[(0, 3)[number]])
-        axes.set_yticks([place + 0.19 for place in range(len(names))], names)
-        axes.invert_yaxis()
-        axes.set_xscale("symlog")  # very many lines beside a few exits
-        axes.set(xlabel="deliveries")
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-
-    return _plot(0.8 + 0.45 * len(groups), paint) if groups else ""
-
-
-def _times_plot(report: Mapping[str, Any]) -> str:
-    def paint(axes: "Axes") -> None:
-        columns = ("p50", "p95", "p99", "max")
-        for number, (key, name) in enumerate(
-            (("queue_wait", "in the queue"), ("processing_time", "in a handler"))
-        ):
-            values = [report[key][column] * 1000 for column in columns]
-            places = [place + 0.4 * number for place in range(len(columns))]
-            axes.bar(places, values, width=0.38, label=name, color=_COLOURS[number])
-        axes.set_xticks([place + 0.2 for place in range(len(columns))], columns)
-        axes.set_yscale("symlog", linthresh=0.01)
-        axes.set(ylabel="milliseconds")
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-
-    return _plot(2.8, paint)
-
-
-def _utilisation_plot(workers: Sequence[float]) -> str:
-    def paint(axes: "Axes") -> None:
-        names = [str(number + 1) for number in range(len(workers))]
-        axes.bar(names, [share * 100 for share in workers], color=_COLOURS[2])
-        axes.set(xlabel="worker", ylabel="% busy", ylim=(0, 100))
-
-    return _plot(2.2, paint) if workers else ""
+    body = "".join(row("td", cells) for cells in rows)
+    return f'<div class="wide"><table>{row("th", head)}{body}</table></div>'

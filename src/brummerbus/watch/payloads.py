@@ -31,6 +31,8 @@ class ProcessExited:
     run_time: float
     """Seconds from start to exit."""
     time: float
+    stopped: bool = False
+    """Whether the watcher had sent it a signal before."""
 
 
 class LogLine(NamedTuple):
@@ -180,7 +182,8 @@ class TestResult:
     time: float
     count: int = 1
     """How many tests this is: more than 1 where the closing line of a runner has tests that were
-    not named, negative where it has fewer than were."""
+    not named, negative where it has fewer than were; 0: the reason of a failed test that was
+    reported before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from brummerbus.watch.lines import Lines, LineSplitter
 from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
 from brummerbus.watch.procfile import Command
 from brummerbus.watch.redact import Redactor
+from brummerbus.watch.text import uncoloured
 
 GRACE = 2.0
 """Seconds that the pipes of a process are read after its end.
@@ -33,6 +34,7 @@ the largest pipe can hold has been read.
 """
 
 _LARGEST_PIPE = 1024 * 1024
+_LAST = 1000
 _CHUNK = 64 * 1024
 _POLL = 0.2
 """Seconds between two checks of the clock while a pipe is silent."""
@@ -73,6 +75,8 @@ class WatchedProcess:
         """When it exited, on the monotonic clock."""
         self.held_open = False
         """Whether another process kept the pipes open for longer than the grace period."""
+        self.stopped = False
+        """Whether a signal was sent to it before it ended."""
         self.done = False
         self._bus = bus
         self._on_done = on_done
@@ -82,11 +86,17 @@ class WatchedProcess:
         self._signal_lock = Lock()  # guards _reaped: no signal to a pid that may be reused
         self._reaped = False
         self._signalled = False
+        self._last = dict.fromkeys(STREAMS, "")
 
     @property
     def pid(self) -> int:
         """The process id, 0 before the start."""
         return self._popen.pid if self._popen is not None else 0
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not blank: of standard error, or else of standard output."""
+        return uncoloured(self._last["stderr"] or self._last["stdout"])[:500]
 
     def start(self) -> None:
         """Start it.
@@ -130,6 +140,7 @@ class WatchedProcess:
             if self._reaped:
                 return
             self._signalled = True
+            self.stopped = self.stopped or self.exit_code is None
             try:
                 if sys.platform != "win32":
                     os.killpg(popen.pid, number)
@@ -145,7 +156,7 @@ class WatchedProcess:
         self.run_time = self.ended - self._begun
         self.exit_code = code
         self._deadline = self.ended + GRACE
-        exited = ProcessExited(self.name, popen.pid, code, self.run_time, time.time())
+        exited = ProcessExited(self.name, popen.pid, code, self.run_time, time.time(), self.stopped)
         self._publish(EventType.PROCESS_EXITED, exited)
         for reader in readers:
             reader.join(None if _POSIX else GRACE)
@@ -193,11 +204,17 @@ class WatchedProcess:
             first = self.lines_read[stream]
             self.lines_read[stream] = first + lines.total
             self.published[stream] += 1
+            self._last[stream] = _last_line(lines.text) or self._last[stream]
             data = LogLines(self.name, stream, first, time.time(), *lines)
             self._bus.publish(Event(_LINE, data, source=self.name))
 
     def _publish(self, type: EventType, data: ProcessStarted | ProcessExited) -> None:
         self._bus.publish(Event(type, data, source=self.name))
+
+
+def _last_line(text: str) -> str:
+    """Return the last line of a text that is not blank, shortened."""
+    return text[-_LAST:].rstrip().rpartition("\n")[2]
 
 
 def _wait(popen: subprocess.Popen[bytes]) -> int:

@@ -3,7 +3,7 @@
 import re
 
 from brummerbus.watch.detect.closings import Tally
-from brummerbus.watch.payloads import ErrorFound, Found, LogLine
+from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 
 _STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
 _LINE = re.compile(rf"(?P<name>[^\s:]+\.\w+::.+?) {_STATUS}(?: \(.*\))?\s*(?:\[\s*\d+%\])?\s*$")
@@ -89,8 +89,10 @@ class PytestDetector:
                 return None
             detail = match["detail"] or self._why.get(match["name"], "")
         name, passed = match["name"].strip(), _PASSED.get(match["status"])
-        if passed is None or (name, passed) in self._reported:
+        if passed is None:
             return []
+        if (name, passed) in self._reported:
+            return [] if passed or not detail else [_reason(line, name, detail)]
         self._reported.add((name, passed))
         return [self._tally.named(line, "pytest", name, passed=passed, detail=detail)]
 
@@ -114,6 +116,11 @@ class PytestDetector:
             return []
         self._why[collecting.file] = collecting.message
         return [collecting.found()]
+
+
+def _reason(line: LogLine, name: str, detail: str) -> TestResult:
+    """Return why a test failed that was reported when it failed; the summary says it later."""
+    return TestResult(line.process, "pytest", name, False, detail, line.time, count=0)
 
 
 class _Collecting:
