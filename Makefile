@@ -10,7 +10,7 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-peers bench-targets bench-c \
+.PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-before bench-peers bench-faces bench-targets bench-c \
         bench-growth bench-streams bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak proofs proofs-newer
 
@@ -150,10 +150,17 @@ bench: $(READY)  ## the pytest-benchmark suites
 	$(BIN)/python -m pytest bench --ignore=bench/tests -o addopts= --benchmark-only --benchmark-group-by=group \
 	    --benchmark-columns=median,iqr,ops,rounds
 
+bench-before: $(READY)  ## what each option costs, beside the commit before the first of them
+	$(BIN)/python -m bench.before $(ARGS)
+
 PEERS := build/peers
 bench-peers: $(PEERS)/.ready  ## brummerbus beside nine other ways, with plots, in build/bench
 	$(PEERS)/bin/python -m bench.peers.run $(ARGS)
 	$(PEERS)/bin/python -m bench.peers.logs
+	$(PEERS)/bin/python -m bench.peers.faces
+
+bench-faces: $(PEERS)/.ready  ## only what each face costs beside what it replaces
+	$(PEERS)/bin/python -m bench.peers.faces $(ARGS)
 
 bench-targets: $(PEERS)/.ready  ## only the table of target ratios
 	$(PEERS)/bin/python -m bench.peers.run --targets $(ARGS)
