@@ -83,9 +83,11 @@ GROUPS: dict[str, dict[str, Way]] = {
         "BusCollector, scraped 10 times per second": partial(publishing, scraped),
         "instrument(bus), collected 10 times per second": partial(publishing, metered),
         "instrument(bus, spans=True), none sampled": partial(
-            publishing, partial(traced, ALWAYS_OFF)
+            publishing, partial(traced, ALWAYS_OFF), 1
         ),
-        "instrument(bus, spans=True), all sampled": partial(publishing, partial(traced, ALWAYS_ON)),
+        "instrument(bus, spans=True), all sampled": partial(
+            publishing, partial(traced, ALWAYS_ON), 1
+        ),
     },
     "testing: a test with 20 events": {
         "EventBus": partial(testing, lambda: EventBus(workers=4)),

@@ -200,7 +200,7 @@ def bus_dispatcher(workers: int, stack: ExitStack) -> dict[str, Any]:
 # ---- figures, spans, tests -----------------------------------------------------------------------
 
 
-def publishing(around: Callable[[EventBus], Any] | None = None) -> Measured:
+def publishing(around: Callable[[EventBus], Any] | None = None, times: int = 20) -> Measured:
     """Publish and handle, with or without something that reads the bus."""
     with EventBus(workers=1, queue_size=N, policy="block") as bus, ExitStack() as stack:
         bus.subscribe("bench.event", nothing)
@@ -209,12 +209,12 @@ def publishing(around: Callable[[EventBus], Any] | None = None) -> Measured:
         events = [Event("bench.event", n) for n in range(N)]
 
         def work() -> None:
-            for _ in range(10):
+            for _ in range(times):
                 for event in events:
                     bus.publish(event)
                 bus.flush()
 
-        return timing(work, 10 * N)
+        return timing(work, times * N)
 
 
 @contextmanager

@@ -214,6 +214,7 @@ struct bb_queue {
 
     bb_note *notes; /* a ring, see recorder.c; NULL: nothing is recorded */
     int32_t notes_size;
+    int32_t next_note;
     uint64_t noted; /* so far */
 
     uint64_t tasks_done; /* items, see items.c */
