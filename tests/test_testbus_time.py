@@ -6,7 +6,7 @@ import pytest
 
 from brummerbus import BusClosed, BusError, DropReason, Event, QueueFull
 from brummerbus.testing import TestBus
-from helpers.handlers import Drops
+from helpers.handlers import Drops, Recorder
 
 
 def test_time_stands_still_until_it_is_moved() -> None:
@@ -69,6 +69,23 @@ def test_scheduled_events_are_published_in_the_order_of_their_times() -> None:
         assert bus.stats().scheduled == 1
         assert bus.advance(60) == 1
     assert handled == [(1, 1), (2, 2), (3, 3)]
+
+
+@pytest.mark.parametrize("policy", ["block", "caller_runs"])
+def test_a_scheduled_event_takes_its_turn_at_a_full_queue(policy: str) -> None:
+    """Behind the publisher that waits already; with each seed."""
+    for seed in range(30):
+        with TestBus(seed=seed, workers=1, queue_size=1, policy=policy) as bus:
+            seen = Recorder()
+            bus.subscribe("a", seen)
+            bus.publish(Event("a", "first"))
+            for name in ("scheduled", "too"):
+                bus.publish_after(0, Event("a", name))
+            bus.publish(Event("a", "last"))
+            bus.run_until_idle()
+            bus.advance(1)
+            assert seen.data == ["first", "last", "scheduled", "too"]
+            assert (bus.stats().scheduled, bus.stats().waiting) == (0, 0)
 
 
 def test_a_delivery_expires_behind_a_handler_that_takes_long() -> None:

@@ -13,11 +13,11 @@ import pytest
 from leaks import assert_keeps_nothing
 
 from brummerbus import Event
-from brummerbus._core._ext import Recipient, Route, discard, running_in, swap_item
+from brummerbus._core._ext import Recipient, Route, Ticket, Turn, discard, running_in, swap_item
 from brummerbus._core.engine import KEPT_STEPS
 from brummerbus._core.hooks import LOST_FIELDS
 from brummerbus._core.in_flight import running
-from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, Queue
+from brummerbus._core.queue import ACCEPTED, CLOSED, FULL, REFUSE, REFUSED, WAITING, Queue
 from helpers.buses import BusFactory
 from helpers.internals import queue_of
 from helpers.waiting import poll
@@ -89,6 +89,37 @@ def refuse_with_and_without_a_wait() -> None:
     assert discard(queue.address)[1] == 1
 
 
+def wait_without_a_thread() -> None:
+    """A turn that was withdrawn, forgotten, accepted or rejected, of a plain event and a ticket."""
+    for with_ticket in (False, True):
+        queue = new_queue(1)
+        route = route_of(queue, 1)
+        assert route.push(Event("a")) == ACCEPTED
+
+        def join(route: Route = route, with_ticket: bool = with_ticket) -> Turn:
+            event = Event("a", bytearray(1000))
+            turn = route.join(Ticket(route, event, 0, None, None, None) if with_ticket else event)
+            assert isinstance(turn, Turn)
+            return turn
+
+        forgotten, withdrawn, rejected = join(), join(), join()
+        assert withdrawn.withdraw()
+        assert withdrawn.withdraw()
+        assert (withdrawn.state(), rejected.state()) == (CLOSED, WAITING)
+        del forgotten
+        queue.close(drain=False)
+        assert rejected.state() == CLOSED
+        assert route.join(Event("a")) == CLOSED
+        assert discard(queue.address)[1] == 1
+        queue = new_queue(2)
+        route = route_of(queue, 2)
+        assert route.join(Event("a")) == ACCEPTED
+        accepted = join(route)
+        assert accepted.state() == WAITING
+        queue.close(drain=False)
+        assert discard(queue.address)[1] == 2
+
+
 def look() -> None:
     """Figures of recipients, and of arrivals."""
     queue = new_queue()
@@ -124,6 +155,7 @@ ENTRY_POINTS = [
     push_and_discard,
     push_more_than_there_are_places,
     refuse_with_and_without_a_wait,
+    wait_without_a_thread,
     look,
     make_wrong_routes,
     swap,

@@ -1,6 +1,7 @@
 """Events that are due while the queue is full take their turn among the publishers that wait."""
 
 import contextlib
+import os
 import signal
 import threading
 import weakref
@@ -13,6 +14,7 @@ from helpers.checks import assert_balance
 from helpers.handlers import Recorder
 from helpers.internals import overdue
 from helpers.opcodes import At
+from helpers.processes import in_child
 from helpers.scheduling import full_bus
 from helpers.waiting import HANG, poll
 
@@ -142,3 +144,27 @@ def test_a_listener_gets_the_event_that_took_its_turn(factory: BusFactory) -> No
         poll(lambda: waiting(bus) == 1)
         gate.open()
         assert next(heard).data == "second"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_an_event_that_waits_for_its_turn_stays_with_the_parent_of_a_fork(
+    factory: BusFactory,
+) -> None:
+    """The child can ask for it, and publish."""
+    bus, gate, seen = full_bus(factory, "block")
+    scheduled = bus.publish_after(0, Event("a", "second"))
+    poll(lambda: waiting(bus) == 1)
+
+    def child() -> None:
+        assert not scheduled.pending
+        assert not scheduled.cancel()
+        assert bus.publish(Event("a", "of the child"))
+        assert bus.flush(HANG)
+        assert seen.data == ["of the child"]
+
+    assert in_child(child) == 0
+    assert scheduled.pending
+    gate.open()
+    seen.wait_for(2)
+    assert seen.data == ["first", "second"]
