@@ -35,7 +35,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     ("line", "expected"),
     [
         ("", False),
-        ("alph", False),
+        ("alfa", False),
         ("alpha", True),
         ("(betas)", True),
         ("gamma ", True),
