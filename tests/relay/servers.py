@@ -1,0 +1,153 @@
+"""Message brokers for tests: real ones, on loopback, in a folder of their own."""
+
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from time import monotonic
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from brummerbus import BusError
+from brummerbus.relay import _embedded
+from helpers.waiting import HANG, pause
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """A process that listens at a port, which it keeps when it is killed and started again."""
+
+    scheme = ""
+
+    def __init__(self, folder: Path, password: str = "") -> None:
+        self.folder = folder / self.scheme
+        self.folder.mkdir(parents=True)
+        self.port = free_port()
+        self.password = password
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def command(self) -> list[str]:
+        """Return how it is started."""
+        raise NotImplementedError
+
+    def url(self, port: int | None = None, password: str | None = None) -> str:
+        """Return its address, or that of a proxy before it."""
+        secret = self.password if password is None else password
+        return f"{self.scheme}://{self.secret(secret)}{HOST}:{port or self.port}"
+
+    def secret(self, password: str) -> str:
+        """Return how a password stands in an address."""
+        return f":{password}@" if password else ""
+
+    def start(self) -> None:
+        """Start it, and wait until it listens."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
+        deadline = monotonic() + HANG
+        while True:
+            try:
+                socket.create_connection((HOST, self.port), 1).close()
+            except OSError:
+                said = (self.folder / "log").read_text()
+                assert self.process.poll() is None, said
+                assert monotonic() < deadline, said
+                pause(0.005)
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        assert self.process
+        self.process.kill()
+        self.process.wait(HANG)
+
+    def freeze(self) -> None:
+        """Stop it with SIGSTOP: it listens, and does not respond."""
+        assert self.process
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """End it, in whatever state it is."""
+        if self.process and self.process.poll() is None:
+            self.kill()
+
+
+class NatsServer(Server):
+    """A nats-server with JetStream, which syncs before it acknowledges."""
+
+    scheme = "nats"
+    jetstream = True
+    sync = True
+
+    def command(self) -> list[str]:
+        store = f"store_dir: '{self.folder}'" + ", sync_interval: always" * self.sync
+        lines = [f"listen: '{HOST}:{self.port}'"]
+        lines += [f"jetstream {{ {store} }}"] * self.jetstream
+        lines += [f"authorization {{ token: '{self.password}' }}"] * bool(self.password)
+        configuration = self.folder / "server.conf"
+        configuration.write_text("\n".join(lines))
+        return [_embedded.binary(), "-c", str(configuration)]
+
+    def secret(self, password: str) -> str:
+        return f"{password}@" if password else ""
+
+
+class RedisServer(Server):
+    """A redis-server that syncs before it replies."""
+
+    scheme = "redis"
+
+    def command(self) -> list[str]:
+        settings = (
+            f"port {self.port} bind {HOST} dir {self.folder} appendonly yes appendfsync always"
+        )
+        settings += " proto-max-bulk-len 1mb save "
+        words = re.sub(r"(^| )(\w[\w-]*) ([^ ]*)", r"\1--\2 \3", settings).split(" ")
+        if self.password:
+            words += ["--requirepass", self.password]
+        return [redis_binary(), *words]
+
+
+def redis_binary() -> str:
+    """Return the path of redis-server; skip the test where there is none."""
+    return shutil.which("redis-server", path="/usr/bin:/usr/local/bin") or pytest.skip(
+        "needs redis-server"
+    )
+
+
+SERVERS: dict[str, type[Server]] = {"nats": NatsServer, "redis": RedisServer}
+
+
+def start_server(name: str, folder: Path, password: str = "") -> Server:
+    """Start a server; skip the test where there is none."""
+    try:
+        return SERVERS[name](folder, password)
+    except BusError as error:
+        pytest.skip(str(error))
+
+
+def adapter(name: str) -> ModuleType:
+    """Return the module that knows a broker; skip the test where its client is missing."""
+    return pytest.importorskip(f"brummerbus.relay._{name}", exc_type=ImportError)
+
+
+Options = dict[str, Any]
