@@ -36,7 +36,7 @@ except ImportError as _missing:
         "a relay over Redis needs redis-py: pip install 'brummerbus[redis]'"
     ) from _missing
 
-TIMEOUT = 5.0
+TIMEOUT = 3.0
 """Seconds without an answer after which a server counts as gone."""
 
 MAX_LENGTH = 1_000_000
