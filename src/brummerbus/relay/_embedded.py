@@ -126,7 +126,7 @@ def join(*, timeout: float = START_TIMEOUT) -> Server:
     timeout = check_timeout("timeout", timeout)
     if sys.platform == "win32":
         raise BusError("the embedded nats-server needs POSIX: give Relay the address of a server")
-    runtime, store = _runtime_directory(), _data_directory()
+    runtime, store = runtime_directory(), _data_directory()
     with FileLock(runtime / "start.lock"):
         state = _read_state(runtime)
         with FileLock(store / "server.lock", wait=False) as lock:
@@ -287,7 +287,7 @@ def _free_port() -> int:
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def _runtime_directory() -> Path:
+def runtime_directory() -> Path:
     """Return the folder of the token and the locks, which nobody else can enter."""
     base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     folder = Path(base) / "brummerbus"
