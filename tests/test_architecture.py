@@ -24,7 +24,7 @@ FLOORS = (
     ("_exported",),
     (
         *("_checked", "_spy", "loghandler", "loguru", "prometheus", "wsgi"),
-        *("executor", "executor.*", "otel", "otel.*", "testing"),
+        *("executor", "executor.*", "otel", "otel.*", "relay", "relay.*", "testing"),
     ),
     ("django",),  # on the executor
     ("_cli", "_cli.*", "watch", "watch.*"),

@@ -46,7 +46,7 @@ class Refused(BrokerError):
 
 
 class Rejected(BrokerError):
-    """This message can never be stored: it is larger than the broker accepts, or malformed."""
+    """The message can never be stored: it is larger than the broker accepts, or malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class Message:
 
 Answered = Callable[[Message, "Exception | None"], None]
 """Called once for each message that was sent, in any order: None: it is stored, as durably as the
-broker stores. `Refused`: not stored now. `Rejected`: never. After the session is lost it need not be
-called, and must not be called after `close` has returned."""
+broker stores. `Refused`: not stored now. `Rejected`: never. After the session is lost it need not
+be called, and must not be called after `close` has returned."""
 
 
 class Delivery(Protocol):
@@ -103,7 +103,7 @@ class Delivery(Protocol):
         """It could not be handled now: deliver it again after `delay` seconds."""
 
     async def in_progress(self) -> None:
-        """It is being handled: `ack_wait` begins anew."""
+        """It is being handled: `ack_wait` begins again."""
 
     async def term(self, reason: str) -> None:
         """Never deliver it again, although it was not handled; `reason` is for logs."""
