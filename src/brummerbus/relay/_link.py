@@ -16,6 +16,7 @@ from brummerbus.relay._broker import Broker, BrokerError, Lost, Session
 from brummerbus.relay._receiver import Receiver
 from brummerbus.relay._report import Reporter
 from brummerbus.relay._sender import Sender
+from brummerbus.relay._tasks import end_all
 from brummerbus.relay._tuning import Tuning
 
 JOIN = 5.0
@@ -97,8 +98,7 @@ class Link:
                     await asyncio.wait_for(self._ending.wait(), delay)
         finally:
             if publishing is not None:
-                publishing.cancel()
-                await asyncio.gather(publishing, return_exceptions=True)
+                await end_all([publishing])
 
     async def _connect_once(self) -> float:
         """Connect, and use the connection until it is lost; return how long to wait then."""
@@ -151,9 +151,7 @@ class Link:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end_all(tasks)
         return next((task.exception() for task in done if task.exception()), None)
 
     async def _check(self, session: Session) -> None:

@@ -34,6 +34,7 @@ from brummerbus.relay._envelope import BadEnvelope, Envelope, escape, unpack
 from brummerbus.relay._report import RelayError, Reporter
 from brummerbus.relay._subjects import Globs
 from brummerbus.relay._tracing import publishing_in
+from brummerbus.relay._tasks import end_all
 from brummerbus.relay._tuning import Tuning
 
 Key = tuple[str, str]
@@ -268,9 +269,7 @@ class Receiver:
         finally:
             self._session = None
             self.is_consuming = False
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await end_all(others)
 
     async def _fetch_all(self, consumer: Consumer, others: "Sequence[asyncio.Task[None]]") -> None:
         assert self._room is not None
