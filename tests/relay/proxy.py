@@ -1,4 +1,4 @@
-"""A proxy on loopback between a client and a broker, whose network a test breaks and mends."""
+"""A proxy on loopback between a client and a broker, whose network a test breaks and repairs."""
 
 import select
 import socket
@@ -69,9 +69,9 @@ class Proxy:
 
     # ---- what a test asks for --------------------------------------------------------------------
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """Pass everything again; connections that were only stalled go on."""
-        self._order(self._mend)
+        self._order(self._repair)
 
     def cut(self) -> None:
         """Close all connections, and refuse new ones: the broker is down."""
@@ -123,7 +123,7 @@ class Proxy:
         listener.listen()
         self._listener, self.port = listener, listener.getsockname()[1]
 
-    def _mend(self) -> None:
+    def _repair(self) -> None:
         self._set_passing("up", "down")
         if self._listener is None:
             self._listen()

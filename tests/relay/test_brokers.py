@@ -449,7 +449,7 @@ def test_a_network_that_breaks_is_noticed_whatever_is_asked(server: Server, how:
                 with suppress(asyncio.CancelledError, Lost):
                     await waiting
                 await session.close()
-                proxy.mend()
+                proxy.repair()
                 session = await stage.connect(proxy.port)
                 incoming = await consumer(session)
                 await numbers(session, 0, 3)

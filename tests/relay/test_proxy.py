@@ -56,7 +56,7 @@ def test_it_passes_bytes_in_both_directions(proxy: Proxy, ends: Ends) -> None:
     assert proxy.accepted == proxy.connections == 1
 
 
-def test_a_stalled_connection_passes_nothing_and_goes_on_when_mended(
+def test_a_stalled_connection_passes_nothing_and_goes_on_when_repaired(
     proxy: Proxy, ends: Ends
 ) -> None:
     client, broker = ends
@@ -65,7 +65,7 @@ def test_a_stalled_connection_passes_nothing_and_goes_on_when_mended(
     broker.sendall(b"down")
     assert silent(client)
     assert silent(broker)
-    proxy.mend()
+    proxy.repair()
     assert broker.recv(10) == b"up"
     assert client.recv(10) == b"down"
 
@@ -79,14 +79,14 @@ def test_a_half_open_connection_passes_only_what_the_client_sends(proxy: Proxy, 
     assert silent(client)
 
 
-def test_a_cut_closes_connections_and_refuses_new_ones_until_mended(
+def test_a_cut_closes_connections_and_refuses_new_ones_until_repaired(
     broker: socket.socket, proxy: Proxy, ends: Ends
 ) -> None:
     proxy.cut()
     assert [end.recv(10) for end in ends] == [b"", b""]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((HOST, proxy.port), SOON)
-    proxy.mend()
+    proxy.repair()
     with socket.create_connection((HOST, proxy.port), SOON):
         broker.accept()[0].close()
     assert proxy.accepted == 2

@@ -35,7 +35,7 @@ START_TIMEOUT = 30.0
 """Seconds until a server answers; it needs 0.03, and longer only with a very large store."""
 
 END_TIMEOUT = 10.0
-"""Seconds until a server that was told to end is killed."""
+"""Seconds after SIGTERM in which a server may end."""
 
 PORTS_TRIED = 5
 POLL = 0.005

@@ -6,7 +6,8 @@ field for each header, and `body`. A position is a consumer group; a group of bu
 several consumers. Both streams are trimmed to about `MAX_LENGTH` entries.
 
 Redis has no redelivery of its own: a consumer claims (XAUTOCLAIM) what has been idle for
-`ack_wait`, whoever took it. `nak` and `in_progress` set how long an entry has been idle (XCLAIM).
+`ack_wait`, by whatever consumer. `nak` and `in_progress` set how long an entry has been idle
+(XCLAIM).
 """
 
 from __future__ import annotations
