@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-before bench-peers bench-faces bench-targets bench-c \
         bench-growth bench-streams bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
-        model model-long chaos soak proofs proofs-newer
+        model model-long chaos soak proofs proofs-newer relay bench-relay
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ $(READY): $(VENV)/.installed $(CORE)
 
 run: $(READY)  ## watch three real processes concurrently, and check that all counts agree
 	$(BIN)/python bench/demo/run.py
+
+relay: $(READY)  ## three processes, 100,000 events across a broker that is killed on the way
+	$(BIN)/python -m bench.relay_demo $(ARGS)
 
 # ---- checks --------------------------------------------------------------------------------
 
@@ -183,6 +186,15 @@ claims: $(READY)  ## the study's claims, verified against a thread per handler a
 
 bench-streams: $(PEERS)/.ready  ## CPU time per event from threads to a task, beside janus and culsans
 	$(PEERS)/bin/python -m bench.streams $(ARGS)
+
+RELAY := build/relay
+bench-relay: $(RELAY)/.ready  ## events per second and CPU time across a broker, beside other ways
+	$(RELAY)/bin/python -m bench.bench_relay $(ARGS)
+
+$(RELAY)/.ready: bench/relay_ways/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
+	$(PYTHON) -m venv $(RELAY)
+	$(RELAY)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/relay_ways/requirements.txt .
+	@touch $@
 
 bench-elastic: $(READY)  ## the response of an elastic pool to a step, a ramp, a burst and idleness
 	$(BIN)/python -m bench.elastic
