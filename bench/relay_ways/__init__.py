@@ -1,0 +1,1 @@
+"""Ways to send events through a broker; each module has `send` and `receive`."""
