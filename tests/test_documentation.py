@@ -44,6 +44,7 @@ NEEDS = {
     "docs/howto/prometheus.md": ("prometheus_client",),
     "docs/howto/logging.md": ("loguru",),
     "docs/howto/waitress.md": ("waitress",),
+    "docs/relay.md": ("nats",),
     "docs/howto/web.md": ("flask", "django", "fastapi", "httpx2"),
 }
 """Packages, of the extra `docs`, without which a page cannot run."""
@@ -53,11 +54,17 @@ SLOW = (
     "docs/howto/test-bus.md",
     "docs/howto/testing.md",
     "docs/howto/web.md",
+    "docs/relay.md",
 )
-"""They run pytest, or programs that import a framework."""
+"""They run pytest, or programs that import a framework or start a server."""
 
-NEEDS_POSIX = ("docs/howto/flight-recorder.md", "docs/howto/forking.md", "docs/howto/web.md")
-"""Pages about fork, or about signals that only POSIX has."""
+NEEDS_POSIX = (
+    "docs/howto/flight-recorder.md",
+    "docs/howto/forking.md",
+    "docs/howto/web.md",
+    "docs/relay.md",
+)
+"""Pages about fork, about signals that only POSIX has, or about locks of files."""
 
 SHOWN = {"python", "text", "console", "sh", "yaml", "py", "ini"}
 """The languages of fences. What is Python has to say so, or it would not be run."""

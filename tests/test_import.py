@@ -16,6 +16,7 @@ ADVICE = (
     "psutil",
     "statistics",
     "brummerbus.testing",
+    "brummerbus.relay",
     "brummerbus._core.autoscaler",
     "brummerbus._core.stepped",
     "brummerbus.sizing._adviser",
@@ -25,7 +26,7 @@ ADVICE = (
     "brummerbus.sizing._queueing_model",
     "brummerbus.sizing._cgroups",
 )
-"""Needed only by tests, sizing from the machine, an elastic pool or advice."""
+"""Needed only by relays, tests, sizing from the machine, an elastic pool or advice."""
 
 STANDARD = """
 _imp _thread atexit collections collections.abc concurrent.futures.thread contextlib contextvars
