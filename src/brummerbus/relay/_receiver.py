@@ -33,8 +33,8 @@ from brummerbus.relay._broker import (
 from brummerbus.relay._envelope import BadEnvelope, Envelope, escape, unpack
 from brummerbus.relay._report import RelayError, Reporter
 from brummerbus.relay._subjects import Globs
-from brummerbus.relay._tracing import publishing_in
 from brummerbus.relay._tasks import end_all
+from brummerbus.relay._tracing import publishing_in
 from brummerbus.relay._tuning import Tuning
 
 Key = tuple[str, str]
