@@ -274,7 +274,8 @@ class Spool:
         with self._changed:
             self._closed = True
             left = len(self)
-            self.dropped_by["shutdown"] += left
+            if left:
+                self.dropped_by["shutdown"] += left
             self._waiting.clear()
             self._levels.clear()
             self._taken.clear()
