@@ -128,10 +128,10 @@ def test_a_network_that_breaks_slows_no_publisher_and_loses_and_reorders_nothing
         poll(lambda: not broken.connected)
         pause(30.0 if LONG else 1.0)
         assert len(got.data) <= sender.stats().sent
-        proxy.mend()
-        mended = monotonic()
+        proxy.repair()
+        repaired = monotonic()
         poll(lambda: broken.connected)
-        assert monotonic() - mended < 10.0  # of which 2 s are promised on an idle machine
+        assert monotonic() - repaired < 10.0  # of which 2 s are promised on an idle machine
         got.wait_for(PUBLISHERS * each)
         poll(lambda: sender.stats().acked == PUBLISHERS * each)
         assert by_key([tuple(data) for data in got.data]) == whole(each)
