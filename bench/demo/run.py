@@ -56,7 +56,7 @@ def watch(build: Path) -> int:
         "PYTHONPYCACHEPREFIX": str(build / "pycache"),
     }
     command = [sys.executable, "-m", "brummerbus", "watch"]
-    command += ["--db", str(build / "log.db")]
+    command += ["--db", str(build / "log.db"), "--keep-going"]
     command += ["--report", str(build / "report.json"), "--report", str(build / "report.html")]
     return subprocess.run(
         [*command, str(HERE / "Procfile")], env=environment, check=False

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -152,3 +153,16 @@ def wait_for(process: subprocess.Popen[str], *parts: str) -> list[str]:
         seen.append(line)
         missing -= {part for part in missing if part in line}
     return seen
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended after some time; its adoptive parent reaps it."""
+    deadline = time.monotonic() + TIMEOUT
+    while time.monotonic() < deadline:
+        status = subprocess.run(
+            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+        ).stdout
+        if not status.strip() or status.startswith("Z"):
+            return True
+        time.sleep(0.05)
+    return False

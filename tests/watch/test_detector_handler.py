@@ -13,8 +13,11 @@ from brummerbus import BackpressurePolicy, Event, EventBus
 from brummerbus.watch import detector_handler as detector_handler_module
 from brummerbus.watch.app import Watch
 from brummerbus.watch.detector_handler import DetectorHandler
+from brummerbus.watch.interrupts import Interrupts
+from brummerbus.watch.output import Output
 from brummerbus.watch.payloads import ErrorFound
-from brummerbus.watch.procfile import plan_arguments
+from brummerbus.watch.processes.options import Setup
+from brummerbus.watch.processes.procfile import plan_arguments
 from brummerbus.watch.store import LogStore
 
 from .helpers import lines_event, make_lines
@@ -147,9 +150,17 @@ def test_the_watcher_has_the_lines_of_a_stream_looked_at_in_order(tmp_path: Path
     (tmp_path / "errors").write_text(text, encoding="utf-8")
     command = plan_arguments([sys.executable, "-c", READ_ALOUD], directory=str(tmp_path))
     path = tmp_path / "log.db"
+    out = Output(io.StringIO())
     watch = Watch(
-        [command], target="", store=LogStore(path), database="", live=False, out=io.StringIO()
+        Setup("", [command]),
+        store=LogStore(path),
+        database="",
+        live=False,
+        out=out,
+        err=out,
+        interrupts=Interrupts(),
     )
     errors = watch.run().report["errors"]
+    out.close()
     assert errors["count"] == 900
     assert {found["message"] for found in errors["found"]} == {"ZeroDivisionError: by zero"}

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from brummerbus.watch.procfile import (
+from brummerbus.watch.processes.formation import plan_procfile
+from brummerbus.watch.processes.procfile import (
     CommandError,
     needs_shell,
     parse,
     plan,
     plan_arguments,
-    read_procfile,
 )
 
 SHELL = ("/bin/sh", "-c")
@@ -161,22 +161,22 @@ def test_no_arguments_are_no_command(tmp_path: Path) -> None:
 
 def test_processes_run_in_the_directory_of_their_procfile(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text(f"web: {sys.executable}\n")
-    [command] = read_procfile(str(tmp_path / "Procfile"))
+    [command] = plan_procfile(str(tmp_path / "Procfile"))
     assert str(tmp_path) == command.directory
 
 
 def test_a_missing_file_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="No such file") as caught:
-        read_procfile(str(tmp_path / "Procfile"))
+        plan_procfile(str(tmp_path / "Procfile"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_bytes(b"web: \xff\n")
     with pytest.raises(CommandError, match="not UTF-8 at byte 5"):
-        read_procfile(str(tmp_path / "Procfile"))
+        plan_procfile(str(tmp_path / "Procfile"))
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
     (tmp_path / "Procfile").write_text(f"\ufeffweb: {sys.executable}\n", encoding="utf-8")
-    assert [command.name for command in read_procfile(str(tmp_path / "Procfile"))] == ["web"]
+    assert [command.name for command in plan_procfile(str(tmp_path / "Procfile"))] == ["web"]

@@ -71,7 +71,8 @@ class TestNothingIsLost:
             "    print('err', number, file=sys.stderr)\n"
         )
         command = watcher.script("flood.py", source)
-        report = watcher.report(watcher.procfile(a=command, b=command, c=command, d=command))
+        procfile = watcher.procfile(a=command, b=command, c=command, d=command)
+        report = watcher.report(procfile, "--keep-going")
         events = report["balance"]["events"]
         assert 0 < events < 40_000
         assert report["balance"] == {
@@ -202,7 +203,7 @@ class TestExitCode:
         """The first process waits for the last action of the second."""
         slow = "until test -e gone; do sleep 0.02; done; sleep 0.3; exit 3"
         procfile = watcher.procfile(slow=slow, quick="touch gone && exit 4", fine="true")
-        assert watcher.run(procfile).returncode == 4
+        assert watcher.run(procfile, "--keep-going").returncode == 4
 
     def test_a_death_by_signal_is_128_and_its_number(self, watcher: Watcher) -> None:
         """As in a shell."""

@@ -1,31 +1,16 @@
 """Ctrl-C at `python -m brummerbus watch`: real processes, real signals."""
 
 import signal
-import subprocess
-import time
 
 import pytest
 
-from .helpers import TIMEOUT, Watcher, wait_for
+from .helpers import TIMEOUT, Watcher, ended, wait_for
 
 pytestmark = pytest.mark.slow
 
 # What a process must do before it may be interrupted: print a line, which the watcher prints too.
 WAIT = "import signal, time; print('ready', flush=True); time.sleep(600)"
 DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); " + WAIT
-
-
-def ended(pid: int) -> bool:
-    """Whether a process has ended after some time; its adoptive parent reaps it."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        status = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-        ).stdout
-        if not status.strip() or status.startswith("Z"):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 class TestInterrupts:
@@ -66,7 +51,7 @@ class TestInterrupts:
     def test_the_second_kills_what_does_not_listen(self, watcher: Watcher) -> None:
         """The other process had ended before."""
         deaf, good = watcher.script("deaf.py", DEAF), watcher.script("good.py", WAIT)
-        process = watcher.start(watcher.procfile(deaf=deaf, good=good))
+        process = watcher.start(watcher.procfile(deaf=deaf, good=good), "--kill-timeout", "600")
         wait_for(process, "deaf | ready", "good | ready")
         process.send_signal(signal.SIGINT)
         wait_for(process, "good exited with code 130")

@@ -5,12 +5,12 @@ handlers that store, detect, count and display. Of the bus it uses only the name
 `brummerbus`, so it is also the longest example of their use.
 
     command     the command line                app               connects all parts
-    procfile    what to run                     process           starts it and reads its pipes
+    processes   what to run, and running it     aside             threads for what may stand still
     lines       bytes to lines                  payloads          the data of the events
     detect      errors, tests and builds        detector_handler  the handler that publishes them
     store       every line, in SQLite           log_command       reads the store
     counters    counts and states               line_printer      lines without a terminal
     live        the view on a terminal          report            the figures at the end
     page        the same as one HTML page
-    interrupts  the first Ctrl-C, and further ones
+    interrupts  Ctrl-C, and further ones        output            writes without holding others up
 """

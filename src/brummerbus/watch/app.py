@@ -3,12 +3,17 @@
 Shutdown loses nothing. Its order: the processes exit, their readers reach the end of the pipes,
 the bus handles what is queued, the detectors publish what is still open, the bus handles that too,
 and only then the store is closed and the bus stops.
+
+The main thread starts, signals and stops processes; it waits for output, store and detectors only
+at the end, and after a signal not for long. They run in threads of their own:
+what is done for each line in the workers of the bus, what is done regularly in a ticker, and the
+end of the shutdown in a thread that may be left behind. The live view never waits for its terminal.
 """
 
 import signal
-import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from threading import Event as Flag
@@ -17,14 +22,20 @@ from typing import Any
 
 from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, EventType
 from brummerbus.watch import report
+from brummerbus.watch.aside import Ticker, run_aside
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.detector_handler import DetectorHandler
-from brummerbus.watch.interrupts import KILL, Interrupts
+from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.line_printer import LinePrinter
+from brummerbus.watch.output import Output
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.places import Links
-from brummerbus.watch.process import WatchedProcess
-from brummerbus.watch.procfile import Command
+from brummerbus.watch.processes.attach import attach
+from brummerbus.watch.processes.guardian import Guardian
+from brummerbus.watch.processes.manager import ProcessManager
+from brummerbus.watch.processes.options import Setup
+from brummerbus.watch.processes.process import WatchedProcess
+from brummerbus.watch.processes.ready import AT_ONCE
 from brummerbus.watch.redact import Redactor
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
@@ -38,6 +49,10 @@ QUEUE_SIZE = 256
 Nothing is dropped when the queue is full."""
 
 _TICK = 0.1
+_FINISH = 3.0
+"""Seconds that what has been read is handled and stored after a signal, once all processes have
+ended. It takes some hundredths, unless something stands still."""
+
 _SAMPLES = 2000
 """Max samples kept; beyond that every second one is removed and the rate is halved."""
 
@@ -83,43 +98,51 @@ class Outcome:
 
     exit_code: int
     report: dict[str, Any]
+    finished: bool
+    """Whether all was handled and stored. Otherwise threads may stand still, and the interpreter
+    would wait for them at its exit."""
 
 
 class Watch:
     """One run: its commands watched until all have ended.
 
     Args:
-        commands: The validated commands to start.
-        target: The name of the run.
+        setup: What to run, and how.
         store: The log store; it is closed at the end.
         live: Whether to draw the live view instead of printing lines.
+        out: Where lines are printed.
+        err: Where messages are printed.
+        interrupts: The signals that request a stop.
         bus_figures: Whether the view shows the bus's figures from the start.
         links: The format of links to places in files.
         advise: Whether the report has advice about the bus, which takes up to a second.
-        out: The stream on which lines are printed.
         patterns: A user's own patterns of errors.
         redact: What masks secrets in the lines.
     """
 
     def __init__(
         self,
-        commands: Sequence[Command],
+        setup: Setup,
         *,
-        target: str,
         store: LogStore,
         database: str,
         live: bool,
-        out: Any,
+        out: Output,
+        err: Output,
+        interrupts: Interrupts,
         patterns: Sequence[Pattern] = (),
         redact: Redactor | None = None,
         bus_figures: bool = False,
         links: str = "file",
         advise: bool = True,
     ) -> None:
-        self._target = target
+        self._setup = setup
         self._store = store
         self._database = database
         self._live = live
+        self._out = out
+        self._err = err
+        self._interrupts = interrupts
         self._changed = Flag()
         self._depth = Depth()
         self._handler_errors: list[str] = []
@@ -129,39 +152,68 @@ class Watch:
             queue_size=QUEUE_SIZE,
         )
         self._bus = EventBus(config, name="watch", on_error=self._on_error)
-        names = [command.name for command in commands]
+        names = [command.name for command in setup.commands]
         self._counters = Counters(names)
-        self._links = Links({command.name: command.directory for command in commands}, links)
+        self._links = Links({command.name: command.directory for command in setup.commands}, links)
         self._recent = Recent(names) if live else None
         self._bus_figures = bus_figures
         self._advise = advise
         self._detector_handler = DetectorHandler(self._bus, patterns)
         self._printer = None if live else LinePrinter(out)
         self._handlers = self._subscribe()
+        self._guardian = Guardian()
         self._processes = [
-            WatchedProcess(command, self._bus, on_done=self._changed.set, redact=redact)
-            for command in commands
+            WatchedProcess(
+                command,
+                self._bus,
+                self._guardian,
+                terminal=setup.terminal,
+                readiness=setup.readiness.get(command.name, AT_ONCE),
+                redact=redact,
+                on_change=self._changed.set,
+            )
+            for command in setup.commands
         ]
         self._by_name = {process.name: process for process in self._processes}
+        self._manager = ProcessManager(
+            self._processes, interrupts, self._changed, plan=setup.plan, say=self._say
+        )
+        self._begun = 0.0
+        self._chores = Ticker("chores", _TICK, self._do_chores)
+        self._view: LiveView | None = None
+        self._said: list[str] = []
+        """Messages that are printed once the view has ended."""
 
     def run(self) -> Outcome:
-        """Start the processes and return once all have ended and all events are handled."""
+        """Start the processes and return once all have ended and all events are handled.
+
+        After a signal it returns soon in any case. Call it in the main thread.
+        """
         started, begun = time.time(), time.monotonic()
+        self._begun = begun
+        self._chores.start()
+        if self._setup.attached is not None:
+            attached = self._by_name[self._setup.attached]
+            attach(attached.write, attached.close_stdin)
         with ExitStack() as stack:
-            interrupts = stack.enter_context(Interrupts())
-            stack.enter_context(self._bus)
-            view = self._view(stack)
-            failed_start = self._start(interrupts)
-            self._follow(interrupts, view, begun)
-            self._drain(view, begun)
-            stats = self._bus.stats()
-            advice = self._bus.advise() if self._advise else None
-            rows = self._close_store()
+            stack.enter_context(self._guardian)
+            self._view = self._open_view(stack)
+            self._manager.run(self._tick)
+            finishing = run_aside("finish", self._finish)
+            finished = self._wait_for(finishing)
+        self._view = None
+        for message in self._said:
+            self._err.say(message)
+        rows = finishing.result() if finished else self._store.written
+        stats = self._bus.stats()
+        advice = self._bus.advise() if self._advise else None
         run_time = time.monotonic() - begun
         read = sum(sum(process.lines_read.values()) for process in self._processes)
-        exit_code = failed_start or self._exit_code() or int(rows < read)
+        exit_code = self._manager.exit_code or int(rows < read or not finished)
         if rows < read:
-            print(f"watch: {counted(read - rows, 'line')} not stored", file=sys.stderr)
+            self._err.say(f"watch: {counted(read - rows, 'line')} not stored")
+        if self._out.dropped:
+            self._err.say(f"watch: {counted(self._out.dropped, 'line')} not printed")
         log_lines = stats.by_type.get(EventType.LOG_LINE.value)
         balance = report.Balance(
             lines_read=read,
@@ -173,7 +225,7 @@ class Watch:
             failed=stats.failed,
         )
         run = report.Run(
-            target=self._target,
+            target=self._setup.target,
             database=self._database,
             started=started,
             run_time=run_time,
@@ -186,7 +238,7 @@ class Watch:
             advice=advice,
             links=self._links,
         )
-        return Outcome(exit_code, report.collect(run, stats, self._counters))
+        return Outcome(exit_code, report.collect(run, stats, self._counters), finished)
 
     def _subscribe(self) -> dict[str, Counted]:
         """Subscribe all handlers; return those of `log.line`, which must all get every line."""
@@ -211,16 +263,20 @@ class Watch:
         self._bus.subscribe(EventType.ERROR_DETECTED, self._store.on_errors, batch=BATCH)
         return handlers
 
-    def _view(self, stack: ExitStack) -> LiveView | None:
+    def _open_view(self, stack: ExitStack) -> LiveView | None:
         """Enter the live view, if there is one."""
         if self._recent is None:
             return None
-        scene = Scene(self._target, self._counters, self._recent, self._links)
+        scene = Scene(self._setup.target, self._counters, self._recent, self._links)
         view = LiveView(
             scene,
             Choice(list(self._by_name), bus=self._bus_figures),
             bus=lambda: Bus(self._bus.stats(), QUEUE_SIZE, self._depth.samples),
-            actions={Wish.QUIT: self._quit},
+            actions={
+                Wish.QUIT: self._quit,
+                Wish.RESTART: self._restart,
+                Wish.STOP: self._stop,
+            },
             wake=self._changed.set,
         )
         return stack.enter_context(view)
@@ -229,48 +285,25 @@ class Watch:
         signal.raise_signal(signal.SIGINT)  # as Ctrl-C: once stops, twice kills
         return "stopping; once more kills"
 
-    def _start(self, interrupts: Interrupts) -> int:
-        """Start all processes; if one cannot be started, stop the others and return 2."""
-        for process in self._processes:
-            if interrupts.count:
-                process.done = True  # interrupted before all had started
-                continue
-            try:
-                process.start()
-            except OSError as error:
-                print(f"{process.name}: cannot start: {error.strerror or error}", file=sys.stderr)
-                for other in self._processes:
-                    other.done = other.done or other.pid == 0
-                    other.send(interrupts.first)
-                return 2
-        return 0
+    def _restart(self, process: str) -> str:
+        self._manager.restart(process)
+        return f"restarting {process}"
 
-    def _follow(self, interrupts: Interrupts, view: LiveView | None, begun: float) -> None:
-        """Wait until all processes have ended, and forward signals."""
-        forwarded = 0
-        while not all(process.done for process in self._processes):
-            self._changed.wait(_TICK)
-            self._changed.clear()
-            if interrupts.count > forwarded:
-                forwarded = interrupts.count
-                for process in self._processes:
-                    process.send(interrupts.first if forwarded == 1 else KILL)
-                if forwarded == 1 and view is None:
-                    print("stopping; press Ctrl-C again to kill", file=sys.stderr)
-            self._tick(view, begun)
+    def _stop(self, process: str) -> str:
+        self._manager.stop(process)
+        return f"stopping {process}"
 
-    def _drain(self, view: LiveView | None, begun: float) -> None:
-        """Wait until all events are handled, then for those that the detectors still publish."""
-        while not self._bus.flush(_TICK):
-            self._tick(view, begun)
-        self._detector_handler.finish()
-        while not self._bus.flush(_TICK):
-            self._tick(view, begun)
-        self._tick(view, begun)
-
-    def _tick(self, view: LiveView | None, begun: float) -> None:
-        now = time.monotonic() - begun
+    def _tick(self) -> None:
+        """What the main thread does regularly; nothing that may wait."""
+        if self._interrupts.count:
+            self._out.hurry()
+        now = time.monotonic() - self._begun
         self._depth.note(now, self._bus.depth)
+        if self._view is not None:
+            self._view.update(now)
+
+    def _do_chores(self) -> None:
+        """What needs no event, in a thread that may wait."""
         self._detector_handler.tick(lambda name, stream: self._by_name[name].lines_read[stream])
         try:
             self._store.tick()
@@ -278,8 +311,32 @@ class Watch:
             self._note(f"store: {error}")
         if self._printer is not None:
             self._printer.flush()
-        if view is not None:
-            view.update(now)
+
+    def _finish(self) -> int:
+        """Handle and store all that was read; return how many rows of this run the file has."""
+        for process in self._processes:
+            process.wait_until_done()
+        self._bus.flush()
+        self._chores.stop()
+        self._detector_handler.finish()
+        self._bus.flush()
+        if self._printer is not None:
+            self._printer.flush()
+        rows = self._close_store()
+        self._bus.stop()
+        return rows
+
+    def _wait_for(self, finishing: "Future[int]") -> bool:
+        """Wait as long as it takes; not for long after a signal, and not after a further one."""
+        signals, limit = self._interrupts.count, float("inf")
+        while not finishing.done():
+            if self._interrupts.count:
+                limit = min(limit, time.monotonic() + _FINISH)
+            if time.monotonic() >= limit or self._interrupts.count > max(signals, 1):
+                return False
+            self._tick()
+            wait([finishing], _TICK)
+        return True
 
     def _close_store(self) -> int:
         """Write the rest; return how many of this run's lines the file holds."""
@@ -294,11 +351,6 @@ class Watch:
             self._note(f"store: {error}")
         return rows
 
-    def _exit_code(self) -> int:
-        """Return the code of the process that failed first in time."""
-        failed = [process for process in self._processes if process.exit_code]
-        return min(failed, key=lambda process: process.ended).exit_code or 0 if failed else 0
-
     def _on_error(self, event: Any, subscription: Any, error: BaseException) -> None:  # noqa: ARG002
         self._note(f"{event.type}: {type(error).__name__}: {error}")
 
@@ -306,5 +358,12 @@ class Watch:
         """Record a handler's failure, once: a full disk would fail for each line."""
         if message not in self._handler_errors and len(self._handler_errors) < 20:
             self._handler_errors.append(message)
-            if not self._live:
-                print(f"a handler failed: {message}", file=sys.stderr)
+            self._say(f"a handler failed: {message}")
+
+    def _say(self, message: str) -> None:
+        """Print a message; with the live view, show it there, and print it behind."""
+        if self._view is None:
+            self._err.say(message)
+        else:
+            self._view.choice.said = message
+            self._said.append(message)

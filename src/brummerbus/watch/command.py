@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,13 @@ from typing import Any
 
 from brummerbus.watch import page, redact
 from brummerbus.watch.app import Watch
+from brummerbus.watch.interrupts import Interrupts
+from brummerbus.watch.output import Output, standard
 from brummerbus.watch.patterns import PatternError, read_patterns
 from brummerbus.watch.places import LinkError, Links
 from brummerbus.watch.private import private_text
-from brummerbus.watch.procfile import Command, CommandError, plan_arguments, read_procfile
+from brummerbus.watch.processes import options
+from brummerbus.watch.processes.procfile import CommandError
 from brummerbus.watch.redact import RedactError, Redactor
 from brummerbus.watch.store import DEFAULT_PATH, LogStore, StoreError, limits
 from brummerbus.watch.summary import Shape, as_text
@@ -26,16 +30,19 @@ from brummerbus.watch.view import live_view
 NAME = "watch"
 HELP = "start processes, follow their output, and report"
 
+_TICK = 0.1
+_PATIENCE = 0.5
+"""Seconds that a reader has after a signal to take the rest of the output."""
+
 _HTML = (".html", ".htm")
 _JSON = (".json",)
 
 
 class _Target(argparse.Action):
-    """Takes `PROCFILE [options]` or `-- COMMAND ARGS...`.
+    """Takes `PROCFILE [NAME ...] [options]` or `-- COMMAND ARGS...`.
 
     argparse drops a `--` from ordinary arguments, so a command of one word could not be
-    distinguished from a Procfile. A remainder keeps it; the options after a Procfile are then
-    parsed here.
+    distinguished from a Procfile. A remainder keeps it; what follows a word is then parsed here.
     """
 
     def __call__(
@@ -48,25 +55,26 @@ class _Target(argparse.Action):
         words = [str(word) for word in values or ()]
         if not words:
             return
-        if namespace.procfile is not None:
-            parser.error(f"expected one Procfile, or a command after '--', got also {words[0]!r}")
         if words[0] == "--":
+            if namespace.words:
+                parser.error(f"expected a Procfile or a command after '--', got {words[1:]!r} too")
             namespace.command_line = words[1:]
             return
-        namespace.procfile = words[0]
+        namespace.words = [*(namespace.words or ()), words[0]]
         parser.parse_args(words[1:], namespace)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command to a parser."""
     parser.usage = (
-        f"{parser.prog} [--db FILE] [--report FILE] [--patterns FILE] [--redact REGEX] [--json] "
-        "[--plain] [--full] [--bus] [--links FORMAT] [PROCFILE | -- COMMAND ...]"
+        f"{parser.prog} [OPTIONS] [PROCFILE] [NAME ...]\n"
+        f"       {parser.prog} [OPTIONS] -- COMMAND ..."
     )
     parser.description = (
-        "Start the processes of a Procfile (by default ./Procfile) in its directory, or one "
-        "command after '--', and watch until all have ended. Ctrl-C is forwarded to them; a "
-        "second one kills them. The exit code is that of the process that failed first."
+        "Start the processes of a Procfile (by default ./Procfile) in its directory, all or those "
+        "that are named, or one command after '--', and watch until all have ended. When one ends, "
+        "the others are stopped. Ctrl-C is forwarded to them; a second one kills them. The exit "
+        "code is that of the process that failed first."
     )
     parser.add_argument(
         "--db",
@@ -112,9 +120,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also find the errors that FILE describes; can be repeated",
     )
+    options.add_arguments(parser)
     limits.add_arguments(parser)
     redact.add_arguments(parser)
-    parser.set_defaults(procfile=None, command_line=None)
+    parser.set_defaults(words=None, command_line=None)
     parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
 
 
@@ -122,67 +131,64 @@ def run(args: argparse.Namespace) -> int:
     """Watch, report, and return the exit code."""
     try:
         mask = redact.from_arguments(args)
-        target, commands = _commands(args, mask)
+        setup = _masked(options.setup(args), mask)
         reports = [_checked_report(path) for path in args.report]
         Links({}, args.links)
         patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
-        store = LogStore(args.db, target, limits.from_arguments(args))
+        store = LogStore(args.db, setup.target, limits.from_arguments(args))
     except (CommandError, LinkError, PatternError, RedactError) as error:
         return _refuse(str(error))
     except (StoreError, sqlite3.Error) as error:
         return _refuse(f"{args.db}: {error}")
-    out = sys.stderr if args.json else sys.stdout
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # for what the terminal cannot show
-    watch = Watch(
-        commands,
-        target=target,
-        store=store,
-        database=args.db,
-        live=not (args.plain or args.json) and live_view.available(),
-        out=out,
-        patterns=patterns,
-        redact=mask,
-        bus_figures=args.bus,
-        links=args.links,
-        advise=args.bus or args.json or bool(reports),
-    )
     # The collector would look at each queued line several times, and a line is in no cycle.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    outcome = watch.run()
-    written = [_write(path, outcome.report) for path in reports]
-    ending = json.dumps(outcome.report, indent=2) if args.json else _ending(args, outcome.report)
-    complete = _print(ending) and all(written)
-    return outcome.exit_code or int(not complete)
+    with Interrupts() as interrupts:
+        out, err = standard()
+        outcome = Watch(
+            setup,
+            store=store,
+            database=args.db,
+            live=not (args.plain or args.json or args.attach) and live_view.available(),
+            out=err if args.json else out,
+            err=err,
+            interrupts=interrupts,
+            patterns=patterns,
+            redact=mask,
+            bus_figures=args.bus,
+            links=args.links,
+            advise=args.bus or args.json or bool(reports),
+        ).run()
+        written = [_write(path, outcome.report, err) for path in reports]
+        ending = (
+            json.dumps(outcome.report, indent=2) if args.json else _ending(args, outcome.report)
+        )
+        out.say(ending)
+        finished = _wait_for(out, interrupts)
+        if out.failure is not None:
+            err.say(f"watch: standard output: {out.failure.strerror or out.failure}")
+        finished = _wait_for(err, interrupts) and finished and outcome.finished
+    code = outcome.exit_code or int(out.failure is not None or not all(written))
+    if not finished:
+        os._exit(code)  # the interpreter would wait for threads that stand still
+    return code
 
 
-def _print(text: str) -> bool:
-    """Print the report; return whether standard output took it, if anyone reads it."""
-    try:
-        print(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # The interpreter's exit would fail as well on what is buffered.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return True  # the reader has closed the pipe
-        print(f"watch: standard output: {error.strerror or error}", file=sys.stderr)
-        return False
+def _wait_for(output: Output, interrupts: Interrupts) -> bool:
+    """Wait until all is written: as long as it takes, or after a signal for a second at most."""
+    limit = float("inf")
+    while not output.wait(_TICK):
+        if interrupts.count:
+            limit = min(limit, time.monotonic() + _PATIENCE)
+        if time.monotonic() >= limit:
+            return False
     return True
 
 
-def _commands(args: argparse.Namespace, mask: Redactor) -> tuple[str, list[Command]]:
-    """Return the run's name, and what to start; what is shown of it has no secrets."""
-    if args.command_line is not None:
-        commands = [plan_arguments(args.command_line, directory=str(Path.cwd()))]
-        target = commands[0].line
-    else:
-        target = args.procfile or "Procfile"
-        commands = read_procfile(target)
-    shown = [replace(command, line=mask(_storable(command.line))) for command in commands]
-    return mask(_storable(target)), shown
+def _masked(setup: options.Setup, mask: Redactor) -> options.Setup:
+    """Return it without secrets in what is shown of it."""
+    commands = [replace(command, line=mask(_storable(command.line))) for command in setup.commands]
+    return replace(setup, target=mask(_storable(setup.target)), commands=commands)
 
 
 def _storable(text: str) -> str:
@@ -201,7 +207,7 @@ def _checked_report(name: str) -> Path:
     return path
 
 
-def _write(path: Path, report: dict[str, Any]) -> bool:
+def _write(path: Path, report: dict[str, Any], err: Output) -> bool:
     """Write a report, which has lines in it, for its owner alone; return whether it worked."""
     html = path.suffix.lower() in _HTML
     text = page.as_html(report) if html else json.dumps(report, indent=2) + "\n"
@@ -209,7 +215,7 @@ def _write(path: Path, report: dict[str, Any]) -> bool:
         with private_text(path) as out:
             out.write(text)
     except OSError as error:
-        print(f"watch: {path}: {error.strerror or error}", file=sys.stderr)
+        err.say(f"watch: {path}: {error.strerror or error}")
         return False
     return True
 

@@ -33,6 +33,7 @@ class ProcessState:
     command: str = ""
     pid: int = 0
     started: float = 0.0
+    exited: float = 0.0
     exit_code: int | None = None
     run_time: float | None = None
     stopped: bool = False
@@ -136,16 +137,22 @@ class Counters:
         self._state(lines.process).lines += lines.count
 
     def _note_process(self, data: ProcessStarted | ProcessExited) -> None:
-        # Start and exit may be handled in either order, so each sets only its own fields.
+        # Start and exit may be handled in either order, and a restart after both: the later in time
+        # says whether it runs.
         state = self._state(data.process)
-        state.pid = data.pid
         if isinstance(data, ProcessStarted):
             state.command = data.command
+            state.pid = data.pid
             state.started = data.time
+            if data.time > state.exited:
+                state.exit_code = state.run_time = None
         else:
-            state.exit_code = data.exit_code
-            state.run_time = data.run_time
-            state.stopped = data.stopped
+            state.exited = data.time
+            if data.time >= state.started:
+                state.pid = data.pid
+                state.exit_code = data.exit_code
+                state.run_time = data.run_time
+                state.stopped = data.stopped
 
     def _note_failed(self, result: TestResult) -> None:
         if result.count > 0 and len(self._failed) < _KEPT:

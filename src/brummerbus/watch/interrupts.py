@@ -6,7 +6,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 class Interrupts:

@@ -2,7 +2,7 @@
 
 import time
 from threading import Lock
-from typing import TextIO
+from typing import Protocol
 
 from brummerbus import Event
 from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
@@ -12,6 +12,16 @@ _BLOCK = 16_384
 written to at each line."""
 
 
+class Writable(Protocol):
+    """What lines are written to: a text stream, or an `Output`."""
+
+    def write(self, text: str, /) -> object:
+        """Write a text."""
+
+    def flush(self) -> object:
+        """Write what is buffered."""
+
+
 class LinePrinter:
     """Writes lines. Thread-safe; subscribe it with `max_concurrency=1`, which keeps their order.
 
@@ -19,7 +29,7 @@ class LinePrinter:
     last lines.
     """
 
-    def __init__(self, out: TextIO) -> None:
+    def __init__(self, out: Writable) -> None:
         self._out = out
         self._lock = Lock()  # guards the fields below and the writing
         self._broken = False

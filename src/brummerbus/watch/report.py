@@ -11,7 +11,7 @@ from typing import Any
 from brummerbus import Advice, BusStats
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.places import Links
-from brummerbus.watch.process import WatchedProcess
+from brummerbus.watch.processes.process import WatchedProcess
 
 COUNTS = ("published", "processed", "failed", "dropped")
 

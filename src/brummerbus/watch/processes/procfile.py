@@ -41,24 +41,26 @@ class Command:
     """The absolute path of the program, or of the shell."""
     environment: Mapping[str, str]
     directory: str
+    keeps_stdin: bool = False
+    """Whether its standard input stays open, as that of a terminal. Otherwise it is at its end."""
+    type: str = ""
+    """The name in the Procfile; `name` is that of the instance, such as `web.2`."""
+    port: int | None = None
+    """Its `PORT`."""
 
 
-def read_procfile(path: str) -> list[Command]:
-    """Return the commands of a Procfile; they run in its directory, as with foreman.
+def read_text(path: str) -> str:
+    """Return the text of a Procfile.
 
     Raises:
-        CommandError: The file cannot be read, a line is malformed, a name occurs twice, there is
-            no process, or a command is unknown.
+        CommandError: The file cannot be read.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        return Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise CommandError(f"{path}: not UTF-8 at byte {error.start}") from None
-    directory = str(Path(path).resolve().parent)
-    entries = parse(text, path)
-    return [plan(name, line, directory=directory) for name, line in entries.items()]
 
 
 def parse(text: str, path: str = "Procfile") -> dict[str, str]:
@@ -177,4 +179,4 @@ def _planned(
         raise CommandError(f"{name}: command not found: {argv[0]}")
     # Not `resolve`: Python finds its virtual environment by the link through which it is started.
     executable = str(Path(executable).absolute())
-    return Command(name, line, tuple(argv), executable, environment, directory)
+    return Command(name, line, tuple(argv), executable, environment, directory, type=name)
