@@ -5,7 +5,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -37,6 +36,26 @@ def liberal() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
+
+
+def mode_of(file: Path) -> int:
+    """Return who may read and write a file."""
+    return stat.S_IMODE(file.stat().st_mode)
+
+
+def kill_a_watcher(path: Path) -> None:
+    """Leave a store as a watcher does that is killed: with a log beside the file."""
+    source = (
+        "import os, sys\n"
+        "from brummerbus import Event\n"
+        "from brummerbus.watch.payloads import LogLines\n"
+        "from brummerbus.watch.store import LogStore\n"
+        "store = LogStore(sys.argv[1])\n"
+        "store.on_lines([Event('log.line', LogLines('api', 'stdout', 0, 1.0, 'last words', 1))])\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", source, path], check=True)
+    assert path.with_name("log.db-wal").stat().st_size
 
 
 class TestForeignFiles:
@@ -113,21 +132,19 @@ class TestPrivacy:
             store.on_lines([line(0)])
             with Reader(path) as reader:
                 list(reader.select(Selection()))
-                found = {file.name: stat.S_IMODE(file.stat().st_mode)
+                found = {file.name: mode_of(file)
                          for file in path.parent.iterdir()}  # fmt: skip
                 assert found == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm"), 0o600)
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert mode_of(path) == 0o600
 
     def test_a_store_that_others_can_read_is_tightened(self, path: Path) -> None:
         """With what a crashed watcher left beside it."""
-        LogStore(path).close()
-        beside = path.with_name("log.db-wal")
-        beside.touch()
-        for file in (path, beside):
+        kill_a_watcher(path)
+        for file in path.parent.iterdir():
             file.chmod(0o664)
-        with LogStore(path) as store:
-            store.on_lines([line(0)])
-            assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
+        with LogStore(path):
+            found = {file.name: mode_of(file) for file in path.parent.iterdir()}
+        assert found == dict.fromkeys(("log.db", "log.db-wal", "log.db-shm"), 0o600)
 
 
 class TestVersions:
@@ -213,25 +230,35 @@ class TestVersions:
         assert texts(path, run=2) == ["made"]
 
 
+@pytest.mark.slow
 def test_watchers_that_start_at_once_make_one_store(path: Path) -> None:
-    barrier = threading.Barrier(8)
-    failures: list[Exception] = []
-
-    def start(number: int) -> None:
-        barrier.wait()
-        try:
-            with LogStore(path) as store:
-                store.on_lines([line(0, str(number))])
-        except Exception as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert sorted(texts(path)) == [str(number) for number in range(8)]
+    """Processes, not threads: SQLite knows which connections are in one process."""
+    source = (
+        "import sys\n"
+        "from brummerbus.watch.store import LogStore\n"
+        "print(flush=True)\n"
+        "sys.stdin.readline()\n"
+        "for _ in range(5): LogStore(sys.argv[1]).close()\n"
+    )
+    watchers = [
+        subprocess.Popen(
+            [sys.executable, "-c", source, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for watcher in watchers:
+        assert watcher.stdout is not None
+        watcher.stdout.readline()
+    for watcher in watchers:
+        assert watcher.stdin is not None
+        watcher.stdin.write("\n")
+        watcher.stdin.flush()
+    assert [watcher.communicate(timeout=60)[1] for watcher in watchers] == [""] * 4
+    assert rows(path, "SELECT count(*) FROM runs") == [(20,)]
 
 
 def test_reading_makes_no_file(path: Path) -> None:
@@ -241,17 +268,7 @@ def test_reading_makes_no_file(path: Path) -> None:
 
 
 def test_a_store_whose_watcher_was_killed_can_be_read(path: Path) -> None:
-    source = (
-        "import os, sys\n"
-        "from brummerbus import Event\n"
-        "from brummerbus.watch.payloads import LogLines\n"
-        "from brummerbus.watch.store import LogStore\n"
-        "store = LogStore(sys.argv[1])\n"
-        "store.on_lines([Event('log.line', LogLines('api', 'stdout', 0, 1.0, 'last words', 1))])\n"
-        "os._exit(0)\n"
-    )
-    subprocess.run([sys.executable, "-c", source, path], check=True)
-    assert path.with_name("log.db-wal").stat().st_size
+    kill_a_watcher(path)
     assert texts(path) == ["last words"]
     with Reader(path) as reader:
         assert [run.state for run in reader.runs()] == ["killed"]

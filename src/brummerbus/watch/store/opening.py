@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from brummerbus.watch.private import make_private, tighten
@@ -38,7 +39,7 @@ def open_for_writing(path: str | Path) -> sqlite3.Connection:
         else:
             _create(connection)
         # Readers do not block the writer, and a commit need not wait for the disk.
-        _use_log(connection)
+        _when_free(lambda: connection.execute("PRAGMA journal_mode = WAL"))
         connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
@@ -70,9 +71,12 @@ def open_for_reading(path: str | Path) -> sqlite3.Connection:
 
 def _create(connection: sqlite3.Connection) -> None:
     """Make the tables, unless another process has."""
-    # Pages that pruning frees can be returned a few at a time; only a file without tables takes it.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("BEGIN IMMEDIATE")
+    _when_free(lambda: _try_to_create(connection))
+
+
+def _try_to_create(connection: sqlite3.Connection) -> None:
+    """Make everything in one transaction: nobody sees a file that has no numbers yet."""
+    connection.execute("BEGIN")
     try:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,):
             for statement in TABLES.split(";\n"):
@@ -92,23 +96,24 @@ def _check(connection: sqlite3.Connection) -> None:
     check_version(int(connection.execute("PRAGMA user_version").fetchone()[0]))
 
 
-def _use_log(connection: sqlite3.Connection) -> None:
-    """Switch to the mode with a write-ahead log.
+def _when_free(function: Callable[[], object]) -> None:
+    """Call a function until no other process is in its way.
 
-    SQLite does not wait for another process that switches at the same moment, it fails.
+    SQLite waits for a lock, but not where each of two processes has what the other one needs, as
+    when both make the file, or switch its mode, at the same moment: one of them fails at once.
     """
     deadline = time.monotonic() + BUSY
-    while not _is_switched(connection):
+    while _is_locked(function):
         if time.monotonic() > deadline:
             raise StoreError("database is locked")
         time.sleep(0.02)
 
 
-def _is_switched(connection: sqlite3.Connection) -> bool:
+def _is_locked(function: Callable[[], object]) -> bool:
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        function()
     except sqlite3.OperationalError as error:
         if "locked" not in str(error):
             raise
-        return False
-    return True
+        return True
+    return False

@@ -18,6 +18,7 @@ NUMBER_BITS = 40
 NUMBER_MASK = (1 << NUMBER_BITS) - 1
 
 TABLES = f"""
+PRAGMA auto_vacuum = INCREMENTAL;
 CREATE TABLE runs (
     id INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, target TEXT NOT NULL,
     pid INTEGER NOT NULL, pid_started REAL NOT NULL, seen REAL NOT NULL,
@@ -50,4 +51,5 @@ CREATE VIEW lines AS
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
-"""`line_data.ending` is NULL for a newline, as nearly all lines have it. `lines` is for queries."""
+"""Pages that pruning frees can be given back a few at a time, which only a file without tables takes.
+`line_data.ending` is NULL for a newline, as nearly all lines have it. `lines` is for queries."""
