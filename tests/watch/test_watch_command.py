@@ -1,6 +1,7 @@
 """`python -m brummerbus watch` as used: real processes, real signals."""
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -140,6 +141,15 @@ class TestOutput:
         numbers = [int(line[15:]) for line in result.stdout.splitlines() if " seq | " in line]
         assert numbers == list(range(1, 20_001))
 
+    def test_a_command_line_that_is_no_text_is_stored_with_its_bytes_escaped(
+        self, watcher: Watcher
+    ) -> None:
+        """As its lines are."""
+        assert watcher.run("--", "echo", os.fsdecode(b"\xff")).returncode == 0
+        assert watcher.rows("SELECT target, command, text FROM runs, processes, lines") == [
+            ("echo '\\xff'", "echo '\\xff'", "\\xff")
+        ]
+
     def test_json_alone_is_on_standard_output(self, watcher: Watcher) -> None:
         """The lines go to standard error."""
         result = watcher.run("--json", "--", "echo", "hello")
@@ -275,7 +285,8 @@ def test_lines_that_a_full_disk_does_not_take_are_an_error_and_an_exit_code(
 ) -> None:
     """The processes have succeeded; what is in the file is counted, and the rest reported."""
     script = watcher.script("flood.py", "for n in range(20_000): print('line', n, 'x' * 80)")
-    command = [sys.executable, "-m", "brummerbus", "watch", "--json", "--", *script.split()]
+    watch = [sys.executable, "-m", "brummerbus", "watch", "--db", "log.db", "--json", "--"]
+    command = [*watch, *script.split()]
     # A limit on the size of files: writing beyond it fails as on a full disk.
     result = subprocess.run(
         ["bash", "-c", 'ulimit -f 600; exec "$@"', "bash", *command],
@@ -291,3 +302,5 @@ def test_lines_that_a_full_disk_does_not_take_are_an_error_and_an_exit_code(
     assert 0 < balance["rows_stored"] < balance["lines_read"] == 20_000
     assert any(error.startswith("store: ") for error in report["handler_errors"])
     assert f"{20_000 - balance['rows_stored']:,} lines not stored" in result.stderr
+    assert result.stderr.count(" | line ") == 20_000, "lines are printed all the same"
+    assert watcher.rows("SELECT ended IS NOT NULL FROM runs") == [(1,)]

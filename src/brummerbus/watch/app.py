@@ -340,14 +340,16 @@ class Watch:
 
     def _close_store(self) -> int:
         """Write the rest; return how many of this run's lines the file holds."""
-        rows = self._store.written
         try:
             self._store.write()
-            rows = self._store.written
             rows = self._store.count()
-            self._store.close()
         except Exception as error:
             # A full disk: what was committed before is in the file.
+            self._note(f"store: {error}")
+            rows = self._store.written
+        try:
+            self._store.close()
+        except Exception as error:
             self._note(f"store: {error}")
         return rows
 

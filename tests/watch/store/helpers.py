@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from brummerbus import Event
-from brummerbus.watch.payloads import ErrorFound, LogLine
+from brummerbus.watch.payloads import ErrorFound, LogLine, LogLines
 from brummerbus.watch.store import Reader, Selection
 
 from ..helpers import lines_event  # noqa: TID252
@@ -64,6 +64,12 @@ def line(number: int, text: str = "text", **changes: Any) -> Event:
 def lines(*numbers: int, **changes: Any) -> list[Event]:
     """Return the events of some lines."""
     return [line(number, **changes) for number in numbers]
+
+
+def block(numbers: range, text: str = "text", process: str = "api") -> Event:
+    """Return an event of lines that were read at once."""
+    texts = "\n".join([text] * len(numbers))
+    return Event("log.line", LogLines(process, "stdout", numbers[0], 1.0, texts, len(numbers)))
 
 
 def error(number: int, process: str = "api", **changes: Any) -> Event:

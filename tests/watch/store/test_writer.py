@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from brummerbus import Event
-from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
+from brummerbus.watch.payloads import ProcessExited, ProcessStarted
 from brummerbus.watch.store import LogStore, Reader, Selection, StoredLine, writer
 
-from .helpers import error, line, lines, rows, texts
+from .helpers import block, error, line, rows, texts
 
 
 def fails(store: LogStore, numbers: range) -> bool:
     """Whether storing lines raises, as it does where the disk is full."""
     try:
-        store.on_lines(lines(*numbers))
+        store.on_lines([block(numbers)])
     except sqlite3.OperationalError as failure:
         return "full" in str(failure)
     return False
@@ -28,10 +28,10 @@ class Disk:
     def __init__(self, store: LogStore) -> None:
         self._connection = store._connection
 
-    def fill(self) -> None:
-        """Let it have no further page."""
+    def fill(self, space: int = 0) -> None:
+        """Let it have no further page, or so many."""
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
-        self._connection.execute(f"PRAGMA max_page_count = {pages}")
+        self._connection.execute(f"PRAGMA max_page_count = {pages + space}")
 
     def empty(self) -> None:
         """Let it have space again."""
@@ -65,11 +65,7 @@ def test_a_batch_is_one_transaction_and_each_read_one_statement(store: LogStore)
     store.on_lines([line(0), line(0, process="web")])
     statements: list[str] = []
     store._connection.set_trace_callback(statements.append)
-    text = "\n".join(["text"] * 99)
-    store.on_lines([
-        Event("log.line", LogLines(process, "stdout", 1, 1.0, text, 99))
-        for process in ("api", "web")
-    ])  # fmt: skip
+    store.on_lines([block(range(1, 100)), block(range(1, 100), process="web")])
     store._connection.set_trace_callback(None)
     kinds = [statement.split(" (")[0].split("=")[0].strip() for statement in statements]
     assert (kinds.count("BEGIN IMMEDIATE"), kinds.count("COMMIT")) == (1, 1)
@@ -200,7 +196,25 @@ class TestAFullDisk:
         store.write()
         assert store.count() == store.written == 6000
 
-    def test_closing_says_that_the_rest_is_lost(self, path: Path) -> None:
+    def test_what_there_is_space_for_is_written(self, store: LogStore) -> None:
+        """In the order in which it came, batch by batch."""
+        disk = Disk(store)
+        disk.fill()
+        for number in range(0, 40_000, 1000):
+            assert fails(store, range(number, number + 1000))
+        disk.fill(20)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.write()
+        assert store.count() == store.written == 0
+        disk.fill(100)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            store.write()
+        assert store.count() == store.written == 16_000
+        disk.empty()
+        store.write()
+        assert store.count() == store.written == 40_000
+
+    def test_closing_says_that_the_rest_is_lost_and_notes_the_end(self, path: Path) -> None:
         """What is in the file stays there."""
         store = LogStore(path)
         store.on_lines([line(0)])
@@ -209,3 +223,5 @@ class TestAFullDisk:
         with pytest.raises(sqlite3.OperationalError):
             store.close()
         assert len(texts(path)) == 1
+        with Reader(path) as reader:
+            assert [run.state for run in reader.runs()] == ["ended"]

@@ -51,5 +51,5 @@ CREATE VIEW lines AS
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 """
-"""Pages that pruning frees can be given back a few at a time, which only a file without tables takes.
-`line_data.ending` is NULL for a newline, as nearly all lines have it. `lines` is for queries."""
+"""With `auto_vacuum`, which comes first, the file can become smaller in steps. An ending is NULL
+for a newline, as nearly all lines have it. The view `lines` is for queries."""

@@ -5,7 +5,7 @@ queued while the previous one was written. Committing each line would cost a dis
 
 A thread-safe class with one lock and one connection. What cannot be written stays pending, within
 limits, and is tried again once per second: a locked file or a full disk that gets space again loses
-nothing, and a disk that stays full costs no time.
+nothing, and a disk that stays full costs little time.
 """
 
 import sqlite3
@@ -168,16 +168,30 @@ class LogStore:
             return
         self._closed = True
         with closing(self._connection):
-            self.write()
-            with self._lock:
-                self._connection.execute(
-                    "UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run)
-                )
-                self._pruner.finish(_CHORES)
-                # Back to the mode without a second file; it fails while another process reads.
+            try:
+                self.write()
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        """Note the end; a full disk may have space for that."""
+        with self._lock:
+            try:
+                self._note_end()
+            except sqlite3.OperationalError:
+                # The log may be what fills the disk; once it is in the file it begins again.
                 with suppress(sqlite3.OperationalError):
                     self._connection.execute("PRAGMA busy_timeout = 100")
-                    self._connection.execute("PRAGMA journal_mode = DELETE")
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._note_end()
+            self._pruner.finish(_CHORES)
+            # Back to the mode without a second file; it fails while another process reads.
+            with suppress(sqlite3.OperationalError):
+                self._connection.execute("PRAGMA busy_timeout = 100")
+                self._connection.execute("PRAGMA journal_mode = DELETE")
+
+    def _note_end(self) -> None:
+        self._connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), self.run))
 
     def _add(self, table: str, rows: list[_Row]) -> None:
         with self._lock:
@@ -185,19 +199,28 @@ class LogStore:
             self._write()
 
     def _write(self) -> None:
-        """Write what is pending, in one transaction; the lock is held.
+        """Write what is pending; the lock is held.
 
-        If it fails, nothing is written and everything stays pending, up to the limit.
+        After a failure it is not tried again at once: a disk that stays full costs little time.
         """
-        if not self._lines and not any(self._rows.values()):
-            return
         if self._failure is not None and time.monotonic() < self._retry_at:
-            self._trim(_MAX_PENDING)
+            self._trim()
             raise self._failure
+        self._failure = None
+        # Piece by piece: after a failure there may be much more than a batch, and space for a part.
+        while self._lines or any(self._rows.values()):
+            self._write_some(self._lines[:BATCH])
+
+    def _write_some(self, some: list[LogLines]) -> None:
+        """Write the first lines and all other rows, in one transaction.
+
+        If it fails, nothing is written and everything stays pending, up to the limit. What cannot
+        be stored at all is dropped, as it must not keep the rest from it.
+        """
         bases = self._bases.copy()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            lines = self._insert()
+            self._insert(some)
             self._connection.execute("COMMIT")
         except BaseException as error:
             if self._connection.in_transaction:
@@ -205,29 +228,24 @@ class LogStore:
             self._bases = bases
             if isinstance(error, sqlite3.OperationalError):
                 self._failure, self._retry_at = error, time.monotonic() + _RETRY
-                self._trim(_MAX_PENDING)
+                self._trim()
             else:
-                self._trim(0)  # it cannot be stored at all, and must not keep others from it
+                self._remove(some)
             raise
-        self._failure = None
-        self._written += lines
-        self._trim(0)
+        self._written += sum(lines.count for lines in some)
+        self._remove(some)
 
-    def _insert(self) -> int:
-        """Insert what is pending; return how many lines it was."""
-        count = 0
-        for lines in self._lines:
+    def _insert(self, some: list[LogLines]) -> None:
+        for lines in some:
             base = self._base(lines.process, lines.stream)
             self._connection.executemany(*rows_of(lines, base))
             self._connection.execute(
                 "UPDATE streams SET lines = lines + ?, size = size + ? WHERE id = ?",
                 (lines.count, size_of(lines), base >> NUMBER_BITS),
             )
-            count += lines.count
         for table, rows in self._rows.items():
             if rows:
                 self._connection.executemany(_WRITE[table], rows)
-        return count
 
     def _base(self, process: str, stream: str) -> int:
         """Return the key of a stream's line 0; the stream is noted with its first line."""
@@ -240,14 +258,20 @@ class LogStore:
             self._bases[key] = (cursor.lastrowid or 0) << NUMBER_BITS
         return self._bases[key]
 
-    def _trim(self, most: int) -> None:
-        """Drop what is pending beyond a number of lines and rows, the newest."""
+    def _remove(self, some: list[LogLines]) -> None:
+        """Remove the first lines and all other rows from what is pending."""
+        del self._lines[: len(some)]
         for rows in self._rows.values():
-            del rows[most:]
+            rows.clear()
+
+    def _trim(self) -> None:
+        """Drop what is pending beyond the limit, the newest."""
+        for rows in self._rows.values():
+            del rows[_MAX_PENDING:]
         kept = 0
         for place, lines in enumerate(self._lines):
             kept += lines.count
-            if kept > most:
+            if kept > _MAX_PENDING:
                 del self._lines[place:]
                 return
 
