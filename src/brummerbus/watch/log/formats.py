@@ -12,6 +12,7 @@ from brummerbus.watch.line_printer import clock
 from brummerbus.watch.store import Stored, StoredError, StoredLine, StoredRun
 
 _clock = lru_cache(maxsize=64)(clock)
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make one for each line
 
 
 def as_printed(rows: Iterable[Stored]) -> Iterator[str]:
@@ -27,7 +28,7 @@ def as_json(rows: Iterable[Stored]) -> Iterator[str]:
         fields = row._asdict()
         if isinstance(row, StoredLine) and row.raw is not None:
             fields["raw"] = base64.b64encode(row.raw).decode()
-        yield json.dumps(fields, ensure_ascii=False) + "\n"
+        yield _encode(fields) + "\n"
 
 
 def runs_as_json(runs: Iterable[StoredRun]) -> Iterator[str]:
@@ -35,7 +36,7 @@ def runs_as_json(runs: Iterable[StoredRun]) -> Iterator[str]:
     for run in runs:
         fields: dict[str, Any] = {**vars(run), "exit_code": run.exit_code}
         fields["processes"] = [process._asdict() for process in run.processes]
-        yield json.dumps(fields, ensure_ascii=False) + "\n"
+        yield _encode(fields) + "\n"
 
 
 def runs_as_table(runs: Sequence[StoredRun]) -> Iterator[str]:
