@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-before bench-peers bench-faces bench-targets bench-c \
-        bench-growth bench-streams bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
+        bench-growth bench-streams bench-watch bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak proofs proofs-newer relay bench-relay
 
 help:  ## show this list
@@ -169,7 +169,7 @@ bench-targets: $(PEERS)/.ready  ## only the table of target ratios
 	$(PEERS)/bin/python -m bench.peers.run --targets $(ARGS)
 
 # An environment of its own: the peers are nothing that the project depends on.
-$(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
+$(PEERS)/.ready: bench/peers/requirements.txt $(CORE) $(shell find src/brummerbus -name "*.py" -o -name "*.ini")
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt .
 	@touch $@
@@ -183,6 +183,10 @@ bench-growth: $(READY)  ## how cost grows with events, depth, levels, handlers a
 
 claims: $(READY)  ## the study's claims, verified against a thread per handler and event (minutes)
 	$(BIN)/python -m bench.claims.run $(ARGS)
+
+bench-watch: $(PEERS)/.ready  ## CPU time of watching a million lines, beside honcho, foreman and concurrently
+	-npm install --silent --no-audit --no-fund --prefix build/bench-watch concurrently
+	$(PEERS)/bin/python -m bench.watch $(ARGS)
 
 bench-streams: $(PEERS)/.ready  ## CPU time per event from threads to a task, beside janus and culsans
 	$(PEERS)/bin/python -m bench.streams $(ARGS)
