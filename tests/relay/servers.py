@@ -1,5 +1,6 @@
 """Message brokers for tests: real ones, on loopback, in a folder of their own."""
 
+import os
 import re
 import shutil
 import signal
@@ -99,13 +100,23 @@ class NatsServer(Server):
     sync = True
 
     def command(self) -> list[str]:
-        store = f"store_dir: '{self.folder}'" + ", sync_interval: always" * self.sync
+        store = f"store_dir: '{self.folder}'" + ", sync_interval: always" * self.syncs()
         lines = [f"listen: '{HOST}:{self.port}'"]
         lines += [f"jetstream {{ {store} }}"] * self.jetstream
         lines += [f"authorization {{ token: '{self.password}' }}"] * bool(self.password)
         configuration = self.folder / "server.conf"
         configuration.write_text("\n".join(lines))
-        return [_embedded.binary(), "-c", str(configuration)]
+        return [self.binary(), "-c", str(configuration)]
+
+    def binary(self) -> str:
+        """Return the path of nats-server; that of another one can be given."""
+        return os.environ.get("BRUMMERBUS_NATS_SERVER") or _embedded.binary()
+
+    def syncs(self) -> bool:
+        """Return whether it syncs before it acknowledges; servers before 2.10 cannot."""
+        said = subprocess.check_output([self.binary(), "--version"], text=True)
+        version = [int(number) for number in said.rpartition("v")[2].split(".")[:2]]
+        return self.sync and version >= [2, 10]
 
     def secret(self, password: str) -> str:
         return f"{password}@" if password else ""
