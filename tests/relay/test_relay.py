@@ -9,6 +9,7 @@ from brummerbus import BackpressurePolicy, BusClosed, BusError, Event, EventBus,
 from brummerbus.relay import Relay, RelayedEvent, RelayError
 from helpers.buses import BusFactory, inside
 from helpers.handlers import Logged, Recorder
+from helpers.processes import modules_after, run_python
 from helpers.waiting import HANG, poll
 from relay.scene import Scene, assert_books, foreign, publish_all, scene
 
@@ -374,3 +375,73 @@ def test_policies_are_accepted_by_name_and_as_such(factory: BusFactory) -> None:
     for policy in (BackpressurePolicy.REJECT, "REJECT", "reject"):
         bus = factory.bus(shutdown_timeout=0.0)
         Relay(bus, "nats://127.0.0.1:1", spool_policy=policy).stop()
+
+
+@pytest.mark.parametrize(
+    ("url", "client", "extra"),
+    [("nats://127.0.0.1:1", "nats", "relay"), ("redis://127.0.0.1:1", "redis", "redis")],
+)
+def test_without_the_client_the_message_names_the_extra(url: str, client: str, extra: str) -> None:
+    without = f"import sys; sys.modules['{client}'] = None"
+    end = run_python(
+        f"from brummerbus.relay import Relay; Relay(EventBus(), {url!r})", first=without
+    )
+    assert end.code == 1
+    assert "ImportError" in end.err
+    assert f"pip install 'brummerbus[{extra}]'" in end.err
+
+
+def test_importing_the_relay_imports_no_client() -> None:
+    loaded = modules_after("import brummerbus.relay")
+    assert loaded.isdisjoint({"nats", "redis", "msgspec", "opentelemetry"})
+
+
+# ---- extensions ----------------------------------------------------------------------------------
+
+
+class Keyed(Event):
+    """An event with a partition key."""
+
+    @property
+    def partition_key(self) -> str:
+        return f"key {self.data}"
+
+
+def test_a_partition_key_travels(scene: Scene, factory: BusFactory) -> None:
+    here, there = factory.bus(), factory.bus()
+    got = Recorder()
+    there.subscribe("t", got)
+    scene.relay(there, receive=["t"])
+    scene.relay(here, send=["t"])
+    here.publish(Keyed("t", 7))
+    here.publish(Event("t", 8))
+    got.wait_for(2)
+    assert [event.partition_key for event in got.events] == ["key 7", None]
+
+
+def test_a_trace_goes_on_in_the_other_bus(scene: Scene, factory: BusFactory) -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    sdk = pytest.importorskip("opentelemetry.sdk.trace")
+    pytest.importorskip("opentelemetry.propagate")
+    tracer = sdk.TracerProvider().get_tracer("test")
+    here, there = factory.bus(propagate_context=True), factory.bus(propagate_context=True)
+    seen: list[Any] = []
+    got = Recorder()
+
+    def handle(event: RelayedEvent) -> None:
+        seen.append(trace.get_current_span().get_span_context())
+        got(event)
+
+    there.subscribe("t", handle)
+    scene.relay(there, receive=["t"])
+    scene.relay(here, send=["t"])
+    with tracer.start_as_current_span("outer") as span:
+        here.publish(Event("t"))
+    got.wait_for(1)
+    outer = span.get_span_context()
+    assert (seen[0].trace_id, seen[0].span_id) == (outer.trace_id, outer.span_id)
+    assert f"{outer.trace_id:032x}" in got.events[0].traceparent
+    here.publish(Event("t"))
+    got.wait_for(2)
+    assert not seen[1].is_valid
+    assert got.events[1].traceparent is None
