@@ -168,3 +168,32 @@ def test_an_event_that_waits_for_its_turn_stays_with_the_parent_of_a_fork(
     gate.open()
     seen.wait_for(2)
     assert seen.data == ["first", "second"]
+
+
+def test_an_event_whose_turn_came_just_before_the_stop_is_counted_once(factory: BusFactory) -> None:
+    """Though the timer thread, which is busy, has not seen that yet."""
+    bus, gate, _ = full_bus(factory, "block")
+    seen, busy, go_on = Recorder(), threading.Event(), threading.Event()
+    bus.subscribe("b", seen, once=True)
+    scheduled = bus.publish_after(0, Event("b", "second"))
+    poll(lambda: waiting(bus) == 1)
+
+    def key(_: Event) -> int:
+        busy.set()
+        return int(go_on.wait(HANG))
+
+    other = factory.bus()
+    other.subscribe("a", Recorder(), key=key)
+    other.publish_after(0, Event("a"))
+    assert busy.wait(HANG)
+    before = bus.stats().published
+    gate.open()
+    seen.wait_for(1)
+    assert not scheduled.pending
+    assert not scheduled.cancel()
+    assert bus.stop()
+    stats = bus.stats()
+    go_on.set()
+    assert (stats.scheduled, stats.dropped, stats.published) == (0, 0, before + 1)
+    assert_balance(stats)
+    assert [one.event_type for one in bus.subscriptions()].count("b") == 0
