@@ -10,7 +10,7 @@ C_FILES := $(wildcard csrc/*/*.[ch] tests/c/*.[ch] bench/c/*.[ch])
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-before bench-peers bench-faces bench-targets bench-c \
+.PHONY: help run picture test test-c test-py test-fast test-package test-all lint docs compile-commands types format bench bench-before bench-peers bench-faces bench-targets bench-c \
         bench-growth bench-streams bench-watch bench-elastic bench-advice claims clean sanitize-clang valgrind stress \
         model model-long chaos soak proofs proofs-newer relay bench-relay
 
@@ -38,6 +38,8 @@ run: $(READY)  ## watch three real processes concurrently, and check that all co
 
 relay: $(READY)  ## three processes, 100,000 events across a broker that is killed on the way
 	$(BIN)/python -m bench.relay_demo $(ARGS)
+picture: $(READY)  ## docs/watch-live.svg, the picture of the live view, from a real run
+	$(BIN)/python bench/demo/picture.py
 
 # ---- checks --------------------------------------------------------------------------------
 

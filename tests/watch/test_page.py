@@ -67,7 +67,7 @@ def test_it_begins_with_what_failed_and_ends_with_the_bus(html: str) -> None:
         )
     ]  # fmt: skip
     assert order == sorted(order)
-    assert body.index("<details><summary>The bus") < body.index("log.line")
+    assert body.index("<summary>The bus") < body.index("log.line")
 
 
 def test_a_run_in_which_nothing_failed_says_so(report: dict[str, Any]) -> None:

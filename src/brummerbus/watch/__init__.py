@@ -10,7 +10,8 @@ handlers that store, detect, count and display. Of the bus it uses only the name
     detect      errors, tests and builds        detector_handler  the handler that publishes them
     store       every line, in SQLite           log_command       reads the store
     counters    counts and states               line_printer      lines without a terminal
-    live        the view on a terminal          report            the figures at the end
-    page        the same as one HTML page
+    view        the view on a terminal          report            the figures at the end
+    summary     the same as text                page, plots       the same as one HTML page
+    bus_figures the bus's own figures, as text  places            links to files
     interrupts  Ctrl-C, and further ones        output            writes without holding others up
 """

@@ -39,6 +39,7 @@ code, pre { font: .85rem/1.45 ui-monospace, monospace }
 pre { overflow-x: auto; margin: .4rem 0 0; padding: .5rem; border: 1px solid var(--line);
       border-radius: 4px; background: var(--paper) }
 summary { cursor: pointer; padding: .2rem 0 }
+.apart { margin-top: 1.6rem } .apart summary { font-weight: 600 }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .3rem .6rem .3rem 0; text-align: right; vertical-align: top; white-space: nowrap;
@@ -175,12 +176,11 @@ def _builds(builds: Mapping[str, int]) -> str:
 def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for process in processes:
-        code = process["exit_code"]
-        colour = "" if code is None else "bad" if failed(process) else "good"
+        code, colour = _ending(process)
         seconds = "-" if process["run_time"] is None else f"{process['run_time']:.1f}"
         rows.append(
             f'<tr><td>{_safe(process["name"])}<div class="command">{_safe(process["command"])}'
-            f'</div></td><td class="{colour}">{"-" if code is None else code}</td>'
+            f'</div></td><td class="{colour}">{code}</td>'
             f'<td>{process["errors"]:,}</td><td class="less">{seconds}</td>'
             f"<td>{sum(process['lines'].values()):,}</td></tr>"
         )
@@ -189,6 +189,16 @@ def _processes(processes: Sequence[Mapping[str, Any]]) -> str:
         "<th>lines</th></tr>"
     )
     return _section("Processes", f"<table>{head}{''.join(rows)}</table>")
+
+
+def _ending(process: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how a process ended, and the style of that."""
+    code = process["exit_code"]
+    if code is None:
+        return "-", "soft"
+    if process["stopped"]:
+        return "stopped", "soft"
+    return str(code), "bad" if code else "good"
 
 
 def _bus(report: Mapping[str, Any]) -> str:
@@ -209,7 +219,7 @@ def _bus(report: Mapping[str, Any]) -> str:
         f"<pre>{html.escape(report['advice']['text'])}</pre>" if report["advice"] else "",
     ]
     title = "<summary>The bus that carried the lines</summary>"
-    return f"<details>{title}{''.join(figures)}</details>"
+    return f'<details class="apart">{title}{"".join(figures)}</details>'
 
 
 def _counts_table(title: str, groups: Mapping[str, Mapping[str, int]]) -> str:
