@@ -9,6 +9,7 @@ from brummerbus.watch.counters import Counts, ProcessState
 from brummerbus.watch.payloads import ErrorFound
 from brummerbus.watch.text import printable, uncoloured
 from brummerbus.watch.view.choice import Choice
+from brummerbus.watch.view.recent import KEPT
 from brummerbus.watch.view.scene import Bus, Scene
 from brummerbus.watch.view.sections import (
     Names,
@@ -128,7 +129,7 @@ def _output(scene: Scene, choice: Choice, names: Names, counts: Counts, width: i
         rows, hidden = _window(lines, choice)
         shown = [_error_line(line, first, names) for _, (line, first) in rows]
         return [rule([f"errors of {who}", _below(hidden)], width), *shown]
-    last = None if choice.filter or choice.end is not None else choice.page
+    last = KEPT if choice.filter or choice.end is not None else choice.page
     kept = scene.recent.lines(choice.process, choice.filter, last)
     window, hidden = _window(kept, choice)
     wanted = f"with {choice.filter!r}" if choice.filter else ""

@@ -1,9 +1,8 @@
 """The last lines of each process, for the view to scroll and filter."""
 
 from collections import deque
-from collections.abc import Collection, Sequence
-from heapq import merge
-from itertools import islice
+from collections.abc import Sequence
+from itertools import chain, count
 from threading import Lock
 
 from brummerbus import Event
@@ -15,6 +14,33 @@ KEPT = 1000
 Numbered = tuple[int, LogLine]
 
 
+class _Kept:
+    """What one process printed last, as it was read: lines are made only of what is shown."""
+
+    def __init__(self) -> None:
+        self._read: deque[tuple[int, LogLines]] = deque()
+        """Each with the number of its first line."""
+        self._count = 0
+
+    def add(self, first: int, lines: LogLines) -> None:
+        """Keep these, and forget the oldest that are not needed for `KEPT` lines."""
+        self._read.append((first, lines))
+        self._count += lines.count
+        while self._count - self._read[0][1].count >= KEPT:
+            self._count -= self._read.popleft()[1].count
+
+    def newest(self, most: int) -> list[Numbered]:
+        """Return the last lines, at most that many, each with its number."""
+        parts: list[list[Numbered]] = []
+        for first, read in reversed(self._read):
+            lines = read.last(most)
+            parts.append(list(zip(count(first + read.count - len(lines)), lines)))
+            most -= len(lines)
+            if not most:
+                break
+        return [line for part in reversed(parts) for line in part]
+
+
 class Recent:
     """A handler of `log.line`. Thread-safe; subscribe it with `batch` and `max_concurrency=1`.
 
@@ -23,36 +49,30 @@ class Recent:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._lock = Lock()  # guards the fields below
-        self._kept: dict[str, deque[Numbered]] = {name: deque(maxlen=KEPT) for name in names}
+        self._kept = {name: _Kept() for name in names}
         self._next = 0
 
     def on_lines(self, events: list[Event]) -> None:
         """Keep a batch of lines."""
         with self._lock:
             for event in events:
-                data: LogLines = event.data
-                self._next += data.count
-                lines = data.last(KEPT)
-                kept = self._kept.setdefault(data.process, deque(maxlen=KEPT))
-                kept.extend(enumerate(lines, start=self._next - len(lines)))
+                lines: LogLines = event.data
+                self._kept.setdefault(lines.process, _Kept()).add(self._next, lines)
+                self._next += lines.count
 
-    def lines(self, process: str = "", filter: str = "", last: int | None = None) -> list[Numbered]:
+    def lines(self, process: str = "", filter: str = "", last: int = KEPT) -> list[Numbered]:
         """Return numbered lines in the order in which they came.
 
         Args:
             process: Only those of this process, if not empty.
             filter: Only those that contain this text, in any case.
-            last: Only that many, the newest ones.
+            last: At most that many of each process, at most `KEPT`, before they are filtered.
         """
         with self._lock:
-            wanted = [self._kept.get(process, ())] if process else self._kept.values()
-            kept = [_newest(lines, last) for lines in wanted]
-        lines = kept[0] if len(kept) == 1 else list(merge(*kept))
+            wanted = [self._kept.get(process, _Kept())] if process else self._kept.values()
+            kept = [each.newest(last) for each in wanted]
+        lines = kept[0] if len(kept) == 1 else sorted(chain.from_iterable(kept))
         if filter:
             text = filter.casefold()
             lines = [line for line in lines if text in line[1].text.casefold()]
-        return lines if last is None else lines[-last:]
-
-
-def _newest(lines: Collection[Numbered], last: int | None) -> list[Numbered]:
-    return list(lines if last is None else islice(lines, max(len(lines) - last, 0), None))
+        return lines
