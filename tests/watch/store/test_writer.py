@@ -29,7 +29,7 @@ class Disk:
         self._connection = store._connection
 
     def fill(self, space: int = 0) -> None:
-        """Let it have no further page, or so many."""
+        """Let it have no further page, or that many."""
         pages = self._connection.execute("PRAGMA page_count").fetchone()[0]
         self._connection.execute(f"PRAGMA max_page_count = {pages + space}")
 
