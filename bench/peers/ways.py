@@ -187,7 +187,8 @@ def serving(dispatcher: Callable[[ExitStack], dict[str, Any]]) -> Measured:
         try:
             return timing(lambda: subprocess.run(load, check=True), REQUESTS)
         finally:
-            server.close()
+            server.task_dispatcher.shutdown()  # what still ends its work wakes the main thread
+            server.trigger.pull_trigger(server.close)  # in its own thread, which waits in select
             thread.join(5)
 
 
