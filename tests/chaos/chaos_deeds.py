@@ -37,6 +37,12 @@ CLAIMS_EACH = 6
 ENOUGH = 5000
 """Deliveries in a round; handlers that publish to handlers that publish would take minutes."""
 
+DELAYS = (0.0, 0.0, 0.001, 0.003)
+"""Seconds after which the timer thread publishes an event."""
+
+SCHEDULED = 999
+"""The last number in the keys of such events, which come in no order with their publisher's."""
+
 HAS_FORK = hasattr(os, "fork")
 
 
@@ -114,7 +120,9 @@ class Deeds:
 
     def _operation(self, p: Publisher) -> None:
         dice = p.random.random()
-        if dice < 0.90:
+        if dice < 0.06:
+            self._publish_later(self._main, p)
+        elif dice < 0.90:
             many = dice > 0.75
             size = p.random.choice((0, 1, 3, 40, 300)) if many else 1
             events = [p.event() for _ in range(size)]
@@ -194,6 +202,20 @@ class Deeds:
         for event in events:
             side.ledger.note(event, began, outcome, tells="on_done" in options)
         return outcome
+
+    def _publish_later(self, side: Side, p: Publisher) -> None:
+        """Publish from the timer thread, soon; and perhaps cancel that again."""
+        event = Event(p.random.choice(TYPES), (*next(p.keys), SCHEDULED))
+        levels = side.bus.config.priority_levels
+        priority = p.random.choice((None, p.random.randint(1, levels)))
+        began, outcome = side.ledger.tick(), Outcome.PART  # nobody tells what becomes of it
+        try:
+            scheduled = side.bus.publish_after(p.random.choice(DELAYS), event, priority=priority)
+            if p.random.random() < 0.3 and scheduled.cancel():
+                outcome = Outcome.CLOSED
+        except BusClosed:
+            outcome = Outcome.CLOSED
+        side.ledger.note(event, began, outcome)
 
     def _subscribe(
         self, side: Side, event_type: str | type, number: int, **options: Any
