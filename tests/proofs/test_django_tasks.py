@@ -313,12 +313,12 @@ def test_a_time_that_has_passed_is_now() -> None:
 
 def test_tasks_run_in_the_order_of_their_times_and_with_their_priority(gate: Gate) -> None:
     """Not in that in which they were enqueued."""
-    note.using(run_after=soon(0.1)).enqueue("later")
-    note.using(run_after=soon(0.05)).enqueue("sooner")
-    last = note.using(run_after=soon(0.15), priority=100).enqueue("urgent")
-    poll(lambda: len(seen) == 2)
-    assert seen == ["sooner", "later"]
+    first, second, third = (soon(1) + timedelta(milliseconds=ms) for ms in (0, 5, 10))
+    note.using(run_after=second).enqueue("later")
+    last = note.using(run_after=third).enqueue("last")
+    note.using(run_after=first).enqueue("sooner")
     until_ended(last)
+    assert seen == ["sooner", "later", "last"]
     held(gate)
     note.using(run_after=soon(0.02)).enqueue("usual")
     poll(lambda: default_task_backend.executor.bus.depth == 1)
