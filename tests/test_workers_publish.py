@@ -178,6 +178,7 @@ def test_handler_waits_ahead_of_publishers_from_outside(factory: BusFactory) -> 
     assert recorder.data == ["filler", "inner", "outer"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", BackpressurePolicy)
 @pytest.mark.parametrize("many", [False, True], ids=["publish", "publish_many"])
 def test_handler_that_publishes_a_hundred_thousand_events_is_paced(

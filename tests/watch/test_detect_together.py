@@ -39,6 +39,7 @@ def alone(lines: list[LogLine]) -> list[Found]:
     return [found for line in lines for found in detector.feed(line)] + detector.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "text"), list(texts()))
 @pytest.mark.parametrize("longest", [1, 2, 7, 100, 100_000])
 def test_where_a_read_ends_makes_no_difference_to_what_is_found(
