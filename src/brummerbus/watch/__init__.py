@@ -2,7 +2,7 @@
 
 It starts the processes of a Procfile, publishes their output, starts and exits, and subscribes
 handlers that store, detect, count and display. Of the bus it uses only the names importable from
-`brummerbus`, so it is also the longest example of their use.
+`brummerbus` and `brummerbus.relay`, so it is also the longest example of their use.
 
     command     the command line                app               connects all parts
     processes   what to run, and running it     aside             threads for what may stand still
@@ -13,5 +13,6 @@ handlers that store, detect, count and display. Of the bus it uses only the name
     view        the view on a terminal          report            the figures at the end
     summary     the same as text                page, plots       the same as one HTML page
     bus_figures the bus's own figures, as text  places            links to files
+    remote      watchers on other machines
     interrupts  Ctrl-C, and further ones        output            writes without holding others up
 """

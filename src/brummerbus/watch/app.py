@@ -37,6 +37,7 @@ from brummerbus.watch.processes.options import Setup
 from brummerbus.watch.processes.process import WatchedProcess
 from brummerbus.watch.processes.ready import AT_ONCE
 from brummerbus.watch.redact import Redactor
+from brummerbus.watch.remote import Remote
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
 from brummerbus.watch.view.choice import Choice, Wish
@@ -181,8 +182,23 @@ class Watch:
         self._begun = 0.0
         self._chores = Ticker("chores", _TICK, self._do_chores)
         self._view: LiveView | None = None
+        self._remote: Remote | None = None
         self._said: list[str] = []
         """Messages that are printed once the view has ended."""
+
+    def join(self, url: str) -> None:
+        """Exchange what is found with other watchers, until the end. Raises as `Remote`."""
+        self._remote = Remote(self._bus, url, self._say)
+        sending = self._handlers["relay"] = Counted("relay", self._remote.send)
+        self._bus.subscribe(EventType.LOG_LINE, sending, batch=BATCH, max_concurrency=1)
+        views = [view for view in (self._recent, self._printer) if view is not None]
+        printed = [] if self._printer is None else [self._printer.on_process]
+        self._remote.show(
+            lines=[each.on_lines for each in (self._store, self._counters, *views)],
+            errors=[self._store.on_errors],
+            processes=[self._store.on_process, *printed],
+            found=self._counters,
+        )
 
     def run(self) -> Outcome:
         """Start the processes and return once all have ended and all events are handled.
@@ -320,9 +336,13 @@ class Watch:
         self._chores.stop()
         self._detector_handler.finish()
         self._bus.flush()
+        if self._remote is not None:
+            if unsent := self._remote.stop():
+                self._say(f"watch: {counted(unsent, 'event')} not sent to other watchers")
+            self._bus.flush()
         if self._printer is not None:
             self._printer.flush()
-        rows = self._close_store()
+        rows = self._close_store() - (0 if self._remote is None else self._remote.lines)
         self._bus.stop()
         return rows
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from brummerbus import BusError
 from brummerbus.watch import page, redact
 from brummerbus.watch.app import Watch
 from brummerbus.watch.interrupts import Interrupts
@@ -120,6 +121,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="also find the errors that FILE describes; can be repeated",
     )
+    parser.add_argument(
+        "--relay",
+        metavar="URL",
+        help="show what watchers on other machines find, and send them what is found here: "
+        "nats://host, redis://host, or 'local' for those on this machine",
+    )
     options.add_arguments(parser)
     limits.add_arguments(parser)
     redact.add_arguments(parser)
@@ -145,7 +152,7 @@ def run(args: argparse.Namespace) -> int:
     gc.set_threshold(50_000, 20, 50)
     with Interrupts() as interrupts:
         out, err = standard()
-        outcome = Watch(
+        watch = Watch(
             setup,
             store=store,
             database=args.db,
@@ -158,7 +165,14 @@ def run(args: argparse.Namespace) -> int:
             bus_figures=args.bus,
             links=args.links,
             advise=args.bus or args.json or bool(reports),
-        ).run()
+        )
+        try:
+            if args.relay:
+                watch.join(args.relay)
+        except (ImportError, ValueError, BusError) as error:
+            store.close()
+            return _refuse(f"--relay: {error}")
+        outcome = watch.run()
         written = [_write(path, outcome.report, err) for path in reports]
         ending = (
             json.dumps(outcome.report, indent=2) if args.json else _ending(args, outcome.report)

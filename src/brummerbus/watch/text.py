@@ -67,3 +67,10 @@ def shortened_place(place: str, width: int) -> str:
     while kept and cells(kept) > width - 1:
         kept = kept[1:]
     return "…" + kept if width > 0 else ""
+
+
+def is_from(process: str, host: str) -> bool:
+    """Whether a process was watched on that host."""
+    _, at, where = process.rpartition("@")
+    name, dot, number = where.rpartition(".")
+    return bool(at) and (where == host or (bool(dot) and name == host and number.isdecimal()))

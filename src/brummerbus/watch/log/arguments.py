@@ -18,7 +18,18 @@ _STREAMS = {"out": "stdout", "err": "stderr", "stdout": "stdout", "stderr": "std
 _APART = (
     (
         "runs",
-        ("follow", "export", "process", "stream", "grep", "errors", "tail", "since", "until"),
+        (
+            "follow",
+            "export",
+            "process",
+            "from",
+            "stream",
+            "grep",
+            "errors",
+            "tail",
+            "since",
+            "until",
+        ),
     ),
     ("follow", ("export", "until")),
     ("export", ("json",)),
@@ -35,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--errors", action="store_true", help="errors instead of all lines")
     add("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
     add("--process", action="append", metavar="NAME", help="only this process; can be repeated")
+    add("--from", metavar="HOST", help="only what a watcher there has sent (--relay)")
     add("--stream", type=_stream, metavar="out|err", help="only standard output, or error")
     add("--grep", type=_expression, metavar="REGEX", help="only what this finds something in")
     add("--tail", type=_count, metavar="N", help="only the last N lines or errors")
@@ -68,6 +80,7 @@ def selection(args: argparse.Namespace) -> Selection:
     return Selection(
         run=args.which,
         processes=args.process,
+        host=getattr(args, "from"),
         stream=args.stream,
         since=args.since,
         until=args.until,

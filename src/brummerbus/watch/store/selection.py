@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from brummerbus.watch.text import is_from
+
 LAST = -1
 """The last run."""
 
@@ -17,6 +19,8 @@ class Selection:
     run: int | None = None
     """The number of a run; `LAST`: the last."""
     processes: Sequence[str] | None = None
+    host: str | None = None
+    """Only of processes that a watcher on another machine has started."""
     stream: str | None = None
     """`stdout` or `stderr`."""
     since: float | None = None
@@ -32,8 +36,10 @@ class Selection:
 
     def has_stream(self, process: str, stream: str) -> bool:
         """Whether lines of this stream are asked for."""
-        return (self.processes is None or process in self.processes) and (
-            self.stream is None or stream == self.stream
+        return (
+            (self.processes is None or process in self.processes)
+            and (self.host is None or is_from(process, self.host))
+            and (self.stream is None or stream == self.stream)
         )
 
     def has_time(self, moment: float) -> bool:
