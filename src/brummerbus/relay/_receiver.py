@@ -185,6 +185,16 @@ class Receiver:
         if len(self._handled_keys) > self._tuning.remembered:
             del self._handled_keys[next(iter(self._handled_keys))]
 
+    def _return(self, delivery: Delivery) -> None:
+        """It came while the relay stops: to be delivered again, here or to another of the group."""
+
+        async def nak() -> None:
+            with suppress(Lost):
+                await delivery.nak(0.0)
+
+        self.redeliver += 1
+        self._start(nak())
+
     def _give_back(self, one: InHand) -> None:
         """It could not be handled now: to be delivered again."""
         tuning, count = self._tuning, one.delivery.count
@@ -284,7 +294,11 @@ class Receiver:
                     await asyncio.wait_for(self._room.wait(), 0.05)
                 continue
             for delivery in await consumer.fetch(limit, self._tuning.fetch_wait):
-                self._take(delivery)  # without awaiting: nothing that came may get lost
+                # Without awaiting: nothing that came may get lost.
+                if self.closed:
+                    self._return(delivery)
+                else:
+                    self._take(delivery)
         await asyncio.Event().wait()  # what is in hand is still touched
 
     def _free_slots(self) -> int:
