@@ -61,8 +61,9 @@ def watch(build: Path) -> str:
     environment = {key: value for key, value in os.environ.items()
                    if key not in ("COLUMNS", "LINES", "NO_COLOR", "COLORTERM")}  # fmt: skip
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    command = [sys.executable, "-m", "brummerbus", "watch", "--keep-going"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "brummerbus", "watch", "--db", str(build / "log.db"), "Procfile"],
+        [*command, "--db", str(build / "log.db"), "Procfile"],
         cwd=HERE / "shop",
         stdin=slave,
         stdout=slave,

@@ -75,6 +75,16 @@ def test_it_fits_on_a_screen(
     assert sum("::test_" in line for line in lines) >= min(tests, 2)
 
 
+def test_it_fits_even_if_every_section_has_something_to_say() -> None:
+    report = long_report(errors=9, tests=9, processes=3)
+    report["processes"] += [process(f"db-{number}", exit_code=1) for number in range(9)]
+    report["builds"] = {"make failed": 1}
+    lines = as_text(report).split("\n")
+    assert len(lines) <= 24 - 3
+    for part in ("ValueError", "::test_", "exit 1", "Builds", "Processes"):
+        assert any(part in line for line in lines), part
+
+
 def test_a_screen_is_filled_before_anything_is_left_out() -> None:
     lines = as_text(long_report(errors=100, tests=0, processes=2)).split("\n")
     assert len(lines) == 24 - 3

@@ -99,6 +99,20 @@ class TestKeys:
         view.send("eb")
         view.wait_for("queued")
 
+    def test_a_process_is_restarted_and_stopped_while_the_others_go_on(
+        self, view: OnTerminal
+    ) -> None:
+        """Once it is chosen."""
+        view.send("r")
+        view.wait_for("choose a process first")
+        view.send("\x1b[Cr")
+        view.wait_for("restarting web", "running (x2)   102 ")
+        view.send("s")
+        view.wait_for("stopping web", "web     stopped", "db      running", "q quit")
+        view.send("q")
+        view.end()
+        assert "Failed, with no error" not in view.written
+
     def test_q_stops_the_processes_and_reports(self, view: OnTerminal) -> None:
         """As Ctrl-C does; the report is on the ordinary screen."""
         view.send("q")

@@ -33,6 +33,7 @@ class ProcessState:
     command: str = ""
     pid: int = 0
     started: float = 0.0
+    starts: int = 0
     exited: float = 0.0
     exit_code: int | None = None
     run_time: float | None = None
@@ -142,6 +143,7 @@ class Counters:
         state = self._state(data.process)
         if isinstance(data, ProcessStarted):
             state.command = data.command
+            state.starts += 1
             state.pid = data.pid
             state.started = data.time
             if data.time > state.exited:

@@ -16,6 +16,8 @@ from brummerbus.watch.view.terminal import Terminal, suspend
 
 _FRAMES = 0.25
 """Seconds between two frames without a key; drawing costs some milliseconds."""
+_MESSAGE = 5.0
+"""Seconds that a message is shown."""
 
 DEVICE = "/dev/tty"
 
@@ -67,6 +69,8 @@ class LiveView:
         self._wake = wake
         self._keys: deque[str] = deque()
         self._drawn = -_FRAMES
+        self._message = "", 0.0
+        """The last message, and when it was first seen."""
         self._suspended = False
         self._said = StringIO()
         self._terminal = Terminal(self._on_key, device)
@@ -106,12 +110,21 @@ class LiveView:
             self._suspended = False
             self._pause()
         pressed = bool(self._keys)
+        self._forget(now)
         while self._keys:
             self._press(self._keys.popleft())
         if (now - self._drawn < _FRAMES and not pressed) or not self._terminal.ready:
             return
         self._drawn = now
         self._draw(now)
+
+    def _forget(self, now: float) -> None:
+        """Take a message away after some seconds, so that the keys are seen again."""
+        said = self.choice.said
+        if said != self._message[0]:
+            self._message = said, now
+        elif now - self._message[1] > _MESSAGE:
+            self.choice.said = ""
 
     def _draw(self, now: float) -> None:
         from rich.console import Group  # noqa: PLC0415

@@ -46,7 +46,7 @@ class Names:
 def title(target: str, seconds: float, counts: Counts) -> Text:
     """Return the first row: what is watched, and how it goes."""
     states = [state_of(state) for state in counts.processes.values()]
-    running = sum(word == "running" for word, _ in states)
+    running = sum(word.startswith("running") for word, _ in states)
     failed = sum(word.startswith("failed") for word, _ in states)
     done = sum(word == "done" for word, _ in states)
     minutes, rest = divmod(int(seconds), 60)
@@ -125,7 +125,8 @@ def _style(definition: str, link: str) -> Style:
 def state_of(state: ProcessState) -> tuple[str, str]:
     """Return the state of a process in a word, and the style of the word."""
     if state.exit_code is None:
-        return ("running", "cyan") if state.pid else ("waiting", "dim")
+        again = f" (x{state.starts})" if state.starts > 1 else ""
+        return (f"running{again}", "cyan") if state.pid else ("waiting", "dim")
     if state.stopped:
         return "stopped", "yellow"
     return ("done", "green") if state.exit_code == 0 else (f"failed {state.exit_code}", "bold red")
