@@ -145,6 +145,13 @@ class TestTerminal:
         view.end()
         assert is_left_as_it_was(view)
 
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT])
+    def test_after_the_watcher_was_killed(self, number: int, view: OnTerminal) -> None:
+        """It can do nothing any more; the shell beside it, which ends the processes, does it."""
+        view.process.send_signal(number)
+        view.end()
+        view.wait_until(lambda: is_left_as_it_was(view))
+
     def test_after_the_processes_have_ended(self, start: Start) -> None:
         """By themselves."""
         view = start(*WATCH, "--", "sh", "-c", "echo said; sleep 1")

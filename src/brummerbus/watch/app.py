@@ -294,6 +294,7 @@ class Watch:
                 Wish.STOP: self._stop,
             },
             wake=self._changed.set,
+            entrust=self._guardian.terminal,
         )
         return stack.enter_context(view)
 

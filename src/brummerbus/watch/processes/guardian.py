@@ -1,5 +1,7 @@
 """Ends the watched processes if the watcher is killed: SIGKILL, SIGQUIT, a crash, out of memory.
 
+It also gives the terminal of the live view back as it was.
+
 A shell of its own session reads from a pipe which groups are alive. The kernel closes the pipe when
 the watcher ends, however that happens, and then the shell kills what is left of them.
 
@@ -18,8 +20,9 @@ from contextlib import suppress
 _SHELL = "/bin/sh"
 _SCRIPT = """
 trap '' HUP INT QUIT TERM
-groups=
-while read -r verb group; do
+groups= device= mode=
+while read -r verb group rest; do
+    case $verb in terminal) device=$group mode=$rest; continue;; esac
     others=
     for each in $groups; do
         [ "$each" = "$group" ] || others="$others $each"
@@ -31,6 +34,10 @@ for each in $groups; do
     kill -s KILL -- "-$each"
     command -v pkill && pkill -KILL -s "$each"
 done
+if [ -n "$device" ]; then
+    stty "$mode" <"$device"
+    printf '\\033[?1049l\\033[?25h\\033[0m' >"$device"
+fi
 """
 
 
@@ -72,6 +79,15 @@ class Guardian:
     def remove(self, leader: int) -> None:
         """Forget a group; call it before the process is reaped and its id may be reused."""
         self._tell(f"remove {leader}\n")
+
+    def terminal(self, device: str, mode: str) -> None:
+        """Register what to do with a terminal.
+
+        Args:
+            device: Its path; empty: there is none to be given back.
+            mode: Its mode, as `stty -g` writes it.
+        """
+        self._tell(f"terminal {device} {mode}\n")
 
     def _tell(self, line: str) -> None:
         if self._shell is not None and self._shell.stdin is not None:

@@ -7,6 +7,7 @@ not, and what stops a terminal (a slow connection, a window that is dragged) sto
 import os
 import select
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from threading import Thread
@@ -83,6 +84,23 @@ class Terminal:
         self._reader.join()
         os.close(self._stop_reading)
         os.close(self._fd)
+
+    @property
+    def path(self) -> str:
+        """The path of the device itself, which other sessions can open, too; empty if unknown."""
+        for descriptor in (1, 0, 2):  # not its own, which is called /dev/tty
+            with suppress(OSError):
+                return os.ttyname(descriptor)
+        return ""
+
+    def saved(self) -> str:
+        """Return its mode as `stty -g` writes it, empty if there is no such program."""
+        with suppress(OSError):
+            done = subprocess.run(
+                ["stty", "-g"], stdin=self._fd, capture_output=True, text=True, check=False
+            )
+            return done.stdout.strip()
+        return ""
 
     @property
     def size(self) -> tuple[int, int]:
