@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brummerbus import Event
@@ -17,6 +17,7 @@ cloudevents = pytest.importorskip("cloudevents.core.v1.event")
 http = pytest.importorskip("cloudevents.core.bindings.http")
 json_format = pytest.importorskip("cloudevents.core.formats.json")
 
+EXAMPLES = 50
 SOURCE = "brummerbus://host/b%20us/1234"
 
 TEXT = st.text(
@@ -41,6 +42,7 @@ def packed(event: Event, codec: str = "json", **extensions: Any) -> tuple[dict[s
     return pack(event, escape(SOURCE), Codec(codec), **given)
 
 
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(st.text(min_size=1), JSON, st.text())
 @example("a b", [], '"%"')
 def test_what_is_packed_is_unpacked(event_type: str, data: Any, source: str) -> None:
@@ -66,6 +68,7 @@ def test_what_is_packed_is_unpacked(event_type: str, data: Any, source: str) -> 
     )
 
 
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(TEXT, JSON, TEXT)
 def test_cloudevents_reads_what_we_write(event_type: str, data: Any, source: str) -> None:
     event = Event(event_type, data, source=source)
@@ -176,6 +179,7 @@ def test_escaping_is_that_of_the_binding() -> None:
 # ---- payloads ------------------------------------------------------------------------------------
 
 
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(JSON)
 def test_json_comes_back(data: Any) -> None:
     assert decode(*Codec("json").encode(data)) == data

@@ -16,7 +16,7 @@ from helpers.buses import BusFactory
 from helpers.handlers import Recorder
 from helpers.processes import assert_clean, ended, in_child, start_python
 from helpers.waiting import HANG, poll
-from relay.scene import QUICK, Scene, publish_all, scene
+from relay.scene import LONG, QUICK, Scene, publish_all, scene
 
 __all__ = ["scene"]
 
@@ -140,6 +140,7 @@ threading.Event().wait()
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scene", ["nats", "redis"] if LONG else ["nats"], indirect=True)
 def test_what_kills_its_process_each_time_becomes_a_dead_letter(
     scene: Scene, factory: BusFactory
 ) -> None:

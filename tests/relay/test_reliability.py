@@ -1,7 +1,7 @@
 """What a relay promises when something fails: the broker, the network, a handler, a credential.
 
 With `BRUMMERBUS_LONG=1` in the environment the broker is killed ten times instead of three, and the
-network is away for 30 s instead of one.
+network is away for 30 s instead of one, in more combinations.
 """
 
 import threading
@@ -83,7 +83,7 @@ def test_a_broker_that_is_killed_again_and_again_loses_and_reorders_nothing(
         scene.server.kill()
         assert_books(sender)
         scene.server.start()
-        poll(lambda kill=kill: sender.connected and sender.stats().connects == kill + 1)  # type: ignore[misc]
+        poll(lambda kill=kill: sender.connected and sender.stats().connects > kill)  # type: ignore[misc]
         assert_books(sender)
     publishers.join()
     poll(lambda: not sender.stats().queued)
@@ -104,9 +104,19 @@ def break_network(proxy: Proxy, how: str) -> None:
         getattr(proxy, how)()
 
 
+WAYS = [
+    (side, how) for side in ("sender", "receiver") for how in ("cut", "stall", "half_open", "reset")
+]
+CASES = [
+    (broker, *way)
+    for broker in ("nats", "redis")
+    for way in WAYS
+    if LONG or (broker, way[0]) == ("nats", "sender") or way[1] in ("stall", "reset")
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["cut", "stall", "half_open", "reset"])
-@pytest.mark.parametrize("side", ["sender", "receiver"])
+@pytest.mark.parametrize(("scene", "side", "how"), CASES, indirect=["scene"])
 def test_a_network_that_breaks_slows_no_publisher_and_loses_and_reorders_nothing(
     scene: Scene, factory: BusFactory, how: str, side: str
 ) -> None:
@@ -143,10 +153,12 @@ def test_a_network_that_breaks_slows_no_publisher_and_loses_and_reorders_nothing
             assert relay.stop()
 
 
+@pytest.mark.parametrize("ack_wait", [0.5, 3 * HANG])
 def test_what_was_lost_on_the_way_to_a_receiver_comes_before_what_is_newer(
-    scene: Scene, factory: BusFactory, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, factory: BusFactory, monkeypatch: pytest.MonkeyPatch, ack_wait: float
 ) -> None:
-    monkeypatch.setattr(_tuning, "TUNING", replace(QUICK, ack_wait=3 * HANG))
+    """Also if the server has tried to deliver it again before the receiver is back."""
+    monkeypatch.setattr(_tuning, "TUNING", replace(QUICK, ack_wait=ack_wait))
     here, there = factory.bus(queue_size=100), factory.bus(queue_size=100)
     got = Recorder()
     there.subscribe("t", got)
@@ -160,6 +172,8 @@ def test_what_was_lost_on_the_way_to_a_receiver_comes_before_what_is_newer(
         publish_all(here, "t", range(5, 10))
         poll(lambda: sender.stats().acked == 10)
         proxy.cut()
+        if ack_wait < 1.0:
+            pause(2 * ack_wait)
         publish_all(here, "t", range(10, 15))
         poll(lambda: sender.stats().acked == 15)
         proxy.repair()
@@ -168,6 +182,7 @@ def test_what_was_lost_on_the_way_to_a_receiver_comes_before_what_is_newer(
         assert receiver.stop()
 
 
+@pytest.mark.slow
 def test_a_slow_consumer_lags_at_the_broker_and_nothing_is_delivered_twice(
     scene: Scene, factory: BusFactory
 ) -> None:

@@ -4,7 +4,7 @@ import fnmatch
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from brummerbus.relay._subjects import (
@@ -16,11 +16,13 @@ from brummerbus.relay._subjects import (
     type_of,
 )
 
+EXAMPLES = 50
 TYPES = st.text(st.sampled_from("ab.%*> é"), min_size=1) | st.text(
     st.characters(exclude_categories=["Cs"]), min_size=1
 )
 
 
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(TYPES)
 @example("..")
 @example("%.a")
@@ -63,6 +65,7 @@ def lets_pass(pattern: str, found: str) -> bool:
     return found == pattern
 
 
+@settings(deadline=None, max_examples=EXAMPLES)
 @given(st.text(st.sampled_from("ab.*?[]"), min_size=1), st.text(st.sampled_from("ab."), min_size=1))
 @example("a.*", "a.")
 @example("a.*", "a..b")

@@ -86,6 +86,7 @@ class Link:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ending = asyncio.Event()
+        self._loop.set_exception_handler(self._note)
         if self._end_asked:
             return
         publishing = None
@@ -99,6 +100,11 @@ class Link:
         finally:
             if publishing is not None:
                 await end_all([publishing])
+
+    def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what a task of the client died of: that the connection is lost is noticed anyway."""
+        message, error = context.get("message"), context.get("exception")
+        self._reporter.log(logging.DEBUG, "%s: %r", message, error)
 
     async def _connect_once(self) -> float:
         """Connect, and use the connection until it is lost; return how long to wait then."""

@@ -5,10 +5,6 @@
 
 (dots in the namespace are `_` in the names of streams). Streams that exist are used as they are.
 
-Order over a lost connection: what the server has sent and we never got is pending there, and would
-come after `ack_wait`, behind newer events. So before a new session fetches, it gives back whatever
-the server takes to be in hand and is not; the server then delivers that first.
-
 What does not work
 - The client's `publish` of JetStream: its futures are not resolved after a cut. Here a publish is a
   message with a reply subject, and the relay has the deadlines.
@@ -60,8 +56,6 @@ MAX_AGE = 7 * DAY
 """Of stored events, of dead letters, and of the position of a consumer that nobody uses."""
 MAX_BYTES = 1 << 30
 MAX_DEAD_BYTES = 1 << 27
-MAX_GIVEN_BACK = 20_000
-"""Deliveries that are given back at most; the server repeats the others after `ack_wait`."""
 
 _INSUFFICIENT = 10047
 """The server's code for: not enough storage for a stream of that size."""
@@ -149,7 +143,6 @@ class NatsSession:
         self._sent: dict[str, tuple[Message, Answered]] = {}
         self._number = 0
         self._closed = False
-        self._consumers: list[NatsConsumer] = []
         self.why = ""
 
     @property
@@ -297,10 +290,7 @@ class NatsSession:
         info = await self._add_consumer(config, filters)
         position = broker.positions.setdefault(name, Position())
         consumer = NatsConsumer(broker, self._client, self._js, self._lost, name, position)
-        self._consumers.append(consumer)
-        if not shared:
-            await self._give_back(name, info, position)
-        await consumer.begin()
+        await consumer.begin(None if shared else info)
         return consumer
 
     async def _add_consumer(
@@ -318,26 +308,6 @@ class NatsSession:
                 raise Refused(self._says("cannot make the consumer", error)) from error
         config.filter_subjects = None  # servers before 2.10 know only one
         return await self._add_consumer(config, [everything])
-
-    async def _give_back(self, name: str, info: api.ConsumerInfo, position: "Position") -> None:
-        """Give back what the server takes to be in hand and is not, so that it comes first."""
-        first = (info.ack_floor.stream_seq if info.ack_floor else 0) + 1
-        last = info.delivered.stream_seq if info.delivered else 0
-        if not info.num_ack_pending or not info.delivered:
-            return
-        held = position.in_hand
-        missing = [seq for seq in range(first, last + 1) if seq not in held][:MAX_GIVEN_BACK]
-        number = info.delivered.consumer_seq
-        for seq in missing:
-            to = f"$JS.ACK.{self._broker.stream}.{name}.1.{seq}.{number}.0.0"
-            await self._publish(to, b"-NAK")
-            if position.is_known:
-                position.lost[seq] = position.lost.get(seq, 0) + 1
-        if missing:
-            # The server answers this one when it has seen those before it.
-            to = f"$JS.ACK.{self._broker.stream}.{name}.1.{missing[-1]}.{number}.0.0"
-            with suppress(errors.Error, asyncio.TimeoutError):
-                await self._client.request(to, b"-NAK", timeout=ANSWER_TIMEOUT)
 
     # ---- the end ---------------------------------------------------------------------------------
 
