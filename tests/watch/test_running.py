@@ -277,3 +277,27 @@ class TestStreams:
     def test_a_command_of_its_own_reads_nothing(self, watcher: Watcher) -> None:
         """It may be one that waits for the end of standard input."""
         assert watcher.run("--", "cat").returncode == 0
+
+
+class TestColours:
+    """Colours of names and of processes, on standard output."""
+
+    PRINT = "print('\\x1b[31mred\\x1b[2J'); print('plain')"
+
+    def test_there_are_none_where_there_is_no_terminal(self, watcher: Watcher) -> None:
+        """Nor anything else for a terminal; the store has it."""
+        script = watcher.script("app.py", self.PRINT)
+        result = watcher.run(watcher.procfile(web=script, longer="true"), "--keep-going")
+        assert "\x1b" not in result.stdout
+        assert sorted(said(result.stdout)) == ["web: plain", "web: red"]
+        assert " web    | red\n" in result.stdout
+        assert watcher.rows("SELECT text FROM lines WHERE number = 0") == [("\x1b[31mred\x1b[2J",)]
+
+    def test_they_are_kept_if_asked_and_end_with_their_line(self, watcher: Watcher) -> None:
+        """The name has a colour of its own."""
+        script = watcher.script("app.py", self.PRINT)
+        result = watcher.run(watcher.procfile(web=script), "--color", "always")
+        lines = [line[:5] + line[13:] for line in result.stdout.splitlines() if " | " in line]
+        start = "\x1b[36m web | \x1b[0m"
+        assert lines[0].startswith(f"{start}\x1b[31mred\x1b[0m")
+        assert lines[1].startswith(f"{start}plain")

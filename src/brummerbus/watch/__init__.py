@@ -7,12 +7,14 @@ handlers that store, detect, count and display. Of the bus it uses only the name
     command     the command line                app               connects all parts
     processes   what to run, and running it     aside             threads for what may stand still
     lines       bytes to lines                  payloads          the data of the events
+    redact      masks secrets in lines          private           files for their owner alone
     detect      errors, tests and builds        detector_handler  the handler that publishes them
-    store       every line, in SQLite           log_command       reads the store
-    counters    counts and states               line_printer      lines without a terminal
-    view        the view on a terminal          report            the figures at the end
-    summary     the same as text                page, plots       the same as one HTML page
-    bus_figures the bus's own figures, as text  places            links to files
+    patterns    what errors look like           places            links to places in files
+    store       every line, in SQLite           log               the command that reads the store
+    counters    counts and states               line_printer      lines, without the view
+    view        the view on a terminal          labels            names before lines, and colours
+    report      the figures at the end          summary, page     the same as text and HTML
+    bus_figures the bus's own figures, as text  plots             the same as pictures
     remote      watchers on other machines
     interrupts  Ctrl-C, and further ones        output            writes without holding others up
 """

@@ -26,6 +26,7 @@ from brummerbus.watch.aside import Ticker, run_aside
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.detector_handler import DetectorHandler
 from brummerbus.watch.interrupts import Interrupts
+from brummerbus.watch.labels import Labels
 from brummerbus.watch.line_printer import LinePrinter
 from brummerbus.watch.output import Output
 from brummerbus.watch.patterns import Pattern
@@ -117,6 +118,7 @@ class Watch:
         bus_figures: Whether the view shows the bus's figures from the start.
         links: The format of links to places in files.
         advise: Whether the report has advice about the bus, which takes up to a second.
+        colour: Whether lines are printed with colours.
         patterns: A user's own patterns of errors.
         redact: What masks secrets in the lines.
     """
@@ -136,6 +138,7 @@ class Watch:
         bus_figures: bool = False,
         links: str = "file",
         advise: bool = True,
+        colour: bool = False,
     ) -> None:
         self._setup = setup
         self._store = store
@@ -160,7 +163,7 @@ class Watch:
         self._bus_figures = bus_figures
         self._advise = advise
         self._detector_handler = DetectorHandler(self._bus, patterns)
-        self._printer = None if live else LinePrinter(out)
+        self._printer = None if live else LinePrinter(out, Labels(names, colour=colour))
         self._handlers = self._subscribe()
         self._guardian = Guardian()
         self._processes = [

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from brummerbus import BusError
-from brummerbus.watch import page, redact
+from brummerbus.watch import labels, page, redact
 from brummerbus.watch.app import Watch
 from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.output import Output, standard
@@ -127,6 +127,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show what watchers on other machines find, and send them what is found here: "
         "nats://host, redis://host, or 'local' for those on this machine",
     )
+    parser.add_argument(
+        "--color",
+        choices=labels.CHOICES,
+        default=labels.AUTO,
+        help="print colours; auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
     options.add_arguments(parser)
     limits.add_arguments(parser)
     redact.add_arguments(parser)
@@ -164,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
             redact=mask,
             bus_figures=args.bus,
             links=args.links,
+            colour=labels.wanted(args.color, sys.stderr if args.json else sys.stdout),
             advise=args.bus or args.json or bool(reports),
         )
         try:

@@ -5,6 +5,7 @@ from threading import Lock
 from typing import Protocol
 
 from brummerbus import Event
+from brummerbus.watch.labels import Labels
 from brummerbus.watch.payloads import LogLines, ProcessExited, ProcessStarted
 
 _BLOCK = 16_384
@@ -27,10 +28,15 @@ class LinePrinter:
 
     Start and exit of a process are more urgent than lines, so its exit may be printed before its
     last lines.
+
+    Args:
+        out: Where to write.
+        labels: What is put in front of lines.
     """
 
-    def __init__(self, out: Writable) -> None:
+    def __init__(self, out: Writable, labels: Labels | None = None) -> None:
         self._out = out
+        self._labels = labels or Labels()
         self._lock = Lock()  # guards the fields below and the writing
         self._broken = False
         self._block: list[str] = []
@@ -43,7 +49,7 @@ class LinePrinter:
         with self._lock:
             for event in events:
                 lines: LogLines = event.data
-                self._add(lines.time, f"{lines.process} | ", lines.text)
+                self._add(*self._labels.put(self._clock(lines.time), lines.process, lines.text))
 
     def on_process(self, event: Event) -> None:
         """Handle `process.started` and `process.exited`."""
@@ -61,16 +67,19 @@ class LinePrinter:
 
     def _write(self, moment: float, text: str) -> None:
         with self._lock:
-            self._add(moment, "", text)
+            self._add(f"{self._clock(moment)} {text}\n")
 
-    def _add(self, moment: float, name: str, text: str) -> None:
-        """Add lines to the block, each with the time and the name; the lock is held."""
+    def _clock(self, moment: float) -> str:
+        """Return a time of day; the lock is held."""
         if int(moment) != self._second:
             self._second = int(moment)
             self._stamp = clock(moment)
-        start = f"{self._stamp} {name}"
-        self._block += start, text.replace("\n", f"\n{start}"), "\n"
-        self._size += len(text)
+        return self._stamp
+
+    def _add(self, *parts: str) -> None:
+        """Add to the block; the lock is held."""
+        self._block += parts
+        self._size += sum(map(len, parts))
         if self._size >= _BLOCK:
             self._write_block()
 
