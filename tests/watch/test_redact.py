@@ -144,3 +144,10 @@ def test_patterns_that_cannot_be_used_are_refused_before_anything_is_started(
     assert result.returncode == 2
     assert result.stderr.startswith("watch: --redact: '(' is no regular expression")
     assert not (watcher.directory / "started").exists()
+
+
+def test_a_refusal_has_no_secret_either(watcher: Watcher) -> None:
+    (watcher.directory / "Procfile").write_text(f"web: no-such-program {SECRET} 'open\n")
+    result = watcher.run("--redact", "hunter2-[0-9]+")
+    assert result.returncode == 2
+    assert "no-such-program [redacted]" in result.stderr

@@ -142,6 +142,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Watch, report, and return the exit code."""
+    mask = Redactor()
     try:
         mask = redact.from_arguments(args)
         setup = _masked(options.setup(args), mask)
@@ -150,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
         patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
         store = LogStore(args.db, setup.target, limits.from_arguments(args))
     except (CommandError, LinkError, PatternError, RedactError) as error:
-        return _refuse(str(error))
+        return _refuse(mask(_storable(str(error))))
     except (StoreError, sqlite3.Error) as error:
         return _refuse(f"{args.db}: {error}")
     # The collector would look at each queued line several times, and a line is in no cycle.

@@ -150,6 +150,22 @@ def test_a_process_is_stored_whichever_of_its_events_is_handled_first(
     ]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (0, 2, 1)])
+def test_a_process_that_was_started_again_has_its_last_start(
+    order: tuple[int, ...], store: LogStore, path: Path
+) -> None:
+    """Not the exit before it, in whichever order they are handled."""
+    events = [
+        Event("process.started", ProcessStarted("api", 7, "serve", 100.0)),
+        Event("process.exited", ProcessExited("api", 7, 3, 2.0, 102.0)),
+        Event("process.started", ProcessStarted("api", 8, "serve", 103.0)),
+    ]
+    for place in order:
+        store.on_process(events[place])
+    expected = (store.run, "api", 8, "serve", 103.0, None, None)
+    assert rows(path, "SELECT * FROM processes") == [expected]
+
+
 class TestAFullDisk:
     """It is an error, and costs neither lines that fit nor time."""
 

@@ -43,11 +43,16 @@ _CHORES = 1.0
 """Seconds of pruning at the end, at most; the next run goes on with it."""
 
 _WRITE = {
-    # A process's exit may be handled before its start, as handlers run concurrently.
+    # The exit of a process may be handled before its start, and its start again before its exit, as
+    # handlers run concurrently; the times tell which is which. It has the row of its last start.
     "started": "INSERT INTO processes VALUES (?, ?, ?, ?, ?, NULL, NULL)"
-    " ON CONFLICT DO UPDATE SET command = excluded.command",
+    " ON CONFLICT DO UPDATE SET"
+    " pid = excluded.pid, command = excluded.command, started = excluded.started,"
+    " exit_code = iif(exited < excluded.started, NULL, exit_code),"
+    " exited = iif(exited < excluded.started, NULL, exited)",
     "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
-    " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code",
+    " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code"
+    " WHERE excluded.exited >= started",
     "errors": "INSERT INTO errors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 }
 _Row = tuple[Any, ...]
