@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from brummerbus.watch.lines import Lines
+from brummerbus.watch.text import uncoloured
 
 MASK = "[redacted]"
 """What stands in the place of a secret."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 class RedactError(Exception):
@@ -45,7 +44,7 @@ class Redactor:
         masked = self._masked(text)
         if "\x1b" in masked:
             # A colour within a secret would hide it from the pattern; such a text loses all.
-            plain = _COLOURS.sub("", masked)
+            plain = uncoloured(masked)
             uncovered = self._masked(plain)
             if uncovered != plain:
                 return uncovered

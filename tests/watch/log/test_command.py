@@ -159,6 +159,13 @@ class TestExport:
         assert (tmp_path / name).read_text() == expected
         assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
 
+    def test_plain_text_has_no_colours(self, database: Path, tmp_path: Path) -> None:
+        """They are in the store, and in JSON."""
+        with LogStore(database) as store:
+            store.on_lines([lines_event(LogLine("api", "stdout", 0, "\x1b[31mred\x1b[0m", NOON))])
+        assert log("--export", "x.log") == 0
+        assert (tmp_path / "x.log").read_text().endswith(" api | red\n")
+
     @pytest.mark.parametrize("suffix", ["jsonl", "ndjson"])
     def test_json_lines_are_those_of_the_option(
         self, suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

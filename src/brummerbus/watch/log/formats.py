@@ -10,6 +10,7 @@ from typing import Any, TextIO
 
 from brummerbus.watch.line_printer import clock
 from brummerbus.watch.store import Stored, StoredError, StoredLine, StoredRun
+from brummerbus.watch.text import uncoloured
 
 _clock = lru_cache(maxsize=64)(clock)
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make one for each line
@@ -60,11 +61,11 @@ def _run_cells(run: StoredRun) -> tuple[str, ...]:
 
 
 def _write_text(rows: Iterable[Stored], out: TextIO) -> None:
-    """Write lines with their date and zone, as a file is read on another day."""
+    """Write lines without colours, with date and zone: a file is read on another day."""
     for row in rows:
         moment = datetime.fromtimestamp(row.time).astimezone().isoformat(timespec="milliseconds")
         head = f"{moment} {row.process} | "
-        out.write(head + row.text.replace("\n", f"\n{head}") + "\n")
+        out.write(head + uncoloured(row.text).replace("\n", f"\n{head}") + "\n")
 
 
 def _write_json(rows: Iterable[Stored], out: TextIO) -> None:

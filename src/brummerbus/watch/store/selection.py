@@ -4,12 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brummerbus.watch.text import is_from
+from brummerbus.watch.text import is_from, uncoloured
 
 LAST = -1
 """The last run."""
-
-_COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Selection:
         """Whether a text is one that is searched for."""
         if self.grep is None:
             return True
-        plain = _COLOURS.sub("", text) if "\x1b" in text else text
+        plain = uncoloured(text)
         if not self.errors:
             return self.grep.search(plain) is not None
         return any(self.grep.search(line) for line in plain.split("\n"))
