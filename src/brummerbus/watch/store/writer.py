@@ -48,8 +48,8 @@ _WRITE = {
     "started": "INSERT INTO processes VALUES (?, ?, ?, ?, ?, NULL, NULL)"
     " ON CONFLICT DO UPDATE SET"
     " pid = excluded.pid, command = excluded.command, started = excluded.started,"
-    " exit_code = iif(exited < excluded.started, NULL, exit_code),"
-    " exited = iif(exited < excluded.started, NULL, exited)",
+    " exit_code = CASE WHEN exited < excluded.started THEN NULL ELSE exit_code END,"
+    " exited = CASE WHEN exited < excluded.started THEN NULL ELSE exited END",
     "exited": "INSERT INTO processes VALUES (?, ?, ?, '', ?, ?, ?)"
     " ON CONFLICT DO UPDATE SET exited = excluded.exited, exit_code = excluded.exit_code"
     " WHERE excluded.exited >= started",
