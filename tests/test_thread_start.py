@@ -187,7 +187,7 @@ def test_a_thread_without_memory_for_its_first_frame_fails_its_start(
     monkeypatch: pytest.MonkeyPatch, deaf: list[Any]
 ) -> None:
     """What fails here is C code, so no line of Python has run in the thread (cpython#140746)."""
-    monkeypatch.setattr(threading.Thread, "_bootstrap", partial(divmod, 1, 0))
+    monkeypatch.setattr(threading.Thread, "_bootstrap", staticmethod(partial(divmod, 1, 0)))
     before = set(threading.enumerate())
     ran: list[int] = []
     with pytest.raises(RuntimeError, match=r"^timer: the thread ended before it could begin$"):
@@ -202,7 +202,7 @@ def test_construction_of_a_bus_whose_worker_has_no_memory_for_its_first_frame_fa
 ) -> None:
     """And leaves no engine."""
     engines = set(live_engines())
-    monkeypatch.setattr(threading.Thread, "_bootstrap", partial(divmod, 1, 0))
+    monkeypatch.setattr(threading.Thread, "_bootstrap", staticmethod(partial(divmod, 1, 0)))
     with pytest.raises(RuntimeError, match="-worker-1: the thread ended before it could begin"):
         EventBus(workers=2)
     assert set(live_engines()) == engines
