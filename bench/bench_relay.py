@@ -30,6 +30,7 @@ from uuid import uuid4
 
 import psutil
 
+from bench.relay_ways import common
 from bench.relay_ways.common import PATIENCE, Task
 from brummerbus.relay._embedded import binary
 
@@ -120,9 +121,8 @@ def started(kind: str, folder: Path) -> Iterator[Broker]:
 def play(module: str, role: str, task: Task) -> None:
     """Be the sender or the receiver; print when, and how much CPU time that took."""
     way = import_module(f"bench.relay_ways.{module}")
-    began = process_time()
     moment = (way.send if role == "send" else way.receive)(task)
-    print(json.dumps({"moment": moment, "cpu": process_time() - began}), flush=True)
+    print(json.dumps({"moment": moment, "cpu": process_time() - common.cpu_at_start}), flush=True)
 
 
 def start(way: Way, role: str, task: Task) -> "subprocess.Popen[str]":

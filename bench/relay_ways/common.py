@@ -1,6 +1,7 @@
 """What all ways share."""
 
 import sys
+from time import process_time
 from typing import Any, NamedTuple
 
 WINDOW = 256
@@ -8,6 +9,9 @@ WINDOW = 256
 
 PATIENCE = 120.0
 TEXT = "x" * 72
+
+cpu_at_start = 0.0
+"""CPU seconds of this process until it began to send or receive."""
 
 
 class Task(NamedTuple):
@@ -26,5 +30,7 @@ def payload(number: int) -> dict[str, Any]:
 
 def ready() -> None:
     """Say so, and wait for the signal to begin."""
+    global cpu_at_start
     print("ready", flush=True)
     sys.stdin.readline()
+    cpu_at_start = process_time()

@@ -144,3 +144,22 @@ def test_members_of_a_group_that_leave_are_forgotten_unless_they_have_unanswered
         await sessions[2].close()
 
     asyncio.run(test())
+
+
+def test_what_the_process_before_took_comes_first_at_once_and_in_order(server: Server) -> None:
+    async def test() -> None:
+        sessions = [await make(server.url()).connect() for _ in range(2)]
+        settings = {"name": "position", "shared": False, "max_pending": 9, "ack_wait": 999.0}
+        killed = await sessions[0].consume(["a"], **settings)
+        await add(sessions[0], 5)
+        taken = await killed.fetch(3, HANG)
+        assert len(taken) == 3
+        heir = await sessions[1].consume(["a"], **settings)
+        again = [*await heir.fetch(2, HANG), *await heir.fetch(2, HANG)]
+        assert [delivery.count for delivery in again] == [2, 2, 2]
+        assert [one._entry for one in again] == [one._entry for one in taken]
+        assert [delivery.count for delivery in await heir.fetch(9, HANG)] == [1, 1]
+        for session in sessions:
+            await session.close()
+
+    asyncio.run(test())
