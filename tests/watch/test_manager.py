@@ -1,6 +1,8 @@
 """The functions of the process manager that a view calls, and its parts."""
 
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ import pytest
 
 from brummerbus import EventBus
 from brummerbus.watch.interrupts import Interrupts
+from brummerbus.watch.processes import group
 from brummerbus.watch.processes.guardian import Guardian
 from brummerbus.watch.processes.managed import State
 from brummerbus.watch.processes.manager import Plan, ProcessManager
@@ -18,6 +21,8 @@ from brummerbus.watch.processes.procfile import Command, plan
 from brummerbus.watch.processes.ready import Search
 from brummerbus.watch.processes.restart import BackOff, Policy
 from helpers.waiting import HANG, poll
+
+from .helpers import ended
 
 
 class Running:
@@ -149,3 +154,32 @@ def test_a_pattern_is_found_wherever_the_chunks_end(size: int) -> None:
     search = Search(re.compile(rb"^Listening on \d"))
     found = [search.feed(chunk) for chunk in chunks]
     assert found.index(True) == 28 // size
+
+
+FAMILY = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    print(os.getpid(), flush=True)
+elif os.fork() == 0:
+    if os.fork() != 0:
+        os._exit(0)
+    os.setpgid(0, 0)
+    print(os.getpid(), flush=True)
+time.sleep(600)
+"""
+"""Its child has left the session; its grandchild has left the group, and has no parent any more."""
+
+
+def test_killing_reaches_the_whole_session_and_descendants_that_have_left_it() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    pids = [int(process.stdout.readline()) for _ in range(2)]
+    assert group.is_alive(process.pid)
+    group.kill(process.pid)
+    poll(lambda: not group.is_alive(process.pid))
+    for pid in pids:
+        assert ended(pid)
+    process.communicate()

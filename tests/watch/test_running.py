@@ -1,5 +1,6 @@
 """What runs and when: formation, order, restarts, terminals; real processes."""
 
+import argparse
 import signal
 import socket
 import subprocess
@@ -9,6 +10,9 @@ from contextlib import suppress
 
 import pytest
 
+from brummerbus.watch import command
+from brummerbus.watch.processes import options
+from brummerbus.watch.processes.procfile import CommandError
 from helpers.waiting import poll
 
 from .helpers import TIMEOUT, Watcher, wait_for
@@ -95,32 +99,55 @@ class TestChosen:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["c"], "watch: c: No such file or directory"),
-            (["Procfile", "c"], "watch: no process 'c'; there are: a"),
-            (["a", "--", "true"], "expected a Procfile or a command"),
-            (["--ready", "a"], "watch: --ready: expected 'NAME=...', got 'a'"),
-            (["--ready", "a=("], "watch: --ready: "),
-            (["--ready", "a=:http"], "watch: --ready: expected a port"),
-            (["--ready", "b=exit"], "watch: --ready: no process 'b'; there are: a"),
-            (["--after", "a=b"], "watch: --after: no process 'b'"),
-            (["--after", "a=a"], "watch: --after: these wait for each other: a after a"),
-            (["--restart", "often"], "watch: --restart: expected one of never, on-failure, always"),
-            (["--restart", "b=always"], "watch: --restart: no process 'b'"),
-            (["--attach", "b"], "watch: --attach: no process 'b'"),
-            (["-p", "0"], "argument -p/--port"),
-            (["--ready", "x=port", "--", "true"], "watch: --ready: no process 'x'"),
-            (["--ready", "true=port", "--", "true"], "watch: --ready: true has no PORT"),
+            (["c"], "c: No such file or directory"),
+            (["Procfile", "c"], "no process 'c'; there are: a"),
+            (["--ready", "a"], "--ready: expected 'NAME=...', got 'a'"),
+            (["--ready", "a=("], "--ready: "),
+            (["--ready", "a=:http"], "--ready: expected a port"),
+            (["--ready", "b=exit"], "--ready: no process 'b'; there are: a"),
+            (["--after", "a=b"], "--after: no process 'b'"),
+            (["--after", "a=a"], "--after: these wait for each other: a after a"),
+            (["--restart", "often"], "--restart: expected one of never, on-failure, always"),
+            (["--restart", "b=always"], "--restart: no process 'b'"),
+            (["--attach", "b"], "--attach: no process 'b'"),
+            (["--ready", "x=port", "--", "true"], "--ready: no process 'x'"),
+            (["--ready", "true=port", "--", "true"], "--ready: true has no PORT"),
         ],
     )
     def test_what_makes_no_sense_is_refused(
-        self, arguments: list[str], message: str, watcher: Watcher
+        self, arguments: list[str], message: str, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Before anything is started."""
+        watcher.procfile(a="touch started")
+        monkeypatch.chdir(watcher.directory)
+        with pytest.raises(CommandError) as caught:
+            options.setup(arguments_of(arguments))
+        assert message in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["a", "--", "true"], "expected a Procfile or a command"),
+            (["-p", "0"], "argument -p/--port"),
+            (["--ready", "a"], "watch: --ready: expected 'NAME=...', got 'a'"),
+        ],
+    )
+    def test_it_is_said_and_nothing_is_started(
+        self, arguments: list[str], message: str, watcher: Watcher
+    ) -> None:
+        """With exit code 2."""
         watcher.procfile(a="touch started")
         result = watcher.run(*arguments)
         assert result.returncode == 2
         assert message in result.stderr
         assert not (watcher.directory / "started").exists()
+
+
+def arguments_of(words: list[str]) -> argparse.Namespace:
+    """Return the arguments of `watch`."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return parser.parse_args(words)
 
 
 class TestOrder:
@@ -198,6 +225,8 @@ class TestRestart:
             "web ended with code 1: restart in 0.1 s",
         ]
         assert watcher.rows("SELECT number FROM lines ORDER BY number") == [(n,) for n in range(6)]
+        pids = [line.split()[-1] for line in result.stdout.splitlines() if "started, pid " in line]
+        assert watcher.rows("SELECT pid, exit_code FROM processes") == [(int(pids[-1]), 0)]
         assert "all counts agree" in result.stdout
 
     def test_always_means_after_a_success_too_and_for_one_process_only(

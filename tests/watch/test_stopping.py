@@ -21,6 +21,8 @@ READY = (
     "import os, signal, time; print('ready', flush=True); open('pid', 'w').write(str(os.getpid()))"
 )
 DEAF = f"{READY}; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; open('deaf', 'w')"
+JOB = "import os; os.setpgid(0, 0); "
+"""A process group of its own, as a shell's job control makes."""
 SLEEP = "; time.sleep(600)"
 
 
@@ -119,8 +121,8 @@ class TestOrphans:
     @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT, signal.SIGSEGV])
     def test_nothing_outlives_a_watcher_that_is_killed(self, number: int, watcher: Watcher) -> None:
         """The shell, what it has started, and a job in a process group of its own."""
-        deaf = watcher.script("deaf.py", DEAF + SLEEP)
-        shell = f"set -m; {deaf} & echo job $!; set +m; sleep 600 & echo pids $! $$; wait"
+        deaf = watcher.script("deaf.py", JOB + DEAF + SLEEP)
+        shell = f"{deaf} & echo job $!; sleep 600 & echo pids $! $$; wait"
         process = watcher.start(watcher.procfile(web=shell))
         poll((watcher.directory / "deaf").exists)
         said = wait_for(process, "| pids ", "| job ")
@@ -151,9 +153,12 @@ class TestTimeOut:
         assert process.returncode == 137
         assert err.splitlines()[1].endswith(" did not stop within 0.2 s: killed")
 
-    def test_a_descendant_that_outlives_its_parent_is_killed_too(self, watcher: Watcher) -> None:
-        """It has closed its pipes, so only its group tells that it is there."""
-        deaf = watcher.script("deaf.py", DEAF + SLEEP)
+    @pytest.mark.parametrize("first", ["", JOB], ids=["in its group", "in its session"])
+    def test_a_descendant_that_outlives_its_parent_is_killed_too(
+        self, first: str, watcher: Watcher
+    ) -> None:
+        """It has closed its pipes, so only its group, or its session, tells that it is there."""
+        deaf = watcher.script("deaf.py", first + DEAF + SLEEP)
         process = watcher.start(
             watcher.procfile(web=f"{deaf} >/dev/null 2>&1 & wait"), "--kill-timeout", "0.2"
         )
