@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -304,3 +305,21 @@ def test_lines_that_a_full_disk_does_not_take_are_an_error_and_an_exit_code(
     assert f"{20_000 - balance['rows_stored']:,} lines not stored" in result.stderr
     assert result.stderr.count(" | line ") == 20_000, "lines are printed all the same"
     assert watcher.rows("SELECT ended IS NOT NULL FROM runs") == [(1,)]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_an_output_that_is_full_is_an_error_and_an_exit_code(watcher: Watcher) -> None:
+    """The lines are stored all the same."""
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "brummerbus", "watch", "--db", "log.db", "--", "seq", "3"],
+            cwd=watcher.directory,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            timeout=TIMEOUT,
+            check=False,
+        )
+    assert result.returncode == 1
+    assert "watch: standard output: No space left on device" in result.stderr
+    assert watcher.rows("SELECT count(*) FROM lines") == [(3,)]
