@@ -54,11 +54,25 @@ class Redactor:
         """Yield lines with their secrets masked; a changed line has no original bytes."""
         for lines in read:
             before = lines.text.split("\n")
-            after = [self(text) for text in before]
+            places = self._touched(before)
+            if not places:
+                yield lines
+                continue
+            after = before.copy()
+            for place in places:
+                after[place] = self(before[place])
             raws = {
                 place: raw for place, raw in lines.raws.items() if after[place] == before[place]
             }
             yield lines._replace(text="\n".join(after), raws=raws)
+
+    def _touched(self, texts: list[str]) -> set[int]:
+        """Return the places of texts that may change; all others cost a search per pattern only."""
+        places = {place for place, text in enumerate(texts) if "\x1b" in text}
+        for pattern in self._patterns:
+            found = map(pattern.search, texts)
+            places.update(place for place, match in enumerate(found) if match is not None)
+        return places
 
     def _masked(self, text: str) -> str:
         for pattern in self._patterns:
