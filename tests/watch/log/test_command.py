@@ -96,6 +96,21 @@ def test_lines_are_printed_as_watch_prints_them(
         assert line.split(" ", 1)[1] == rest
 
 
+def test_lines_are_aligned_and_control_no_terminal(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `watch` prints them, with colours where they are wanted."""
+    text = "10%\r\x1b[2J\x1b[31mred"
+    with LogStore(database) as store:
+        for name in ("a", "bcd"):
+            store.on_process(Event("process.started", ProcessStarted(name, 7, "serve", NOON)))
+        store.on_lines([lines_event(LogLine("a", "stdout", 0, text, NOON))])
+    assert log() == 0
+    assert capsys.readouterr().out.endswith(" a   | red\n")
+    assert log("--color", "always") == 0
+    assert capsys.readouterr().out.endswith(" a   | \x1b[0m\x1b[31mred\x1b[0m\n")
+
+
 @pytest.mark.usefixtures("database")
 class TestJson:
     """One object per line, with the fields that the documentation names."""

@@ -5,7 +5,7 @@ import re
 import time
 from datetime import datetime
 
-from brummerbus.watch import redact
+from brummerbus.watch import labels, redact
 from brummerbus.watch.log.formats import WRITERS
 from brummerbus.watch.store import DEFAULT_PATH, LAST, Selection
 
@@ -63,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one JSON object per line")
     suffixes = ", ".join(WRITERS)
     add("--export", type=_exported, metavar="FILE", help=f"write to a file, by suffix: {suffixes}")
+    add(
+        "--color",
+        choices=labels.CHOICES,
+        default=labels.AUTO,
+        help="print colours; auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
     redact.add_arguments(parser)
 
 

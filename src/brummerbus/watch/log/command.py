@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brummerbus.watch import redact
+from brummerbus.watch.labels import Labels, wanted
 from brummerbus.watch.log.arguments import add_arguments, conflict, selection
 from brummerbus.watch.log.following import follow
 from brummerbus.watch.log.formats import (
@@ -39,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
         if wrong := conflict(args):
             return _refuse(wrong)
         mask = redact.from_arguments(args)
+        labels = _labels(args)
         if args.follow:
-            return _follow(args, mask)
+            return _follow(args, mask, labels)
         with Reader(args.db) as reader:
-            _check_processes(args, reader)
             if args.runs:
                 return _print(_runs(args, reader.runs(), mask))
             rows = _masked(reader.select(selection(args)), mask)
-            return _export(args.export, rows) if args.export else _print(_lines(args, rows))
+            return _export(args.export, rows) if args.export else _print(_lines(args, rows, labels))
     except RedactError as error:
         return _refuse(str(error))
     except (StoreError, sqlite3.Error) as error:
@@ -60,26 +61,27 @@ def run(args: argparse.Namespace) -> int:
         return 1
 
 
-def _follow(args: argparse.Namespace, mask: Redactor) -> int:
+def _follow(args: argparse.Namespace, mask: Redactor, labels: Labels) -> int:
     try:
         for rows in follow(Path(args.db), selection(args)):
-            _print(_lines(args, _masked(rows, mask)))
+            _print(_lines(args, _masked(rows, mask), labels))
     except KeyboardInterrupt:
         return _INTERRUPTED
     return 0
 
 
-def _check_processes(args: argparse.Namespace, reader: Reader) -> None:
-    """Raise `StoreError` if a process is asked for that there is not."""
-    names = reader.processes()
+def _lines(args: argparse.Namespace, rows: Iterable[Stored], labels: Labels) -> Iterator[str]:
+    return as_json(rows) if args.json else as_printed(rows, labels)
+
+
+def _labels(args: argparse.Namespace) -> Labels:
+    """Return the labels of all processes that are asked for."""
+    with Reader(args.db) as reader:
+        known, names = reader.processes(), reader.processes(args.which)
     for name in args.process or ():
-        if name not in names:
-            known = ", ".join(sorted(names)) or "none"
-            raise StoreError(f"no process {name!r} in it; known: {known}")
-
-
-def _lines(args: argparse.Namespace, rows: Iterable[Stored]) -> Iterator[str]:
-    return as_json(rows) if args.json else as_printed(rows)
+        if name not in known and not args.follow:
+            raise StoreError(f"no process {name!r} in it; known: {', '.join(known) or 'none'}")
+    return Labels(args.process or names, colour=wanted(args.color, sys.stdout))
 
 
 def _runs(args: argparse.Namespace, runs: list[StoredRun], mask: Redactor) -> Iterator[str]:

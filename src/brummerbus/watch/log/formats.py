@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
+from brummerbus.watch.labels import Labels
 from brummerbus.watch.line_printer import clock
 from brummerbus.watch.store import Stored, StoredError, StoredLine, StoredRun
 from brummerbus.watch.text import uncoloured
@@ -16,11 +17,10 @@ _clock = lru_cache(maxsize=64)(clock)
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # `json.dumps` would make one for each line
 
 
-def as_printed(rows: Iterable[Stored]) -> Iterator[str]:
+def as_printed(rows: Iterable[Stored], labels: Labels) -> Iterator[str]:
     """Yield lines, or the lines of errors, as `watch` prints them."""
     for row in rows:
-        head = f"{_clock(int(row.time))} {row.process} | "
-        yield head + row.text.replace("\n", f"\n{head}") + "\n"
+        yield from labels.put(_clock(int(row.time)), row.process, row.text)
 
 
 def as_json(rows: Iterable[Stored]) -> Iterator[str]:

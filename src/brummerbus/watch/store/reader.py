@@ -6,9 +6,9 @@ from types import TracebackType
 
 from brummerbus.watch.store.liveness import is_alive
 from brummerbus.watch.store.opening import open_for_reading
-from brummerbus.watch.store.position import Position, fetch
+from brummerbus.watch.store.position import Position, fetch, last_run
 from brummerbus.watch.store.rows import Stored, StoredProcess, StoredRun
-from brummerbus.watch.store.selection import Selection
+from brummerbus.watch.store.selection import LAST, Selection
 
 
 class Reader:
@@ -36,9 +36,12 @@ class Reader:
     ) -> None:
         self._connection.close()
 
-    def processes(self) -> list[str]:
-        """Return the names of all processes."""
-        return [row[0] for row in fetch(self._connection, "SELECT DISTINCT process FROM processes")]
+    def processes(self, run: int | None = None) -> list[str]:
+        """Return the names of the processes of a run, or of all, in the order of their start."""
+        query = "SELECT process FROM processes WHERE run = ifnull(?, run)"
+        run = last_run(self._connection) if run == LAST else run
+        rows = fetch(self._connection, f"{query} GROUP BY process ORDER BY min(rowid)", run)
+        return [row[0] for row in rows]
 
     def runs(self) -> list[StoredRun]:
         """Return all runs, the oldest first."""
