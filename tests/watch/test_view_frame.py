@@ -271,12 +271,17 @@ class TestOutput:
     def test_errors_are_shown_with_all_their_lines(self, stage: Stage) -> None:
         """In place of the output, and of the short ones above."""
         stage.fail("web-1", "KeyError: 'x'", "app.py:3", ["Traceback:", "  in f"])
+        stage.fail_test("web-2", "test_a.py::test_b", "assert 1 == 2")
         stage.press("e")
         rows = stage.rows()
+        test = row_with(rows, "web-2   test_a.py::test_b")
+        assert rows[test + 1].strip() == "assert 1 == 2"
         first = row_with(rows, "KeyError: 'x'  app.py:3")
         assert [row.strip() for row in rows[first + 1 : first + 4]] == [
             "Traceback:", "in f", "KeyError: 'x'",
         ]  # fmt: skip
+        stage.press("right")
+        assert "errors of web-0 ── none" in "\n".join(stage.rows())
         stage.press("e")
         assert "Traceback:" not in "\n".join(stage.rows())
 

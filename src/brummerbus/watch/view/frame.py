@@ -6,9 +6,9 @@ from typing import TypeVar
 from rich.text import Text
 
 from brummerbus.watch.counters import Counts, ProcessState
-from brummerbus.watch.payloads import ErrorFound
 from brummerbus.watch.text import printable, uncoloured
 from brummerbus.watch.view.choice import Choice
+from brummerbus.watch.view.failures import FailureLine, failure_lines
 from brummerbus.watch.view.recent import KEPT
 from brummerbus.watch.view.scene import Bus, Scene
 from brummerbus.watch.view.sections import (
@@ -125,10 +125,9 @@ def _output(scene: Scene, choice: Choice, names: Names, counts: Counts, width: i
     """Return the window on the output, or on the errors with all their lines, and a rule above."""
     who = choice.process or "all processes"
     if choice.errors:
-        lines = error_lines(scene.counters.latest(choice.process))
-        rows, hidden = _window(lines, choice)
-        shown = [_error_line(line, first, names) for _, (line, first) in rows]
-        return [rule([f"errors of {who}", _below(hidden)], width), *shown]
+        rows, hidden = _window(failure_lines(scene, choice.process), choice)
+        head = rule([f"errors of {who}", "" if rows else "none", _below(hidden)], width)
+        return [head, *(_failure_row(line, names) for _, line in rows)]
     last = KEPT if choice.filter or choice.end is not None else choice.page
     kept = scene.recent.lines(choice.process, choice.filter, last)
     window, hidden = _window(kept, choice)
@@ -141,7 +140,7 @@ def _output(scene: Scene, choice: Choice, names: Names, counts: Counts, width: i
 def scrollable(scene: Scene, choice: Choice) -> tuple[int, ...]:
     """Return the numbers of all lines that the window on the output could show."""
     if choice.errors:
-        return tuple(range(len(error_lines(scene.counters.latest(choice.process)))))
+        return tuple(number for number, _ in failure_lines(scene, choice.process))
     return tuple(number for number, _ in scene.recent.lines(choice.process, choice.filter))
 
 
@@ -160,19 +159,8 @@ def _window(
     return lines[max(end - choice.page, 0) : end], len(lines) - end
 
 
-def error_lines(errors: Sequence[ErrorFound]) -> list[tuple[int, tuple[str, ErrorFound | None]]]:
-    """Return the lines of errors, oldest first; the first of each with the error itself."""
-    lines: list[tuple[str, ErrorFound | None]] = []
-    for found in reversed(errors):
-        place = f"  {found.location}" if found.location else ""
-        lines.append((f"{found.message}{place}", found))
-        text = found.text.splitlines()
-        lines += [(f"    {line}", None) for line in (text if len(text) > 1 else ())]
-    return list(enumerate(lines))
-
-
-def _error_line(line: str, found: ErrorFound | None, names: Names) -> Text:
-    if found is None:
-        return Text(printable(line), no_wrap=True, overflow="ellipsis")
-    row = Text("", no_wrap=True, overflow="ellipsis").append_text(names.text(found.process))
-    return row.append(f" {printable(line)}", "bold red")
+def _failure_row(line: FailureLine, names: Names) -> Text:
+    row = Text(no_wrap=True, overflow="ellipsis")
+    if not line.process:
+        return row.append(printable(line.text))
+    return row.append_text(names.text(line.process)).append(f" {printable(line.text)}", "bold red")

@@ -25,6 +25,8 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "bright_cyan", "bright
 """Of the names of processes; red is for what failed."""
 
 _LONGEST_NAME = 14
+_WIDEST = 110
+"""Columns of a row with a place at its end."""
 _LONGEST_LINE = 1000
 """Characters of a line that are decoded for a frame."""
 
@@ -106,7 +108,8 @@ def test_row(result: TestResult, names: Names, links: Links, width: int) -> Text
 
 
 def _with_place(row: Text, message: str, place: str, link: str, width: int) -> Text:
-    """Add the message, and the place at the right edge."""
+    """Add the message, and the place at the right edge, where that is not too far away."""
+    width = min(width, _WIDEST)
     room = width - cells(row.plain) - 1
     place = shortened_place(printable(place), room * 2 // 5)
     message = shortened(printable(message), room - cells(place) - (2 if place else 0))
