@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import TIMEOUT
+from helpers.waiting import poll
 
 pytest.importorskip("rich", reason="the live view needs the extra 'live'")
 pytest.importorskip("termios", reason="the live view needs a POSIX terminal")
@@ -217,17 +217,9 @@ def test_a_terminal_that_does_not_read_stops_no_watcher(start: Start, tmp_path: 
     (tmp_path / "flood.py").write_text(source)
     view = start(*WATCH, "--", sys.executable, "flood.py")
 
-    def wait_for_file(name: str) -> None:
-        deadline = 20 * TIMEOUT
-        while not (tmp_path / name).exists():
-            deadline -= 1
-            assert deadline, name
-            assert view.process.poll() is None
-            signal.sigtimedwait([], 0.05)
-
-    wait_for_file("printed")
+    poll((tmp_path / "printed").exists)
     view.process.send_signal(signal.SIGINT)
-    wait_for_file("ended")
+    poll((tmp_path / "ended").exists)
     assert view.end() == 0
     assert is_left_as_it_was(view)
 
