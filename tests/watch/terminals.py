@@ -53,6 +53,11 @@ class OnTerminal:
         """Return the mode of the terminal."""
         return termios.tcgetattr(self._slave)
 
+    @property
+    def text(self) -> str:
+        """All that it has written, without colours and movements."""
+        return _SEQUENCE.sub("", self.written)
+
     def send(self, keys: str) -> None:
         """Press keys."""
         os.write(self._master, keys.encode())

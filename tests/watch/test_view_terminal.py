@@ -228,7 +228,7 @@ def test_a_terminal_that_does_not_read_stops_no_watcher(start: Start, tmp_path: 
 def test_no_view_is_drawn_if_lines_are_wanted(options: tuple[str, ...], start: Start) -> None:
     view = start(*WATCH, *options, "--", "echo", "said")
     assert view.end() == 0
-    assert "echo | said" in view.written
+    assert "echo | said" in view.text
     assert "\x1b[?1049h" not in view.written
 
 
@@ -242,5 +242,5 @@ def test_no_view_is_drawn_in_the_background(start: Start) -> None:
     )
     view = start("-c", source)
     assert view.end() == 0
-    assert "echo | said" in view.written
+    assert "echo | said" in view.text
     assert "\x1b[?1049h" not in view.written
