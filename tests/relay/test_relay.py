@@ -1,12 +1,15 @@
 """What a relay does while nothing fails, with real brokers."""
 
+import gc
 import threading
+import weakref
 from typing import Any
 
 import pytest
 
 from brummerbus import BackpressurePolicy, BusClosed, BusError, Event, EventBus, Priority
 from brummerbus.relay import Relay, RelayedEvent, RelayError
+from brummerbus.relay._subjects import Globs
 from helpers.buses import BusFactory, inside
 from helpers.handlers import Logged, Recorder
 from helpers.processes import modules_after, run_python
@@ -244,16 +247,44 @@ def test_a_stop_in_a_handler_begins_it_and_does_not_wait(scene: Scene, factory: 
     assert not relay.connected
 
 
-def test_events_of_a_relay_that_was_collected_are_not_sent(
+def test_a_relay_runs_although_the_program_has_forgotten_it_until_it_is_stopped(
     scene: Scene, factory: BusFactory
 ) -> None:
-    """Its subscription keeps it alive no longer than the program does; nothing raises."""
     bus = factory.bus()
     relay = scene.relay(bus, send=["t"])
-    relay.stop()
-    assert bus.publish(Event("t"))
+    alive = weakref.ref(relay)
+    scene.relays.clear()
+    del relay
+    gc.collect()
+    publish_all(bus, "t", range(3))
+    _stop_when_sent(alive(), 3)
+    publish_all(bus, "t", range(3))
     assert bus.flush(HANG)
     assert bus.stats().failed == 0
+    gc.collect()
+    assert alive() is None
+
+
+def _stop_when_sent(relay: Relay | None, count: int) -> None:
+    assert relay is not None
+    poll(lambda: relay.stats().acked == count)
+    assert relay.stop()
+
+
+def test_a_bus_that_starts_again_may_receive_other_types(scene: Scene, factory: BusFactory) -> None:
+    here = factory.bus()
+    scene.relay(here, send=["*"])
+    for event_types, size in ((["a"], 10), (["a", "b.*"], 20), (["b.x", "c"], 5)):
+        there, got = factory.bus(name="there", queue_size=size), Recorder()
+        there.subscribe("*", got)
+        receiver = scene.relay(there, receive=event_types)
+        for event_type in ("c", "b.x", "a", "b.x"):  # in the end, one that the next one knows
+            publish_all(here, event_type, [event_type])
+        wanted = Globs(event_types)
+        expected = [one for one in ("c", "b.x", "a", "b.x") if wanted.first(one) is not None]
+        got.wait_for(len(expected))
+        assert receiver.stop()
+        assert got.data[-len(expected) :] == expected
 
 
 def test_without_a_broker_the_program_runs_and_the_relay_says_so_once(

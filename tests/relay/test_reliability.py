@@ -184,8 +184,10 @@ def test_what_was_lost_on_the_way_to_a_receiver_comes_before_what_is_newer(
 
 @pytest.mark.slow
 def test_a_slow_consumer_lags_at_the_broker_and_nothing_is_delivered_twice(
-    scene: Scene, factory: BusFactory
+    scene: Scene, factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    short = replace(QUICK, ack_wait=2.0)
+    monkeypatch.setattr(_tuning, "TUNING", short)
     here = factory.bus(queue_size=100)
     there = factory.bus(workers=1, queue_size=5)
     gate, got = factory.gate(), Recorder()
@@ -197,7 +199,7 @@ def test_a_slow_consumer_lags_at_the_broker_and_nothing_is_delivered_twice(
     poll(lambda: sender.stats().acked == 50)
     gate.wait_entered()
     poll(lambda: (receiver.stats().lag or 0) >= 40)
-    pause(2.5 * QUICK.ack_wait)  # nothing must come again, however long the handler takes
+    pause(2.5 * short.ack_wait)  # nothing must come again, however long the handler takes
     stats = receiver.stats()
     assert stats.in_flight <= 6
     assert there.depth <= 5

@@ -10,6 +10,7 @@ comes in structured mode, the whole event as JSON in the body, is understood too
 import base64
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -131,7 +132,7 @@ def unpack(headers: Mapping[str, str], body: bytes) -> Envelope:
         data = _decoded(attributes.get("datacontenttype"), data)
     return Envelope(
         id=attributes["id"],
-        source=attributes["source"],
+        source=sys.intern(attributes["source"]),  # many are remembered, from few sources
         type=attributes["type"],
         data=data,
         timestamp=_timestamp(attributes.get("time")),

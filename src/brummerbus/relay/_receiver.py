@@ -166,7 +166,10 @@ class Receiver:
             subscription, error = outcome.failed[0]
             self._failed(one, f"{subscription.label}: {type(error).__name__}: {error}")
         elif dropped:
-            self._untried[one.envelope.key] = self._untried.get(one.envelope.key, 0) + 1
+            key = one.envelope.key
+            self._untried[key] = self._untried.pop(key, 0) + 1
+            if len(self._untried) > self._tuning.remembered:  # in a group, others may get them
+                del self._untried[next(iter(self._untried))]
             self._give_back(one)
         else:
             key = one.envelope.key

@@ -91,6 +91,9 @@ class RedisBroker:
         """Connect; see `Broker.connect`. Streams are created by the first entry."""
         session = RedisSession(self)
         try:
+            # Refused while a server loads its data, when the first of a pipeline would be refused
+            # too, and not the last.
+            await session.sender.ping()
             information = await session.sender.info("server")
             version = str(information["redis_version"])
             if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:

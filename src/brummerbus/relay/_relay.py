@@ -11,22 +11,19 @@ import logging
 import os
 import re
 import threading
-import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
 from brummerbus import BackpressurePolicy, BusClosed, EventBus
 from brummerbus._arguments import check_hook, check_int, check_timeout, shown
 from brummerbus._core.handlers import check_event_type
-from brummerbus._errors import BusError
 from brummerbus._text import counted
 from brummerbus.relay import _tuning
 from brummerbus.relay._codec import Codec
 from brummerbus.relay._outgoing import subscribe
 from brummerbus.relay._process import Patience, Process, Settings
-from brummerbus.relay._report import OnError, Reporter
+from brummerbus.relay._report import OnError, RelayError, Reporter
 from brummerbus.relay._stats import RelayStats
 from brummerbus.relay._subjects import check_namespace
 
@@ -34,6 +31,9 @@ R = TypeVar("R", bound="Relay")
 
 MAX_SPOOL = 16_777_216
 _GROUP = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_running: "set[Relay]" = set()
+"""Those that were not stopped: they run whether the program refers to them or not."""
 
 _abandoned: list[Process] = []
 """Of parents of forks: freeing their event loops would disturb those of the parent."""
@@ -125,10 +125,9 @@ class Relay:
         process = Process(self._settings, receives=True)
         self._processes = {process.pid: process}
         process.start()
-        self._subscriptions = subscribe(bus, self._settings.send, partial(_take, weakref.ref(self)))
-        reference = weakref.ref(self)
-        self._at_exit = partial(_stop_at_exit, reference)
-        atexit.register(self._at_exit)
+        self._subscriptions = subscribe(bus, self._settings.send, self._take)
+        _running.add(self)
+        atexit.register(self._stop_at_exit)
 
     def _here(self) -> Process:
         """Return what belongs to this process; in the child of a fork, something new."""
@@ -140,6 +139,16 @@ class Relay:
             process = self._processes.setdefault(pid, Process(self._settings, receives=False))
         process.start()
         return process
+
+    def _take(self, position: int, events: Sequence[Any]) -> None:
+        """Spool events, in a worker of the bus."""
+        try:
+            process = self._here()
+        except Exception as error:  # in the child of a fork, without an embedded server
+            text = f"{counted(len(events), 'event')} not sent: {error}"
+            self._settings.reporter.error(RelayError(text))
+            return
+        process.outgoing.take(position, events)
 
     @property
     def bus(self) -> EventBus:
@@ -212,7 +221,8 @@ class Relay:
             self._stop_sending()
             in_hand = process.stats().in_flight
             left = process.close()
-            atexit.unregister(self._at_exit)
+            atexit.unregister(self._stop_at_exit)
+            _running.discard(self)
         if left or in_hand:
             self._settings.reporter.log(
                 logging.WARNING,
@@ -222,6 +232,10 @@ class Relay:
                 in_hand,
             )
         return not left and not in_hand
+
+    def _stop_at_exit(self) -> None:
+        if os.getpid() in self._processes:  # else this is a fork, which has sent nothing
+            self.stop()
 
     def _stop_sending(self) -> None:
         for subscription in self._subscriptions:
@@ -247,26 +261,6 @@ class Relay:
 
 
 Relay.__module__ = "brummerbus.relay"
-
-
-def _take(relay: "weakref.ref[Relay]", position: int, events: Sequence[Any]) -> None:
-    """Spool events, in a worker of the bus."""
-    here = relay()
-    if here is None:
-        return
-    try:
-        process = here._here()  # noqa: SLF001
-    except Exception as error:  # in the child of a fork, without an embedded server
-        reporter = here._settings.reporter  # noqa: SLF001
-        reporter.error(BusError(f"{counted(len(events), 'event')} not sent: {error}"))
-        return
-    process.outgoing.take(position, events)
-
-
-def _stop_at_exit(relay: "weakref.ref[Relay]") -> None:
-    here = relay()
-    if here is not None and os.getpid() in here._processes:  # noqa: SLF001
-        here.stop()
 
 
 def _event_types(name: str, values: Iterable[str]) -> tuple[str, ...]:

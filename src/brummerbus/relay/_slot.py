@@ -5,6 +5,7 @@ although most call their bus "bus". So it ends in a number: the first that no pr
 on this machine holds for a bus of that name. The kernel releases it, however its process ends.
 """
 
+import os
 import re
 import socket
 import sys
@@ -25,6 +26,10 @@ def host() -> str:
     return socket.gethostname() or "localhost"
 
 
+def _user() -> int:
+    return os.getuid() if sys.platform != "win32" else 0
+
+
 class Slot:
     """A name that no other process of this user on this machine has, until `release`."""
 
@@ -32,11 +37,11 @@ class Slot:
         self._lock: Any = None
         stem = f"{safe(namespace)}-{safe(bus)}"
         number = self._take(stem)
-        self.name = f"{safe(host())}-{safe(bus)}-{number}"
+        self.name = f"{safe(host())}-{_user()}-{safe(bus)}-{number}"
 
     def _take(self, stem: str) -> int:
-        if sys.platform == "win32":  # without locks there is one name
-            return 0
+        if sys.platform == "win32":  # without locks, a program that starts again has a new name
+            return os.getpid()
         from brummerbus.relay._embedded import runtime_directory  # noqa: PLC0415, imports fcntl
         from brummerbus.relay._filelock import FileLock  # noqa: PLC0415
 

@@ -30,7 +30,8 @@ class RelayStats:
     """`dropped`, by reason: `full` (`spool_policy`), `encoding`, `rejected` by the broker, for
     instance as too large, `hops`, `shutdown`."""
     received: int
-    """Events that came from other buses, each once."""
+    """Events that came from other buses and were published here; one that was given back counts
+    again when it comes again."""
     handled: int
     """Of these, acknowledged after all their deliveries on this bus had ended."""
     in_flight: int
