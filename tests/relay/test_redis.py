@@ -163,3 +163,19 @@ def test_what_the_process_before_took_comes_first_at_once_and_in_order(server: S
             await session.close()
 
     asyncio.run(test())
+
+
+def test_a_lag_that_the_server_does_not_know_is_none(server: Server) -> None:
+    async def test() -> None:
+        session = await adapter("redis").make(server.url(), "lagging", {}).connect()
+        consumer = await session.consume(
+            ["a"], name="slow", shared=False, max_pending=9, ack_wait=99.0
+        )
+        await add(session, 3)
+        assert await consumer.lag() == 3
+        entries = await session.sender.xrevrange("lagging.evt", count=2)
+        await session.sender.xdel("lagging.evt", entries[1][0])
+        assert await consumer.lag() is None
+        await session.close()
+
+    asyncio.run(test())

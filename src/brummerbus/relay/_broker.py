@@ -125,8 +125,10 @@ class Consumer(Protocol):
                 new session.
         """
 
-    async def lag(self) -> int:
+    async def lag(self) -> int | None:
         """Return how many messages wait at the broker that were never delivered to this consumer.
+
+        None: the broker cannot tell.
 
         Raises:
             Lost: The connection does not respond.

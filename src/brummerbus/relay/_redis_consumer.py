@@ -66,8 +66,8 @@ class RedisConsumer:
             if now() >= deadline:
                 return []
 
-    async def lag(self) -> int:
-        """See `Consumer.lag`; -1 where the server cannot tell (Redis 6.2, or after a deletion)."""
+    async def lag(self) -> int | None:
+        """See `Consumer.lag`; Redis 6.2 cannot tell, nor others after a deletion."""
         self._liveness.check()
         try:
             groups = await self._answerer.xinfo_groups(self._stream)
@@ -76,7 +76,7 @@ class RedisConsumer:
         for group in groups:
             if group["name"] == self._group.encode():
                 lag = group.get("lag")
-                return -1 if lag is None else int(lag)
+                return None if lag is None else int(lag)
         return 0
 
     async def close(self) -> None:
