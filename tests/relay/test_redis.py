@@ -56,6 +56,12 @@ def test_a_url_that_is_not_understood_is_a_value_error() -> None:
         make("http://localhost")
 
 
+def test_a_length_that_is_none_is_refused() -> None:
+    adapter("redis")
+    with pytest.raises(ValueError, match="max_length must be an int of at least 1, got 0"):
+        make("redis://localhost", {"max_length": 0})
+
+
 def test_messages_name_the_server_without_credentials() -> None:
     adapter("redis")
     assert make("redis://user:secret@somewhere:1234/5").server == "somewhere:1234"

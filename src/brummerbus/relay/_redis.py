@@ -27,6 +27,7 @@ except ImportError as _missing:
         "a relay over Redis needs redis-py: pip install 'brummerbus[redis]'"
     ) from _missing
 
+from brummerbus._arguments import check_int
 from brummerbus.relay._broker import Answered, Lost, Message, Refused, Rejected
 from brummerbus.relay._redis_consumer import RedisConsumer
 from brummerbus.relay._redis_errors import FAILURES, Liveness, translated
@@ -53,7 +54,7 @@ def make(url: str, namespace: str, options: Mapping[str, Any]) -> RedisBroker:
         options: Further arguments of `redis.from_url`, such as `ssl_ca_certs`; and `max_length`.
 
     Raises:
-        ValueError: The URL is not understood.
+        TypeError, ValueError: The URL is not understood, or `max_length` is no int of at least 1.
     """
     return RedisBroker(url, namespace, options)
 
@@ -63,7 +64,7 @@ class RedisBroker:
 
     def __init__(self, url: str, namespace: str, options: Mapping[str, Any]) -> None:
         self.options = dict(options)
-        self.max_length = int(self.options.pop("max_length", MAX_LENGTH))
+        self.max_length = check_int("max_length", self.options.pop("max_length", MAX_LENGTH), 1)
         self.url = url
         self.events, self.dead = f"{namespace}.evt", f"{namespace}.dead"
         parsed = redis.asyncio.ConnectionPool.from_url(url).connection_kwargs
