@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import termios
+from pathlib import Path
 
 import pytest
 
@@ -93,6 +94,19 @@ class TestStandstill:
         assert process.returncode in (130, 137)
         assert err.splitlines()[-1].endswith(" not stored")
         assert ended(int((watcher.directory / "pid").read_text()))
+
+    def test_a_store_that_cannot_be_opened_yet_does_not_keep_it(self, watcher: Watcher) -> None:
+        """SQLite would wait for half a minute."""
+        assert watcher.run("--", "true").returncode == 0
+        other = sqlite3.connect(watcher.database, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        process = watcher.start("--", "touch", "started")
+        files = Path(f"/proc/{process.pid}/fd")
+        poll(lambda: any("log.db" in str(file.resolve()) for file in files.iterdir()))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == -signal.SIGINT
+        other.close()
+        assert not (watcher.directory / "started").exists()
 
     def test_a_terminal_that_stands_still_does_not_keep_it(self, watcher: Watcher) -> None:
         """The live view, after Ctrl-S."""

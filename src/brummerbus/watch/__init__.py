@@ -14,7 +14,7 @@ handlers that store, detect, count and display. Of the bus it uses only the name
     counters    counts and states               line_printer      lines, without the view
     view        the view on a terminal          labels            names before lines, and colours
     report      the figures at the end          summary, page     the same as text and HTML
-    bus_figures the bus's own figures, as text  plots             the same as pictures
+    figures     counts of handlers, the queue   bus_figures,plots the bus's figures in the report
     remote      watchers on other machines
     interrupts  Ctrl-C, and further ones        output            writes without holding others up
 """

@@ -17,14 +17,14 @@ from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from threading import Event as Flag
-from threading import Lock
 from typing import Any
 
-from brummerbus import BackpressurePolicy, Event, EventBus, EventBusConfig, EventType
+from brummerbus import BackpressurePolicy, EventBus, EventBusConfig, EventType
 from brummerbus.watch import report
 from brummerbus.watch.aside import Ticker, run_aside
 from brummerbus.watch.counters import Counters
 from brummerbus.watch.detector_handler import DetectorHandler
+from brummerbus.watch.figures import Counted, Depth
 from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.labels import Labels
 from brummerbus.watch.line_printer import LinePrinter
@@ -54,44 +54,6 @@ _TICK = 0.1
 _FINISH = 3.0
 """Seconds that what has been read is handled and stored after a signal, once all processes have
 ended. It takes some hundredths, unless something stands still."""
-
-_SAMPLES = 2000
-"""Max samples kept; beyond that every second one is removed and the rate is halved."""
-
-
-class Counted:
-    """A handler that counts the lines that it has handled. Thread-safe."""
-
-    def __init__(self, name: str, handler: Callable[[list[Event]], None]) -> None:
-        self.__qualname__ = name  # appears in the advice
-        self._handler = handler
-        self._lock = Lock()
-        self.count = 0
-
-    def __call__(self, events: list[Event]) -> None:
-        """Handle a batch; count its lines if that succeeds."""
-        self._handler(events)
-        with self._lock:
-            self.count += sum(event.data.count for event in events)
-
-
-class Depth:
-    """The queue's depth over time, in a bounded number of samples."""
-
-    def __init__(self) -> None:
-        self.samples: list[tuple[float, int]] = []
-        self._every = _TICK
-        self._next = 0.0
-
-    def note(self, now: float, depth: int) -> None:
-        """Keep the depth if a sample is due."""
-        if now < self._next:
-            return
-        self._next = now + self._every * 0.9  # a tick that is slightly early counts
-        self.samples.append((round(now, 3), depth))
-        if len(self.samples) >= _SAMPLES:
-            self.samples = self.samples[::2]
-            self._every *= 2
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from brummerbus import BusError
 from brummerbus.watch import labels, page, redact
 from brummerbus.watch.app import Watch
-from brummerbus.watch.interrupts import Interrupts
+from brummerbus.watch.interrupts import Interrupts, ending_at_once
 from brummerbus.watch.output import Output, standard
 from brummerbus.watch.patterns import PatternError, read_patterns
 from brummerbus.watch.places import LinkError, Links
@@ -149,7 +149,8 @@ def run(args: argparse.Namespace) -> int:
         reports = [_checked_report(path) for path in args.report]
         Links({}, args.links)
         patterns = [pattern for path in args.patterns for pattern in read_patterns(path)]
-        store = LogStore(args.db, setup.target, limits.from_arguments(args))
+        with ending_at_once():
+            store = LogStore(args.db, setup.target, limits.from_arguments(args))
     except (CommandError, LinkError, PatternError, RedactError) as error:
         return _refuse(mask(_storable(str(error))))
     except (StoreError, sqlite3.Error) as error:
@@ -157,29 +158,31 @@ def run(args: argparse.Namespace) -> int:
     # The collector would look at each queued line several times, and a line is in no cycle.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    with Interrupts() as interrupts:
-        out, err = standard()
-        watch = Watch(
-            setup,
-            store=store,
-            database=args.db,
-            live=not (args.plain or args.json or args.attach) and live_view.available(),
-            out=err if args.json else out,
-            err=err,
-            interrupts=interrupts,
-            patterns=patterns,
-            redact=mask,
-            bus_figures=args.bus,
-            links=args.links,
-            colour=labels.wanted(args.color, sys.stderr if args.json else sys.stdout),
-            advise=args.bus or args.json or bool(reports),
-        )
-        try:
-            if args.relay:
+    interrupts = Interrupts()
+    out, err = standard()
+    watch = Watch(
+        setup,
+        store=store,
+        database=args.db,
+        live=not (args.plain or args.json or args.attach) and live_view.available(),
+        out=err if args.json else out,
+        err=err,
+        interrupts=interrupts,
+        patterns=patterns,
+        redact=mask,
+        bus_figures=args.bus,
+        links=args.links,
+        colour=labels.wanted(args.color, sys.stderr if args.json else sys.stdout),
+        advise=args.bus or args.json or bool(reports),
+    )
+    try:
+        if args.relay:
+            with ending_at_once():
                 watch.join(args.relay)
-        except (ImportError, ValueError, BusError) as error:
-            store.close()
-            return _refuse(f"--relay: {error}")
+    except (ImportError, ValueError, BusError) as error:
+        store.close()
+        return _refuse(f"--relay: {error}")
+    with interrupts:
         outcome = watch.run()
         written = [_write(path, outcome.report, err) for path in reports]
         ending = (

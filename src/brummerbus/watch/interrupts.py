@@ -1,6 +1,8 @@
 """Ctrl-C and other stop signals, counted instead of raised."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType, TracebackType
 from typing import Any
@@ -43,3 +45,21 @@ class Interrupts:
         if self.count == 0:
             self.first = number
         self.count += 1
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """While entered, Ctrl-C ends the process at once, as one without a handler.
+
+    For the time before anything is started that would be left behind: SQLite may wait for a lock
+    for half a minute, and no exception interrupts that.
+    """
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not ours or current_thread() is not main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
