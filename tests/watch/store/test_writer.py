@@ -222,10 +222,10 @@ class TestAFullDisk:
         with pytest.raises(sqlite3.OperationalError, match="full"):
             store.write()
         assert store.count() == store.written == 0
-        disk.fill(100)
+        disk.fill(60)
         with pytest.raises(sqlite3.OperationalError, match="full"):
             store.write()
-        assert store.count() == store.written == 16_000
+        assert store.count() == store.written == 10_000
         disk.empty()
         store.write()
         assert store.count() == store.written == 40_000

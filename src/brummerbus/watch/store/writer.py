@@ -10,7 +10,9 @@ nothing, and a disk that stays full costs little time.
 
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -27,7 +29,10 @@ from brummerbus.watch.store.pruning import Pruner
 from brummerbus.watch.store.schema import NUMBER_BITS, NUMBER_MASK
 
 BATCH = 16
-"""Reads of a pipe per transaction, at most: ten thousand lines, some ten milliseconds of work."""
+"""Reads of a pipe that the bus delivers together, at most: some ten milliseconds of work."""
+
+_TRANSACTION = 10_000
+"""Lines in a transaction after which no further read is added to it."""
 
 _MAX_PENDING = 200_000
 """Lines, and rows of each other table, that are kept while they cannot be written; further ones
@@ -214,7 +219,16 @@ class LogStore:
         self._failure = None
         # Piece by piece: after a failure there may be much more than a batch, and space for a part.
         while self._lines or any(self._rows.values()):
-            self._write_some(self._lines[:BATCH])
+            self._write_some(self._first())
+
+    def _first(self) -> list[LogLines]:
+        """Return what comes first of the lines: as many as one transaction has."""
+        count = 0
+        for place, lines in enumerate(self._lines):
+            if count >= _TRANSACTION:
+                return self._lines[:place]
+            count += lines.count
+        return self._lines.copy()
 
     def _write_some(self, some: list[LogLines]) -> None:
         """Write the first lines and all other rows, in one transaction.
@@ -241,13 +255,21 @@ class LogStore:
         self._remove(some)
 
     def _insert(self, some: list[LogLines]) -> None:
+        """Insert lines and all other rows: as few statements as possible, for reads of one line."""
+        statements: dict[str, list[Iterable[_Row]]] = {}
+        totals: dict[int, tuple[int, int]] = {}
         for lines in some:
             base = self._base(lines.process, lines.stream)
-            self._connection.executemany(*rows_of(lines, base))
-            self._connection.execute(
-                "UPDATE streams SET lines = lines + ?, size = size + ? WHERE id = ?",
-                (lines.count, size_of(lines), base >> NUMBER_BITS),
-            )
+            statement, read = rows_of(lines, base)
+            statements.setdefault(statement, []).append(read)
+            count, size = totals.get(base, (0, 0))
+            totals[base] = count + lines.count, size + size_of(lines)
+        for statement, reads in statements.items():
+            self._connection.executemany(statement, chain.from_iterable(reads))
+        self._connection.executemany(
+            "UPDATE streams SET lines = lines + ?, size = size + ? WHERE id = ?",
+            [(count, size, base >> NUMBER_BITS) for base, (count, size) in totals.items()],
+        )
         for table, rows in self._rows.items():
             if rows:
                 self._connection.executemany(_WRITE[table], rows)
