@@ -66,7 +66,8 @@ def _decoded(body: bytes) -> Lines:
         text = body.decode()
     except UnicodeDecodeError:
         return _each_decoded(body)
-    if "\r\n" not in text and not text.endswith("\r"):
+    # One character is found fifty times as fast as two.
+    if "\r" not in text or ("\r\n" not in text and not text.endswith("\r")):
         return Lines(text, text.count("\n") + 1)
     endings = tuple("\r\n" if line.endswith("\r") else "\n" for line in text.split("\n"))
     return Lines(text.replace("\r\n", "\n").removesuffix("\r"), len(endings), endings)

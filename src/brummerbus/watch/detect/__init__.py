@@ -65,6 +65,8 @@ class StreamDetector:
 
     def feed_many(self, lines: LogLines) -> list[Found]:
         """Return what these lines complete, in order; the same as `feed` for each of them."""
+        if lines.count == 1:
+            return self.feed(lines.line(0, lines.text))
         self.last_time = lines.time
         text = _COLOUR.sub("", lines.text) if "\x1b" in lines.text else lines.text
         places = self._gate.places(text)

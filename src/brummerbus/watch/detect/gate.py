@@ -24,7 +24,7 @@ _CALM = re.compile(
     r"\[?(?:INFO|DEBUG|WARN|WARNING|TRACE|NOTICE)\b[\]:]?\s"
     r"|(?P<json>\{\"level\":(?:[1-4]0|\"(?:info|debug|warn|trace)\"),)"
 )
-_LOUD = ('"level":5', '"level":6', '"level": 5', '"level": 6')
+_LOUD = re.compile(r"\"level\": ?[56]")
 
 
 def is_calm(text: str) -> bool:
@@ -136,4 +136,4 @@ class Gate:
 
 def _is_loud(text: str) -> bool:
     """Whether a level that is a number may be that of an error."""
-    return any(part in text for part in _LOUD)
+    return _LOUD.search(text) is not None
