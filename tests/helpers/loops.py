@@ -1,10 +1,15 @@
-"""Event loops in threads of their own."""
+"""Event loops, in this thread or one of their own."""
 
 import asyncio
 from typing import Any
 
 from helpers.threads import InThread
 from helpers.waiting import HANG
+
+
+def run(main: Any) -> Any:
+    """Run a coroutine in a new event loop, and not for ever."""
+    return asyncio.run(asyncio.wait_for(main, HANG))
 
 
 class LoopThread:

@@ -5,12 +5,6 @@ from typing import Any
 
 from brummerbus import Stream
 from helpers.internals import tasks_asleep
-from helpers.waiting import HANG
-
-
-def run(main: Any) -> Any:
-    """Run a coroutine in a new event loop, and not for ever."""
-    return asyncio.run(asyncio.wait_for(main, HANG))
 
 
 async def asleep(stream: Stream[Any], tasks: int = 1) -> None:

@@ -12,9 +12,10 @@ import pytest
 from brummerbus import BusError, DropReason, Event
 from helpers.buses import BusFactory
 from helpers.internals import publishes_in_c, tasks_asleep, types_listened_to
+from helpers.loops import run
 from helpers.opcodes import At
 from helpers.processes import in_child
-from helpers.streaming import asleep, run, some
+from helpers.streaming import asleep, some
 from helpers.threads import run_together
 from helpers.waiting import HANG
 

@@ -11,8 +11,9 @@ import pytest
 from brummerbus import BusClosed, DropReason, Event, Stream
 from helpers.buses import BusFactory, inside
 from helpers.internals import types_listened_to
+from helpers.loops import run
 from helpers.processes import modules_after
-from helpers.streaming import asleep, run, some
+from helpers.streaming import asleep, some
 from helpers.threads import InThread
 from helpers.waiting import HANG
 
