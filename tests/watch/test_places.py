@@ -39,12 +39,16 @@ def test_what_is_no_file_is_no_link(place: str, source: Path) -> None:
     assert Links({"web": str(source.parent.parent)}).to("web", place) == ""
 
 
+def test_a_process_of_another_machine_has_no_links(source: Path) -> None:
+    assert Links({"web": "/"}).to("web@far", str(source)) == ""
+
+
 def test_no_links_are_made_if_none_are_wanted(source: Path) -> None:
-    assert Links({}, "none").to("web", str(source)) == ""
+    assert Links({"web": "/"}, "none").to("web", str(source)) == ""
 
 
 def test_a_line_that_is_not_known_is_the_first(source: Path) -> None:
-    assert Links({}, "kitty").to("web", str(source)).endswith("#1")
+    assert Links({"web": "/"}, "kitty").to("web", str(source)).endswith("#1")
 
 
 def test_a_test_that_is_named_by_its_file_has_a_link(source: Path) -> None:
@@ -67,7 +71,7 @@ def test_a_format_without_a_path_is_refused() -> None:
 
 
 def test_links_do_not_take_more_and_more_memory(source: Path) -> None:
-    links = Links({})
+    links = Links({"web": "/"})
     for number in range(5000):
         links.to("web", f"{source}:{number}")
     assert len(links._known) <= 2000

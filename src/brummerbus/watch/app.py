@@ -10,7 +10,6 @@ what is done for each line in the workers of the bus, what is done regularly in 
 end of the shutdown in a thread that may be left behind. The live view never waits for its terminal.
 """
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -28,6 +27,7 @@ from brummerbus.watch.figures import Counted, Depth
 from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.labels import Labels
 from brummerbus.watch.line_printer import LinePrinter
+from brummerbus.watch.measures import Counted, Depth
 from brummerbus.watch.output import Output
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.places import Links
@@ -41,7 +41,8 @@ from brummerbus.watch.redact import Redactor
 from brummerbus.watch.remote import Remote
 from brummerbus.watch.store import BATCH, LogStore
 from brummerbus.watch.text import counted
-from brummerbus.watch.view.choice import Choice, Wish
+from brummerbus.watch.view.actions import actions
+from brummerbus.watch.view.choice import Choice
 from brummerbus.watch.view.live_view import LiveView
 from brummerbus.watch.view.recent import Recent
 from brummerbus.watch.view.scene import Bus, Scene
@@ -110,7 +111,7 @@ class Watch:
         self._err = err
         self._interrupts = interrupts
         self._changed = Flag()
-        self._depth = Depth()
+        self._depth = Depth(_TICK)
         self._handler_errors: list[str] = []
         config = replace(
             EventBusConfig.for_environment(),
@@ -253,27 +254,11 @@ class Watch:
             scene,
             Choice(list(self._by_name), bus=self._bus_figures),
             bus=lambda: Bus(self._bus.stats(), QUEUE_SIZE, self._depth.samples),
-            actions={
-                Wish.QUIT: self._quit,
-                Wish.RESTART: self._restart,
-                Wish.STOP: self._stop,
-            },
+            actions=actions(self._manager),
             wake=self._changed.set,
             entrust=self._guardian.terminal,
         )
         return stack.enter_context(view)
-
-    def _quit(self, process: str) -> str:  # noqa: ARG002
-        signal.raise_signal(signal.SIGINT)  # as Ctrl-C: once stops, twice kills
-        return "stopping; once more kills"
-
-    def _restart(self, process: str) -> str:
-        self._manager.restart(process)
-        return f"restarting {process}"
-
-    def _stop(self, process: str) -> str:
-        self._manager.stop(process)
-        return f"stopping {process}"
 
     def _tick(self) -> None:
         """What the main thread does regularly; nothing that may wait."""

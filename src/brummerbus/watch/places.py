@@ -29,7 +29,8 @@ class Links:
     """Makes links to places in files. Thread-safe.
 
     Args:
-        directories: Where each process runs: the files that it names are relative to that.
+        directories: Where each process runs: the files that it names are relative to that. Others
+            have no links.
         format: A name of `FORMATS`, or a text with `{path}` and, if wanted, `{line}`, `{column}`.
 
     Raises:
@@ -66,10 +67,11 @@ class Links:
         return self.to(process, match["file"]) if match else ""
 
     def _made(self, process: str, match: "re.Match[str] | None") -> str:
-        if match is None or not self._format:
-            return ""
+        directory = self._directories.get(process)
+        if match is None or directory is None or not self._format:
+            return ""  # or its files are those of another machine
         try:
-            path = Path(self._directories.get(process, "."), match["file"]).resolve()
+            path = Path(directory, match["file"]).resolve()
             if not path.is_file():
                 return ""
         except (OSError, ValueError, RuntimeError):

@@ -99,7 +99,8 @@ class Choice:
 
     def _choose(self, step: int) -> None:
         places = ["", *self.names]
-        self.process = places[(places.index(self.process) + step) % len(places)]
+        at = places.index(self.process) if self.process in places else 0
+        self.process = places[(at + step) % len(places)]
         self.end = None
 
     def _scroll(self, step: int) -> None:

@@ -146,6 +146,7 @@ class LiveView:
         from brummerbus.watch.view.frame import scrollable  # noqa: PLC0415
 
         choice = self.choice
+        choice.names = list(self._scene.counters.snapshot().processes)
         choice.shown = scrollable(self._scene, choice)
         wish = choice.press(key)
         action = self._actions.get(wish) if wish is not None else None
