@@ -88,9 +88,15 @@ def read(master: int) -> str:
     while time.monotonic() < deadline:
         if select.select([master], [], [], 1)[0]:
             written += decoder.decode(os.read(master, 65536))
-        if written.count(HOME) > 1 and all(part in last_frame(written) for part in READY):
+        if written.count(HOME) > 1 and is_good(last_frame(written)):
             return written
     raise SystemExit(f"no frame with {READY}:\n{last_frame(written)}")
+
+
+def is_good(frame: str) -> bool:
+    """Whether a frame shows what it should, and not where this checkout is."""
+    shown = "\n".join(Text.from_ansi(row).plain for row in frame.split("\r\n"))
+    return all(part in shown for part in READY) and str(ROOT)[:12] not in shown
 
 
 def last_frame(written: str) -> str:
