@@ -7,6 +7,7 @@ terminal, becomes an SVG without fonts or other files.
 import argparse
 import codecs
 import fcntl
+import io
 import os
 import re
 import select
@@ -106,7 +107,7 @@ def last_frame(written: str) -> str:
 
 def as_svg(frame: str) -> str:
     """Return a frame as a picture, without the fonts that rich would load."""
-    console = Console(record=True, width=COLUMNS, height=ROWS, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(record=True, width=COLUMNS, height=ROWS, file=io.StringIO())
     for row in frame.split("\r\n"):
         console.print(Text.from_ansi(row), no_wrap=True, crop=True)
     svg = console.export_svg(title="brummerbus watch", theme=THEME, unique_id="watch")

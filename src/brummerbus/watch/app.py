@@ -27,7 +27,6 @@ from brummerbus.watch.figures import Counted, Depth
 from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.labels import Labels
 from brummerbus.watch.line_printer import LinePrinter
-from brummerbus.watch.measures import Counted, Depth
 from brummerbus.watch.output import Output
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.places import Links
@@ -111,7 +110,7 @@ class Watch:
         self._err = err
         self._interrupts = interrupts
         self._changed = Flag()
-        self._depth = Depth(_TICK)
+        self._depth = Depth()
         self._handler_errors: list[str] = []
         config = replace(
             EventBusConfig.for_environment(),
