@@ -268,6 +268,7 @@ def test_lag_counts_what_was_never_delivered(play: Callable[[Play], None]) -> No
 # ---- deliveries that are made again --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_nobody_answers_is_delivered_again_and_counted(play: Callable[[Play], None]) -> None:
     async def test(stage: Stage) -> None:
         session = await stage.connect()
@@ -285,6 +286,7 @@ def test_what_nobody_answers_is_delivered_again_and_counted(play: Callable[[Play
     play(test)
 
 
+@pytest.mark.slow
 def test_what_is_in_progress_is_not_delivered_again(play: Callable[[Play], None]) -> None:
     async def test(stage: Stage) -> None:
         session = await stage.connect()
@@ -323,6 +325,7 @@ def test_what_could_not_be_handled_now_is_delivered_again_after_a_delay(
     play(test)
 
 
+@pytest.mark.slow
 def test_what_was_terminated_is_never_delivered_again(play: Callable[[Play], None]) -> None:
     async def test(stage: Stage) -> None:
         session = await stage.connect()
@@ -351,6 +354,7 @@ def test_what_a_process_took_and_did_not_answer_goes_to_the_next_of_its_name(
     play(test)
 
 
+@pytest.mark.slow
 def test_what_a_member_of_a_group_took_and_did_not_answer_goes_to_another(
     play: Callable[[Play], None],
 ) -> None:
@@ -367,6 +371,7 @@ def test_what_a_member_of_a_group_took_and_did_not_answer_goes_to_another(
     play(test)
 
 
+@pytest.mark.slow
 def test_answers_that_wait_are_sent_before_a_session_is_closed(
     play: Callable[[Play], None],
 ) -> None:

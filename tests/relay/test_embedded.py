@@ -120,6 +120,7 @@ def runs(server: Server) -> bool:
 # ---- one server ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_processes_that_join_at_once_have_one_server_and_the_last_to_leave_ends_it(
     folder: Path, joining: Joining
 ) -> None:
@@ -143,6 +144,7 @@ def test_the_server_outlives_the_process_that_started_it(folder: Path, joining: 
     assert servers(folder) == []
 
 
+@pytest.mark.slow
 def test_a_killed_member_is_counted_out_and_the_last_to_leave_ends_the_server(
     folder: Path, joining: Joining
 ) -> None:
@@ -154,6 +156,7 @@ def test_a_killed_member_is_counted_out_and_the_last_to_leave_ends_the_server(
     assert servers(folder) == []
 
 
+@pytest.mark.slow
 def test_who_joins_after_all_members_were_killed_finds_the_server_and_ends_it(
     folder: Path, joining: Joining
 ) -> None:
@@ -168,6 +171,7 @@ def test_who_joins_after_all_members_were_killed_finds_the_server_and_ends_it(
     assert servers(folder) == []
 
 
+@pytest.mark.slow
 def test_who_joins_while_the_last_one_leaves_gets_a_server_that_stays(
     folder: Path, joining: Joining, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +246,7 @@ def test_a_child_that_joins_itself_is_a_member(folder: Path) -> None:
 # ---- a server that ended -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_killed_server_is_started_again_once_with_the_same_address_token_and_store(
     folder: Path, joining: Joining
 ) -> None:
