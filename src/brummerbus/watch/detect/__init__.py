@@ -87,7 +87,7 @@ class StreamDetector:
                 done += 1
             if done < place:
                 self._pass_by(texts[max(done, place - RECENT) : place])
-            if done <= place < len(texts):
+            if place < len(texts):
                 found += self.feed(lines.line(place, texts[place]))
                 done = place + 1
         return found
