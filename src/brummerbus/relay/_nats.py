@@ -85,7 +85,9 @@ class Nats(Connected):
         async def on_closed() -> None:
             session.note(None)
             if not lost.done():
-                lost.set_result(Lost(f"the connection to {self.server} was lost{session.why}"))
+                lost.set_result(
+                    Lost(f"the connection to {self.server} was lost{_text_of(session.why)}")
+                )
 
         session = NatsSession(self, client, lost)
         settings: dict[str, Any] = {
@@ -93,6 +95,9 @@ class Nats(Connected):
             **self._options,
             "servers": self._urls,
             "allow_reconnect": False,
+            # Otherwise it tries each server for ever, with pauses of 2 s.
+            "max_reconnect_attempts": 1,
+            "reconnect_time_wait": 0,
             "connect_timeout": CONNECT_TIMEOUT,
             "pending_size": 0,
             "error_cb": on_error,
@@ -105,7 +110,7 @@ class Nats(Connected):
             await session.close()
             if isinstance(error, (BrokerError, asyncio.CancelledError)):
                 raise
-            raise self._why_not(error) from error
+            raise self._why_not(session.why or error) from error
         self.client = client
         return session
 
@@ -121,6 +126,10 @@ class Nats(Connected):
 def make(url: str, namespace: str, options: Mapping[str, Any]) -> Nats:
     """See `_broker.Broker`."""
     return Nats(url, namespace, options)
+
+
+def _text_of(error: Exception | None) -> str:
+    return "" if error is None else f": {error}"
 
 
 def _without_credentials(url: str) -> str:
@@ -143,7 +152,8 @@ class NatsSession:
         self._sent: dict[str, tuple[Message, Answered]] = {}
         self._number = 0
         self._closed = False
-        self.why = ""
+        self.why: Exception | None = None
+        """Why the connection was lost, or could not be made, if the client says."""
 
     @property
     def server(self) -> str:
@@ -153,8 +163,8 @@ class NatsSession:
 
     def note(self, error: Exception | None) -> None:
         """Keep why the connection was lost, if the client says."""
-        if error is not None and not self.why:
-            self.why = f": {error}"
+        if error is not None and self.why is None:
+            self.why = error
 
     # ---- the beginning -------------------------------------------------------------------------
 
@@ -316,7 +326,7 @@ class NatsSession:
         try:
             await asyncio.wait_for(self._client.flush(timeout=2), 2 * CONNECT_TIMEOUT)
         except (errors.Error, asyncio.TimeoutError, OSError) as error:
-            lost = Lost(f"{self._broker.server} does not respond{self.why}")
+            lost = Lost(f"{self._broker.server} does not respond{_text_of(self.why)}")
             if not self._lost.done():
                 self._lost.set_result(lost)
             raise lost from error
