@@ -212,5 +212,13 @@ class RedisSession:
         if self._writing is not None:
             with suppress(*FAILURES):
                 await asyncio.wait_for(self._writing, CLOSING)
-        with suppress(*FAILURES):
-            await asyncio.wait_for(self.sender.aclose(), CLOSING)
+        clients = [one for consumer in self._consumers for one in consumer.clients]
+        await asyncio.gather(*[_end(client) for client in (self.sender, *clients)])
+
+
+async def _end(client: Any) -> None:
+    """Close a client, and its connection also if that is in use and does not respond."""
+    with suppress(*FAILURES):
+        await asyncio.wait_for(client.aclose(), CLOSING)
+    with suppress(*FAILURES):
+        await asyncio.wait_for(client.connection_pool.disconnect(), CLOSING)

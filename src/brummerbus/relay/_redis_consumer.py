@@ -81,19 +81,20 @@ class RedisConsumer:
 
     async def close(self) -> None:
         """Send the answers that wait, and leave the group if nothing is pending here."""
-        try:
-            if self._flushing is not None:
-                await self._flushing
-            if self._shared and not self._unanswered and not self._liveness.is_lost:
-                # With nothing pending: removing a consumer would forget what it has not answered.
-                pending = await self._answerer.xpending_range(
-                    self._stream, self._group, "-", "+", 1, self._name
-                )
-                if not pending:
-                    await self._answerer.xgroup_delconsumer(self._stream, self._group, self._name)
-        finally:
-            await self._reader.aclose()
-            await self._answerer.aclose()
+        if self._flushing is not None:
+            await self._flushing
+        if self._shared and not self._unanswered and not self._liveness.is_lost:
+            # With nothing pending: removing a consumer would forget what it has not answered.
+            pending = await self._answerer.xpending_range(
+                self._stream, self._group, "-", "+", 1, self._name
+            )
+            if not pending:
+                await self._answerer.xgroup_delconsumer(self._stream, self._group, self._name)
+
+    @property
+    def clients(self) -> tuple[Any, Any]:
+        """What is to be closed then."""
+        return self._reader, self._answerer
 
     # ---- reading ---------------------------------------------------------------------------------
 
