@@ -136,3 +136,28 @@ def test_a_heading_that_rspec_has_too_hides_no_later_error() -> None:
 def test_an_error_after_a_run_is_found(text: str) -> None:
     (error,) = find(text + "ERROR after the tests\n").errors
     assert error.message == "after the tests"
+
+
+LONG_NAMES = """\
+=================================== FAILURES ===================================
+_________________________ TestBread.test_cheap[with tea] _______________________
+    def test_cheap(self, drink):
+>       assert price("bread") == 2
+E       AssertionError: assert 3 == 2
+E         +3
+test_shop.py:11: AssertionError
+____________________________ ERROR at setup of test_a __________________________
+E   RuntimeError: no fixture of a length that the summary has a space for
+=========================== short test summary info ============================
+FAILED test_shop.py::TestBread::test_cheap[with tea]
+ERROR test_shop.py::test_a - RuntimeError: no fixture...
+2 failed in 0.02s
+"""
+
+
+def test_a_reason_for_which_pytest_s_summary_has_no_space_is_that_of_the_report() -> None:
+    found = find(LONG_NAMES).all
+    assert [f.detail for f in found if isinstance(f, TestResult)] == [
+        "AssertionError: assert 3 == 2",
+        "RuntimeError: no fixture of a length that the summary has a space for",
+    ]

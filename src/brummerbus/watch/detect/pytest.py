@@ -26,6 +26,8 @@ _SUGAR_END = re.compile(r"Results \([\d.]+s\):\s*$")
 _SESSION = re.compile(r"=+ test session starts .*=+\s*$")
 _HEADING = re.compile(r"_{2,} (?P<name>.+) _{2,}\s*$|=+ .+ =+\s*$")
 _COLLECTING = re.compile(r"ERROR collecting (?P<file>.+)")
+_AT = re.compile(r"ERROR at (?:setup|teardown) of ")
+_REASON = re.compile(r"E {2,}(?P<reason>\S.*?)\s*$")
 _E_LINE = re.compile(r"E\s{1,3}(?P<message>[A-Za-z_][\w.]*(?:: .*)?)\s*$")
 _E_FILE = re.compile(r'E\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _FRAME = re.compile(r"(?P<place>[^\s:<][^:]*:\d+): (?:in |[A-Z]\w*)")
@@ -42,6 +44,10 @@ class PytestDetector:
         self._in_report = False
         self._collecting: _Collecting | None = None
         self._why: dict[str, str] = {}
+        self._test = ""
+        """The test whose failure is reported, without its file, until its reason has come."""
+        self._reasons: dict[str, list[str]] = {}
+        """By such a name; tests of several files may have it, and the summary has their order."""
 
     @property
     def idle(self) -> bool:
@@ -53,10 +59,15 @@ class PytestDetector:
         found: list[Found] = []
         if self._in_report and text.startswith(("_", "=")) and (heading := _HEADING.match(text)):
             found += self._end_collecting()
-            if (name := heading["name"]) and (match := _COLLECTING.match(name)):
+            name = heading["name"] or ""
+            self._test = _AT.sub("", name)
+            if match := _COLLECTING.match(name):
                 self._collecting = _Collecting(line, text, match["file"])
         elif self._collecting is not None:
             self._collecting.take(line, text)
+        elif self._test and text.startswith("E ") and (match := _REASON.match(text)):
+            self._reasons.setdefault(self._test, []).append(match["reason"])
+            self._test = ""
         if match := _END.match(text):
             return found + self._end(line, match["counts"])
         if _SECTION.match(text) or _SUGAR_SECTION.match(text):
@@ -87,7 +98,7 @@ class PytestDetector:
             match = _SUMMARY.match(text)
             if match is None:
                 return None
-            detail = match["detail"] or self._why.get(match["name"], "")
+            detail = self._detail(match["name"], match["detail"] or "")
         name, passed = match["name"].strip(), _PASSED.get(match["status"])
         if passed is None:
             return []
@@ -96,11 +107,18 @@ class PytestDetector:
         self._reported.add((name, passed))
         return [self._tally.named(line, "pytest", name, passed=passed, detail=detail)]
 
+    def _detail(self, name: str, summary: str) -> str:
+        """Return why a test failed; the summary has no space for it if the name is long."""
+        reasons = self._reasons.get(name.partition("::")[2].replace("::", "."))
+        reason = reasons.pop(0) if reasons else self._why.get(name, "")
+        return reason if reason and (not summary or summary.endswith("...")) else summary
+
     def _end(self, line: LogLine, counts: str) -> list[Found]:
         numbers = {word.rstrip("s"): int(number) for number, word in _COUNT.findall(counts)}
         self._in_report = False
         self._reported.clear()
         self._why.clear()
+        self._reasons.clear()
         return [
             *self._tally.close(
                 line,
