@@ -226,6 +226,7 @@ def test_handlers_that_publish_to_each_other_without_end_are_an_error(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_child_has_the_time_and_the_subscriptions_and_an_empty_queue() -> None:
     handled: list[int] = []
     with TestBus(seed=0) as bus:
@@ -244,6 +245,7 @@ def test_a_child_has_the_time_and_the_subscriptions_and_an_empty_queue() -> None
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("options", [{}, {"retries": 1}])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_handler_that_forks_has_one_end_in_the_parent(options: Any) -> None:
     pids = []
     with TestBus(seed=0) as bus:

@@ -89,6 +89,7 @@ def test_ctrl_c_ends_a_wait_and_leaves_the_queue_whole(
     assert end.lines[1:] == left
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_the_child_of_a_fork_has_an_empty_queue_that_works() -> None:
     q: RingQueue[int] = RingQueue(2)
     q.put_many([1, 2])
