@@ -159,7 +159,8 @@ class NatsSession:
     def server(self) -> str:
         """The server's address, and its version."""
         version = self._client.connected_server_version
-        return f"{self._broker.server} (nats-server {version})"
+        number = f"{version.major}.{version.minor}.{version.patch}"
+        return f"{self._broker.server} (nats-server {number})"
 
     def note(self, error: Exception | None) -> None:
         """Keep why the connection was lost, if the client says."""
@@ -343,9 +344,10 @@ class NatsSession:
         self._sent.clear()
         if self._broker.client is self._client:
             self._broker.client = None
-        if not self._lost.done():
+        was_lost = self._lost.done()
+        if not was_lost:
             self._lost.set_result(Lost("the connection was closed"))
-        if self._client.is_connected:
+        if self._client.is_connected and not was_lost:
             with suppress(Exception):
                 await asyncio.wait_for(self._client.flush(timeout=1), CLOSE_TIMEOUT / 2)
         with suppress(Exception):
