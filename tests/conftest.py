@@ -21,7 +21,7 @@ def pytest_configure() -> None:
 
     Child processes of the tests would inherit that.
     """
-    for name in ("SIGINT", "SIGHUP"):
+    for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
             default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
             signal.signal(getattr(signal, name), default)
