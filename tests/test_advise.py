@@ -17,6 +17,8 @@ from helpers.handlers import Recorder
 from helpers.internals import load_of, type_numbers
 from helpers.waiting import HANG, pause
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 S = 1_000_000_000
 MS = 1_000_000
 

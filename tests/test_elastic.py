@@ -201,6 +201,7 @@ def test_an_idle_pool_does_nothing_and_looks_once_a_second() -> None:
     assert idle.looks <= 61
 
 
+@pytest.mark.slow
 def test_a_load_between_two_sizes_does_not_make_the_pool_flap() -> None:
     """450/s at 10 ms: 4 workers are too few and 5 are sometimes idle."""
     between = pool().run(lambda _: 450, 600)

@@ -9,6 +9,8 @@ import pytest
 from brummerbus import BackpressurePolicy
 from helpers.processes import SOON, Ended, run_python
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 FREEZE = """
 import sys, time
 def freeze():

@@ -14,6 +14,8 @@ import pytest
 
 from helpers.waiting import HANG
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 USES_ALL = """
     import logging, threading
     from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull

@@ -149,6 +149,7 @@ def test_delivery_that_does_not_starve_waits_its_turn(
     assert handled(factory, bus, mixture) == urgent_first(mixture)
 
 
+@pytest.mark.slow
 def test_only_what_waited_longer_than_the_limit_is_preferred(factory: BusFactory) -> None:
     """Old ones by age, then the others by priority."""
     limit = 1.0

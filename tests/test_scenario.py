@@ -235,6 +235,7 @@ class TestKinds:
         assert scenario.script(500, seed=1) != scenario.script(500, seed=2)
 
 
+@pytest.mark.slow
 def test_events_with_very_many_subscriptions_are_simulated() -> None:
     """Several of them, as far as the length of a script allows; and at least one."""
     handler = Handler(Moments(MS, 0), Moments(0, 0), Moments(MS, 0))
@@ -245,6 +246,7 @@ def test_events_with_very_many_subscriptions_are_simulated() -> None:
         assert not simulate(script, 400).saturated
 
 
+@pytest.mark.slow
 def test_bursts_of_many_thousands_are_simulated() -> None:
     """A single one at worst; the pool is idle before the next."""
     handler = Handler(Moments(MS / 100, 0), Moments(0, 0), Moments(MS / 100, 0))

@@ -14,6 +14,8 @@ from helpers.opcodes import PACKAGE
 from helpers.threads import InThread
 from helpers.waiting import HANG, poll
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 
 def slow(gate: Gate, event: Any) -> None:
     """Wait at a gate, under a name that can be found in a stack."""

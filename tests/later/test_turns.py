@@ -95,6 +95,7 @@ def test_cancelling_and_the_turn_exclude_each_other(
     assert_balance(bus.stats())
 
 
+@pytest.mark.slow
 def test_a_cancel_that_is_interrupted_loses_no_event(factory: BusFactory) -> None:
     """It was cancelled, or is published."""
     for k in range(1, 20_000):

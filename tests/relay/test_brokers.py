@@ -302,6 +302,7 @@ def test_what_is_in_progress_is_not_delivered_again(play: Callable[[Play], None]
     play(test)
 
 
+@pytest.mark.slow
 def test_what_could_not_be_handled_now_is_delivered_again_after_a_delay(
     play: Callable[[Play], None],
 ) -> None:

@@ -344,6 +344,7 @@ def test_what_a_server_said_that_ended_at_once_is_in_the_error(
         join()
 
 
+@pytest.mark.slow
 def test_a_port_that_someone_took_meanwhile_is_replaced_by_another(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from helpers.processes import assert_clean, ended, in_child, start_python
 from helpers.waiting import HANG, poll
 from relay.scene import LONG, QUICK, Scene, publish_all, scene
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 __all__ = ["scene"]
 
 FIRST = f"""

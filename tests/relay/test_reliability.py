@@ -22,6 +22,8 @@ from relay.proxy import Proxy
 from relay.scene import LONG, QUICK, Scene, assert_books, foreign, publish_all, scene
 from relay.servers import NatsServer, Server, start_server
 
+pytestmark = pytest.mark.slow  # tests here take a second and more
+
 __all__ = ["scene"]
 
 PUBLISHERS = 4
