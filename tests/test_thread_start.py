@@ -236,3 +236,20 @@ def test_an_entry_passes_on_what_its_function_raises_and_releases_the_lock() -> 
     with pytest.raises(ZeroDivisionError):
         Entry(partial(divmod, 1, 0), lock)()
     assert not lock.locked()
+
+
+def test_a_thread_is_started_where_a_lock_of_threading_is_held() -> None:
+    """As in a signal handler or a finalizer that has struck inside `threading.enumerate`.
+
+    The new thread needs that lock before it runs anything: a starter that waits for more than that
+    it has begun waits for ever.
+    """
+    end = run_python("""
+        from brummerbus._core.threads import PoolThread
+
+        done = threading.Event()
+        with threading._active_limbo_lock:
+            PoolThread("timer", done.set).start()
+        say(done.wait(20))
+    """)
+    assert (end.code, end.err, end.lines) == (0, "", ["True"])

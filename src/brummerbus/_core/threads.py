@@ -27,11 +27,23 @@ JOIN_SLICE = 0.05
 
 
 class _Started(threading.Event):
-    """What `Thread.start` waits for: that the thread has reached its work, or has ended."""
+    """What `Thread.start` waits for: that the thread has begun, or has ended.
 
-    def __init__(self, ready: LockType) -> None:
+    Args:
+        ready: The lock that says so.
+        itself: `set`, which the thread calls before it needs any lock, is enough. Otherwise what it
+            runs releases the lock.
+    """
+
+    def __init__(self, ready: LockType, *, itself: bool) -> None:
         super().__init__()
         self._ready = ready
+        self._itself = itself
+
+    def set(self) -> None:
+        super().set()
+        if self._itself:
+            self._ready.release()
 
     def wait(self, timeout: float | None = None) -> bool:  # noqa: ARG002
         self._ready.acquire()
@@ -42,26 +54,32 @@ class PoolThread(threading.Thread):
     """A daemon thread whose starter waits no longer than it lives.
 
     `Thread.start` waits for ever for a thread that runs out of memory in its first lines
-    (python/cpython#140746). Here it waits for a lock that is released when the thread has reached
-    its work, and by an `Entry`, a C object, when it has ended before. Both names that this needs
-    are private to `Thread`, but have existed since Python 3.0: `_bootstrap`, with which the thread
-    begins, and `_started`.
+    (python/cpython#140746). Here it waits for a lock that is released when the thread has begun,
+    and by an `Entry`, a C object, when it has ended before. Both names that this needs are private
+    to `Thread`, but have existed since Python 3.0: `_bootstrap`, with which the thread begins, and
+    `_started`. Waiting until `run` is called would be too long: before it, the thread needs a lock
+    of `threading`, which a starter in a signal handler or a finalizer may hold.
+
+    Args:
+        name: Its name.
+        work: What it does. None: its `run` is replaced by what releases `ready` itself.
     """
 
-    def __init__(self, name: str, work: Callable[[], object]) -> None:
+    def __init__(self, name: str, work: Callable[[], object] | None) -> None:
         options: dict[str, Any] = {}
         if sys.version_info >= (3, 14):  # which may copy the starter's context, else empty
             options["context"] = Context()  # each its own: a context is entered by one thread
         super().__init__(name=name, daemon=True, **options)
-        self._work = work
+        if work is not None:
+            self.run = work  # type: ignore[assignment]
         self.ready = allocate_lock()
         self.ready.acquire()
-        self._started = _Started(self.ready)
+        self._started = _Started(self.ready, itself=work is not None)
         # Not a property: an interrupt in it, amid `Thread.start`, would leave a thread in limbo.
         self._bootstrap = Entry(super()._bootstrap, self.ready)  # type: ignore[misc]
 
     def start(self) -> None:
-        """Start it, and wait until it has reached its work.
+        """Start it, and wait until it has begun.
 
         Raises:
             RuntimeError: It could not be started, or ended before.
@@ -70,11 +88,6 @@ class PoolThread(threading.Thread):
         if not self._started.is_set():
             threading._limbo.pop(self, None)  # type: ignore[attr-defined]  # noqa: SLF001
             raise RuntimeError(f"{self.name}: the thread ended before it could begin")
-
-    def run(self) -> None:
-        """Do the thread's work."""
-        self.ready.release()
-        self._work()
 
 
 class WorkerHooks(NamedTuple):
@@ -117,7 +130,7 @@ class Threads:
         Raises:
             RuntimeError: The thread could not be started, or ended immediately.
         """
-        thread = PoolThread(f"{self._name}-worker-{self._next_number()}", _nothing)
+        thread = PoolThread(f"{self._name}-worker-{self._next_number()}", None)
         queue = self._queue
         worker = Worker(queue, queue.address, thread.ready, *self._hooks)
         # In an empty context, also where a tracer has patched `Thread.start` (sentry_sdk does) to
@@ -155,10 +168,6 @@ class Threads:
             else:
                 quiet = clock() + ns(grace)
         return alive
-
-
-def _nothing() -> None:
-    """Placeholder for the thread's function until it exists."""
 
 
 @contextmanager
