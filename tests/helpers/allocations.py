@@ -92,7 +92,7 @@ def in_own_process(call: str, module: str) -> int:
     """Call a function of a test module in another process, and return its result."""
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})"
     end = run_python(f"import {module} as tests\nsay(tests.{call})", first=path)
-    assert (end.code, end.err) == (0, "")
+    assert (end.code, end.err) == (0, ""), (end.code, end.lines[-3:], end.err[-3000:])
     return int(end.lines[-1])
 
 

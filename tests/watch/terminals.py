@@ -23,8 +23,19 @@ SHOWN = "\x1b[?25h"
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 
 
-def _take_terminal() -> None:
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+_TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios, time\n"
+    "for left in reversed(range(200)):\n"
+    "    try:\n"
+    "        fcntl.ioctl(0, termios.TIOCSCTTY, 1)\n"
+    "        break\n"
+    "    except PermissionError:\n"
+    "        if not left:\n"
+    "            raise\n"
+    "        time.sleep(0.05)\n"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
+)
+"""Tried again, since the terminal may still be that of a session which is about to end."""
 
 
 class OnTerminal:
@@ -39,13 +50,12 @@ class OnTerminal:
         environment = {key: value for key, value in os.environ.items()
                        if key not in ("COLUMNS", "LINES", "NO_COLOR")}  # fmt: skip
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [sys.executable, "-S", "-c", _TAKE_TERMINAL, *arguments],
             cwd=directory,
             stdin=self._slave,
             stdout=self._slave,
             stderr=self._slave,
             start_new_session=True,
-            preexec_fn=_take_terminal,  # noqa: PLW1509 - `login_tty` is new in Python 3.11
             env={**environment, "TERM": "xterm-256color"},
         )
 
