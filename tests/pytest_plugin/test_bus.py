@@ -128,12 +128,13 @@ def test_drops_can_be_allowed(result: pytest.RunResult) -> None:
 
 
 @runs("""
-go_on = threading.Event()
+entered, go_on = threading.Event(), threading.Event()
 
 @pytest.mark.brummerbus(stop_timeout=0.01)
 def test_a(bus):
-    bus.subscribe("a", lambda event: go_on.wait(30))
+    bus.subscribe("a", lambda event: (entered.set(), go_on.wait(30)))
     bus.publish(Event("a"))
+    assert entered.wait(30)
 
 def test_b():
     go_on.set()
