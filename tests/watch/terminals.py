@@ -24,18 +24,11 @@ _SEQUENCE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\
 
 
 _TAKE_TERMINAL = (
-    "import fcntl, os, sys, termios, time\n"
-    "for left in reversed(range(200)):\n"
-    "    try:\n"
-    "        fcntl.ioctl(0, termios.TIOCSCTTY, 1)\n"
-    "        break\n"
-    "    except PermissionError:\n"
-    "        if not left:\n"
-    "            raise\n"
-    "        time.sleep(0.05)\n"
+    "import fcntl, os, sys, termios\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n"
 )
-"""Tried again, since the terminal may still be that of a session which is about to end."""
+"""In a program of its own, since no Python code should run between fork and exec beside threads."""
 
 
 class OnTerminal:

@@ -1,6 +1,8 @@
 """Ends the watched processes if the watcher is killed: SIGKILL, SIGQUIT, a crash, out of memory.
 
-It also gives the terminal of the live view back as it was.
+It also gives the terminal of the live view back as it was. It has inherited that terminal: opened
+by its path, it would become the controlling terminal of the shell's session if it had none, and
+might be another one by then, since the system gives such names again.
 
 A shell of its own session reads from a pipe which groups are alive. The kernel closes the pipe when
 the watcher ends, however that happens, and then the shell kills what is left of them.
@@ -20,9 +22,10 @@ from contextlib import suppress
 _SHELL = "/bin/sh"
 _SCRIPT = """
 trap '' HUP INT QUIT TERM
-groups= device= mode=
-while read -r verb group rest; do
-    case $verb in terminal) device=$group mode=$rest; continue;; esac
+exec 3>&1 >/dev/null
+groups= mode=
+while read -r verb group; do
+    case $verb in terminal) mode=$group; continue;; esac
     others=
     for each in $groups; do
         [ "$each" = "$group" ] || others="$others $each"
@@ -34,9 +37,9 @@ for each in $groups; do
     kill -s KILL -- "-$each"
     command -v pkill && pkill -KILL -s "$each"
 done
-if [ -n "$device" ]; then
-    stty "$mode" <"$device"
-    printf '\\033[?1049l\\033[?25h\\033[0m' >"$device"
+if [ -n "$mode" ]; then
+    stty "$mode" <&3
+    printf '\\033[?1049l\\033[?25h\\033[0m' >&3
 fi
 """
 
@@ -52,12 +55,13 @@ class Guardian:
 
     def __enter__(self) -> "Guardian":
         if os.name == "posix":
+            terminal = next((fd for fd in (1, 0, 2) if os.isatty(fd)), subprocess.DEVNULL)
             with suppress(OSError):
                 self._shell = subprocess.Popen(
                     [_SHELL, "-c", _SCRIPT, "brummerbus-guardian"],
                     cwd="/",
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
+                    stdout=terminal,
                     stderr=subprocess.DEVNULL,
                     bufsize=0,
                     start_new_session=True,
@@ -80,14 +84,9 @@ class Guardian:
         """Forget a group; call it before the process is reaped and its id may be reused."""
         self._tell(f"remove {leader}\n")
 
-    def terminal(self, device: str, mode: str) -> None:
-        """Register what to do with a terminal.
-
-        Args:
-            device: Its path; empty: there is none to be given back.
-            mode: Its mode, as `stty -g` writes it.
-        """
-        self._tell(f"terminal {device} {mode}\n")
+    def terminal(self, mode: str) -> None:
+        """Register the mode that the terminal is to have, as `stty -g` writes it; empty: none."""
+        self._tell(f"terminal {mode}\n")
 
     def _tell(self, line: str) -> None:
         if self._shell is not None and self._shell.stdin is not None:

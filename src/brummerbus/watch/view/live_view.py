@@ -44,8 +44,8 @@ class LiveView:
         bus: Returns the bus's figures; called only while they are shown.
         actions: What to do with the chosen process when a key asks for it, and what to say then.
         wake: Called when a key was pressed, in another thread: `update` should be called soon.
-        entrust: Called with the terminal's path and its mode as `stty -g` writes it, before that
-            is changed, and with empty texts once it is as before: for who outlives this process.
+        entrust: Called with the terminal's mode as `stty -g` writes it, before that is changed,
+            and with an empty text once it is as before: for what outlives this process.
         device: The terminal.
     """
 
@@ -57,7 +57,7 @@ class LiveView:
         bus: Callable[[], Bus],
         actions: Mapping[Wish, Callable[[str], str]],
         wake: Callable[[], None],
-        entrust: Callable[[str, str], None] = lambda device, mode: None,  # noqa: ARG005
+        entrust: Callable[[str], None] = lambda mode: None,  # noqa: ARG005
         device: str = DEVICE,
     ) -> None:
         # rich is an extra, loaded only where it is used.
@@ -90,14 +90,13 @@ class LiveView:
     def __enter__(self) -> "LiveView":
         with ExitStack() as stack:
             stack.callback(self._tell)
-            stack.callback(self._entrust, "", "")
+            stack.callback(self._entrust, "")
             stack.callback(self._terminal.close)
             if hasattr(signal, "SIGTSTP") and current_thread() is main_thread():
                 before = signal.signal(signal.SIGTSTP, self._on_suspend)
                 stack.callback(signal.signal, signal.SIGTSTP, before)
             stack.enter_context(redirect_stderr(self._said))
-            if path := self._terminal.path:
-                self._entrust(path, self._terminal.saved())
+            self._entrust(self._terminal.saved())
             self._terminal.enter()
             stack.callback(self._live.stop)
             self._live.start()

@@ -85,14 +85,6 @@ class Terminal:
         os.close(self._stop_reading)
         os.close(self._fd)
 
-    @property
-    def path(self) -> str:
-        """The path of the device itself, which other sessions can open, too; empty if unknown."""
-        for descriptor in (1, 0, 2):  # not its own, which is called /dev/tty
-            with suppress(OSError):
-                return os.ttyname(descriptor)
-        return ""
-
     def saved(self) -> str:
         """Return its mode as `stty -g` writes it, empty if there is no such program."""
         with suppress(OSError):
