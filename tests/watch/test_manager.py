@@ -158,17 +158,20 @@ def test_a_pattern_is_found_wherever_the_chunks_end(size: int) -> None:
 
 FAMILY = """
 import os, time
+def tell():
+    os.write(1, b"%d\\n" % os.getpid())
 if os.fork() == 0:
     os.setsid()
-    print(os.getpid(), flush=True)
+    tell()
 elif os.fork() == 0:
     if os.fork() != 0:
         os._exit(0)
     os.setpgid(0, 0)
-    print(os.getpid(), flush=True)
+    tell()
 time.sleep(600)
 """
-"""Its child has left the session; its grandchild has left the group, and has no parent any more."""
+"""Its child has left the session; its grandchild has left the group, and has no parent any more.
+Each writes its line in one call, since unbuffered print() takes two and the lines of both may mix."""
 
 
 def test_killing_reaches_the_whole_session_and_descendants_that_have_left_it() -> None:
