@@ -5,9 +5,6 @@
 
 bb_host host;
 int64_t fork_count;
-#ifndef NDEBUG
-BB_THREAD_LOCAL const bb_queue *locked_queue;
-#endif
 
 static void count_fork(void) { fork_count++; }
 

@@ -62,9 +62,12 @@ static inline void *queue_lock_detached(bb_queue *q) {
     return token;
 }
 
+/* Lock without detaching if the mutex is released soon; false: it was not, or the host has a lock. */
+BB_COLD bool lock_soon(bb_queue *q);
+
 /* Lock, detaching from the host only if that takes waiting. The token goes to queue_unlock. */
 static inline void *queue_lock(bb_queue *q) {
-    if (!bb_mutex_trylock(&q->mutex)) return queue_lock_detached(q);
+    if (!bb_mutex_trylock(&q->mutex) && !lock_soon(q)) return queue_lock_detached(q);
     set_locked(q);
     return NULL;
 }

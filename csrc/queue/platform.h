@@ -58,6 +58,21 @@ static inline int32_t bb_highest_bit(uint64_t value) {
 #endif
 }
 
+/* One turn of a loop that waits for another core: some 10 to 100 cycles that leave it undisturbed. */
+#ifdef BB_STAGED
+void bb_pause(void);
+#else
+static inline void bb_pause(void) {
+#ifdef _WIN32
+    YieldProcessor();
+#elif defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); /* `yield` returns immediately on most of these processors */
+#endif
+}
+#endif
+
 /* Nanoseconds of a monotonic clock. */
 uint64_t bb_clock(void);
 

@@ -12,6 +12,7 @@ void staged_mutex_unlock(bb_mutex *mutex);
 void staged_cond_wait_until(bb_cond *cond, bb_mutex *mutex, uint64_t deadline);
 uint64_t staged_run_delay(uint64_t native_thread);
 uint64_t staged_ticks(void);
+void staged_pause(void);
 bool staged_ticks_are_reliable(void);
 
 static _Atomic uint64_t shown;
@@ -22,6 +23,7 @@ static _Atomic uint64_t oversleep;
 static _Thread_local int held;
 void (*staged_before_lock)(bb_mutex *mutex);
 void (*staged_in_sleep)(void);
+void (*staged_in_pause)(void);
 
 void staged_clock_set(uint64_t ns) { shown = ns; }
 void staged_clock_advance(uint64_t ns) { shown += ns; }
@@ -54,6 +56,7 @@ void staged_reset(void) {
     staged_sleeps(STAGED_REAL);
     staged_oversleep(0);
     staged_in_sleep = NULL;
+    staged_in_pause = NULL;
     staged_run_delay_set(0);
     staged_memory_fail_after(-1);
 }
@@ -70,6 +73,10 @@ void *staged_calloc(size_t n, size_t size) { return charge(n * size) ? NULL : ca
 void *staged_realloc(void *old, size_t size) { return charge(size) ? NULL : realloc(old, size); }
 
 int staged_mutexes_held(void) { return held; }
+
+void staged_pause(void) {
+    if (staged_in_pause != NULL) staged_in_pause();
+}
 
 void staged_mutex_lock(bb_mutex *mutex) {
     if (staged_before_lock != NULL) staged_before_lock(mutex);

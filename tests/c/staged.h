@@ -56,6 +56,9 @@ int staged_mutexes_held(void);
 /* Called before a thread waits for a mutex of the queue; may be NULL. */
 extern void (*staged_before_lock)(bb_mutex *mutex);
 
+/* Called in each pause of a thread that waits for a mutex; may be NULL. */
+extern void (*staged_in_pause)(void);
+
 /* Restore the real environment. */
 void staged_reset(void);
 

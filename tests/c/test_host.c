@@ -141,6 +141,79 @@ static void test_calls_that_may_sleep_detach_from_the_host_first(void) {
     fixture_free(f);
 }
 
+/* ---- waiting for the mutex ------------------------------------------------------------------ */
+
+static fixture *contended;
+static atomic_bool is_held, may_release;
+static pthread_t holder;
+static int pauses;
+
+static void hold_mutex(const bb_open_delivery *d) {
+    (void)d;
+    is_held = true;
+    while (!may_release) sched_yield();
+}
+
+static void *hold_mutex_in_bb_running(void *argument) {
+    bb_open_delivery out;
+    CHECK_INT(1, bb_running(contended->q, &out, 1, hold_mutex));
+    return argument;
+}
+
+static void release_mutex(void) {
+    may_release = true;
+    pthread_join(holder, NULL);
+}
+
+static void *release_and_detach(void) {
+    release_mutex();
+    detached++;
+    return &host_lock;
+}
+
+static void attach_again(void *token) { CHECK(token == &host_lock); }
+
+static void count_pause(void) { pauses++; }
+
+static void release_in_third_pause(void) {
+    if (++pauses == 3) release_mutex();
+}
+
+/* Another thread has the mutex of a queue; the host's `detach` makes it release it. */
+static void contend(bool parallel, void (*in_pause)(void)) {
+    contended = fixture_new(2);
+    fill(contended, &contended->low, 1, 1);
+    CHECK_TAKES(1, contended->worker);
+    is_held = may_release = false;
+    detached = pauses = 0;
+    host = (bb_host){.detach = release_and_detach, .attach = attach_again, .parallel = parallel};
+    pthread_create(&holder, NULL, hold_mutex_in_bb_running, NULL);
+    while (!is_held) sched_yield();
+    staged_in_pause = in_pause;
+    CHECK_INT(BB_ACCEPTED, push(contended, &contended->low, 2));
+    staged_in_pause = NULL;
+    host = (bb_host){0};
+    fixture_free(contended);
+}
+
+static void test_a_parallel_host_is_kept_while_the_mutex_is_soon_released(void) {
+    contend(true, release_in_third_pause);
+    CHECK_INT(0, detached);
+    CHECK_INT(4, pauses);
+}
+
+static void test_a_parallel_host_is_detached_from_when_the_mutex_is_held_for_long(void) {
+    contend(true, count_pause);
+    CHECK_INT(1, detached);
+    CHECK(pauses > 1000);
+}
+
+static void test_a_host_that_excludes_its_threads_is_never_kept_for_the_mutex(void) {
+    contend(false, count_pause);
+    CHECK_INT(1, detached);
+    CHECK_INT(0, pauses);
+}
+
 /* ---- many threads under one host ------------------------------------------------------------- */
 
 static fixture *shared;
@@ -242,5 +315,8 @@ void host_tests(void) {
     RUN(test_short_calls_keep_the_host_while_the_mutex_is_free);
     RUN(test_calls_for_grouped_deliveries_keep_the_host_while_the_mutex_is_free);
     RUN(test_calls_that_may_sleep_detach_from_the_host_first);
+    RUN(test_a_parallel_host_is_kept_while_the_mutex_is_soon_released);
+    RUN(test_a_parallel_host_is_detached_from_when_the_mutex_is_held_for_long);
+    RUN(test_a_host_that_excludes_its_threads_is_never_kept_for_the_mutex);
     RUN(test_many_threads_keep_the_lock_rule);
 }
