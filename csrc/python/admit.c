@@ -219,7 +219,9 @@ static int run_one(admission *a, recipient_object *recipient, bb_caller *caller)
 static int run_here(admission *a, bb_caller *caller) {
     const bb_route *route = &a->route->route;
     int status = 0;
+    bb_caller *outer = here.caller;
     here.callers++;
+    here.caller = caller;
     for (int32_t i = 0; i < route->count && status == 0; i++) {
         recipient_object *recipient = recipient_of(route->recipients[i]);
         status = run_one(a, recipient, caller);
@@ -230,6 +232,7 @@ static int run_here(admission *a, bb_caller *caller) {
         Py_DECREF(a->event);
         Py_DECREF((PyObject *)recipient);
     }
+    here.caller = outer;
     here.callers--;
     return status;
 }

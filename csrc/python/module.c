@@ -130,6 +130,17 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     return found;
 }
 
+/* level_of(i) -> the level of the delivery that the calling thread runs, of a batch the one with index
+ * `i`; 0: it runs none. */
+static PyObject *level_of(PyObject *module, PyObject *index) {
+    (void)module;
+    long i = PyLong_AsLong(index);
+    if (i == -1 && PyErr_Occurred()) return NULL;
+    if (i < 0 || i > INT32_MAX) return PyLong_FromLong(0);
+    if (here.caller != NULL) return PyLong_FromLong(i == 0 ? bb_caller_level(here.caller) : 0);
+    return PyLong_FromLong(here.worker != NULL ? bb_call_level(here.worker, (int32_t)i) : 0);
+}
+
 /* (list as of new_delivery_list, n) of what a function removes from a queue. */
 static PyObject *removed(PyObject *address, int32_t (*remove)(bb_queue *, bb_delivery *, int32_t)) {
     bb_queue *queue = PyLong_AsVoidPtr(address);
@@ -232,6 +243,9 @@ static PyMethodDef functions[] = {
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
      "Return the running deliveries: (thread, event, recipient, nanoseconds, number) each."},
+    {"level_of", level_of, METH_O,
+     "level_of(index, /)\n--\n\n"
+     "Return the level of the delivery that this thread runs, by its index in the batch; 0: none."},
     {"purge", purge, METH_O,
      "purge(address, /)\n--\n\nRemove deliveries that have expired, like discard."},
     {"discard", discard, METH_O,

@@ -214,6 +214,7 @@ typedef struct handler_frame {
 typedef struct {
     handler_frame *innermost;
     bb_worker *worker; /* NULL: not a worker's thread */
+    bb_caller *caller; /* whose handlers run in place, the innermost; NULL: none */
     int32_t hooks;     /* hook depth: hooks that the running code was called by, nested */
     int32_t callers;   /* handlers run in place (CALLER_RUNS), nested */
 } thread_state;

@@ -11,6 +11,10 @@ static bb_recipient *current_recipient(const bb_caller *caller) {
     return caller->recipients[caller->count - caller->remaining];
 }
 
+int32_t bb_caller_level(const bb_caller *caller) {
+    return is_gone(caller->q) ? 0 : caller->level + 1;
+}
+
 static void begin_next(bb_caller *caller, uint64_t now, uint64_t cpu) {
     ASSERT_LOCKED(caller->q);
     caller->number++;

@@ -110,6 +110,12 @@ static bb_parked *nth(const open_delivery *open, int32_t i) {
     return i == 0 ? open->parked : open->more[i - 1].parked;
 }
 
+int32_t bb_call_level(const bb_worker *worker, int32_t i) {
+    const open_delivery *open = &worker->open;
+    if (is_gone(worker->q) || !open->open || i < 0 || i > open->more_count) return 0;
+    return 1 + (i == 0 ? open->level : nth(open, i)->level);
+}
+
 uint64_t first_of_call(const open_delivery *open) {
     uint64_t first = open->sequence;
     for (int32_t i = 1; i <= open->more_count; i++)

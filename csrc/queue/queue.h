@@ -242,6 +242,9 @@ bb_result bb_refuse(bb_queue *q, const bb_route *route, void *event, bb_reason r
  * raised. The last call frees the caller. */
 void bb_caller_done(bb_caller *caller, int32_t failed);
 
+/* The level of the event that the caller runs, from 1; 0: the queue is gone. */
+int32_t bb_caller_level(const bb_caller *caller);
+
 /* After BB_RUN: count the remaining deliveries as refused and free the caller. */
 void bb_caller_abort(bb_caller *caller);
 
@@ -306,6 +309,10 @@ void bb_detached_free(bb_worker *detached);
 /* Its delivery is counted as dropped by shutdown; the caller has its references, reports that, and
  * calls bb_completed. 0: the queue is gone. */
 int32_t bb_detached_drop(bb_worker *detached);
+
+/* The level, from 1, at which the delivery with index `i` of the call that is open was queued; 0: there
+ * is none. Only in the worker's thread. */
+int32_t bb_call_level(const bb_worker *worker, int32_t i);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */
 void bb_failed(bb_worker *worker);

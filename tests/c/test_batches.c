@@ -38,6 +38,8 @@ static void test_a_batch_without_a_key_goes_by_level_and_then_by_order(void) {
     post(g, 3, NO_KEY, 6);
     CHECK_TRIES(5, f->worker);
     CHECK_MORE(f, 7, 6, 3, 4, 1, 2);
+    const int32_t levels[] = {3, 3, 2, 2, 1, 1, 0};
+    for (int32_t i = 0; i < 7; i++) CHECK_INT(levels[i], bb_call_level(f->worker, i));
     bb_finish(f->worker, 0);
     CHECK_LISTS(f);
     CHECK_BOOKS(f, .published = 6, .processed = 6);

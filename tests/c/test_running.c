@@ -43,6 +43,20 @@ static void test_each_workers_delivery_is_shown_with_its_time_and_number(void) {
     fixture_free(f);
 }
 
+static void test_the_level_of_what_runs_is_known_to_its_thread(void) {
+    fixture *f = fixture_new(4);
+    CHECK_INT(0, bb_call_level(f->worker, 0));
+    fill(f, &f->high, 1, 1);
+    take_some(f, 1);
+    CHECK_INT(3, bb_call_level(f->worker, 0));
+    CHECK_INT(0, bb_call_level(f->worker, 1)); /* no batch */
+    fill(f, &f->low, 2, 4);
+    CHECK_INT(BB_RUN, offer(f, &f->medium, 6, BB_CALLER_RUNS));
+    CHECK_INT(2, bb_caller_level(f->caller));
+    bb_caller_done(f->caller, 0);
+    fixture_free(f);
+}
+
 static void test_what_was_let_go_of_or_finished_is_not_shown(void) {
     fixture *f = fixture_new(4);
     bb_open_delivery out[MANY];
@@ -121,6 +135,7 @@ static void test_without_monitoring_running_deliveries_have_no_time(void) {
 void running_tests(void) {
     RUN(test_nothing_runs_before_it_is_taken);
     RUN(test_each_workers_delivery_is_shown_with_its_time_and_number);
+    RUN(test_the_level_of_what_runs_is_known_to_its_thread);
     RUN(test_what_was_let_go_of_or_finished_is_not_shown);
     RUN(test_the_present_delivery_of_a_caller_is_shown);
     RUN(test_no_more_are_shown_than_fit_into_the_array);

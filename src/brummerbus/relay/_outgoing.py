@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from brummerbus import BackpressurePolicy, Event, EventBus, Priority
+from brummerbus import BackpressurePolicy, Event, EventBus
+from brummerbus._core._ext import level_of
 from brummerbus._core.subscriptions import Subscription
-from brummerbus._priorities import MAX_LEVELS
 from brummerbus.relay._arrived import RelayedEvent
 from brummerbus.relay._broker import Message
 from brummerbus.relay._codec import Codec
@@ -51,15 +51,14 @@ class Outgoing:
         self._instance = instance
         self._max_hops = max_hops
         self._reporter = reporter
-        self._levels: dict[tuple[type, str], int] = {}
 
     def take(self, position: int, events: Sequence[Any]) -> None:
         """Spool the events that a subscription got; `position` is that of its glob."""
-        for event in events:
+        for index, event in enumerate(events):
             if self._globs.first(event.type) == position:
-                self._take(event)
+                self._take(event, level_of(index))
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, level: int) -> None:
         hops = 1
         if isinstance(event, RelayedEvent):
             if event.is_original:
@@ -68,7 +67,6 @@ class Outgoing:
             if hops > self._max_hops:
                 self._refuse("hops", event, f"it has passed {event.hops} times from bus to bus")
                 return
-        level = self._level(event)
         try:
             headers, body = pack(
                 event,
@@ -101,23 +99,6 @@ class Outgoing:
         self._spool.refuse(reason)
         text = f"event {event.id} of type {event.type!r} is not sent: {why}"
         self._reporter.error(RelayError(text, event.type))
-
-    def _level(self, event: Event) -> int:
-        """Return the level of events of a class and type; not an explicit one of `publish`."""
-        key = type(event), event.type
-        level = self._levels.get(key)
-        if level is None:
-            level = self._level_of(*key)
-            if len(self._levels) < 1024:
-                self._levels[key] = level
-        return level
-
-    def _level_of(self, cls: type, event_type: str) -> int:
-        own = getattr(cls, "priority", None)
-        config = self._bus.config
-        if not isinstance(own, int) or isinstance(own, bool) or not 1 <= own <= MAX_LEVELS:
-            own = config.priorities.get(event_type, Priority.MEDIUM)
-        return min(int(own), config.priority_levels)
 
 
 def subscribe(
