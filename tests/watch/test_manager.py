@@ -171,7 +171,7 @@ elif os.fork() == 0:
 time.sleep(600)
 """
 """Its child has left the session; its grandchild has left the group, and has no parent any more.
-Each writes its line in one call, since unbuffered print() takes two and the lines of both may mix."""
+Each writes its line in one call; unbuffered print() takes two, and the lines of both may mix."""
 
 
 def test_killing_reaches_the_whole_session_and_descendants_that_have_left_it() -> None:
