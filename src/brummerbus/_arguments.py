@@ -5,6 +5,9 @@ from typing import Any
 MAX_WORKERS = 1024
 """Maximum number of workers of a bus."""
 
+MAX_QUEUE_SIZE = 16_777_216  # 2**24
+"""Maximum number of slots of a queue."""
+
 
 def check_int(name: str, value: object, low: int, high: int | None = None) -> int:
     """Return `value` as a plain int.

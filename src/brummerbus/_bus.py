@@ -4,8 +4,9 @@ import sys
 from collections.abc import Callable
 from types import TracebackType
 
+from brummerbus import _typing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
-from brummerbus._config import ConfigOverrides, EventBusConfig, configured
+from brummerbus._core import deferred
 from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._core.loops import running_asyncio
 from brummerbus._errors import BusError
@@ -59,7 +60,7 @@ class EventBus(ObservingBus):
 
     def __init__(
         self,
-        config: EventBusConfig | None = None,
+        config: "_typing.EventBusConfig | None" = None,
         /,
         *,
         name: str = "bus",
@@ -68,7 +69,7 @@ class EventBus(ObservingBus):
         on_unrouted: OnUnrouted | None = None,
         on_worker_start: WorkerHook | None = None,
         on_worker_stop: WorkerHook | None = None,
-        **overrides: Unpack[ConfigOverrides],
+        **overrides: "Unpack[_typing.ConfigOverrides]",
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {shown(name)}")
@@ -77,7 +78,8 @@ class EventBus(ObservingBus):
         check_hook("on_unrouted", on_unrouted)
         check_hook("on_worker_start", on_worker_start)
         check_hook("on_worker_stop", on_worker_stop)
-        config = configured(config, overrides)
+        deferred.load()
+        config = deferred.configured(config, overrides)
         hooks = Hooks(name, on_error, on_drop, on_unrouted, on_worker_start, on_worker_stop)
         self._begin(name, config, hooks)
 
@@ -235,3 +237,6 @@ class EventBus(ObservingBus):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{self.depth} queued"
         return f"<EventBus {self._name!r}, {counted(self.workers, 'worker')}, {state}>"
+
+
+EventBus.__module__ = "brummerbus"  # the public module, as for all public names

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from brummerbus._arguments import MAX_WORKERS, setting_int, shown
+from brummerbus._arguments import MAX_QUEUE_SIZE, MAX_WORKERS, setting_int, shown
 from brummerbus._policies import BackpressurePolicy
 from brummerbus._priorities import DEFAULT_PRIORITIES, MAX_LEVELS, check_priorities
 from brummerbus.sizing import (
@@ -22,7 +22,6 @@ from brummerbus.sizing import (
     is_low_memory,
 )
 
-MAX_QUEUE_SIZE = 16_777_216  # 2**24
 MAX_NOTES = 1 << 20
 """Decisions that the flight recorder can keep."""
 MAX_SCHEDULED = 1_000_000
@@ -217,6 +216,9 @@ class EventBusConfig:
             high_performance=is_high_performance(),
         )
         return cls(workers=preset.workers, queue_size=preset.queue_size)
+
+
+EventBusConfig.__module__ = "brummerbus"  # the public module, as for all public names
 
 
 class ConfigOverrides(TypedDict, total=False):

@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
-from brummerbus._arguments import check_hook, check_int, check_timeout, shown
-from brummerbus._config import MAX_QUEUE_SIZE
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_hook, check_int, check_timeout, shown
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.queue import ns

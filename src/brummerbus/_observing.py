@@ -5,7 +5,6 @@ from typing import NoReturn, TextIO
 
 from brummerbus import _typing
 from brummerbus._arguments import check_int, check_timeout
-from brummerbus._config import EventBusConfig
 from brummerbus._core.hooks import OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._errors import BusError
 from brummerbus._subscribing import SubscribingBus
@@ -87,7 +86,7 @@ class ObservingBus(SubscribingBus):
         return self._name
 
     @property
-    def config(self) -> EventBusConfig:
+    def config(self) -> "_typing.EventBusConfig":
         """The settings."""
         return self._config
 

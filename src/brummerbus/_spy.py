@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from brummerbus import Event, EventBus
-from brummerbus._arguments import check_hook, check_int, check_timeout
-from brummerbus._config import MAX_QUEUE_SIZE
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_hook, check_int, check_timeout
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.log import shown_event
 from brummerbus._core.queue import clock, ns

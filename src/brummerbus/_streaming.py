@@ -5,8 +5,14 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from brummerbus._arguments import check_bool, check_hook, check_int, check_timeout, shown
-from brummerbus._config import MAX_QUEUE_SIZE
+from brummerbus._arguments import (
+    MAX_QUEUE_SIZE,
+    check_bool,
+    check_hook,
+    check_int,
+    check_timeout,
+    shown,
+)
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import OnDone

@@ -5,9 +5,10 @@ place because `EventBus.subscribe` and `EventBus.on` use them several times.
 """
 
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Advice", "BusStats", "Unpack"]
+__all__ = ["Advice", "BusStats", "ConfigOverrides", "EventBusConfig", "Unpack"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from brummerbus._config import ConfigOverrides, EventBusConfig
     from brummerbus._events import Event
     from brummerbus._stats import BusStats
     from brummerbus.sizing._advice import Advice
@@ -93,17 +95,19 @@ else:
             return fields
 
 
+_ON_FIRST_USE = {
+    "Advice": "brummerbus.sizing._advice",
+    "BusStats": "brummerbus._stats",
+    "ConfigOverrides": "brummerbus._config",
+    "EventBusConfig": "brummerbus._config",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import on first use what takes milliseconds and few programs need.
+    """Import on first use what takes milliseconds and no signature needs before.
 
     `typing.get_type_hints` evaluates `_typing.BusStats`, and so finds it.
     """
-    if name == "Advice":
-        from brummerbus.sizing import _advice  # noqa: PLC0415
-
-        return _advice.Advice
-    if name == "BusStats":
-        from brummerbus import _stats  # noqa: PLC0415
-
-        return _stats.BusStats
+    if name in _ON_FIRST_USE:
+        return getattr(import_module(_ON_FIRST_USE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

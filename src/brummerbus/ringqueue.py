@@ -10,8 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
-from brummerbus._arguments import check_int, check_timeout
-from brummerbus._config import MAX_QUEUE_SIZE
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Ring
 from brummerbus._core.queue import Queue, fork_count, ns

@@ -9,22 +9,23 @@ What does not work, or was tried
   They have a reserve instead.
 """
 
-import logging
 from collections.abc import Callable
 from threading import get_ident, main_thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brummerbus._config import EventBusConfig
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Route, Ticket, Turn
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
-from brummerbus._core.log import log
+from brummerbus._core.log import WARNING, log
 from brummerbus._core.loops import is_running
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import BackpressurePolicy, DropReason
 from brummerbus._text import counted
+
+if TYPE_CHECKING:
+    from brummerbus._config import EventBusConfig
 
 _MODES = {
     BackpressurePolicy.DROP_OLDEST: c.EVICT_OLDEST,
@@ -83,7 +84,7 @@ class Admission:
         name: str,
         queue: Queue,
         hooks: Hooks,
-        config: EventBusConfig,
+        config: "EventBusConfig",
         purge: Callable[[], object],
         pause: Callable[[int, bool, bool], object] | None = None,
     ) -> None:
@@ -206,7 +207,7 @@ class Admission:
         if not self._warned_of_loop:
             self._warned_of_loop = True
             message = "%s: publish() applies the policy %s at once at a full queue: %s"
-            log(logging.WARNING, message, self._name, self._policy.name, IN_LOOP)
+            log(WARNING, message, self._name, self._policy.name, IN_LOOP)
 
     def _standstill(self) -> None:
         """Report once that a publisher waits without a limit during a standstill."""

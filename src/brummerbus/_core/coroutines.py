@@ -13,9 +13,9 @@ Guarantees
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any
 
+from brummerbus._core import deferred
 from brummerbus._core._ext import Call
 
 Lost = Callable[[list[Any]], object]
@@ -88,7 +88,7 @@ class CoroutineHandler:
         while self._tasks:
             with suppress(KeyError):
                 _, coroutine = self._tasks.popitem()
-                if getcoroutinestate(coroutine) == CORO_CREATED:
+                if deferred.inspect.getcoroutinestate(coroutine) == deferred.inspect.CORO_CREATED:
                     coroutine.close()  # else Python warns that it was never awaited
         while self._calls:
             with suppress(KeyError):

@@ -14,14 +14,13 @@ What does not work, or was tried
   in the same thread, and would deadlock. `dict.setdefault` lets one caller pass.
 """
 
-import logging
 import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
 from time import monotonic, time
+from typing import TYPE_CHECKING
 
-from brummerbus._config import EventBusConfig
 from brummerbus._core.admission import Admission
 from brummerbus._core.census import Counted, announce
 from brummerbus._core.figures import Figures
@@ -29,7 +28,7 @@ from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.later import Schedule
 from brummerbus._core.line import Line
-from brummerbus._core.log import log
+from brummerbus._core.log import INFO, WARNING, log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
 from brummerbus._core.queue import SHUT, WHY_SHUTDOWN, Queue, clock, ns
@@ -43,6 +42,9 @@ from brummerbus._errors import BusClosed
 from brummerbus._measurements import SizingStep
 from brummerbus._policies import BackpressurePolicy
 from brummerbus._text import counted
+
+if TYPE_CHECKING:
+    from brummerbus._config import EventBusConfig
 
 KEPT_STEPS = 256
 """The number of newest changes of the number of workers that are kept."""
@@ -73,7 +75,7 @@ class Engine:
     def __init__(
         self,
         name: str,
-        config: EventBusConfig,
+        config: "EventBusConfig",
         hooks: Hooks,
         subscriptions: Subscriptions,
         taps: Taps,
@@ -181,7 +183,7 @@ class Engine:
         step = SizingStep(monotonic(), time(), before, workers, reason)
         self.sizing = (*self.sizing, step)[-KEPT_STEPS:]
         now = counted(workers, "worker")
-        log(logging.INFO, "%s: %s instead of %d: %s", self.name, now, before, reason)
+        log(INFO, "%s: %s instead of %d: %s", self.name, now, before, reason)
         return step
 
     def _set_workers(self, workers: int) -> None:
@@ -254,14 +256,14 @@ class Engine:
         alive = self.threads.join(grace, max(limit, JOIN_GRACE))
         if alive:
             message = "%s: stopped while on_worker_stop still runs in %s"
-            log(logging.WARNING, message, self.name, counted(alive, "thread"))
+            log(WARNING, message, self.name, counted(alive, "thread"))
 
     _reported = (0, 0)
 
     def _log_what_is_left(self, dropped: int, still: int) -> None:
         which = ", ".join(map(str, running(self.queue))) if still else ""
         log(
-            logging.WARNING,
+            WARNING,
             "%s: stopped with %s dropped and %s still running%s",
             self.name,
             counted(dropped, "delivery"),
@@ -324,10 +326,10 @@ class Engine:
         which = ", ".join(map(str, running(self.queue)))
         if which:
             message = "%s: waits for handlers, none of which has ended for %g s: %s"
-            log(logging.WARNING, message, self.name, STILL_AFTER, which)
+            log(WARNING, message, self.name, STILL_AFTER, which)
         elif depth := self.queue.depth():
             message = "%s: waits for retries, none of which has come for %g s: %s queued"
-            log(logging.WARNING, message, self.name, STILL_AFTER, counted(depth, "delivery"))
+            log(WARNING, message, self.name, STILL_AFTER, counted(depth, "delivery"))
 
     def retire(self) -> None:
         """Have the workers drain the queue and end, without waiting for it."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from brummerbus._core import deferred
 from brummerbus._core.queue import MAX_PRESENT_WORKERS, Queue
 from brummerbus._core.recorder import explanation, report
 from brummerbus._core.routes import OTHER, Routes
@@ -21,8 +22,6 @@ def read_stats(
     scheduled: int = 0,
 ) -> "BusStats":
     """Return a snapshot of all figures of a queue; `numbers` are those of the event types."""
-    from brummerbus._stats import bus_stats  # noqa: PLC0415 - imported with the first bus
-
     while True:  # until no new type was added between the two reads
         known = max(numbers.copy().values()) + 1
         recipients = subscriptions()
@@ -30,7 +29,7 @@ def read_stats(
         types = numbers.copy()
         if max(types.values()) < known:
             labels = [one.label for one in recipients]
-            return bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
+            return deferred.bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
 
 
 class Figures:

@@ -1,17 +1,16 @@
 """Checks of handlers, event types and published objects."""
 
 import functools
-import inspect
-from collections.abc import Callable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from brummerbus._arguments import shown
+from brummerbus._core import deferred
 
-_DEFERRED = (
-    (inspect.iscoroutinefunction, "a coroutine function"),
-    (inspect.isasyncgenfunction, "an async generator function"),
-    (inspect.isgeneratorfunction, "a generator function"),
+_LAZY = (
+    ("iscoroutinefunction", "a coroutine function"),
+    ("isasyncgenfunction", "an async generator function"),
+    ("isgeneratorfunction", "a generator function"),
 )
 
 
@@ -51,15 +50,15 @@ def check_handler(handler: Any, *, in_loop: bool = False) -> None:
         raise TypeError(f"handler must be callable, got {shown(handler)}")
     layers = _layers(handler)
     if in_loop:
-        if not any(_holds(inspect.iscoroutinefunction, function) for function in layers):
+        if not any(_holds("iscoroutinefunction", function) for function in layers):
             raise TypeError(
                 f"with loop, handler must be a coroutine function, got {shown(handler)}"
             )
         _check_parameters(handler)
         return
     for function in layers:
-        for applies, what in _DEFERRED:
-            if _holds(applies, function):
+        for test, what in _LAZY:
+            if _holds(test, function):
                 raise TypeError(
                     f"handler must do its work when called, got {shown(handler)}: calling {what} "
                     "only returns an object, which the bus does not await or iterate over"
@@ -103,10 +102,10 @@ def _layers(handler: Any) -> list[Any]:
     return found
 
 
-def _holds(applies: Callable[[Any], bool], function: Any) -> bool:
-    """Return whether a test holds; False if it raises."""
+def _holds(test: str, function: Any) -> bool:
+    """Return whether a test of `inspect` holds; False if it raises."""
     try:
-        return applies(function)
+        return bool(getattr(deferred.inspect, test)(function))
     except Exception:
         return False
 
@@ -126,7 +125,7 @@ def _check_parameters(handler: Any) -> None:
         return  # the usual case, detected in a tenth of the time
     try:
         # Of the outermost function: a decorator may pass more arguments to what it decorates.
-        signature = inspect.signature(handler, follow_wrapped=False)
+        signature = deferred.inspect.signature(handler, follow_wrapped=False)
     except Exception:  # a builtin without a signature, or an invalid one
         return
     try:

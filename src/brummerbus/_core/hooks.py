@@ -15,13 +15,12 @@ What does not work, or was tried
   a delivery had to unwrap it. The depth is a field of the delivery.
 """
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from brummerbus._core._ext import call_hook, end_lost, hooks_here
-from brummerbus._core.log import log, shown_event
+from brummerbus._core.log import ERROR, WARNING, log, shown_event
 from brummerbus._core.outcome import Outcome
 from brummerbus._core.subscriptions import Subscription
 from brummerbus._policies import DropReason
@@ -175,11 +174,11 @@ class Hooks:
 
     def log_raised(self, error: BaseException, hooks: int = 1) -> None:
         """Log what a hook raised; a logging handler that publishes counts as part of the hook."""
-        call_hook(hooks, log, logging.ERROR, f"{self._name}: a hook raised", exc_info=error)
+        call_hook(hooks, log, ERROR, f"{self._name}: a hook raised", exc_info=error)
 
     def _log_error(self, event: Any, subscription: Subscription, error: BaseException) -> None:
         log(
-            logging.ERROR,
+            ERROR,
             "%s: %r failed on %s",
             self._name,
             subscription,
@@ -189,7 +188,7 @@ class Hooks:
 
     def _log_drop(self, event: Any, subscription: Subscription, reason: DropReason) -> None:
         log(
-            logging.WARNING,
+            WARNING,
             "%s: the queue is full, deliveries are dropped; the first was %s for %r (%s)",
             self._name,
             shown_event(event),

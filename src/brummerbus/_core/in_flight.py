@@ -2,11 +2,10 @@
 
 import sys
 import threading
-import traceback
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from brummerbus._core import threads
+from brummerbus._core import deferred, threads
 from brummerbus._core._ext import running_in
 from brummerbus._core.log import shown_event
 from brummerbus._core.queue import Queue
@@ -67,7 +66,7 @@ def stack_of(thread: int) -> str:
         frame = frame.f_back
     while frames and frames[-1][0].f_code.co_filename in _STARTERS:
         frames.pop()  # only the outermost: a handler may wait inside `threading`
-    return "".join(traceback.StackSummary.extract(iter(reversed(frames))).format())
+    return "".join(deferred.traceback.StackSummary.extract(iter(reversed(frames))).format())
 
 
 def report_standstill(name: str, queue: Queue) -> None:

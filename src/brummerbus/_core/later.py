@@ -19,7 +19,6 @@ What does not work, or was tried
   asked to, and `cancel` must have its answer at once.
 """
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from typing import Any
 from brummerbus._core._ext import call_hook
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.hooks import Hooks
-from brummerbus._core.log import log, shown_event
+from brummerbus._core.log import ERROR, log, shown_event
 from brummerbus._core.plan import after_turn
 from brummerbus._core.queue import ACCEPTED, WAITING, WHY_REFUSED, WHY_SHUTDOWN, Queue, ns
 from brummerbus._core.routes import Routes
@@ -296,6 +295,6 @@ class Schedule:
         closed = isinstance(error, BusClosed)
         if not closed:
             message = "%s: scheduled, but cannot be published: %s"
-            log(logging.ERROR, message, self._name, shown_event(one.event), exc_info=error)
+            log(ERROR, message, self._name, shown_event(one.event), exc_info=error)
         self._pending[one._number] = one
         self._drop([one], DropReason.SHUTDOWN if closed else DropReason.REFUSED)

@@ -30,12 +30,12 @@ What does not work, or was tried
 
 import _imp
 import atexit
-import concurrent.futures.thread  # noqa: F401, registers its hook before ours
 import os
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from brummerbus._core import _ext
@@ -169,14 +169,26 @@ def _after_fork_in_child() -> None:
     _watch_multiprocessing()
 
 
+def register() -> None:
+    """Have all buses drained at exit; with the first bus, after what `deferred` imports.
+
+    Two threads that make the first bus may both register: a second drain finds nothing to do.
+    """
+    global _registered
+    if _registered:
+        return
+    _registered = True
+    hook: Callable[[Callable[[], None]], None] | None
+    hook = getattr(threading, "_register_atexit", None)
+    if hook is not None:
+        with suppress(RuntimeError):  # this is the exit: no more hooks are called
+            hook(_before_threads_are_joined)
+    atexit.register(_at_exit)
+
+
+_registered = False
 _forks_known = fork_count()
 _watches_multiprocessing = False
-_register: Callable[[Callable[[], None]], None] | None = getattr(
-    threading, "_register_atexit", None
-)
-if _register is not None:
-    _register(_before_threads_are_joined)
-atexit.register(_at_exit)
 _watch_multiprocessing()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,12 +1,13 @@
 """The logger of the library, and the format of events in its messages."""
 
-import logging
 import reprlib
 from typing import Any
 
+from brummerbus._core import deferred
 from brummerbus._events import Event
 
-logger = logging.getLogger("brummerbus")
+INFO, WARNING, ERROR = 20, 30, 40
+"""The levels of `logging`, which is imported with the first bus."""
 
 MAX_SHOWN = 200
 """Characters of an event in a log line."""
@@ -19,7 +20,7 @@ _CONTAINERS = (list, tuple, dict, set, frozenset)
 def log(level: int, message: str, *arguments: object, **options: Any) -> None:
     """Log where only a KeyboardInterrupt may be raised: a logging handler may raise anything."""
     try:
-        logger.log(level, message, *arguments, **options)
+        deferred.logger.log(level, message, *arguments, **options)
     except KeyboardInterrupt:
         raise
     except BaseException:

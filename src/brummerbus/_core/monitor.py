@@ -5,17 +5,16 @@ end of the queue ends it, without a Python lock that a finalizer could block on;
 queued or running it wakes at most once per second.
 """
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from brummerbus._config import EventBusConfig
 from brummerbus._core.in_flight import Running, running, stack_of
-from brummerbus._core.log import log
+from brummerbus._core.log import ERROR, WARNING, log
 from brummerbus._core.queue import Queue, clock
 from brummerbus._errors import BusClosed
 
 if TYPE_CHECKING:
+    from brummerbus._config import EventBusConfig
     from brummerbus._core.autoscaler import Resizable
 
 IDLE = 1.0
@@ -31,7 +30,9 @@ MIN_PAUSE = 0.02
 class Monitor:
     """Runs the periodic checks of one pool."""
 
-    def __init__(self, name: str, config: EventBusConfig, queue: Queue, pool: "Resizable") -> None:
+    def __init__(
+        self, name: str, config: "EventBusConfig", queue: Queue, pool: "Resizable"
+    ) -> None:
         self._name = name
         self._queue = queue
         self._checks: list[Callable[[], float]] = []
@@ -62,7 +63,7 @@ class Monitor:
         except Exception as error:  # no memory, or no thread can be started: check again later
             # During interpreter exit no thread can be started; the pool drains with what it has.
             if not (isinstance(error, RuntimeError) and "shutdown" in str(error)):
-                log(logging.ERROR, "%s: the monitor failed", self._name, exc_info=error)
+                log(ERROR, "%s: the monitor failed", self._name, exc_info=error)
             return IDLE
 
 
@@ -105,4 +106,4 @@ class SlowHandlers:
         stack = stack_of(one.thread).rstrip()
         if any(r.number == one.number and r.thread == one.thread for r in running(self._queue)):
             message = "%s: a handler is slow: %s, for %.1f s so far, at\n%s"
-            log(logging.WARNING, message, self._name, one.what, seconds, stack)
+            log(WARNING, message, self._name, one.what, seconds, stack)

@@ -12,8 +12,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from brummerbus import _typing
 from brummerbus._arguments import check_hook, check_timeout, shown
-from brummerbus._config import EventBusConfig
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
@@ -36,7 +36,7 @@ BATCH = 256
 class ProcessPublisher(Publisher):
     """The part of a bus that publishes; `EventBus` adds the rest."""
 
-    _config: EventBusConfig
+    _config: "_typing.EventBusConfig"
     _name: str
 
     if TYPE_CHECKING:  # in C: csrc/python/publish.c
@@ -60,11 +60,8 @@ class ProcessPublisher(Publisher):
             expires: float | None = None,
         ) -> int: ...
 
-    def _begin(self, name: str, config: EventBusConfig, hooks: Hooks) -> None:
-        # Imported with the first bus, not with the package, because it takes milliseconds; and not
-        # in `stats`, which may be called in a signal handler, during any other import.
-        from brummerbus import _stats  # noqa: F401, PLC0415
-
+    def _begin(self, name: str, config: "_typing.EventBusConfig", hooks: Hooks) -> None:
+        lifecycle.register()
         self._name = name
         self._config = config
         self._hooks = hooks

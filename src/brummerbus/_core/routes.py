@@ -2,9 +2,8 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
 from brummerbus._core.plan import buffers_of, plan_for
@@ -13,6 +12,9 @@ from brummerbus._core.subscriptions import Subscription, Subscriptions
 from brummerbus._core.taps import AnyTap, Taps, taps_for
 from brummerbus._events import Priority
 from brummerbus._priorities import MAX_LEVELS
+
+if TYPE_CHECKING:
+    from brummerbus._config import EventBusConfig
 
 OTHER = "(other)"
 """The label under which event types after the first `MAX_TYPES` - 1 are counted."""
@@ -42,7 +44,7 @@ class Routes:
     def __init__(
         self,
         queue: Queue,
-        config: EventBusConfig,
+        config: "EventBusConfig",
         subscriptions: Subscriptions,
         taps: Taps,
         *,

@@ -90,3 +90,6 @@ class Scheduled:
     def __repr__(self) -> str:
         state = "pending" if self.pending else "over"
         return f"<Scheduled {shown_event(self.event)}, {state}>"
+
+
+Scheduled.__module__ = "brummerbus"  # the public module, as for all public names

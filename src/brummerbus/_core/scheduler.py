@@ -15,14 +15,13 @@ Guarantees
 
 import heapq
 import itertools
-import logging
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import sleep
 
-from brummerbus._core.log import log
+from brummerbus._core.log import ERROR, log
 from brummerbus._core.queue import clock, fork_count
 from brummerbus._core.threads import PoolThread
 
@@ -100,7 +99,7 @@ class Scheduler:
         except MemoryError:
             sleep(_PAUSE)
         except BaseException as error:  # of another thread, or of a tracer
-            log(logging.ERROR, "the timer thread goes on after an exception", exc_info=error)
+            log(ERROR, "the timer thread goes on after an exception", exc_info=error)
 
     def _wait(self, entries: list[Entry]) -> None:
         """Wait until the first entry is due or another has arrived."""
@@ -134,7 +133,7 @@ class Scheduler:
             timer.action = action
             raise
         except BaseException as error:
-            log(logging.ERROR, "a scheduled action raised", exc_info=error)
+            log(ERROR, "a scheduled action raised", exc_info=error)
 
 
 _schedulers: dict[int, Scheduler] = {}  # by the number of forks

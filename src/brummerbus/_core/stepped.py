@@ -15,7 +15,6 @@ Guarantees
 
 import heapq
 import itertools
-import logging
 import weakref
 from collections.abc import Callable
 from contextvars import Context
@@ -27,7 +26,7 @@ from brummerbus._config import EventBusConfig
 from brummerbus._core._ext import Worker
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks
-from brummerbus._core.log import log
+from brummerbus._core.log import ERROR, log
 from brummerbus._core.queue import FOREVER_NS, Queue, ns
 from brummerbus._core.scheduler import Action, Timer
 from brummerbus._core.sleepers import Sleepers
@@ -73,7 +72,7 @@ class Timers:
             if timer.action is not None:
                 Worker.outside(timer.action)
         except Exception as error:
-            log(logging.ERROR, "a scheduled action raised", exc_info=error)
+            log(ERROR, "a scheduled action raised", exc_info=error)
         timer.cancel()  # not earlier: what a Ctrl-C interrupts is done again
         return True
 

@@ -19,8 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from brummerbus._arguments import check_int
-from brummerbus._config import MAX_QUEUE_SIZE
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int
 from brummerbus._core._ext import Buffer
 from brummerbus._core.loops import Loop, Waiter, running_loop
 from brummerbus._core.taps import Registration
@@ -232,3 +231,6 @@ class Stream(Generic[E]):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.depth} held"
         return f"<Stream of {self._registration}, {state}>"
+
+
+Stream.__module__ = "brummerbus"  # the public module, as for all public names

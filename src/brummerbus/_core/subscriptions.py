@@ -132,6 +132,9 @@ class Subscription(Recipient, Matcher):
         return ns(pause * self._uniform(1.0, 1.25))
 
 
+Subscription.__module__ = "brummerbus"  # the public module, as for all public names
+
+
 def _cancel(reference: "weakref.ref[Subscription]") -> None:
     """Cancel a subscription whose handler's object is gone."""
     subscription = reference()

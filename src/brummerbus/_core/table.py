@@ -20,13 +20,12 @@ What does not work, or was tried
 
 import fnmatch
 import itertools
-import logging
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from brummerbus._core._ext import Publisher, swap_item
-from brummerbus._core.log import log
+from brummerbus._core.log import ERROR, log
 
 _WILD = frozenset("*?[")
 _CLASSES = "classes"
@@ -61,7 +60,7 @@ class Matcher:
             if not self.warned:
                 self.warned = True  # type: ignore[misc]  # the subclass has the slot
                 message = "%r receives nothing of %s: the subclass check of its class raised"
-                log(logging.ERROR, message, self, cls.__qualname__, exc_info=error)
+                log(ERROR, message, self, cls.__qualname__, exc_info=error)
             return False
 
 

@@ -343,3 +343,6 @@ class Listener(Generic[E]):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.depth} held"
         return f"<Listener to {self._registration}, {state}>"
+
+
+Listener.__module__ = "brummerbus"  # the public module, as for all public names
