@@ -1,123 +1,25 @@
 """The embedded nats-server: one for all processes, ended by the last that leaves."""
 
 import os
-import re
 import select
-import shutil
 import signal
-import socket
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from brummerbus import BusError
 from helpers.processes import in_child
-from helpers.waiting import HANG, poll
+from helpers.waiting import poll
 
 if sys.platform == "win32":
     pytest.skip("the server needs POSIX", allow_module_level=True)
 
 from brummerbus.relay import _embedded
-from brummerbus.relay._embedded import Server, binary, join
-
-MEMBER = """
-import sys
 from brummerbus.relay._embedded import join
-server = join()
-print(server.url, server.token, flush=True)
-for line in sys.stdin:
-    if line == "revive\\n":
-        print(server.revive(), flush=True)
-server.leave()
-print("left", flush=True)
-"""
+from relay.members import Joining, Member, folder, joining, runs, servers
 
-
-def servers(folder: Path) -> list[psutil.Process]:
-    """Return the servers that run with a configuration in this folder."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and any(
-                str(folder) in word for word in process.cmdline() if word.endswith("nats.conf")
-            ):
-                found.append(process)
-    return found
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A machine of its own: no other server than those of the test."""
-    try:
-        binary()
-    except BusError as error:
-        pytest.skip(str(error))
-    for name in ("XDG_RUNTIME_DIR", "XDG_DATA_HOME"):
-        (tmp_path / name).mkdir()
-        monkeypatch.setenv(name, str(tmp_path / name))
-    yield tmp_path
-    for left in servers(tmp_path):
-        left.kill()
-
-
-class Member:
-    """A process that joins the server."""
-
-    def __init__(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", MEMBER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def says(self) -> str:
-        assert self.process.stdout
-        return self.process.stdout.readline().strip()
-
-    def revive(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.write("revive\n")
-        self.process.stdin.flush()
-
-    def leave(self) -> None:
-        out, _ = self.process.communicate(timeout=HANG)
-        assert out == "left\n"
-        assert self.process.returncode == 0
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate(timeout=HANG)
-
-
-Joining = Callable[[], Member]
-
-
-@pytest.fixture
-def joining() -> Iterator[Joining]:
-    """What starts members, and kills those that are left."""
-    members: list[Member] = []
-
-    def start() -> Member:
-        members.append(Member())
-        return members[-1]
-
-    yield start
-    for member in members:
-        if member.process.poll() is None:
-            member.kill()
-
-
-def runs(server: Server) -> bool:
-    return _embedded._name_at(int(server.url.rpartition(":")[2])) == server._state["name"]
-
-
-# ---- one server ----------------------------------------------------------------------------------
+__all__ = ["folder", "joining"]
 
 
 @pytest.mark.slow
@@ -286,85 +188,3 @@ def test_each_server_has_a_token_of_its_own(folder: Path) -> None:
     second.leave()
     assert len({first.token, second.token}) == 2
     assert min(len(first.token), len(second.token)) >= 40
-
-
-# ---- who can use it ------------------------------------------------------------------------------
-
-
-def test_only_this_user_can_read_the_token_and_only_this_machine_can_connect(folder: Path) -> None:
-    server = join()
-    try:
-        runtime = folder / "XDG_RUNTIME_DIR" / "brummerbus"
-        holders = [path for path in runtime.iterdir() if server.token in path.read_text()]
-        assert {path.name for path in holders} == {"nats.conf", "server.json"}
-        assert {path.stat().st_mode & 0o777 for path in holders} == {0o600}
-        assert runtime.stat().st_mode & 0o777 == 0o700
-        (process,) = servers(folder)
-        assert server.token not in " ".join(process.cmdline())
-        listening = [c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"]
-        assert listening == ["127.0.0.1"]
-    finally:
-        server.leave()
-
-
-def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
-    runtime = folder / "XDG_RUNTIME_DIR" / "brummerbus"
-    runtime.mkdir()
-    runtime.chmod(0o755)
-    with pytest.raises(BusError, match="brummerbus must be a folder of this user that no other"):
-        join()
-
-
-def test_it_acknowledges_what_it_has_synced(folder: Path) -> None:
-    server = join()
-    server.leave()
-    configuration = (folder / "XDG_RUNTIME_DIR" / "brummerbus" / "nats.conf").read_text()
-    assert re.search(r"jetstream \{.*sync_interval: always", configuration)
-
-
-# ---- what goes wrong -----------------------------------------------------------------------------
-
-
-def test_without_a_server_the_error_names_the_extra(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(BusError, match=re.escape("pip install 'brummerbus[relay]'")):
-        join()
-
-
-def test_what_a_server_said_that_ended_at_once_is_in_the_error(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    program = folder / "nats-server"
-    program.write_text("#!/bin/sh\necho no room for me >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setattr(_embedded, "binary", lambda: str(program))
-    with pytest.raises(BusError, match=r"ended at once; it said:\n.*no room for me"):
-        join()
-
-
-@pytest.mark.slow
-def test_a_port_that_someone_took_meanwhile_is_replaced_by_another(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free_port = _embedded._free_port
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        taken = stranger.getsockname()[1]
-        ports = [taken]
-        monkeypatch.setattr(_embedded, "_free_port", lambda: ports.pop() if ports else free_port())
-        server = join()
-    assert server.url != f"nats://127.0.0.1:{taken}"
-    server.leave()
-
-
-def test_a_store_that_another_server_uses_is_not_shared(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server = join()
-    (folder / "other").mkdir()
-    with monkeypatch.context() as patched:
-        patched.setenv("XDG_RUNTIME_DIR", str(folder / "other"))
-        with pytest.raises(BusError, match="set XDG_RUNTIME_DIR"):
-            join()
-    server.leave()

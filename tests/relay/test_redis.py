@@ -1,4 +1,4 @@
-"""What the adapter for Redis has of its own; what all adapters guarantee is in test_brokers.py."""
+"""What the adapter for Redis has of its own; what all guarantee is in test_brokers*.py."""
 
 import asyncio
 import os

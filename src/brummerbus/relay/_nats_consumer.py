@@ -25,6 +25,22 @@ IDLE_ROUNDS = 3
 _GONE = ("consumer deleted", "stream deleted", "no responders")
 
 
+class Position:
+    """What this process has in hand of one consumer."""
+
+    def __init__(self) -> None:
+        self.in_hand: set[int] = set()
+        """Sequences in the stream that came and were not answered."""
+        self.lost: dict[int, int] = {}
+        """How often each was delivered without reaching us."""
+        self.is_known = False
+        """Whether this process has received from it before."""
+
+    def forget_below(self, first: int) -> None:
+        """Forget what was answered long ago."""
+        self.lost = {one: times for one, times in self.lost.items() if one >= first}
+
+
 class Connected:
     """What the deliveries of all sessions have in common."""
 
@@ -34,6 +50,8 @@ class Connected:
         self.stream = namespace.replace(".", "_")
         self.client: Client | None = None
         """That of the session which lives: acknowledgements can be sent on any."""
+        self.positions: dict[str, Position] = {}
+        """What each consumer of this process has in hand."""
 
 
 async def publish(
@@ -56,22 +74,6 @@ async def publish(
         raise Rejected(str(error)) from error
     except (errors.Error, OSError) as error:
         raise Lost(f"the connection was lost: {error}") from error
-
-
-class Position:
-    """What this process has in hand of one consumer."""
-
-    def __init__(self) -> None:
-        self.in_hand: set[int] = set()
-        """Sequences in the stream that came and were not answered."""
-        self.lost: dict[int, int] = {}
-        """How often each was delivered without reaching us."""
-        self.is_known = False
-        """Whether this process has received from it before."""
-
-    def forget_below(self, first: int) -> None:
-        """Forget what was answered long ago."""
-        self.lost = {one: times for one, times in self.lost.items() if one >= first}
 
 
 class NatsConsumer:

@@ -30,6 +30,9 @@ from brummerbus.relay._tuning import Tuning
 SLICE = 0.05
 """Seconds between two looks whether something has moved."""
 
+_NOTHING = dict.fromkeys(("received", "handled", "in_flight", "duplicates", "redeliver", "dead"), 0)
+"""The figures of a receiver, where there is none."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -109,10 +112,7 @@ class Process:
         receiver, bus = self.receiver, self._settings.bus
         if receiver is not None:
             receiver.closed = True
-            patience.wait(
-                lambda: not receiver.in_flight,
-                lambda: (receiver.handled, receiver.redeliver, receiver.dead),
-            )
+            patience.wait(lambda: not receiver.in_flight, receiver.figures)
         stop_sending()
         with suppress(BusError):  # in a handler, or where one would wait for itself
             if not bus.closed:
@@ -132,10 +132,7 @@ class Process:
     def stats(self) -> RelayStats:
         """Return the figures."""
         receiver, link = self.receiver, self.link
-        received: dict[str, Any] = {
-            name: getattr(receiver, name, 0)
-            for name in ("received", "handled", "in_flight", "duplicates", "redeliver", "dead")
-        }
+        received: dict[str, Any] = _NOTHING if receiver is None else receiver.figures()
         figures: dict[str, Any] = self.spool.figures()
         return RelayStats(
             **figures,

@@ -2,56 +2,29 @@
 
 Guarantees
 - No more is fetched than the bus has free slots, so the line grows at the broker.
-- An event is acknowledged once all its deliveries on this bus have ended, and none failed or was
-  dropped. Until then the broker is notified that it is in progress, however long that takes.
-- Events are published in the order in which they came.
-- A copy of an event that is in hand, or was handled, is not published again. What fails is: it is
-  given back, to be delivered later, and becomes a dead letter at the last attempt.
-- What came on a connection that is lost goes on; it is acknowledged on the next one, when the
-  broker delivers it again.
+- Events are published in the order in which they came. What became of them is answered by
+  `_answers`; until then the broker is notified that they are in progress, however long that takes.
+- A copy of an event that is in hand, or was handled, is not published again.
 """
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any
 
-from brummerbus import BusClosed, DropReason, EventBus, Outcome
+from brummerbus import BusClosed, EventBus, Outcome
+from brummerbus.relay._answers import Answers, InHand
 from brummerbus.relay._arrived import relayed
-from brummerbus.relay._broker import (
-    BrokerError,
-    Consumer,
-    Delivery,
-    Lost,
-    Message,
-    Session,
-)
-from brummerbus.relay._envelope import BadEnvelope, Envelope, escape, unpack
-from brummerbus.relay._report import RelayError, Reporter
+from brummerbus.relay._broker import Consumer, Delivery, Lost, Session
+from brummerbus.relay._envelope import BadEnvelope, unpack
+from brummerbus.relay._report import Reporter
 from brummerbus.relay._subjects import Globs
 from brummerbus.relay._tasks import end_all
 from brummerbus.relay._tracing import publishing_in
 from brummerbus.relay._tuning import Tuning
-
-Key = tuple[str, str]
-
-
-class InHand:
-    """An event that came and has not been answered."""
-
-    __slots__ = ("delivery", "envelope", "outcome", "touched")
-
-    def __init__(self, delivery: Delivery, envelope: Envelope) -> None:
-        self.delivery = delivery
-        """The last one of its deliveries: the one that can be answered."""
-        self.envelope = envelope
-        self.outcome: Outcome | None = None
-        self.touched = monotonic()
-        """When the broker was last notified of it."""
 
 
 class Subscribed:
@@ -75,26 +48,34 @@ class Receiver:
         self._own_source = own_source
         self._tuning = tuning
         self._reporter = reporter
-        self._in_hand: dict[Key, InHand] = {}
+        self._answers = Answers(wanted.name, tuning, reporter)
+        self._in_hand = self._answers.in_hand
         self._to_publish: deque[InHand] = deque()
-        self._handled_keys: dict[Key, None] = {}  # in order, the oldest first
-        self._untried: dict[Key, int] = {}  # deliveries that no handler saw
         self._ended: deque[InHand] = deque()  # by any thread
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._session: Session | None = None
         self._news: asyncio.Event | None = None
         self._room: asyncio.Event | None = None
         self._wakes = False
-        self._tasks: set[asyncio.Task[None]] = set()
         self.closed = False
-        self.is_consuming = False
-        self.received = self.handled = self.duplicates = self.redeliver = self.dead = 0
+        self.received = self.duplicates = 0
         self.lag: int | None = None
 
     @property
     def in_flight(self) -> int:
         """Events in hand."""
         return len(self._in_hand)
+
+    def figures(self) -> dict[str, int]:
+        """Return the counts, by their names in `RelayStats`."""
+        answers = self._answers
+        return {
+            "received": self.received,
+            "handled": answers.handled,
+            "in_flight": self.in_flight,
+            "duplicates": self.duplicates,
+            "redeliver": answers.redeliver,
+            "dead": answers.dead,
+        }
 
     # ---- for the life of the loop ------------------------------------------------------------
 
@@ -129,10 +110,10 @@ class Receiver:
                     event, priority=priority, timeout=math.inf, on_done=done
                 )
         except BusClosed:
-            self._give_back(one)
+            self._answers.give_back(one)
         except Exception as error:  # a `key` of a subscription that raises, for instance
             self._reporter.bug(f"publishing an event of type {event.type!r}", error)
-            self._failed(one, f"{type(error).__name__}: {error}")
+            self._answers.failed(one, f"{type(error).__name__}: {error}")
 
     def _done(self, one: InHand, outcome: Outcome) -> None:
         """All deliveries of an event have ended; in a worker, or wherever that was."""
@@ -152,108 +133,11 @@ class Receiver:
         while True:
             self._wakes = False
             while self._ended:
-                await self._answer(self._ended.popleft())
+                await self._answers.answer(self._ended.popleft())
             if self._room is not None:
                 self._room.set()
             await self._answering_event.wait()
             self._answering_event.clear()
-
-    async def _answer(self, one: InHand) -> None:
-        outcome = one.outcome
-        assert outcome is not None
-        dropped = [r for _, r in outcome.dropped if r is not DropReason.EXPIRED]
-        if outcome.failed:
-            subscription, error = outcome.failed[0]
-            self._failed(one, f"{subscription.label}: {type(error).__name__}: {error}")
-        elif dropped:
-            key = one.envelope.key
-            self._untried[key] = self._untried.pop(key, 0) + 1
-            if len(self._untried) > self._tuning.remembered:  # in a group, others may get them
-                del self._untried[next(iter(self._untried))]
-            self._give_back(one)
-        else:
-            key = one.envelope.key
-            self._in_hand.pop(key, None)
-            self._untried.pop(key, None)
-            self._remember(key)
-            self.handled += 1
-            await self._ack(one.delivery)
-
-    async def _ack(self, delivery: Delivery) -> None:
-        with suppress(Lost):  # then it comes again, and is acknowledged then
-            await delivery.ack()
-
-    def _remember(self, key: Key) -> None:
-        self._handled_keys[key] = None
-        if len(self._handled_keys) > self._tuning.remembered:
-            del self._handled_keys[next(iter(self._handled_keys))]
-
-    def _return(self, delivery: Delivery) -> None:
-        """It came while the relay stops: to be delivered again, here or to another of the group."""
-
-        async def nak() -> None:
-            with suppress(Lost):
-                await delivery.nak(0.0)
-
-        self.redeliver += 1
-        self._start(nak())
-
-    def _give_back(self, one: InHand) -> None:
-        """It could not be handled now: to be delivered again."""
-        tuning, count = self._tuning, one.delivery.count
-        delay = tuning.redelivery * 2.0 ** min(max(count, 1) - 1, 6)
-        self.redeliver += 1
-        self._start(self._nak(one, delay))
-
-    async def _nak(self, one: InHand, delay: float) -> None:
-        self._in_hand.pop(one.envelope.key, None)
-        with suppress(Lost):
-            await one.delivery.nak(delay)
-
-    def _failed(self, one: InHand, why: str) -> None:
-        """A handler failed: again, or for the last time."""
-        if self._tries(one.delivery, one.envelope.key) < self._tuning.max_deliveries:
-            self._give_back(one)
-        else:
-            self._start(self._bury(one.delivery, one.envelope.type, why, one))
-
-    def _tries(self, delivery: Delivery, key: Key) -> int:
-        return delivery.count - self._untried.get(key, 0)
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    # ---- dead letters ------------------------------------------------------------------------
-
-    async def _bury(
-        self, delivery: Delivery, event_type: str, why: str, one: InHand | None = None
-    ) -> None:
-        """Make a dead letter of a delivery; if that fails, the broker delivers it again."""
-        name = self._wanted.name
-        headers = {
-            **{k: v for k, v in delivery.headers.items() if not k.startswith("nats-")},
-            "ce-deadreason": escape(why[:500]),
-            "ce-deadat": escape(name),
-        }
-        origin = f"{headers.get('ce-source', '')}.{headers.get('ce-id', '')}"
-        message = Message(event_type, headers, delivery.body, f"dead.{name}.{origin}", dead=True)
-        try:
-            await _store(self._session, message)
-            await delivery.term(why)
-        except Exception as error:
-            self._reporter.once("dead", RelayError(f"a dead letter could not be stored: {error}"))
-            with suppress(Lost):
-                await delivery.nak(self._tuning.redelivery)
-        else:
-            self._reporter.over("dead")
-            self.dead += 1
-            text = f"an event of type {event_type!r} became a dead letter: {why}"
-            self._reporter.error(RelayError(text, event_type))
-        if one is not None:
-            self._in_hand.pop(one.envelope.key, None)
-            self._untried.pop(one.envelope.key, None)
 
     # ---- for the life of a connection --------------------------------------------------------
 
@@ -270,8 +154,7 @@ class Receiver:
             max_pending=self._bus.config.queue_size,
             ack_wait=self._tuning.ack_wait,
         )
-        self._session = session
-        self.is_consuming = True
+        self._answers.session = session
         on_ready()
         others = [
             asyncio.ensure_future(self._touch_all()),
@@ -280,8 +163,7 @@ class Receiver:
         try:
             await self._fetch_all(consumer, others)
         finally:
-            self._session = None
-            self.is_consuming = False
+            self._answers.session = None
             await end_all(others)
 
     async def _fetch_all(self, consumer: Consumer, others: "Sequence[asyncio.Task[None]]") -> None:
@@ -299,7 +181,7 @@ class Receiver:
             for delivery in await consumer.fetch(limit, self._tuning.fetch_wait):
                 # Without awaiting: nothing that came may get lost.
                 if self.closed:
-                    self._return(delivery)
+                    self._answers.refuse(delivery)
                 else:
                     self._take(delivery)
         await asyncio.Event().wait()  # what is in hand is still touched
@@ -313,28 +195,28 @@ class Receiver:
 
     def _take(self, delivery: Delivery) -> None:
         """Receive one delivery: it is published, or answered at once."""
+        answers = self._answers
         try:
             envelope = unpack(delivery.headers, delivery.body)
         except BadEnvelope as error:
-            self._start(self._bury(delivery, delivery.type, str(error)))
+            answers.bury(delivery, delivery.type, str(error))
             return
         key = envelope.key
         if envelope.source == self._own_source or self._wanted.globs.first(envelope.type) is None:
-            self._start(self._ack(delivery))
-        elif key in self._handled_keys:
+            answers.ack(delivery)
+        elif answers.was_handled(key):
             self.duplicates += 1
-            self._start(self._ack(delivery))
+            answers.ack(delivery)
         elif (one := self._in_hand.get(key)) is not None:
             self.duplicates += 1
             one.delivery = delivery
             one.touched = monotonic()
         elif envelope.hops > self._tuning.max_hops:
             text = f"it has passed {envelope.hops} times from bus to bus"
-            self._start(self._bury(delivery, envelope.type, text))
-        elif self._tries(delivery, key) > self._tuning.max_deliveries:
-            tries = self._tries(delivery, key) - 1
-            text = f"it was delivered {tries} times and never acknowledged"
-            self._start(self._bury(delivery, envelope.type, text))
+            answers.bury(delivery, envelope.type, text)
+        elif (tries := answers.tries(delivery, key)) > self._tuning.max_deliveries:
+            text = f"it was delivered {tries - 1} times and never acknowledged"
+            answers.bury(delivery, envelope.type, text)
         else:
             self.received += 1
             one = self._in_hand[key] = InHand(delivery, envelope)
@@ -358,26 +240,3 @@ class Receiver:
         while True:
             self.lag = await consumer.lag()
             await asyncio.sleep(self._tuning.lag_interval)
-
-
-async def _store(session: Session | None, message: Message) -> None:
-    """Send a message and wait until it is stored.
-
-    Raises:
-        BrokerError: It was not.
-    """
-    if session is None:
-        raise Lost("there is no connection")
-    answered = asyncio.get_running_loop().create_future()
-
-    def answer(_message: Message, error: Exception | None) -> None:
-        if not answered.done():
-            answered.set_result(error)
-
-    await session.send([message], answer)
-    try:
-        error = await asyncio.wait_for(answered, 5.0)
-    except (TimeoutError, asyncio.TimeoutError):
-        raise Lost("the broker does not answer") from None
-    if error is not None:
-        raise error if isinstance(error, BrokerError) else Lost(str(error))

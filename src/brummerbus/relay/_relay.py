@@ -1,9 +1,9 @@
 """`Relay`: connects a bus to the buses of other processes and machines, through a broker.
 
 The parts, each in a module: `_outgoing` (bus to spool), `_spool`, `_sender` (spool to broker),
-`_receiver` (broker to bus), `_link` (the thread, and connecting), `_process` (what belongs to one
-process), `_envelope`, `_codec`, `_subjects`; and behind `_broker`, the interface, what knows a
-broker: `_nats`, `_redis`.
+`_receiver` (broker to bus), `_answers` (what the broker learns of what came), `_link` (the thread,
+and connecting), `_process` (what belongs to one process), `_envelope`, `_codec`, `_subjects`; and
+behind `_broker`, the interface, what knows a broker: `_nats*`, `_redis*`.
 """
 
 import atexit

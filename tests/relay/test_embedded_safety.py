@@ -1,0 +1,96 @@
+"""Who can use the embedded server, and what is said when it cannot be started."""
+
+import re
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from brummerbus import BusError
+
+if sys.platform == "win32":
+    pytest.skip("the server needs POSIX", allow_module_level=True)
+
+from brummerbus.relay import _embedded
+from brummerbus.relay._embedded import join
+from relay.members import folder, joining, servers
+
+__all__ = ["folder", "joining"]
+
+
+def test_only_this_user_can_read_the_token_and_only_this_machine_can_connect(folder: Path) -> None:
+    server = join()
+    try:
+        runtime = folder / "XDG_RUNTIME_DIR" / "brummerbus"
+        holders = [path for path in runtime.iterdir() if server.token in path.read_text()]
+        assert {path.name for path in holders} == {"nats.conf", "server.json"}
+        assert {path.stat().st_mode & 0o777 for path in holders} == {0o600}
+        assert runtime.stat().st_mode & 0o777 == 0o700
+        (process,) = servers(folder)
+        assert server.token not in " ".join(process.cmdline())
+        listening = [c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"]
+        assert listening == ["127.0.0.1"]
+    finally:
+        server.leave()
+
+
+def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
+    runtime = folder / "XDG_RUNTIME_DIR" / "brummerbus"
+    runtime.mkdir()
+    runtime.chmod(0o755)
+    with pytest.raises(BusError, match="brummerbus must be a folder of this user that no other"):
+        join()
+
+
+def test_it_acknowledges_what_it_has_synced(folder: Path) -> None:
+    server = join()
+    server.leave()
+    configuration = (folder / "XDG_RUNTIME_DIR" / "brummerbus" / "nats.conf").read_text()
+    assert re.search(r"jetstream \{.*sync_interval: always", configuration)
+
+
+def test_without_a_server_the_error_names_the_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    with pytest.raises(BusError, match=re.escape("pip install 'brummerbus[relay]'")):
+        join()
+
+
+def test_what_a_server_said_that_ended_at_once_is_in_the_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = folder / "nats-server"
+    program.write_text("#!/bin/sh\necho no room for me >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(_embedded, "binary", lambda: str(program))
+    with pytest.raises(BusError, match=r"ended at once; it said:\n.*no room for me"):
+        join()
+
+
+@pytest.mark.slow
+def test_a_port_that_someone_took_meanwhile_is_replaced_by_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_port = _embedded._free_port
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        taken = stranger.getsockname()[1]
+        ports = [taken]
+        monkeypatch.setattr(_embedded, "_free_port", lambda: ports.pop() if ports else free_port())
+        server = join()
+    assert server.url != f"nats://127.0.0.1:{taken}"
+    server.leave()
+
+
+def test_a_store_that_another_server_uses_is_not_shared(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = join()
+    (folder / "other").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setenv("XDG_RUNTIME_DIR", str(folder / "other"))
+        with pytest.raises(BusError, match="set XDG_RUNTIME_DIR"):
+            join()
+    server.leave()
