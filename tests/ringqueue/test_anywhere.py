@@ -57,12 +57,15 @@ CTRL_C = """
     from brummerbus.ringqueue import RingQueue
     q = RingQueue(1)
     {prepare}
-    threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
-    sent = time.monotonic() + 0.2
+    sent = []
+    def interrupt():
+        sent.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)
     try:
+        when_main_is_in("_put_waiting", "_get_waiting", "wait_tasks", call=interrupt)
         {call}
     except KeyboardInterrupt:
-        say(time.monotonic() - sent)
+        say(time.monotonic() - sent[0])
     say(q.qsize())
     q.maxsize = 5
     q.put(2)
