@@ -89,9 +89,14 @@ def bus_with_handlers(factory: BusFactory, policy: str = "reject", **settings: A
 
 
 def in_own_process(call: str, module: str) -> int:
-    """Call a function of a test module in another process, and return its result."""
+    """Call a function of a test module in another process, and return its result.
+
+    Threads there take the GIL from each other only while one waits. On a busy machine a worker that
+    had not yet begun to wait, or was woken by the call, would make the allocation that fails.
+    """
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})"
-    end = run_python(f"import {module} as tests\nsay(tests.{call})", first=path)
+    code = f"sys.setswitchinterval(1000)\nimport {module} as tests\nsay(tests.{call})"
+    end = run_python(code, first=path)
     assert (end.code, end.err) == (0, ""), (end.code, end.lines[-3:], end.err[-3000:])
     return int(end.lines[-1])
 
