@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .helpers import Watcher
+from brummerbus.__main__ import main
+
+from .helpers import Refusal, Watcher
 
 
 @pytest.fixture
@@ -21,3 +23,22 @@ def watcher(tmp_path: Path) -> Iterable[Watcher]:
     yield made
     made.close()
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def refusal(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refusal:
+    """Runs a command line that must be refused, in this process, and returns what is said."""
+    monkeypatch.chdir(watcher.directory)
+
+    def refusal(*arguments: str) -> str:
+        try:
+            code: object = main(["watch", "--db", "log.db", *arguments])
+        except SystemExit as end:  # of argparse
+            code = end.code
+        output = capsys.readouterr()
+        assert (code, output.out) == (2, "")
+        return output.err
+
+    return refusal

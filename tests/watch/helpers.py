@@ -5,17 +5,23 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from brummerbus import Event
 from brummerbus.watch.detect import StreamDetector
 from brummerbus.watch.payloads import BuildEvent, ErrorFound, Found, LogLine, LogLines, TestResult
+from helpers.waiting import poll
 
 TIMEOUT = 60
 """Seconds after which a watcher hangs; a passing test takes a second or two."""
+
+
+Refusal = Callable[..., str]
+"""The fixture `refusal`."""
 
 
 def make_lines(text: str, *, process: str = "api", stream: str = "stdout") -> list[LogLine]:
@@ -155,14 +161,15 @@ def wait_for(process: subprocess.Popen[str], *parts: str) -> list[str]:
     return seen
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a process is gone, or waits to be reaped."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def ended(pid: int) -> bool:
-    """Whether a process has ended after some time; its adoptive parent reaps it."""
-    deadline = time.monotonic() + TIMEOUT
-    while time.monotonic() < deadline:
-        status = subprocess.run(
-            ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-        ).stdout
-        if not status.strip() or status.startswith("Z"):
-            return True
-        time.sleep(0.05)
-    return False
+    """Return whether a process has ended after some time; its adoptive parent reaps it."""
+    poll(lambda: has_ended(pid))
+    return True

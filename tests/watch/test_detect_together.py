@@ -35,6 +35,7 @@ def texts() -> Iterator[tuple[str, str]]:
 
 
 TEXTS = dict(texts())
+LONG = ("mixed", "coloured", "compose")
 
 
 def alone(lines: list[LogLine]) -> list[Found]:
@@ -42,12 +43,9 @@ def alone(lines: list[LogLine]) -> list[Found]:
     return [found for line in lines for found in detector.feed(line)] + detector.finish()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("longest", [1, 2, 7, 100, 100_000])
-def test_where_a_read_ends_makes_no_difference_to_what_is_found(name: str, longest: int) -> None:
+def read_in_parts(lines: list[LogLine], longest: int) -> list[Found]:
+    """Feed lines some at a time: random numbers of them up to the longest."""
     rest = random.Random(longest)
-    lines = [line._replace(time=5.0) for line in make_lines(TEXTS[name])]
     detector = StreamDetector()
     found: list[Found] = []
     start = 0
@@ -55,4 +53,14 @@ def test_where_a_read_ends_makes_no_difference_to_what_is_found(name: str, longe
         end = start + rest.randint(1, longest)
         found += detector.feed_many(LogLines.of(lines[start:end]))
         start = end
-    assert found + detector.finish() == alone(lines)
+    return found + detector.finish()
+
+
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in TEXTS
+])  # fmt: skip
+def test_where_a_read_ends_makes_no_difference_to_what_is_found(name: str) -> None:
+    lines = [line._replace(time=5.0) for line in make_lines(TEXTS[name])]
+    expected = alone(lines)
+    for longest in (1, 2, 7, 100, 100_000):
+        assert read_in_parts(lines, longest) == expected, f"reads of up to {longest} lines"

@@ -5,7 +5,6 @@ import select
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from helpers.waiting import poll
@@ -14,6 +13,7 @@ pytest.importorskip("termios", reason="terminals are POSIX's")
 
 import termios
 
+from .helpers import has_ended
 from .terminals import OnTerminal
 
 PROGRAM = """
@@ -26,14 +26,6 @@ with Guardian() as guardian:
     print("shell", guardian._shell.pid, "of a watcher", flush=True)
     time.sleep(600)
 """
-
-
-def has_ended(pid: int) -> bool:
-    """Return whether a process is gone, or waits to be reaped."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_terminal_that_has_got_the_name_of_the_watcher_s_is_left_alone(tmp_path: Path) -> None:

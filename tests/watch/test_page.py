@@ -137,16 +137,17 @@ def test_without_matplotlib_it_has_no_plots_and_says_what_to_install(html: str) 
     assert "pip install &#x27;brummerbus[report]&#x27;" in html
 
 
+@pytest.fixture(scope="module")
+def drawn(report: dict[str, Any]) -> str:
+    """The page with its plots, which take half a second."""
+    pytest.importorskip("matplotlib")
+    return page.as_html(report)
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("matplotlib")  # imported once, in one process
 class TestPlots:
     """The bus's figures, drawn."""
-
-    @pytest.fixture
-    def drawn(self, report: dict[str, Any]) -> str:
-        """The page with its plots."""
-        pytest.importorskip("matplotlib")
-        return page.as_html(report)
 
     def test_there_is_one_of_each_kind(self, drawn: str) -> None:
         """Depth, deliveries, times and utilisation."""

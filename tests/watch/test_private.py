@@ -1,5 +1,6 @@
 """Files that their owner alone may read."""
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -70,7 +71,8 @@ def test_a_text_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_whatever_watch_writes_is_private(watcher: Watcher) -> None:
+def test_reports_are_written_by_their_names_and_as_private_as_the_store(watcher: Watcher) -> None:
+    """One of each kind; one of them was a public file before."""
     pytest.importorskip("matplotlib")
     public = watcher.directory / "r.html"
     public.touch(0o666)
@@ -78,6 +80,8 @@ def test_whatever_watch_writes_is_private(watcher: Watcher) -> None:
     assert result.returncode == 0
     names = ("log.db", "r.html", "r.json")
     assert {name: mode(watcher.directory / name) for name in names} == dict.fromkeys(names, 0o600)
+    assert public.read_text().startswith("<!DOCTYPE html>")
+    assert json.loads((watcher.directory / "r.json").read_text())["exit_code"] == 0
 
 
 def test_a_report_that_cannot_be_written_is_an_error_and_an_exit_code(watcher: Watcher) -> None:

@@ -15,7 +15,7 @@ from brummerbus.watch.processes import options
 from brummerbus.watch.processes.procfile import CommandError
 from helpers.waiting import poll
 
-from .helpers import TIMEOUT, Watcher, wait_for
+from .helpers import TIMEOUT, Refusal, Watcher, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -80,21 +80,32 @@ class TestChosen:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
-            ([], ["a: 1", "b: 1"]),
-            (["Procfile"], ["a: 1", "b: 1"]),
-            (["Procfile", "b"], ["b: 1"]),
-            (["b"], ["b: 1"]),
-            (["-f", "Procfile", "b"], ["b: 1"]),
-            (["b", "-m", "b=2"], ["b.1: 1", "b.2: 2"]),
+            ([], ["a", "b"]),
+            (["Procfile"], ["a", "b"]),
+            (["Procfile", "b"], ["b"]),
+            (["b"], ["b"]),
+            (["-f", "Procfile", "b"], ["b"]),
+            (["b", "-m", "b=2"], ["b.1", "b.2"]),
         ],
     )
-    def test_those_that_are_named_run(
-        self, arguments: list[str], expected: list[str], watcher: Watcher
+    def test_those_that_are_named_are_chosen(
+        self,
+        arguments: list[str],
+        expected: list[str],
+        watcher: Watcher,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """With and without the name of the Procfile."""
+        watcher.procfile(a="true", b="true")
+        monkeypatch.chdir(watcher.directory)
+        chosen = options.setup(arguments_of(arguments)).commands
+        assert [command.name for command in chosen] == expected
+
+    def test_those_that_are_chosen_run(self, watcher: Watcher) -> None:
+        """Each has the number of its instance."""
         line = "echo ${PS##*.}"
-        watcher.procfile(a=line, b=line)
-        assert sorted(said(watcher.run(*arguments, "--keep-going").stdout)) == expected
+        result = watcher.run(watcher.procfile(a=line, b=line), "b", "-m", "b=2", "--keep-going")
+        assert sorted(said(result.stdout)) == ["b.1: 1", "b.2: 2"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -133,13 +144,11 @@ class TestChosen:
         ],
     )
     def test_it_is_said_and_nothing_is_started(
-        self, arguments: list[str], message: str, watcher: Watcher
+        self, arguments: list[str], message: str, watcher: Watcher, refusal: Refusal
     ) -> None:
         """With exit code 2."""
         watcher.procfile(a="touch started")
-        result = watcher.run(*arguments)
-        assert result.returncode == 2
-        assert message in result.stderr
+        assert message in refusal(*arguments)
         assert not (watcher.directory / "started").exists()
 
 
