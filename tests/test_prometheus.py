@@ -166,6 +166,14 @@ def test_names_and_types_may_have_any_characters(factory: BusFactory) -> None:
     assert value == 1
 
 
+def test_names_that_utf_8_cannot_say_are_shown_with_escapes(factory: BusFactory) -> None:
+    """One such event type, perhaps an undecodable file name, would fail each scrape."""
+    bus = factory.bus(name="bus\udcff")
+    bus.subscribe("*", Recorder())
+    handle(bus, "\udcff.txt")
+    assert Scraper(bus).value("published_total", bus=r"bus\udcff", type=r"\udcff.txt") == 1
+
+
 # ---- which buses ---------------------------------------------------------------------------------
 
 

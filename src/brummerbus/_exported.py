@@ -6,6 +6,7 @@ Guarantees
 - A bus name has at most `MAX_TYPES` event types with a label of their own, the first ones.
 - Buses are not kept, nor their handlers. The queue of one that is gone is kept until the next read,
   or until another bus begins.
+- Names and labels can be encoded in UTF-8, whatever types and buses are called.
 - Reading costs a snapshot of each bus, and publishing nothing.
 """
 
@@ -23,6 +24,7 @@ from brummerbus._core.census import Counted, living, watch
 from brummerbus._core.queue import BUCKETS, fork_count
 from brummerbus._core.routes import OTHER as UNNAMED
 from brummerbus._measurements import bucket_edge
+from brummerbus._text import utf8
 
 if TYPE_CHECKING:
     from brummerbus import BusStats
@@ -131,6 +133,7 @@ class _Source:
 
     def __init__(self, counted: Counted) -> None:
         self.counted = counted
+        self.name = utf8(counted.name)
         self._least = (0.0, 0.0, 0.0)
 
     def read(self, label: Callable[[str], str]) -> tuple[Counters, "BusStats"]:
@@ -223,8 +226,8 @@ class Exported:
             self._update()
             found = {name: Figures(_copy(counters)) for name, counters in self._ended.items()}
             for source in self._sources.values():
-                counters, stats = source.read(self._labels(source.counted.name))
-                figures = found.setdefault(source.counted.name, Figures())
+                counters, stats = source.read(self._labels(source.name))
+                figures = found.setdefault(source.name, Figures())
                 figures.counters.add(counters)
                 figures.gauges = figures.gauges or Gauges()
                 figures.gauges.add(source.counted, stats)
@@ -242,7 +245,7 @@ class Exported:
             if source.counted.queue.is_gone():
                 del self._sources[key]
             elif source.counted.is_final():
-                name = source.counted.name
+                name = source.name
                 counters, _ = source.read(self._labels(name))
                 self._ended.setdefault(name, Counters()).add(counters)
                 del self._sources[key]
@@ -253,7 +256,7 @@ class Exported:
 
         def label(name: str) -> str:
             if name not in known and len(known) < MAX_TYPES and name not in (OTHER, UNNAMED):
-                known[name] = name
+                known[name] = utf8(name)
             return known.get(name, OTHER)
 
         return label

@@ -6,3 +6,15 @@ def counted(n: int, noun: str) -> str:
     if n == 1:
         return f"{n:,} {noun}"
     return f"{n:,} {noun[:-1]}ies" if noun.endswith("y") else f"{n:,} {noun}s"
+
+
+def utf8(text: str) -> str:
+    """Return a text that UTF-8 can say: escapes in place of lone surrogates.
+
+    Those are what Python makes of undecodable file names.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace").decode()
+    return text

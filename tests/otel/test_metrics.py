@@ -130,9 +130,25 @@ def test_what_cannot_be_instrumented_is_refused(factory: BusFactory, telemetry: 
     bus = factory.bus()
     with pytest.raises(TypeError, match="spans must be True or False, got 1"):
         instrument(bus, spans=1)  # type: ignore[arg-type]
+    for name, kind in (("meter_provider", "MeterProvider"), ("tracer_provider", "TracerProvider")):
+        with pytest.raises(TypeError, match=f"{name} must be a {kind} or None, got 3"):
+            instrument(bus, **{**telemetry.providers, name: 3})  # type: ignore[arg-type]
     instrument(bus, **telemetry.providers)
     with pytest.raises(ValueError, match="bus must not be instrumented already, got <EventBus"):
         instrument(bus, **telemetry.providers)
+
+
+def test_what_ended_once_does_not_end_what_began_after_it(
+    factory: BusFactory, telemetry: Telemetry
+) -> None:
+    bus = factory.bus(name="bus")
+    first = instrument(bus, **telemetry.providers)
+    first.uninstrument()
+    second = instrument(bus, **telemetry.providers)
+    first.uninstrument()
+    assert telemetry.value("brummerbus.queue.capacity", brummerbus__bus="bus") == 10
+    second.uninstrument()
+    assert telemetry.metrics() == {}
 
 
 # ---- what it needs -------------------------------------------------------------------------------

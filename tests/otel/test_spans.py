@@ -185,6 +185,18 @@ def test_options_and_other_objects_have_spans_too(
     assert [outcome.handled for outcome in ended] == [1]
 
 
+def test_names_that_utf_8_cannot_say_are_shown_with_escapes(
+    factory: BusFactory, telemetry: Telemetry
+) -> None:
+    """An exporter could not send them, nor what goes with them."""
+    bus = traced(factory, telemetry)
+    bus.subscribe("*", Recorder())
+    bus.publish(Event("\udcff.txt"))
+    [producer] = telemetry.producers()
+    assert producer.name == r"publish \udcff.txt"
+    assert (producer.attributes or {})["messaging.destination.name"] == r"\udcff.txt"
+
+
 def test_a_scheduled_event_that_has_to_wait_is_one_producer(
     factory: BusFactory, telemetry: Telemetry
 ) -> None:

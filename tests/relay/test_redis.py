@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -52,8 +53,10 @@ def test_without_redis_py_the_error_names_the_extra() -> None:
 
 def test_a_url_that_is_not_understood_is_a_value_error() -> None:
     adapter("redis")
-    with pytest.raises(ValueError, match="scheme"):
-        make("http://localhost")
+    for url in ("http://localhost", "redis://user:se/cret@localhost"):
+        with pytest.raises(ValueError, match="url must be redis://host:port") as raised:
+            make(url)
+        assert "user" not in str(raised.value)
 
 
 def test_a_length_that_is_none_is_refused() -> None:
@@ -75,6 +78,26 @@ def test_a_server_that_is_too_old_is_refused(
     monkeypatch.setattr(adapter("redis"), "MIN_VERSION", (999, 0))
     with pytest.raises(Refused, match=r"Redis 6\.2 or newer is needed, this is \d"):
         asyncio.run(make(server.url()).connect())
+
+
+def test_a_socket_of_this_machine_is_as_good() -> None:
+    adapter("redis")
+
+    class Local(RedisServer):
+        def command(self) -> list[str]:
+            return [*super().command(), "--unixsocket", str(self.folder / "s")]
+
+    async def test(folder: Path) -> None:
+        session = await make(f"unix://{folder}/s").connect()
+        await add(session, 3)
+        await session.close()
+
+    with TemporaryDirectory() as folder:  # as the paths of sockets must be short
+        server = Local(Path(folder))
+        try:
+            asyncio.run(test(server.folder))
+        finally:
+            server.close()
 
 
 def test_streams_are_trimmed_to_about_their_maximum_length(server: Server) -> None:

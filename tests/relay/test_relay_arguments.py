@@ -28,6 +28,10 @@ from helpers.processes import modules_after, run_python
         ({"on_error": 1}, TypeError, "on_error must be callable"),
         ({"url": "http://user:secret@x"}, ValueError, "url must begin with one of nats://"),
         ({"url": 1}, TypeError, "url must be a string or None"),
+        ({"url": "nats://"}, ValueError, "url must be nats://host:port.*got 'nats://'"),
+        ({"url": "nats://a,nats://b:x"}, ValueError, "url must be nats://host:port"),
+        ({"url": "nats://user:secret@b:x"}, ValueError, "url must be nats://host:port"),
+        ({"connect": 3}, TypeError, "connect must be a dict of arguments.*got <int>"),
     ],
 )
 def test_a_wrong_argument_is_named(

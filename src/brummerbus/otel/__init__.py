@@ -6,10 +6,11 @@ The names are those of the conventions for messaging, which are in development; 
 import threading
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 try:
     from opentelemetry import trace
+    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 except ImportError as _missing:
     raise ImportError(
         "brummerbus.otel needs opentelemetry-api: pip install 'brummerbus[otel]'"
@@ -20,22 +21,18 @@ from brummerbus._arguments import check_bool, shown
 from brummerbus.otel._metrics import SCHEMA, SYSTEM, instruments
 from brummerbus.otel._spans import Spans
 
-if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
-
 __all__ = ["Instrumentation", "instrument"]
 
 _lock = threading.Lock()
-_instrumented: "weakref.WeakSet[EventBus]" = weakref.WeakSet()
+_instrumented: "weakref.WeakKeyDictionary[EventBus, Instrumentation]" = weakref.WeakKeyDictionary()
 
 
 def instrument(
     bus: EventBus,
     *,
     spans: bool = False,
-    meter_provider: "MeterProvider | None" = None,
-    tracer_provider: "TracerProvider | None" = None,
+    meter_provider: MeterProvider | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> "Instrumentation":
     """Show what a bus counts to OpenTelemetry, and with `spans` trace each publish and delivery.
 
@@ -65,17 +62,27 @@ def instrument(
     if not isinstance(bus, EventBus):
         raise TypeError(f"bus must be an EventBus, got {shown(bus)}")
     check_bool("spans", spans)
-    with _lock:
-        if bus in _instrumented:
-            raise ValueError(f"bus must not be instrumented already, got {shown(bus)}")
-        _instrumented.add(bus)
-        found = instruments(meter_provider)
-        found.add(bus)
+    _check_provider("meter_provider", meter_provider, MeterProvider)
+    _check_provider("tracer_provider", tracer_provider, TracerProvider)
+    traced = None
     if spans:
         tracer = trace.get_tracer(SYSTEM, tracer_provider=tracer_provider, schema_url=SCHEMA)
         propagate = bus.config.propagate_context
-        bus._set_trace(Spans(bus.name, tracer, propagate=propagate).publish)
-    return Instrumentation(bus, found.remove)
+        traced = Spans(bus.name, tracer, propagate=propagate).publish
+    with _lock:
+        if bus in _instrumented:
+            raise ValueError(f"bus must not be instrumented already, got {shown(bus)}")
+        found = instruments(meter_provider)
+        found.add(bus)
+        made = _instrumented[bus] = Instrumentation(bus, found.remove)
+        if traced is not None:
+            bus._set_trace(traced)
+    return made
+
+
+def _check_provider(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__} or None, got {shown(value)}")
 
 
 class Instrumentation:
@@ -93,8 +100,8 @@ class Instrumentation:
         """
         bus = self._bus()
         with _lock:
-            if bus is None or bus not in _instrumented:
-                return
-            _instrumented.discard(bus)
+            if bus is None or _instrumented.get(bus) is not self:
+                return  # it may be instrumented anew
+            del _instrumented[bus]
             self._remove(bus)
-        bus._set_trace(None)
+            bus._set_trace(None)

@@ -13,6 +13,7 @@ from brummerbus import Event
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.hooks import Runs
 from brummerbus._core.weak import WeakHandler
+from brummerbus._text import utf8
 from brummerbus.otel._metrics import SYSTEM
 
 Attributes = dict[str, str | int]
@@ -24,7 +25,7 @@ class Spans:
     def __init__(self, bus: str, tracer: Tracer, *, propagate: bool) -> None:
         self.tracer = tracer
         self.propagate = propagate
-        self._bus = bus
+        self._bus = utf8(bus)
 
     def publish(self, event: Any, publish: Callable[[Runs | None], bool]) -> bool:
         """Publish an event in a span; an event that was dropped has failed."""
@@ -54,7 +55,9 @@ class Spans:
             "messaging.system": SYSTEM,
             "messaging.operation.name": operation,
             "messaging.operation.type": kind,
-            "messaging.destination.name": event.type if is_event else type(event).__qualname__,
+            "messaging.destination.name": utf8(
+                event.type if is_event else type(event).__qualname__
+            ),
             "brummerbus.bus": self._bus,
         }
         if is_event:

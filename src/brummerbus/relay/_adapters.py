@@ -32,11 +32,12 @@ def broker_for(url: str | None, namespace: str, options: Mapping[str, Any]) -> B
     name = _MODULES.get(scheme) if separator else "brummerbus.relay._nats"
     if name is None or not url:
         known = ", ".join(f"{one}://" for one in _MODULES)
-        raise ValueError(f"url must begin with one of {known}, got {_shown_url(url)}")
+        raise ValueError(f"url must begin with one of {known}, got {shown_url(url)}")
     return cast("Broker", import_module(name).make(url, namespace, options))
 
 
-def _shown_url(url: str) -> str:
+def shown_url(url: str) -> str:
+    """Return a URL for a message: no more than its scheme, as the rest may be a password."""
     return repr(url.partition("://")[0] + "://...") if "://" in url else shown(url)
 
 

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any
 
 from brummerbus import DropReason, Outcome
+from brummerbus._arguments import shown
 from brummerbus.relay._broker import BrokerError, Delivery, Lost, Message, Session
 from brummerbus.relay._envelope import Envelope, escape
 from brummerbus.relay._report import RelayError, Reporter
@@ -145,7 +146,7 @@ class Answers:
         else:
             self._reporter.over("dead")
             self.dead += 1
-            text = f"an event of type {event_type!r} became a dead letter: {why}"
+            text = f"an event of type {shown(event_type)} became a dead letter: {why}"
             self._reporter.error(RelayError(text, event_type))
         if one is not None:
             self._forget(one)

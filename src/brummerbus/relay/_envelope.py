@@ -181,7 +181,7 @@ def _unescape(value: str) -> str:
     if "%" not in value:
         return value
     try:
-        return unquote(value, errors="strict")
+        return unquote(value, errors="surrogatepass")
     except UnicodeDecodeError as error:
         raise BadEnvelope(f"a header cannot be decoded: {error}") from error
 

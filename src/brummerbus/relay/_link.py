@@ -117,7 +117,7 @@ class Link:
             self._reporter.once("connection", error)
             return self._tuning.refused
         except Exception as error:
-            self._reporter.bug("connecting", error)
+            self._reporter.bug("connecting", error, "connection")
             return self._tuning.refused
         return await self._use(session)
 
@@ -139,7 +139,7 @@ class Link:
         if isinstance(error, BrokerError):
             self._reporter.once("connection", error)
             return 0.0 if isinstance(error, Lost) else self._tuning.refused
-        self._reporter.bug("the connection", error)
+        self._reporter.bug("the connection", error, "connection")
         return self._tuning.refused
 
     async def _until_one_ends(self, session: Session) -> BaseException | None:

@@ -10,10 +10,13 @@ What does not work
 """
 
 import asyncio
+import inspect
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from brummerbus._arguments import shown
+from brummerbus.relay._adapters import shown_url
 from brummerbus.relay._broker import BrokerError, Lost, Refused
 
 try:
@@ -86,9 +89,31 @@ class Nats(Connected):
         return Refused(f"no connection to {self.server}: {type(error).__name__}: {text}")
 
 
+_OPTIONS = inspect.signature(Client.connect).parameters.keys() - {"self"}
+
+
 def make(url: str, namespace: str, options: Mapping[str, Any]) -> Nats:
-    """See `_broker.Broker`."""
+    """See `_broker.Broker`.
+
+    Raises:
+        TypeError: `nats.connect` has no argument of that name.
+        ValueError: The URL is not understood.
+    """
+    for name in options:
+        if name not in _OPTIONS:
+            raise TypeError(f"connect: nats.connect() has no argument {shown(name)}")
+    if not all(map(_is_address, url.split(","))):
+        message = "url must be nats://host:port, or several with commas between"
+        raise ValueError(f"{message}, got {shown_url(url) if '@' in url else shown(url)}")
     return Nats(url, namespace, options)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is no number, or too large
+        return False
 
 
 def _without_credentials(url: str) -> str:

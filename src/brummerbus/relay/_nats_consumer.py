@@ -19,6 +19,9 @@ ANSWER_TIMEOUT = 2.5
 MAX_FETCH = 512
 MAX_GIVEN_BACK = 20_000
 """Deliveries that are given back at most; the server repeats the others after `ack_wait`."""
+MAX_LINE = 4096
+"""Characters of a command; a server does not say how many it takes, this is what it does unless it
+is configured otherwise."""
 IDLE = 0.05
 IDLE_ROUNDS = 3
 
@@ -63,17 +66,24 @@ async def publish(
         Lost: It is gone.
         Rejected: The server accepts nothing that large, or the subject or a header is malformed.
     """
+    # The client counts only the body. The server would close the connection, each time.
+    head = 0 if headers is None else _size_of(headers)
+    size, limit = head + len(body), client.max_payload
+    if size > limit:
+        raise Rejected(f"its {size:,} bytes are more than the server takes, {limit:,}")
+    if len(f"{to} {reply} {head} {size}") > MAX_LINE:
+        raise Rejected(f"its subject of {len(to):,} characters is longer than a server takes")
     try:
         await client.publish(to, body, reply, headers)
-    except errors.MaxPayloadError:
-        limit = client.max_payload
-        raise Rejected(
-            f"its {len(body):,} bytes are more than the server takes, {limit:,}"
-        ) from None
     except (errors.BadSubjectError, errors.BadHeaderError, ValueError) as error:
         raise Rejected(str(error)) from error
     except (errors.Error, OSError) as error:
         raise Lost(f"the connection was lost: {error}") from error
+
+
+def _size_of(headers: Mapping[str, str]) -> int:
+    """Return how many bytes the client makes of ASCII headers."""
+    return len("NATS/1.0\r\n\r\n") + sum(len(k) + len(v) + 4 for k, v in headers.items())
 
 
 class NatsConsumer:

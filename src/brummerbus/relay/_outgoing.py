@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from brummerbus import BackpressurePolicy, Event, EventBus
+from brummerbus._arguments import shown
 from brummerbus._core._ext import level_of
 from brummerbus._core.subscriptions import Subscription
 from brummerbus.relay._arrived import RelayedEvent
@@ -90,14 +91,14 @@ class Outgoing:
             policy = self._spool.policy
             text = f"the spool is full: policy {policy.value!r} drops events"
             if policy is BackpressurePolicy.REJECT:
-                text = f"the spool is full: an event of type {message.type!r} is not sent"
+                text = f"the spool is full: an event of type {shown(message.type)} is not sent"
                 self._reporter.error(RelayError(text, message.type))
             else:
                 self._reporter.once("spool", RelayError(text))
 
     def _refuse(self, reason: str, event: Event, why: str) -> None:
         self._spool.refuse(reason)
-        text = f"event {event.id} of type {event.type!r} is not sent: {why}"
+        text = f"event {event.id} of type {shown(event.type)} is not sent: {why}"
         self._reporter.error(RelayError(text, event.type))
 
 

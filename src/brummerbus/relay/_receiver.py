@@ -16,6 +16,7 @@ from functools import partial
 from time import monotonic
 
 from brummerbus import BusClosed, EventBus, Outcome
+from brummerbus._arguments import shown
 from brummerbus.relay._answers import Answers, InHand
 from brummerbus.relay._arrived import relayed
 from brummerbus.relay._broker import Consumer, Delivery, Lost, Session
@@ -112,7 +113,7 @@ class Receiver:
         except BusClosed:
             self._answers.give_back(one)
         except Exception as error:  # a `key` of a subscription that raises, for instance
-            self._reporter.bug(f"publishing an event of type {event.type!r}", error)
+            self._reporter.bug(f"publishing an event of type {shown(event.type)}", error)
             self._answers.failed(one, f"{type(error).__name__}: {error}")
 
     def _done(self, one: InHand, outcome: Outcome) -> None:

@@ -28,6 +28,7 @@ except ImportError as _missing:
     ) from _missing
 
 from brummerbus._arguments import check_int
+from brummerbus.relay._adapters import shown_url
 from brummerbus.relay._broker import Answered, Lost, Message, Refused, Rejected
 from brummerbus.relay._redis_consumer import RedisConsumer
 from brummerbus.relay._redis_errors import FAILURES, Liveness, translated
@@ -54,7 +55,8 @@ def make(url: str, namespace: str, options: Mapping[str, Any]) -> RedisBroker:
         options: Further arguments of `redis.from_url`, such as `ssl_ca_certs`; and `max_length`.
 
     Raises:
-        TypeError, ValueError: The URL is not understood, or `max_length` is no int of at least 1.
+        TypeError: The client has no argument of that name, or `max_length` is no int.
+        ValueError: The URL is not understood, or `max_length` is below 1.
     """
     return RedisBroker(url, namespace, options)
 
@@ -67,7 +69,16 @@ class RedisBroker:
         self.max_length = check_int("max_length", self.options.pop("max_length", MAX_LENGTH), 1)
         self.url = url
         self.events, self.dead = f"{namespace}.evt", f"{namespace}.dead"
-        parsed = redis.asyncio.ConnectionPool.from_url(url).connection_kwargs
+        try:
+            parsed = redis.asyncio.ConnectionPool.from_url(url).connection_kwargs
+        except ValueError:  # whose text may have a part of a password
+            message = "url must be redis://host:port/database, rediss:// or unix:///path"
+            raise ValueError(f"{message}, got {shown_url(url)}") from None
+        pool = self.client().connection_pool
+        try:
+            pool.connection_class(**pool.connection_kwargs)
+        except TypeError as error:
+            raise TypeError(f"connect: {error}") from None
         self.server = str(
             parsed.get("path") or f"{parsed.get('host', 'localhost')}:{parsed.get('port', 6379)}"
         )
@@ -81,7 +92,7 @@ class RedisBroker:
             "protocol": 2,
             "socket_timeout": TIMEOUT,
             "socket_connect_timeout": TIMEOUT,
-            "socket_keepalive": True,
+            **({} if self.url.startswith("unix:") else {"socket_keepalive": True}),
             "single_connection_client": True,
             "retry": Retry(NoBackoff(), 0),
             **self.options,
@@ -152,11 +163,13 @@ class RedisSession:
         pipeline = self.sender.pipeline(transaction=False)
         sent = []
         for message, answered in outbox:
-            if len(message.body) > self.max_body:
-                reason = f"the body has {len(message.body):,} bytes, {self.server} accepts "
+            size = max(map(len, (message.body, *message.headers.values())))
+            if size > self.max_body:
+                reason = f"a part of it has {size:,} bytes, {self.server} accepts "
                 answered(message, Rejected(f"{reason}{self.max_body:,}"))
                 continue
-            fields: dict[Any, Any] = {"type": message.type, **message.headers}
+            name = message.type.encode(errors="surrogatepass")
+            fields: dict[Any, Any] = {"type": name, **message.headers}
             fields["body"] = message.body
             stream = broker.dead if message.dead else broker.events
             pipeline.xadd(stream, fields, maxlen=broker.max_length, approximate=True)

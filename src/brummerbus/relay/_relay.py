@@ -116,7 +116,7 @@ class Relay:
             codec=Codec(codec),
             spool=check_int("spool", spool, 1, MAX_SPOOL),
             policy=_policy(spool_policy),
-            options=dict(connect or {}),
+            options=_options(connect),
             reporter=Reporter(f"{bus.name}: relay", on_error),
             tuning=_tuning.TUNING,
         )
@@ -280,6 +280,15 @@ def _event_types(name: str, values: Iterable[str]) -> tuple[str, ...]:
         except ValueError:
             raise ValueError(f"{name} must have non-empty strings, got ''") from None
     return tuple(dict.fromkeys(map(str.__str__, found)))
+
+
+def _options(connect: object) -> dict[str, Any]:
+    if connect is None:
+        return {}
+    if not isinstance(connect, Mapping) or not all(isinstance(name, str) for name in connect):
+        message = "connect must be a dict of arguments of the client's connect function, or None"
+        raise TypeError(f"{message}, got <{type(connect).__name__}>")
+    return dict(connect)
 
 
 def _check_group(value: object) -> str | None:

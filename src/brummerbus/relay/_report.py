@@ -57,6 +57,11 @@ class Reporter:
         """Log what is no failure."""
         log(level, "%s: " + message, self._name, *arguments)
 
-    def bug(self, what: str, error: BaseException) -> None:
-        """Log an exception that nothing expected, with its traceback."""
+    def bug(self, what: str, error: BaseException, subject: str = "") -> None:
+        """Log an exception that nothing expected, with its traceback; of a subject as `once`."""
+        text = f"{what}: {error!r}"
+        if subject and self._last.get(subject) == text:
+            return
+        if subject:
+            self._last[subject] = text
         log(logging.ERROR, "%s: %s failed unexpectedly", self._name, what, exc_info=error)

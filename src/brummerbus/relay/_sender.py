@@ -15,6 +15,7 @@ import asyncio
 from contextlib import suppress
 from time import monotonic
 
+from brummerbus._arguments import shown
 from brummerbus.relay._broker import BrokerError, Lost, Message, Rejected, Session
 from brummerbus.relay._report import RelayError, Reporter
 from brummerbus.relay._spool import Spool
@@ -103,7 +104,7 @@ class Sender:
                 self._reporter.over("store")
         elif isinstance(error, Rejected):
             self._spool.answer(message, dropped="rejected")
-            text = f"an event of type {message.type!r} was dropped: {error}"
+            text = f"an event of type {shown(message.type)} was dropped: {error}"
             self._reporter.error(RelayError(text, message.type))
         else:
             self._spool.defer(message)

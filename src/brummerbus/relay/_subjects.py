@@ -40,7 +40,15 @@ def check_namespace(value: object) -> str:
 
 
 def _token(text: str) -> str:
-    return quote(text, safe=_SAFE) if text else "%"
+    return quote(text, safe=_SAFE, errors="surrogatepass") if text else "%"
+
+
+def _text(token: str) -> str:
+    """Return what a token says: the inverse of `_token`; of a stranger's, what can be read."""
+    try:
+        return "" if token == "%" else unquote(token, errors="surrogatepass")
+    except UnicodeDecodeError:
+        return unquote(token)
 
 
 def subject(namespace: str, channel: str, event_type: str) -> str:
@@ -55,7 +63,7 @@ def type_of(namespace: str, subject: str) -> str:
     encoded = subject[len(namespace) + 1 :].partition(".")[2]
     if "%" not in encoded:
         return encoded
-    return ".".join("" if token == "%" else unquote(token) for token in encoded.split("."))
+    return ".".join(map(_text, encoded.split(".")))
 
 
 def subject_filter(namespace: str, event_type: str) -> str:
