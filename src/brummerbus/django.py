@@ -12,6 +12,7 @@ when it exits.
 """
 
 import copy
+import os
 import threading
 import time
 from collections import OrderedDict
@@ -156,12 +157,16 @@ class _Pool:
     """The executor and the results of one alias."""
 
     def __init__(self, alias: str, options: dict[str, Any]) -> None:
-        kept = check_int("kept_results", options.pop("kept_results", KEPT_RESULTS), 0)
+        self._kept = check_int("kept_results", options.pop("kept_results", KEPT_RESULTS), 0)
         options.setdefault("thread_name_prefix", f"tasks-{alias}")
         self.executor = BusExecutor(**options)
-        self.results = _Results(kept)
+        self.results = _Results(self._kept)
         levels = self.executor.bus.config.priority_levels
         self._views = [self.executor.with_priority(n + 1) for n in range(levels)]
+
+    def forget(self) -> None:
+        """In the child of a fork: what was enqueued is the parent's."""
+        self.results = _Results(self._kept)
 
     def submit(self, result: Any, backend: type) -> None:
         span = TASK_MAX_PRIORITY - TASK_MIN_PRIORITY + 1
@@ -236,3 +241,14 @@ def _forget_pools(*, setting: str, **_kwargs: Any) -> None:
 
 
 setting_changed.connect(_forget_pools)
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # a thread of the parent may have held it
+    _lock = threading.Lock()
+    for pool in _pools.values():
+        pool.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

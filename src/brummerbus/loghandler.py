@@ -35,6 +35,8 @@ class LevelPriorities:
         most = bus.config.priority_levels
         if priorities is None:
             priorities = {logging.WARNING: min(2, most), logging.ERROR: most}
+        if not isinstance(priorities, Mapping):
+            raise TypeError(f"priorities must be a dict by level, or None, got {priorities!r}")
         for level, priority in priorities.items():
             for name, value in (("a level", level), ("a priority", priority)):
                 if isinstance(value, bool) or not isinstance(value, int):
@@ -75,7 +77,8 @@ class BusHandler(logging.Handler):
 
     - records of the logger `brummerbus`, which are about the bus itself: its warning that the queue
       is full must not fill it further. They are handled in the thread that logs;
-    - records once the bus is stopped: they are handled in the thread that logs;
+    - records once the bus is stopped, or this handler is closed, if it has handlers: they are
+      handled in the thread that logs;
     - records that a handler logs while it handles one, which would have no end. Those of warnings
       and above go to standard error.
 
@@ -111,10 +114,13 @@ class BusHandler(logging.Handler):
     ) -> None:
         if not isinstance(bus, EventBus):
             raise TypeError(f"bus must be an EventBus, got {bus!r}")
+        if bus.closed:
+            raise BusClosed(f"{bus.name}: the bus is stopped and handles no records any more")
         super().__init__(level)
         self._bus = bus
-        self._handlers = [_handler(one) for one in handlers]
-        self._event_type = event_type
+        self._is_closed = False
+        self._handlers = _all_handlers(handlers)
+        self._event_type = check_type(event_type)
         self._priorities = LevelPriorities(bus, priorities)
         self._timeout = None if timeout is None else check_timeout("timeout", timeout)
         self._subscriptions = [
@@ -136,7 +142,7 @@ class BusHandler(logging.Handler):
         try:
             if _delivering.now:
                 _to_standard_error(record)
-            elif record.name.partition(".")[0] == OWN:
+            elif record.name.partition(".")[0] == OWN or (self._is_closed and self._handlers):
                 self._handle_here(record)
             else:
                 self._publish(record)
@@ -146,7 +152,14 @@ class BusHandler(logging.Handler):
             self.handleError(record)
 
     def _publish(self, record: logging.LogRecord) -> None:
-        event = Event(self._event_type, self.prepare(record), source=str(record.name))
+        try:
+            prepared = self.prepare(record)
+        except Exception:
+            if not self._bus.closed:
+                raise
+            self._handle_here(record)  # the interpreter has ended so far that nothing is imported
+            return
+        event = Event(self._event_type, prepared, source=str(record.name))
         priority = self._priorities[record.levelno]
         try:
             self._bus.publish(event, priority=priority, timeout=self._timeout)
@@ -175,6 +188,7 @@ class BusHandler(logging.Handler):
 
     def close(self) -> None:
         """End the handler; what was logged before is still handled. The bus goes on."""
+        self._is_closed = True
         for subscription in self._subscriptions:
             subscription.cancel()
         super().close()
@@ -182,6 +196,25 @@ class BusHandler(logging.Handler):
 
 # Public from Python 3.12 on.
 _named: Any = getattr(logging, "getHandlerByName", None) or vars(logging)["_handlers"].get
+
+
+def check_type(event_type: object) -> str:
+    """Return the type of the events that records become.
+
+    Raises:
+        TypeError, ValueError: It is no string, or empty.
+    """
+    if not isinstance(event_type, str):
+        raise TypeError(f"event_type must be a non-empty string, got {event_type!r}")
+    if not event_type:
+        raise ValueError("event_type must be a non-empty string, got ''")
+    return event_type
+
+
+def _all_handlers(handlers: Iterable[logging.Handler | str]) -> list[logging.Handler]:
+    if isinstance(handlers, str) or not isinstance(handlers, Iterable):
+        raise TypeError(f"handlers must be a list of handlers or their names, got {handlers!r}")
+    return [_handler(one) for one in handlers]
 
 
 def _handler(wanted: logging.Handler | str) -> logging.Handler:

@@ -6,7 +6,7 @@ from typing import Any
 
 from brummerbus import BusClosed, Event, EventBus, QueueFull
 from brummerbus._arguments import check_timeout
-from brummerbus.loghandler import DEFAULT_TYPE, OWN, LevelPriorities
+from brummerbus.loghandler import DEFAULT_TYPE, OWN, LevelPriorities, check_type
 
 __all__ = ["bus_sink"]
 
@@ -43,6 +43,7 @@ def bus_sink(
     """
     if not isinstance(bus, EventBus):
         raise TypeError(f"bus must be an EventBus, got {bus!r}")
+    event_type = check_type(event_type)
     limit = None if timeout is None else check_timeout("timeout", timeout)
     by_level = LevelPriorities(bus, priorities)
 

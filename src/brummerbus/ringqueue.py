@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout, shown
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Ring
 from brummerbus._core.queue import Queue, fork_count, ns
@@ -121,7 +121,10 @@ class RingQueue(queue.Queue[T]):
 
     def put_nowait(self, item: T, *, priority: int | None = None) -> None:
         """Do as `put` without waiting."""
-        self.put(item, False, priority=priority)
+        if priority is None:  # a subclass may have a `put` as that of `queue.Queue` is
+            self.put(item, block=False)
+        else:
+            self.put(item, block=False, priority=priority)
 
     def put_many(
         self,
@@ -140,6 +143,8 @@ class RingQueue(queue.Queue[T]):
             TypeError, ValueError: An argument is of the wrong type or out of range.
         """
         level, limit = self._level(priority), _limit(timeout, block=block)
+        if not isinstance(items, Iterable):
+            raise TypeError(f"items must be an iterable, got {shown(items)}")
         until = None if limit < 0 else c.clock() + limit
         rest, done = tuple(items), 0
         try:

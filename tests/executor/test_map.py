@@ -108,6 +108,19 @@ def test_map_cancels_what_is_not_called_when_its_iterator_is_closed(
     assert seen.events == [0, 1]
 
 
+def test_a_time_out_is_a_number_of_seconds(make: Make, factory: BusFactory) -> None:
+    """Or none; without a limit if it is infinite, over already if it is negative."""
+    executor, seen = make(), Recorder()
+    with pytest.raises(TypeError, match="timeout must be a number of seconds or None, got '1'"):
+        executor.map(seen, [1], timeout="1")  # type: ignore[arg-type]
+    assert not seen.events
+    assert list(executor.map(str, [1], timeout=float("inf"))) == ["1"]
+    gate = hold(factory, executor)
+    with pytest.raises(TimeoutError):
+        list(executor.map(str, [1], timeout=-1))
+    gate.open()
+
+
 @pytest.mark.parametrize(
     ("buffersize", "error", "message"),
     [

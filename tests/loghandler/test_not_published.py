@@ -10,6 +10,7 @@ from brummerbus import BackpressurePolicy, BusClosed, DropReason
 from brummerbus.loghandler import BusHandler
 from helpers.buses import BusFactory
 from helpers.loggers import Collected
+from helpers.processes import assert_clean, run_python
 from helpers.waiting import HANG
 
 
@@ -81,9 +82,49 @@ def test_once_the_bus_is_stopped_the_thread_that_logs_handles(
     bus.stop()
     logger.info("late %d", 1)
     assert seen.messages == ["late 1"]
-    with pytest.raises(BusClosed):
-        BusHandler(bus, [seen])
+    for handlers in ([seen], []):
+        with pytest.raises(BusClosed):
+            BusHandler(bus, handlers)
     assert capsys.readouterr().err == ""
+
+
+def test_once_it_is_closed_the_thread_that_logs_handles(
+    factory: BusFactory, logger: logging.Logger
+) -> None:
+    """As `logging.shutdown` closes all handlers, and what logs after it is not lost."""
+    bus, seen = factory.bus(), Collected()
+    handler = BusHandler(bus, [seen])
+    logger.addHandler(handler)
+    gate = factory.hold(bus)
+    logger.info("before")
+    handler.close()
+    logger.info("after")
+    assert seen.messages == ["after"]
+    gate.open()
+    assert bus.flush(HANG)
+    assert seen.messages == ["after", "before"]
+    assert bus.stats().unrouted == 0
+
+
+def test_what_is_logged_at_the_very_end_of_the_interpreter_is_handled_too() -> None:
+    """When nothing can be imported any more, as in `__del__` of what a module holds."""
+    end = run_python("""
+        import logging
+        from brummerbus.loghandler import BusHandler
+
+        bus = EventBus(workers=1)
+        log = logging.getLogger("shop")
+        log.addHandler(BusHandler(bus, [logging.StreamHandler(sys.stdout)]))
+
+        class Last:
+            def __del__(self, error=log.error):
+                error("last %d", 1)
+
+        last = Last()
+        log.error("first")
+    """)
+    assert_clean(end)
+    assert end.lines == ["first", "last 1"]
 
 
 def test_without_handlers_what_cannot_be_published_goes_to_standard_error(

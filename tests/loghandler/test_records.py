@@ -272,8 +272,17 @@ def test_wrong_arguments_are_refused_by_name(factory: BusFactory) -> None:
         BusHandler(bus, priorities={40: 4})
     with pytest.raises(TypeError, match="priorities: a level must be an int, got 'ERROR'"):
         BusHandler(bus, priorities={"ERROR": 3})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match="priorities must be a dict by level, or None, got 3"):
+        BusHandler(bus, priorities=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="timeout must be a number of seconds"):
         BusHandler(bus, timeout=-1)
+    for handlers in ("console", 3, logging.NullHandler()):
+        with pytest.raises(TypeError, match="handlers must be a list of handlers or their names"):
+            BusHandler(bus, handlers)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="event_type must be a non-empty string, got ''"):
+        BusHandler(bus, event_type="")
+    with pytest.raises(TypeError, match="event_type must be a non-empty string, got 3"):
+        BusHandler(bus, event_type=3)  # type: ignore[arg-type]
     assert not bus.subscriptions()
 
 

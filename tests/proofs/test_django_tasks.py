@@ -41,8 +41,10 @@ from django.tasks.signals import task_enqueued, task_finished, task_started
 from django.test.utils import override_settings
 from django.utils import timezone
 
+import brummerbus.django
 from brummerbus import QueueFull
 from helpers.handlers import Gate
+from helpers.processes import in_child
 from helpers.waiting import HANG, poll
 
 gates: list[Gate] = []
@@ -377,6 +379,23 @@ def test_more_deferred_tasks_than_max_scheduled_are_refused() -> None:
         add.using(run_after=soon(3600)).enqueue(1, 2)
         with pytest.raises(QueueFull, match="max_scheduled"):
             add.using(run_after=soon(3600)).enqueue(1, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_the_child_of_a_fork_knows_nothing_of_what_was_enqueued_before_it(gate: Gate) -> None:
+    """Not even if another thread was about to enqueue then."""
+    result = wait.enqueue()
+
+    def child() -> None:
+        with pytest.raises(TaskResultDoesNotExist):
+            default_task_backend.get_result(result.id)
+        own = add.enqueue(1, 2)
+        poll(lambda: default_task_backend.get_result(own.id).is_finished)
+
+    with brummerbus.django._lock:
+        assert in_child(child) == 0
+    gate.open()
+    poll(lambda: default_task_backend.get_result(result.id).is_finished)
 
 
 def test_what_is_deferred_when_the_process_ends_has_failed() -> None:

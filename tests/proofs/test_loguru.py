@@ -147,3 +147,5 @@ def test_wrong_arguments_are_refused_by_name() -> None:
         bus_sink(7)  # type: ignore[arg-type]
     with bus_of() as bus, pytest.raises(ValueError, match="timeout must be a number of seconds"):
         bus_sink(bus, timeout=-1)
+    with bus_of() as bus, pytest.raises(ValueError, match="event_type must be a non-empty string"):
+        bus_sink(bus, event_type="")

@@ -150,6 +150,21 @@ def test_a_subclass_that_overrides_how_items_are_kept_is_refused() -> None:
                 return 0
 
 
+def test_a_subclass_may_put_and_get_as_queue_queue_does() -> None:
+    class Doubled(RingQueue[int]):
+        def put(self, item: int, block: bool = True, timeout: float | None = None) -> None:  # type: ignore[override]  # noqa: FBT002
+            super().put(2 * item, block, timeout)
+
+        def get(self, block: bool = True, timeout: float | None = None) -> int:  # noqa: FBT002
+            return super().get(block, timeout) + 1
+
+    q = Doubled(1)
+    q.put_nowait(3)
+    with pytest.raises(queue.Full):
+        q.put_nowait(4)
+    assert q.get_nowait() == 7
+
+
 def test_wrong_arguments_are_refused_by_name_and_change_nothing() -> None:
     for arguments, named in (((1.5,), "maxsize"), ((2**24 + 1,), "maxsize"), (("3",), "maxsize")):
         with pytest.raises((TypeError, ValueError), match=f"{named} must be an int"):
@@ -169,6 +184,8 @@ def test_wrong_arguments_are_refused_by_name_and_change_nothing() -> None:
             q.put(1, priority=priority)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="n must be an int of at least 1, got 0"):
         q.get_many(0)
+    with pytest.raises(TypeError, match="items must be an iterable, got 3"):
+        q.put_many(3)  # type: ignore[arg-type]
     assert q.empty()
 
 

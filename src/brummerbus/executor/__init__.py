@@ -11,7 +11,6 @@ shares no code with it.
 """
 
 import copy
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -20,12 +19,11 @@ from concurrent.futures.thread import BrokenThreadPool
 from contextvars import copy_context
 from functools import partial
 from itertools import count
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from brummerbus import BackpressurePolicy, BusClosed, BusError, EventBus, sizing
 from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, shown
-from brummerbus.executor._ahead import Ahead, check_buffersize
+from brummerbus.executor._ahead import Ahead, check_buffersize, end_of
 from brummerbus.executor._tasks import Pool, SharedPool, Task
 
 if TYPE_CHECKING:
@@ -90,12 +88,14 @@ class BusExecutor(ThreadPoolExecutor):
     ) -> None:
         # Nothing of `ThreadPoolExecutor.__init__`: it is about its own queue and threads.
         _check_workers(max_workers)
+        if thread_name_prefix is not None and not isinstance(thread_name_prefix, str):
+            raise TypeError(f"thread_name_prefix must be a string, got {shown(thread_name_prefix)}")
         check_hook("initializer", initializer)
         self._tasks: dict[int | None, type[Task]] = {}
         self._root: BusExecutor | None = None  # of a view: whose end is its own
         if bus is not None:
             given = {
-                "thread_name_prefix": thread_name_prefix != "",
+                "thread_name_prefix": bool(thread_name_prefix),
                 "initializer": initializer is not None,
                 "initargs": initargs != (),
                 **dict.fromkeys(overrides, True),
@@ -244,11 +244,12 @@ class BusExecutor(ThreadPoolExecutor):
         Raises:
             QueueFull: Without `buffersize`: they are too many; those submitted are cancelled. With
                 it: there is no room for a single one; the iterator may raise it, too.
-            TypeError, ValueError: `buffersize` or `timeout` is of the wrong type or out of range.
+            TypeError, ValueError: `buffersize` is of the wrong type or out of range, or `timeout`
+                is no number.
             BrokenThreadPool, BusClosed: As `submit`.
         """
         check_buffersize(buffersize)
-        end = None if timeout is None else monotonic() + timeout
+        end = end_of(timeout)
         ahead = Ahead(self.submit, fn, zip(*iterables), buffersize)  # noqa: B905, as `map` does
         ahead.submit_first()
         return ahead.results(end)
@@ -345,8 +346,8 @@ class _WorkQueue:
 def _check_workers(max_workers: Any) -> None:
     if max_workers is None:
         return
-    check_int("max_workers", max_workers, -sys.maxsize, MAX_WORKERS)
-    if max_workers < 1:  # in the words of `ThreadPoolExecutor`
+    if isinstance(max_workers, int) and max_workers < 1:  # in the words of `ThreadPoolExecutor`
         raise ValueError(
             f"max_workers must be greater than 0, up to {MAX_WORKERS}, got {shown(max_workers)}"
         )
+    check_int("max_workers", max_workers, 1, MAX_WORKERS)

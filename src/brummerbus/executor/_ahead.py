@@ -1,6 +1,7 @@
 """What `BusExecutor.map` has submitted ahead of its results."""
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -10,6 +11,9 @@ from typing import Any
 from brummerbus import QueueFull
 from brummerbus._arguments import shown
 from brummerbus._text import counted
+
+MAX_TIMEOUT = threading.TIMEOUT_MAX / 2
+"""Seconds; more is no limit."""
 
 
 class Ahead:
@@ -83,6 +87,19 @@ def _result(future: "Future[Any]", end: float | None) -> Any:
     finally:
         future.cancel()
         del future  # what it raises refers to this frame
+
+
+def end_of(timeout: Any) -> float | None:
+    """Return when a time-out is over, by the monotonic clock; None: never.
+
+    Raises:
+        TypeError: It is no number. A negative one is over already, as for `Executor.map`.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, got {shown(timeout)}")
+    return monotonic() + timeout if timeout < MAX_TIMEOUT else None
 
 
 def check_buffersize(buffersize: Any) -> None:
