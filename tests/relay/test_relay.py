@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from brummerbus import Event, EventBus, Priority
+from brummerbus import BackpressurePolicy, Event, EventBus, Priority
 from brummerbus.relay import RelayedEvent, RelayError
 from helpers.buses import BusFactory
 from helpers.handlers import Recorder
