@@ -1,5 +1,6 @@
 """How a relay begins and ends, and what it does while there is no broker."""
 
+import asyncio
 import gc
 import weakref
 
@@ -36,6 +37,38 @@ def test_a_stop_in_a_handler_begins_it_and_does_not_wait(scene: Scene, factory: 
     assert inside(bus, relay.stop) is False
     assert relay.stop()
     assert not relay.connected
+
+
+def test_a_stop_does_not_wait_for_coroutines_of_its_own_thread(
+    scene: Scene, factory: BusFactory
+) -> None:
+    """It says what to do instead, and nothing is lost."""
+    here, there, got = factory.bus(), factory.bus(), Recorder()
+    sender = scene.relay(here, send=["t"])
+
+    async def main() -> None:
+        began, go_on = asyncio.Event(), asyncio.Event()
+
+        async def handle(event: Event) -> None:
+            began.set()
+            await go_on.wait()
+            got(event)
+
+        there.subscribe("t", handle, loop=asyncio.get_running_loop())
+        receiver = await asyncio.to_thread(lambda: scene.relay(there, receive=["t"]))
+        here.publish(Event("t", 1))
+        await asyncio.wait_for(began.wait(), HANG)
+        with pytest.raises(BusError, match=r"await asyncio.to_thread\(relay.stop\)"):
+            receiver.stop()
+        stopping = asyncio.ensure_future(asyncio.to_thread(receiver.stop))
+        go_on.set()
+        assert await asyncio.wait_for(stopping, HANG)
+        assert receiver.stop()
+        await there.stop_async()
+
+    asyncio.run(main())
+    assert got.data == [1]
+    assert sender.stop()
 
 
 def test_a_relay_runs_although_the_program_has_forgotten_it_until_it_is_stopped(

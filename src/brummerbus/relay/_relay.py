@@ -195,6 +195,9 @@ class Relay:
 
         Raises:
             TypeError, ValueError: `timeout` is no number of seconds.
+            BusError: It receives, and this is the thread of an event loop that runs coroutine
+                handlers of its bus, for which it would wait: `await asyncio.to_thread(relay.stop)`.
+                Nothing has changed. With a `timeout` of 0 it may be called there.
         """
         limit = None if timeout is None else check_timeout("timeout", timeout)
         if self._bus._here().queue.is_inside():  # noqa: SLF001
@@ -202,6 +205,9 @@ class Relay:
                 target=self._stop, args=(limit,), name=f"{self._bus.name}-relay-stop", daemon=True
             ).start()
             return False
+        if self._settings.receive and self._stopped is None:
+            wait = 1.0 if limit is None else limit
+            self._bus._check_not_in_loop("relay.stop", wait, "asyncio.to_thread(relay.stop)")  # noqa: SLF001
         return self._stop(limit)
 
     def _stop(self, timeout: float | None) -> bool:
