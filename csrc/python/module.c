@@ -34,18 +34,19 @@ typedef struct {
     bb_queue *queue;
 } owner_object;
 
-/* Owner(address): frees the queue when it is itself freed. Not in a `__del__`: the garbage
- * collector calls those of a cycle in any order, and the `__del__` of the bus still closes the
- * queue. */
-static PyObject *owner_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-    (void)kwargs;
-    PyObject *address;
-    if (!PyArg_ParseTuple(args, "O!:Owner", &PyLong_Type, &address)) return NULL;
+/* Owner: the base of `Queue` in Python, frees the C queue when it is itself freed. Not in a `__del__`,
+ * nor by an object that a `Queue` refers to: the garbage collector finalizes and clears the objects of
+ * a cycle in any order, and others of them, which hold the `Queue`, still need the C queue: the
+ * `__del__` of the bus closes it, a ring takes its items out. */
+static PyObject *owner_own(PyObject *op, PyObject *address) {
+    if (!PyLong_Check(address) || ((owner_object *)op)->queue != NULL) {
+        PyErr_SetString(PyExc_ValueError, "own: an address, once");
+        return NULL;
+    }
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL && PyErr_Occurred()) return NULL;
-    PyObject *self = PyType_GenericNew(type, NULL, NULL);
-    if (self != NULL) ((owner_object *)self)->queue = queue;
-    return self;
+    ((owner_object *)op)->queue = queue;
+    return Py_NewRef(Py_None);
 }
 
 static void owner_dealloc(PyObject *op) {
@@ -56,17 +57,23 @@ static void owner_dealloc(PyObject *op) {
     Py_DECREF(type);
 }
 
+static PyMethodDef owner_methods[] = {
+    {"own", owner_own, METH_O, "own($self, address, /)\n--\n\nTake over a queue; once."},
+    {0},
+};
+
 static PyType_Slot owner_slots[] = {
-    {Py_tp_doc, "Owner(address)\n--\n\nFrees a queue when it is itself freed."},
-    {Py_tp_new, owner_new},
+    {Py_tp_doc, "Owner()\n--\n\nFrees a queue when it is itself freed."},
+    {Py_tp_new, PyType_GenericNew},
     {Py_tp_dealloc, owner_dealloc},
+    {Py_tp_methods, owner_methods},
     {0, NULL},
 };
 
 static PyType_Spec owner_spec = {
     .name = "brummerbus._core._ext.Owner",
     .basicsize = sizeof(owner_object),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = owner_slots,
 };
 

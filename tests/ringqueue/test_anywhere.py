@@ -12,7 +12,7 @@ import pytest
 from brummerbus import QueueFull
 from brummerbus.ringqueue import RingQueue, ShutDown
 from helpers.opcodes import At
-from helpers.processes import ended, in_child, modules_after, start_python
+from helpers.processes import ended, in_child, modules_after, run_python, start_python
 from helpers.ringqueues import drained
 from helpers.threads import run_together
 from helpers.waiting import HANG
@@ -167,6 +167,30 @@ def test_a_cycle_through_a_queue_is_collected() -> None:
     del item, q
     gc.collect()
     assert reference() is None
+
+
+def test_a_cycle_is_collected_whichever_of_its_objects_is_cleared_first() -> None:
+    """The collector begins with the oldest: what has the memory that the ring still needs."""
+    end = run_python("""
+        import gc, weakref
+        from brummerbus._core._ext import Ring
+        from brummerbus._core.queue import Queue
+
+        class Item:
+            pass
+
+        settings = dict(reserve=0, reserved=0, notes=0, monitoring=False, starvation_after=None)
+        gc.disable()
+        for _ in range(100):
+            queue, item = Queue(9, 1, standstill_after=0, grows=True, **settings), Item()
+            item.ring = Ring(queue, queue.address, 1)
+            item.ring.push(item, 1)
+            reference = weakref.ref(item)
+            del queue, item
+            gc.collect()
+            assert reference() is None
+    """)
+    assert (end.code, end.err) == (0, "")
 
 
 def test_what_only_a_queue_refers_to_is_not_collected() -> None:

@@ -69,7 +69,7 @@ class Note(NamedTuple):
     what: int
 
 
-class Queue:
+class Queue(Owner):
     """A C queue, freed with the last reference to this object.
 
     Code that passes its address on must pass a reference too. With `now`, its clock stands there
@@ -81,7 +81,6 @@ class Queue:
 
     __slots__ = (
         "__weakref__",
-        "_owner",
         "_pointer",
         "address",
         "capacity",
@@ -126,7 +125,7 @@ class Queue:
         if not self._pointer:
             raise MemoryError(f"no memory for a queue of {capacity} deliveries")
         self.address: int = int(ffi.cast("uintptr_t", self._pointer))
-        self._owner = Owner(self.address)
+        self.own(self.address)
         self.capacity: int = capacity
         self.levels: int = levels
         self.notes_kept: int = notes
