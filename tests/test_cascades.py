@@ -137,10 +137,11 @@ def test_endless_chain_stays_bounded_and_stops(
     bus = bus_of(
         factory, policy, reserve, queue_size=2, publish_timeout=timeout, on_error=lambda *_: None
     )
-    nesting, enough = Nesting(), threading.Event()
+    nesting, begun, enough = Nesting(), threading.Event(), threading.Event()
     depths: list[int] = []
 
     def again(_: Event) -> None:
+        assert begun.wait(HANG)  # or the chain may fill the queue before its second event is in
         with nesting:
             depths.append(bus.depth)
             if nesting.calls > 1500:
@@ -151,6 +152,7 @@ def test_endless_chain_stays_bounded_and_stops(
     bus.subscribe("again", again)
     for _ in range(2):
         assert bus.publish(Event("again"), timeout=HANG)
+    begun.set()
     assert enough.wait(HANG)
     bus.stop(timeout=0.05)
     poll(lambda: bus.stats().running == 0)
