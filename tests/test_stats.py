@@ -182,7 +182,7 @@ def test_times_are_those_of_the_handler_and_the_queue(factory: BusFactory) -> No
     for _ in range(2):
         assert bus.publish(Event("a"))
     gate.wait_entered()
-    pause(0.2)
+    pause(0.5)
     gate.let_through()
     gate.wait_entered()
     pause(0.1)
@@ -192,9 +192,9 @@ def test_times_are_those_of_the_handler_and_the_queue(factory: BusFactory) -> No
     stats = bus.stats()
     for times in (stats.queue_wait, stats.processing_time):
         assert 0 < times.p50 <= times.p95 <= times.p99 <= times.max < elapsed
-    assert stats.processing_time.max >= 0.2
-    assert 0.1 * 0.96 <= stats.processing_time.p50 < 0.2
-    assert stats.queue_wait.p99 >= 0.2 * 0.96
+    assert stats.processing_time.max >= 0.5
+    assert 0.1 * 0.96 <= stats.processing_time.p50 < 0.5
+    assert stats.queue_wait.p99 >= 0.5 * 0.96
 
 
 def test_percentiles_leave_outliers_to_the_maximum(factory: BusFactory) -> None:

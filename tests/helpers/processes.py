@@ -48,7 +48,7 @@ def when_main_is_in(*functions, call):  # nothing tells that a thread waits in C
 PREAMBLE += inspect.getsource(forget_routes)
 
 
-SOON = 20.0
+SOON = 40.0
 """Seconds in which a process without work ends, however slow the machine."""
 
 

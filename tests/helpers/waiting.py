@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-HANG = 30.0
+HANG = 60.0
 """Seconds after which something counts as hanging; an idle machine needs far less."""
 
 

@@ -12,7 +12,7 @@ from helpers.buses import BusFactory
 from helpers.checks import assert_balance
 from helpers.handlers import Drops, Recorder
 from helpers.internals import close_schedule, overdue
-from helpers.processes import in_child, run_file, run_python
+from helpers.processes import SOON, in_child, run_file, run_python
 from helpers.scheduling import full_bus
 from helpers.waiting import HANG, poll
 
@@ -100,7 +100,7 @@ def test_a_scheduled_event_keeps_its_bus_alive_until_it_is_published() -> None:
     bus, seen = EventBus(workers=1), Recorder()
     bus.subscribe("a", seen)
     gone = weakref.ref(bus)
-    scheduled = bus.publish_after(0.05, Event("a"))
+    scheduled = bus.publish_after(0.5, Event("a"))
     del bus
     assert gone() is not None
     seen.wait_for(1)
@@ -170,7 +170,7 @@ def test_exit_does_not_wait_for_a_handler_that_schedules_its_event_again_and_aga
         say("end")
     """)
     assert (end.code, end.lines) == (0, ["end"])
-    assert end.seconds < 10
+    assert end.seconds < SOON
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -179,7 +179,7 @@ def test_a_forked_child_has_nothing_scheduled(factory: BusFactory) -> None:
     """It can schedule events of its own; those of the parent are the parent's."""
     bus, seen = factory.bus(), Recorder()
     bus.subscribe("a", seen)
-    scheduled = bus.publish_after(0.05, Event("a", "parent"))
+    scheduled = bus.publish_after(0.5, Event("a", "parent"))
 
     def child() -> None:
         assert bus.stats().scheduled == 0

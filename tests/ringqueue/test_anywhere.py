@@ -88,7 +88,7 @@ def test_ctrl_c_ends_a_wait_and_leaves_the_queue_whole(
     """Within 0.1 s on an idle machine; the bound here is generous."""
     end = ended(start_python(CTRL_C.format(prepare=prepare, call=call)), 0.0)
     assert (end.code, end.err) == (0, "")
-    assert float(end.lines[0]) < 5
+    assert float(end.lines[0]) < 10
     assert end.lines[1:] == left
 
 
