@@ -72,6 +72,7 @@ lint: $(READY) docs  ## style and format of Python and C, spelling, workflows, d
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	@awk 'length > 100 { print FILENAME ":" FNR ": more than 100 columns"; n++ } END { exit n > 0 }' $(C_FILES)
 	$(BIN)/codespell
 	$(BIN)/validate-pyproject pyproject.toml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml

@@ -2,10 +2,11 @@
  *
  * Guarantees
  * - `put` takes constant time, waits for nothing and runs no Python code, except where the consumer
- *   sleeps (`arm`), which it wakes, once: `_wake` is called by the thread whose event was the first.
+ *   sleeps (`arm`), which it wakes, once: `_wake` is called by the thread whose event was the
+ *   first.
  * - An event that was put is taken by the consumer, or counted as dropped, or let go by `clear`.
- * - If `_wake` raises, it is called again, and after that with the next `put`: no wake-up is lost to
- *   an interrupt.
+ * - If `_wake` raises, it is called again, and after that with the next `put`: no wake-up is lost
+ *   to an interrupt.
  * - In the child of a fork it takes nothing: its consumer is the parent's.
  *
  * A consumer whose event loop ends without a word never takes again. So `_wake` is also called at

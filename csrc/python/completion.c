@@ -74,8 +74,8 @@ int end_delivery(ticket_object *self, recipient_object *recipient, ending how, P
     return remaining == 0 ? call_done(self, in_worker) : 0;
 }
 
-/* end_lost(list, reason): the deliveries of a list of new_delivery_list were not made. Called again,
- * it does the rest. Allocates nothing itself. What is raised is raised after all have ended. */
+/* end_lost(list, reason): the deliveries of a list of new_delivery_list were not made. Called
+ * again, it does the rest. Allocates nothing itself. Raises after all have ended. */
 static PyObject *end_lost(PyObject *module, PyObject *const *args, Py_ssize_t nargs) {
     (void)module;
     if (nargs != 2 || !PyList_CheckExact(args[0])) {

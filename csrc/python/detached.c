@@ -4,8 +4,8 @@
  * will end it with `finish`, in any thread. The worker goes on.
  *
  * Guarantees
- * - A Call ends once. One that is forgotten, since its event loop was closed and dropped what it had
- *   still to run, is dropped as by a shutdown, and reported to `handler.lost(list)`.
+ * - A Call ends once. One that is forgotten, since its event loop was closed and dropped what it
+ *   had still to run, is dropped as by a shutdown, and reported to `handler.lost(list)`.
  * - Failures, retries and completion hooks are those of an ordinary call (call.c).
  */
 #include "native.h"
@@ -109,7 +109,7 @@ void detach_call(PyObject *owner, const worker_hooks *hooks, bb_queue *queue, bb
 
 /* ---- the type ------------------------------------------------------------------------------ */
 
-/* finish(error): the call has ended; None: without an exception. Without effect if it had before. */
+/* finish(error): the call has ended; None: without an exception. Does nothing a second time. */
 static PyObject *call_finish(PyObject *op, PyObject *error) {
     finish((call_object *)op, error != Py_None ? Py_NewRef(error) : NULL);
     return Py_NewRef(Py_None);

@@ -12,17 +12,18 @@
     "    timeout: Max seconds to wait for free slots before the policy applies; 0: no wait.\n" \
     "        Default: as long as workers take deliveries, and `config.publish_timeout` seconds\n" \
     "        longer; after a wait that ended so, further calls apply the policy immediately,\n" \
-    "        until a worker takes again. With `BLOCK`: no limit.\n" \
-    "    on_done: Called as `on_done(outcome)` exactly once, when all deliveries of the event have\n" \
-    "        ended, with an `Outcome`: in the thread that ended the last, after the statistics have\n" \
-    "        counted it, with no lock held. That is before `publish` returns or raises `QueueFull`\n" \
-    "        if the event is refused or nobody receives it; `flush`, `barrier` and `stop` wait for\n" \
-    "        it in workers. Not called for what was never published: `BusClosed`, or an exception\n" \
-    "        such as Ctrl-C that ends the wait. What it raises is logged; in the\n" \
-    "        publisher, what is no `Exception` goes on to it.\n" \
+    "        until a worker takes again. With `BLOCK`: no limit. In a thread that runs an event\n" \
+    "        loop it counts as 0, whatever it is: `await publish_async()` waits there.\n" \
+    "    on_done: Called as `on_done(outcome)` exactly once, when all deliveries of the event\n" \
+    "        have ended, with an `Outcome`: in the thread that ended the last, after the\n" \
+    "        statistics have counted it, with no lock held. If the event is refused or nothing\n" \
+    "        receives it, that is before `publish` returns or raises `QueueFull`. `flush`,\n" \
+    "        `barrier` and `stop` wait for it in workers. Not called for what was never\n" \
+    "        published: `BusClosed`, or an exception such as Ctrl-C that ends the wait. What it\n" \
+    "        raises is logged; in a publisher's thread, what is no `Exception` is propagated.\n" \
     "    expires: Seconds, more than 0, after which a delivery that has not begun is dropped\n" \
-    "        (`DropReason.EXPIRED`) instead: when a worker comes to it, or a publisher finds the\n" \
-    "        queue full, before anything else is dropped. One that is retried has begun.\n\n" \
+    "        (`DropReason.EXPIRED`) instead: when a worker comes to it, or a publisher finds\n" \
+    "        the queue full, before anything else is dropped. One that is retried has begun.\n\n" \
     "Returns:\n" \
     "    True: accepted (or no subscription matches). False: the event was dropped.\n\n" \
     "Raises:\n" \

@@ -5,8 +5,9 @@
  * Guarantees
  * - The lock is released whatever happens: when the function has returned or raised, also where
  *   there was no memory for its first frame, and when the Entry dies without having been called.
- * - Nothing is allocated on the way: `Thread.start` waits for ever for a thread that finds no memory
- *   (python/cpython#140746), and code in Python which released the lock would find none either.
+ * - Nothing is allocated on the way: `Thread.start` waits for ever for a thread that finds no
+ *   memory (python/cpython#140746), and code in Python which released the lock would find none
+ *   either.
  */
 #include "native.h"
 

@@ -78,7 +78,7 @@ int call_handler_in(PyObject *context, recipient_object *recipient, PyObject *ar
     return checked(result);
 }
 
-/* ---- lists of lost deliveries ------------------------------------------------------------------ */
+/* ---- lists of lost deliveries ---------------------------------------------------------------- */
 
 PyObject *new_delivery_list(int32_t n) {
     PyObject *list = PyList_New(LOST_FIELDS * (Py_ssize_t)n);

@@ -103,12 +103,12 @@ static void hold_open(const bb_open_delivery *open) {
 /* As bb_running, into memory that is large enough, for batches too: it grows until something is
  * left of it. NULL: without memory. */
 static bb_open_delivery *find_running(bb_queue *queue, int32_t *found) {
-    enum { FIRST = 256, MOST = 1 << 24 };
+    enum { FIRST = 256, MAX = 1 << 24 };
     for (int32_t size = FIRST;; size *= 4) {
         bb_open_delivery *open = PyMem_Malloc((size_t)size * sizeof *open);
         if (open == NULL) return NULL;
         *found = bb_running(queue, open, size, hold_open);
-        if (*found < size || size >= MOST) return open;
+        if (*found < size || size >= MAX) return open;
         for (int32_t i = 0; i < *found; i++) let_go_open(&open[i]);
         PyMem_Free(open);
     }
@@ -249,7 +249,7 @@ static PyMethodDef functions[] = {
      "Append to a deque that is shorter than `limit`, in one step; return whether it was."},
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
-     "Return the running deliveries: (thread, event, recipient, nanoseconds, number) each."},
+     "Return the running deliveries: (thread, event, recipient, ns, number, index) each."},
     {"level_of", level_of, METH_O,
      "level_of(index, /)\n--\n\n"
      "Return the level of the delivery that this thread runs, by its index in the batch; 0: none."},

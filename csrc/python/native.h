@@ -14,9 +14,9 @@
  * Results. As in CPython, a function that returns int returns 0, or -1 with an exception set, and
  * one that returns an object returns NULL with an exception set, unless its comment says otherwise.
  *
- * Constants. None, True and False are returned with a reference, by Py_NewRef. Py_RETURN_NONE and its
- * like take none when they are compiled with the headers of 3.12 and newer, to which constants are
- * immortal; to 3.10 and 3.11, which may load the same module, they are not.
+ * Constants. None, True and False are returned with a reference, by Py_NewRef. Py_RETURN_NONE and
+ * its like take none when they are compiled with the headers of 3.12 and newer, to which constants
+ * are immortal; to 3.10 and 3.11, which may load the same module, they are not.
  */
 #ifndef BB_NATIVE_H
 #define BB_NATIVE_H
@@ -100,10 +100,9 @@ typedef struct {
     PyObject *dropped; /* list of (recipient, reason) */
     Py_ssize_t handled;
     Py_ssize_t remaining;
-    long long
-        forks;     /* of the process whose event it is; the child of a fork calls no hook for it */
-    char claims;   /* it has claimed recipients */
-    char accepted; /* or waits: `release` has no effect */
+    long long forks;  /* of the process whose event it is; its children call no hook for it */
+    char claims;      /* it has claimed recipients */
+    char accepted;    /* or waits: `release` has no effect */
     bb_ticket ticket; /* of deliveries to grouped recipients; those with a serial lane pin it */
 } ticket_object;
 
@@ -161,9 +160,9 @@ static inline void *as_queued(PyObject *object) {
 /* How a delivery ended. */
 typedef enum { HANDLED, FAILED, DROPPED } ending;
 
-/* Count the end of a delivery, and call the completion hook after the last. `why`: the exception, or
- * the reason. `in_worker`: by the worker that had it, where what the hook raises is logged, whatever
- * it is. */
+/* Count the end of a delivery, and call the completion hook after the last. `why`: the exception,
+ * or the reason. `in_worker`: by the worker that had it, where what the hook raises is logged,
+ * whatever it is. */
 int end_delivery(ticket_object *ticket, recipient_object *recipient, ending how, PyObject *why,
                  bool in_worker);
 
@@ -181,8 +180,8 @@ bool is_taken(const recipient_object *recipient);
 /* A lane is kept, and its key with it, until each pin is taken out. */
 bb_lane *pin(PyObject *lane);
 void unpin(bb_lane *lane);
-/* Hand an event to a buffer, or to each of a tuple of them. -1: to wake its consumer has raised, and
- * the event is there all the same. */
+/* Hand an event to a buffer, or to each of a tuple of them. -1: to wake its consumer has raised,
+ * and the event is there all the same. */
 int put_in_buffer(PyObject *buffer, PyObject *event);
 int put_in_buffers(PyObject *buffers, PyObject *event);
 
@@ -244,8 +243,8 @@ typedef struct {
 
 #define FEW 32 /* deliveries of a call for which no memory is allocated */
 
-/* A call of a handler for deliveries with a ticket: deliveries[0] is the one that was taken. It must
- * not be moved. */
+/* A call of a handler for deliveries with a ticket: deliveries[0] is the one that was taken. It
+ * must not be moved. */
 typedef struct {
     const worker_hooks *hooks;
     bb_queue *queue;
@@ -293,7 +292,7 @@ void put_lost(PyObject *list, Py_ssize_t i, const bb_delivery *delivery);
 int report_failure(PyObject *report, PyObject *event, recipient_object *recipient, int32_t hooks,
                    PyObject *error);
 
-/* A list for event, recipient, hook depth and ticket of each of `n` deliveries, filled with None. */
+/* A list with places, None, for event, recipient, hook depth and ticket of `n` deliveries each. */
 PyObject *new_delivery_list(int32_t n);
 
 /* Clear the exception that is set and return it, with its traceback; never NULL. */

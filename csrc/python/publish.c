@@ -95,8 +95,7 @@ PyObject *publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
     return call_slow(op, name_publish, args, nargs, kwnames);
 }
 
-/* ---- publish_many
- * -------------------------------------------------------------------------------- */
+/* ---- publish_many ------------------------------------------------------------------------ */
 
 /* Events and their routes, with a reference to each. */
 typedef struct {
@@ -137,8 +136,8 @@ static void collect(publisher_object *self, PyObject *events, Py_ssize_t from, i
     }
 }
 
-/* Push the events of a batch up to the first that does not fit; returns their number. `status`: -1 if
- * handing some of them over has raised. */
+/* Push the events of a batch up to the first that does not fit; returns their number. `status`: -1
+ * if handing some of them over has raised. */
 static int32_t push_batch(batch *b, int *status) {
     if (b->n == 0) return 0;
     bb_queue *queue = b->owners[0]->queue;

@@ -1,10 +1,10 @@
-/* ring.c: the type of a queue of objects, without workers; `brummerbus.ringqueue` is its Python side.
+/* ring.c: a queue of objects without workers; `brummerbus.ringqueue` is its Python side.
  *
  * Guarantees
- * - No Python code runs while the queue's mutex is held, so every method may be called from a signal
- *   handler or a finalizer, also one that interrupts another method.
- * - When `get` raises, it has taken nothing. When `put` raises, the item is queued or unknown to the
- *   queue. Signal handlers run between two slices of a wait, in the main thread.
+ * - No Python code runs while the queue's mutex is held, so every method may be called from a
+ *   signal handler or a finalizer, also one that interrupts another method.
+ * - When `get` raises, it has taken nothing. When `put` raises, the item is queued or unknown to
+ *   the queue. Signal handlers run between two slices of a wait, in the main thread.
  * - The garbage collector sees what is queued. It may: items leave the queue only with the GIL held
  *   (bb_get), and one that enters has a reference from the thread that puts it.
  */
@@ -209,8 +209,8 @@ static void fill_list(PyObject *list, Py_ssize_t size, void **items, Py_ssize_t 
         PyList_SetSlice(list, size - STEP > n ? size - STEP : n, size, NULL);
 }
 
-/* Take up to n items after waiting for the first; the result is that of bb_get. -1: a signal handler
- * raised, and nothing was taken. */
+/* Take up to n items after waiting for the first; the result is that of bb_get. -1: a signal
+ * handler raised, and nothing was taken. */
 static int wait_for_items(bb_queue *queue, void **items, int32_t n, uint64_t until, uint64_t slice,
                           int32_t *found) {
     int32_t woken = 0;
@@ -223,16 +223,16 @@ static int wait_for_items(bb_queue *queue, void **items, int32_t n, uint64_t unt
     return 0;
 }
 
-/* get(n, timeout, slice) -> a list of up to n items, empty if the time is over; None if shut, False if
- * gone. Waits for the first only. Memory is allocated before anything is taken. */
+/* get(n, timeout, slice) -> a list of up to n items, empty if the time is over; None if shut, False
+ * if gone. Waits for the first only. Memory is allocated before anything is taken. */
 static PyObject *ring_get(PyObject *op, PyObject *args) {
     ring_object *self = (ring_object *)op;
     int n;
     long long timeout, slice;
     if (!PyArg_ParseTuple(args, "iLL:get", &n, &timeout, &slice)) return NULL;
-    enum { MOST = 1024 };
-    void *items[MOST];
-    if (n > MOST) n = MOST;
+    enum { MAX_ITEMS = 1024 };
+    void *items[MAX_ITEMS];
+    if (n > MAX_ITEMS) n = MAX_ITEMS;
     PyObject *list = PyList_New(n);
     if (list == NULL) return NULL;
     int32_t found;

@@ -3,12 +3,12 @@
  * again and again, until take has it leave.
  *
  * Guarantees
- * - The calls to the queue are those of the loop, in its order. Only finishing a delivery and taking
- *   the next are two steps.
+ * - The calls to the queue are those of the loop, in its order. Only finishing a delivery and
+ *   taking the next are two steps.
  * - A step counts as inside a handler of the queue, as the loop does, whatever the code is in that
  *   asks for it: it has a thread_state of its own, as a thread would.
- * - What a handler raises that is no Exception is reported, as it is by a thread, and is then raised
- *   by `run`: it may be a Ctrl-C, and there is no other thread that it could strike.
+ * - What a handler raises that is no Exception is reported, as it is by a thread, and is then
+ *   raised by `run`: it may be a Ctrl-C, and there is no other thread that it could strike.
  */
 #include "worker.h"
 
@@ -115,10 +115,10 @@ static PyObject *stepped_take(PyObject *op, PyObject *unused) {
     return PyBool_FromLong(took != BB_NOTHING);
 }
 
-/* fill(): add to the batch of the delivery that is held what there is. 0: it can be run; else the
- * time until which it waits for more, or one of: */
 enum { HOLDS_NOTHING = -1, CANNOT_STEP = -2 };
 
+/* fill(): add to the batch of the delivery that is held what there is. 0: it can be run. Otherwise
+ * the time until which it waits for more, or one of the two above. */
 static PyObject *stepped_fill(PyObject *op, PyObject *unused) {
     (void)unused;
     worker_object *self = (worker_object *)op;
@@ -185,13 +185,13 @@ static PyObject *stepped_has_left(PyObject *op, PyObject *unused) {
 
 PyMethodDef stepped_methods[] = {
     {"enter", stepped_enter, METH_NOARGS,
-     "enter($self, /)\n--\n\nBecome a worker that is called step by step; return whether it is one."},
+     "enter($self, /)\n--\n\nBecome a worker that is called step by step; return whether it did."},
     {"take", stepped_take, METH_NOARGS,
      "take($self, /)\n--\n\nTake the next delivery, to run it later; return whether there was "
      "anything to do."},
     {"fill", stepped_fill, METH_NOARGS,
-     "fill($self, /)\n--\n\nReturn 0 if what was taken can be run, the time until which its batch is "
-     "waited for, -1 if nothing is, -2 if it has left or is in a step."},
+     "fill($self, /)\n--\n\nReturn 0 if what was taken can be run, the time until which its batch "
+     "is waited for, -1 if nothing was taken, -2 if it has left or is in a step."},
     {"run", stepped_run, METH_NOARGS,
      "run($self, /)\n--\n\nRun what was taken; return whether there was anything."},
     {"has_left", stepped_has_left, METH_NOARGS,

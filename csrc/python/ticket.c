@@ -2,7 +2,8 @@
  *
  * Guarantees
  * - A ticket is in the queue in place of its event, with a reference for each delivery, and gives
- *   each back where an event would. It keeps what its parked deliveries point to: recipients, lanes.
+ *   each back where an event would. It keeps what its parked deliveries point to: recipients,
+ *   lanes.
  * - What a ticket has acquired for its event, pins of lanes and claims of subscriptions that take a
  *   single event, it gives back when it is freed, so that no exception can leave any behind. If the
  *   event was not accepted, `release` does it earlier: a traceback may keep the ticket alive.
@@ -90,7 +91,7 @@ static PyObject *ticket_set_lane(PyObject *op, PyObject *args) {
     return Py_NewRef(Py_None);
 }
 
-/* ---- claims of single events ------------------------------------------------------------------ */
+/* ---- claims of single events ----------------------------------------------------------------- */
 
 #define TAKEN ((void *)1) /* the recipient has had its event */
 

@@ -117,8 +117,8 @@ static void run(worker_object *self, bb_worker *worker, const bb_delivery *d) {
     Py_XDECREF(error);
 }
 
-/* A delivery has expired: report it. Without memory for the list the hook is not called; the drop is
- * counted all the same. */
+/* A delivery has expired: report it. Without memory for the list the hook is not called; the drop
+ * is counted all the same. */
 void drop_expired(const worker_object *self, const bb_delivery *d) {
     PyObject *lost = NULL, *result = NULL;
     for (int tries = 0; lost == NULL && tries < MEMORY_TRIES; tries++) {
@@ -162,8 +162,8 @@ static bb_took take(bb_worker *worker, bb_delivery *delivery, PyObject **finishe
     return took == BB_NOTHING ? bb_take(worker, delivery) : took;
 }
 
-/* Call on_worker_start or on_worker_stop, directly: an exception from another thread then strikes in
- * it, as it would in a handler, and is reported as its own. */
+/* Call on_worker_start or on_worker_stop, directly: an exception from another thread then strikes
+ * in it, as it would in a handler, and is reported as its own. */
 void call_worker_hook(const worker_object *self, PyObject *hook) {
     if (hook == Py_None) return;
     here.hooks++;
@@ -203,7 +203,8 @@ static void loop(worker_object *self, bb_worker *worker) {
         if (!recipient->is_python) yield_gil_if_due(&fair_since);
     }
     here.worker = NULL;
-    /* In the child of a fork that a handler made, what on_worker_start has opened is the parent's. */
+    /* In the child of a fork that a handler made, what on_worker_start has opened is the parent's.
+     */
     if (bb_fork_count() == forks) call_worker_hook(self, self->stop);
     here.innermost = frame.outer;
 }

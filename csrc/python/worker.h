@@ -22,7 +22,7 @@ typedef struct {
 } worker_object;
 
 /* Run the handler of a plain event, report what it raises and return it, or NULL; no exception is
- * set. The reference to the event is dropped. Inline: a call is 20 instructions in each delivery. */
+ * set. Drops the reference to the event. Inline: a call is 20 instructions in each delivery. */
 static inline PyObject *run_plain(const worker_object *self, bb_worker *worker,
                                   const bb_delivery *d) {
     PyObject *error = NULL;

@@ -115,7 +115,8 @@ static bb_result evict_for(bb_queue *q, const bb_route *route, void *event, int3
     int32_t level = route->level - 1, needed = needed_for(q, route->count, handler);
     if (count_evictable(q, mode, level) < needed) return refuse(q, route, event, to);
     if (needed > to.out_size) return BB_FULL;
-    /* Beyond the capacity are retries, too, which have no slots: more may be needed than there are. */
+    /* Beyond the capacity are retries, too, which have no slots: more may be needed than there are.
+     */
     if (!ensure_slots(q, q->queued - needed + route->count)) return BB_NO_MEMORY;
     for (int32_t i = 0; i < needed; i++) to.out[i] = evict(q, mode, level, event);
     *to.evicted = needed;

@@ -19,8 +19,7 @@
 typedef struct {
     void *(*detach)(void);
     void (*attach)(void *token);
-    bool
-        parallel; /* it excludes no thread: attached threads run at the same time (free-threaded) */
+    bool parallel; /* attached threads run at the same time (free-threaded) */
     uint64_t (*event_id)(const void *event); /* for the flight recorder; with the mutex held */
 } bb_host;
 extern bb_host host;

@@ -6,8 +6,8 @@
  * that can expire has done so: `next_expiry` is a lower bound of their times. */
 #include "internal.h"
 
-/* Whether a queued delivery has expired; if not, it is one of those that can. */
-static bool has_expired(bb_queue *q, const void *event, const bb_parked *p, uint64_t now) {
+/* Return whether a queued delivery has expired; if not, note when it does. */
+static bool check_expiry(bb_queue *q, const void *event, const bb_parked *p, uint64_t now) {
     const bb_ticket *ticket = bb_ticket_of(event);
     if (ticket == NULL || ticket->expires == 0 || (p != NULL && p->attempt > 0)) return false;
     if (now >= ticket->expires) return true;
@@ -40,7 +40,7 @@ static int32_t purge_slots(bb_queue *q, int32_t level, bb_delivery *out, int32_t
     int32_t index = q->nonempty >> level & 1 ? q->level[level].head : -1;
     while (index >= 0) {
         int32_t next = q->slots[index].next;
-        if (!has_expired(q, q->slots[index].event, NULL, now)) {
+        if (!check_expiry(q, q->slots[index].event, NULL, now)) {
             before = index;
         } else if (found == n) {
             q->next_expiry = now; /* for the next call */
@@ -59,7 +59,7 @@ static int32_t purge_parked(bb_queue *q, int32_t level, bb_delivery *out, int32_
     int32_t found = 0;
     for (bb_parked *p = q->oldest_parked[level], *next; p != NULL; p = next) {
         next = p->newer;
-        if (p->place == BB_OPENED || !has_expired(q, p->event, p, now)) continue;
+        if (p->place == BB_OPENED || !check_expiry(q, p->event, p, now)) continue;
         if (found == n) {
             q->next_expiry = now;
         } else {

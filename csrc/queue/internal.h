@@ -67,7 +67,7 @@ void signal_workers(bb_queue *q);
 void unlock_and_signal(bb_queue *q, void *token);
 
 /* ---- standstill.c ------------------------------------------------------------------------ */
-bool all_workers_wait(bb_queue *q);
+bool all_workers_wait(const bb_queue *q);
 bool apply_standstill_rule(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late);
 uint64_t slice_for(const bb_queue *q, const bb_waiter *waiter);
 
@@ -215,8 +215,15 @@ static inline void dequeue_slot(bb_queue *q, int32_t level, dequeued *taken) {
 
 /* ---- work -------------------------------------------------------------------------------- */
 
+/* Sort out the lanes that may not be served, since their groups have reached their limits. Before
+ * has_work and all_workers_wait, and before a worker is woken. */
+static inline void settle_lanes(bb_queue *q) {
+    ASSERT_LOCKED(q);
+    if (q->ready_levels != 0) settle_ready(q);
+}
+
 /* The levels at which a delivery may be taken: those with slots, and those with lanes that are
- * ready. A lane whose group has reached its limit counts until settle_ready has removed it. */
+ * ready. A lane whose group has reached its limit counts until settle_lanes has removed it. */
 static inline uint32_t levels_with_work(const bb_queue *q) {
     ASSERT_LOCKED(q);
     return q->nonempty | q->ready_levels;

@@ -4,11 +4,13 @@
  * no free slot wait as in any other queue (bb_waiter_join).
  *
  * Guarantees
- * - No lost wake-up. Threads that wait for an item count as idle workers, and the rules of workers.c
- *   hold for them: one wake-up is in flight at a time, and the thread that takes wakes the next.
+ * - No lost wake-up. Threads that wait for an item count as idle workers, and the rules of
+ *   workers.c hold for them: one wake-up is in flight at a time, and the thread that takes wakes
+ *   the next.
  * - Items leave the queue only while the host is attached. So a garbage collector that holds the
  *   host can traverse the queue twice (bb_visit) and finds all it has found before.
- * - `tasks` that are unfinished are items that were accepted, neither discarded nor reported as done.
+ * - `tasks` that are unfinished are items that were accepted, neither discarded nor reported as
+ *   done.
  * - A publisher whose item was admitted is notified without delay: the program that uses such a
  *   queue may wait for it. One at a time, as each notifies the next.
  *
@@ -49,8 +51,8 @@ int32_t bb_put(bb_queue *q, const bb_route *route, void *const *items, int32_t n
     return accepted > 0 || memory ? accepted : BB_NO_MEMORY;
 }
 
-/* Publishers wait only while there are `capacity` items or more, so there are slots for those that are
- * admitted when items are taken. A larger capacity admits them now. */
+/* Publishers wait only while there are `capacity` items or more, so there are slots for those that
+ * are admitted when items are taken. A larger capacity admits them now. */
 bb_result bb_set_capacity(bb_queue *q, int32_t capacity) {
     if (is_gone(q)) return BB_GONE;
     assert(capacity >= 1);

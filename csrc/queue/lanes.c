@@ -15,8 +15,8 @@
  * To move all of them at once would be linear in the keys.
  *
  * What does not work, or was tried
- * - A list of what is queued only, in which a retry looks for its place: 80 us per failure while 5,000
- *   others are delayed, 4.5 ms with 95,000, against 0.1 to 0.5 us now.
+ * - A list of what is queued only, in which a retry looks for its place: 80 us per failure while
+ *   5,000 others are delayed, 4.5 ms with 95,000, against 0.1 to 0.5 us now.
  */
 #include "internal.h"
 
@@ -253,7 +253,7 @@ void end_filling(bb_queue *q, bb_lane *lane) {
     for (int32_t level = 0; !lane->serial && level < q->levels; level++) unblock(q, lane->group);
 }
 
-/* ---- retries ----------------------------------------------------------------------------------- */
+/* ---- retries --------------------------------------------------------------------------------- */
 
 /* A delivery that has failed is queued again and waits. Of a serial lane it keeps the turn: several
  * of one call are given back the last first. */

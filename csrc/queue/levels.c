@@ -207,8 +207,8 @@ static int32_t oldest(const bb_queue *q, uint32_t bits) {
     return found;
 }
 
-/* The sequence of the oldest delivery that is in a slot, or was parked and has not ended; UINT64_MAX:
- * there is none. */
+/* The sequence of the oldest delivery that is in a slot, or was parked and has not ended;
+ * UINT64_MAX: there is none. */
 uint64_t first_sequence(const bb_queue *q) {
     ASSERT_LOCKED(q);
     uint64_t first = UINT64_MAX;

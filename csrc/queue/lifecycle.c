@@ -80,7 +80,7 @@ void bb_queue_free(bb_queue *q) {
     free_memory(q);
 }
 
-/* ---- a clock that is set ---------------------------------------------------------------------- */
+/* ---- a clock that is set --------------------------------------------------------------------- */
 
 uint64_t bb_now(const bb_queue *q) { return clock_of(q); }
 

@@ -180,9 +180,9 @@ uint64_t bb_clock(void);
 /* The queue's time: bb_clock, or what was set. Also of a queue that is gone. */
 uint64_t bb_now(const bb_queue *q);
 
-/* Set the time of a queue that was made with bb_settings.clock, to `now` or later than before: for a
- * single thread that does step by step what publishers and workers do. No call may sleep in such a
- * queue: time-outs are 0 and times have come, and workers call bb_try_take, bb_try_take_more. */
+/* Set the time of a queue that was made with bb_settings.clock, to `now` or later than before: for
+ * a single thread that does step by step what publishers and workers do. No call may sleep in such
+ * a queue: time-outs are 0 and times have come, and workers call bb_try_take, bb_try_take_more. */
 void bb_set_clock(bb_queue *q, uint64_t now);
 
 /* ---- publishers ---------------------------------------------------------------------- */
@@ -199,10 +199,10 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
 
 /* Push the event or, if there are too few free slots, join the wait queue of its level. WAITING:
  * `waiter` may be passed to bb_waiter_wait, and must be passed to bb_waiter_leave or bb_offer,
- * once. With `limited` BY_RULE the standstill rule applies to the wait: FULL immediately while the queue
- * is congested, that is, if a wait has ended by the rule since a worker last took. FULL immediately
- * for a handler if all workers wait in publish, or may take nothing of what is queued. ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY.
- */
+ * once. With `limited` BY_RULE the standstill rule applies to the wait: FULL immediately while the
+ * queue is congested, that is, if a wait has ended by the rule since a worker last took. FULL
+ * immediately for a handler if all workers wait in publish, or may take nothing of what is queued.
+ * ACCEPTED, WAITING, FULL, CLOSED, GONE or NO_MEMORY. */
 bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_t depth,
                          bb_origin origin, int32_t limited, bb_waiter **waiter);
 
@@ -213,11 +213,11 @@ bb_result bb_waiter_wait(bb_waiter *waiter, uint64_t until);
 /* For how many ns no worker has taken, at most since the waiter joined. */
 uint64_t bb_waiter_quiet(bb_waiter *waiter);
 
-/* Of an UNATTENDED waiter: WAITING; ACCEPTED: the event was admitted; CLOSED, or withdrawn; GONE. */
+/* Of an UNATTENDED waiter: WAITING, ACCEPTED, CLOSED (also if it was withdrawn) or GONE. */
 bb_result bb_waiter_state(bb_waiter *waiter);
 
-/* Withdraw the event of an UNATTENDED waiter, which stays valid, so that several threads may ask. 1:
- * the queue does not have the event, and will not; 0: it had been admitted. */
+/* Withdraw the event of an UNATTENDED waiter, which stays valid, so that several threads may ask.
+ * 1: the queue does not have the event, and will not; 0: it had been admitted. */
 int32_t bb_waiter_withdraw(bb_waiter *waiter);
 
 /* End the wait. 1: the event had been admitted; 0: the queue does not have it. */
@@ -256,8 +256,8 @@ void bb_worker_waits(bb_worker *worker, int32_t waits);
 /* Set the number of workers to `n`, 1 to 4096, and more than are reserved. Returns the number of
  * threads that the caller must start; each calls bb_worker_enter, or the caller bb_worker_failed if
  * it cannot be started. Surplus workers leave: bb_take returns LEAVE to idle ones and to the next
- * that ask for work, but not to reserved ones; so no delivery is interrupted. CLOSED if the queue is
- * shut; GONE. */
+ * that ask for work, but not to reserved ones; so no delivery is interrupted. CLOSED if the queue
+ * is shut; GONE. */
 int32_t bb_resize(bb_queue *q, int32_t n);
 
 /* The number of workers set last; 0 if the queue is gone. */
@@ -300,9 +300,10 @@ void bb_retry(bb_worker *worker, bb_parked *parked);
 /* A delayed delivery's time has come. Does nothing if it has left the queue. */
 void bb_due(bb_queue *q, bb_parked *parked);
 
-/* Hand the worker's open delivery over, of a grouped subscription and not a batch: it runs on, and the
- * worker takes the next. The result ends it with bb_retry, bb_failed, bb_let_go, bb_finish and
- * bb_completed, or bb_detached_drop, in any thread, and is then freed. NULL without memory, or GONE. */
+/* Hand the worker's open delivery over, of a grouped subscription and not a batch: it runs on, and
+ * the worker takes the next. The result ends it with bb_retry, bb_failed, bb_let_go, bb_finish and
+ * bb_completed, or bb_detached_drop, in any thread, and is then freed. NULL without memory, or
+ * GONE. */
 bb_worker *bb_detach(bb_worker *worker);
 void bb_detached_free(bb_worker *detached);
 
@@ -345,8 +346,8 @@ int32_t bb_wait_idle(bb_queue *q, int64_t timeout_ns);
 /* What bb_wait_barrier waits for: every delivery that was accepted so far. */
 uint64_t bb_barrier(bb_queue *q);
 
-/* Sleep until those have ended, at most `timeout_ns`. 1: they have, or the queue is gone. Only while
- * a thread sleeps here does the end of a delivery cost more, some ns per level and worker. */
+/* Sleep until those have ended, at most `timeout_ns`. 1: they have, or the queue is gone. Only
+ * while a thread sleeps here does the end of a delivery cost more, some ns per level and worker. */
 int32_t bb_wait_barrier(bb_queue *q, uint64_t barrier, int64_t timeout_ns);
 
 /* Remove up to `n` deliveries that have expired from the queue, counted as dropped. Returns their

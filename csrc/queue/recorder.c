@@ -1,8 +1,8 @@
 /* recorder.c: the flight recorder, a ring of the last decisions about events.
  *
- * It answers afterwards why an event was not delivered, or when. It holds no references: an event is
- * a number, a recipient an address. Off, it costs one test of a pointer per decision; on, 2 to 3 ns:
- * a note is half a cache line, written in sequence, and takes the time that the caller has at hand.
+ * It answers afterwards why an event was not delivered, or when. It holds no references: an event
+ * is a number, a recipient an address. Off, it costs one test of a pointer per decision; on, 2 to 3
+ * ns: a note is half a cache line, written in sequence, with the time that the caller has at hand.
  */
 #include "internal.h"
 

@@ -30,19 +30,18 @@
 #define MAX_STARVED 50
 #define MAX_SAMPLED 16 /* workers whose run delay is read */
 
-/* Idle workers that may take nothing of what is queued: it is below the level that they are reserved
- * for, or behind a key or a limit. */
-static int32_t count_useless(bb_queue *q) {
-    if (q->ready_levels != 0) settle_ready(q);
+/* Idle workers that may take nothing of what is queued: it is below the level that they are
+ * reserved for, or behind a key or a limit. */
+static int32_t count_useless(const bb_queue *q) {
     uint32_t work = levels_with_work(q);
     bool top = work >> (q->levels - 1) & 1;
     return (work == 0 ? q->idle_workers : 0) + (top ? 0 : q->idle_reserved);
 }
 
-/* Whether no worker can free a slot before one of those that wait in publish returns. Delayed
- * deliveries can be taken when their time has come, and what is behind a limit when one ends that
- * runs without a worker. */
-bool all_workers_wait(bb_queue *q) {
+/* Whether no worker can free a slot before one of those that wait in publish returns; after
+ * settle_lanes. Delayed deliveries can be taken when their time has come, and what is behind a
+ * limit when one ends that runs without a worker. */
+bool all_workers_wait(const bb_queue *q) {
     ASSERT_LOCKED(q);
     if (q->present == 0 || q->starting > 0) return false;
     if (q->blocked >= q->present) return true;
@@ -76,6 +75,7 @@ static bool workers_lack_a_core(const bb_queue *q, uint64_t since, uint64_t now)
 bool apply_standstill_rule(bb_queue *q, const bb_waiter *waiter, uint64_t now, bool late) {
     ASSERT_LOCKED(q);
     assert(!waiter->admitted && waiter->list != NULL);
+    if (waiter->handler) settle_lanes(q);
     if (waiter->handler && all_workers_wait(q)) return true;
     if (waiter->limited) return false;
     if (q->congested) return true;

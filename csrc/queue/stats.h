@@ -1,5 +1,5 @@
-/* stats.h: what a queue counts and measures. Like queue.h, it is read by the C compiler and by cffi,
- * and has no preprocessor lines; include api.h instead. */
+/* stats.h: what a queue counts and measures. Like queue.h, it is read by the C compiler and by
+ * cffi, and has no preprocessor lines; include api.h instead. */
 
 enum {
     BB_HISTORY = 512, /* depth samples that are kept */

@@ -50,8 +50,8 @@ typedef struct {
 /* In which list of lanes a lane is. */
 typedef enum { BB_NOT_READY = 0, BB_READY, BB_BLOCKED } bb_lane_state;
 
-/* Deliveries of one subscription in line: those of one key, or those without a key at one level.
- * Zeroed by its owner, but for `group` and `serial`. */
+/* Queued deliveries of one subscription, in order: those of one key, or those without a key at one
+ * level. Zeroed by its owner, but for `group` and `serial`. */
 struct bb_lane {
     bb_group *group;
     bool serial; /* one at a time, in order of acceptance, whatever their levels */

@@ -12,8 +12,8 @@
  *   other.
  * - An admitted publisher is notified even if no worker takes any more: each one that returns
  *   notifies the next.
- * - A waiter without a thread (unattended.c) takes its turn all the same, and no notification, which
- *   it would not pass on.
+ * - A waiter without a thread (unattended.c) takes its turn all the same, and no notification,
+ *   which it would not pass on.
  * - Finding a waiter takes no search: its publisher holds a pointer to it.
  *
  * tests/c/model checks the protocol in all interleavings of small settings.
@@ -180,6 +180,7 @@ bb_result bb_waiter_join(bb_queue *q, const bb_route *route, void *event, int32_
     bool handler = origin != BB_OUTSIDE;
     bb_result result;
     void *token = queue_lock(q);
+    if (handler) settle_lanes(q); /* for all_workers_wait */
     if (!is_open_to(q, origin)) {
         result = BB_CLOSED;
     } else if (fits(q, route->count, handler) && !has_waiters_before(q, route->level, handler)) {
@@ -261,7 +262,9 @@ int32_t bb_waiter_leave(bb_waiter *waiter) {
  * that they see it. */
 void wake_if_all_wait(bb_queue *q) {
     ASSERT_LOCKED(q);
-    if (q->waiting_levels[1] != 0 && all_workers_wait(q)) wake_waiters(q);
+    if (q->waiting_levels[1] == 0) return;
+    settle_lanes(q);
+    if (all_workers_wait(q)) wake_waiters(q);
 }
 
 void bb_worker_waits(bb_worker *worker, int32_t waits) {
@@ -300,9 +303,10 @@ typedef struct {
     bool reserved_one; /* that is reserved for the highest level */
 } wake_ups;
 
-/* A reserved worker is woken only where no other can take: an ordinary one wakes it if there is more. */
+/* A reserved worker is woken only where no other can take: an ordinary one wakes it if there is
+ * more. */
 static wake_ups begin_wake_ups(bb_queue *q) {
-    if (q->ready_levels != 0) settle_ready(q); /* wake none for what no worker may take */
+    settle_lanes(q); /* wake none for what no worker may take */
     uint32_t work = levels_with_work(q);
     wake_ups w = {.one = work != 0 && q->idle_workers > 0 && !q->waking};
     w.reserved_one = q->idle_reserved > 0 && !q->waking_reserved && !w.one && !q->waking &&

@@ -139,8 +139,8 @@ static inline uint64_t finish(bb_queue *q, bb_worker *worker, uint64_t now) {
     return cpu_now;
 }
 
-/* Take the next delivery of a queue with work. `cpu`: the thread's CPU time, if known. False: it has
- * expired, and is dropped. */
+/* Take the next delivery of a queue with work. `cpu`: the thread's CPU time, if known. False: it
+ * has expired, and is dropped. */
 static bool begin(bb_queue *q, bb_worker *worker, bb_delivery *out, uint64_t now, uint64_t cpu) {
     assert(!worker->open.open);
     int32_t level = worker->index < q->reserved ? q->levels - 1 : next_level(q, now);
@@ -192,18 +192,17 @@ static void end_drain_at_deadline(bb_queue *q) {
     wake_all(q);
 }
 
-/* Whether the worker is one too many. Not a reserved one: its place would pass to another, which may
- * be in a handler for long. Threads that have not entered do not count: bb_worker_enter rejects
+/* Whether the worker is one too many. Not a reserved one: its place would pass to another, which
+ * may be in a handler for long. Threads that have not entered do not count: bb_worker_enter rejects
  * those not needed. */
 static bool is_surplus(const bb_worker *worker) {
     const bb_queue *q = worker->q;
     return q->present > q->wanted && worker->index >= q->reserved;
 }
 
-/* Whether there is a delivery for this worker; a reserved one takes only the highest level. Lanes
- * that may not be served, since their group has reached its limit, are sorted out here. */
-static bool has_work(bb_queue *q, const bb_worker *worker) {
-    if (q->ready_levels != 0) settle_ready(q);
+/* Whether there is a delivery for this worker, after settle_lanes; a reserved one takes only the
+ * highest level. */
+static bool has_work(const bb_queue *q, const bb_worker *worker) {
     uint32_t levels = levels_with_work(q);
     return worker->index < q->reserved ? levels >> (q->levels - 1) : levels != 0;
 }
@@ -226,9 +225,11 @@ static void end_wake_up(bb_queue *q, const bb_worker *worker) {
  * one has re-attached to the host, so the caller checks again. */
 static void wait_for_work(bb_queue *q, const bb_worker *worker) {
     void *token = queue_lock_detached(q);
+    settle_lanes(q);
     while (!has_work(q, worker) && q->state != BB_SHUT && !is_surplus(worker)) {
         if (worker->index < q->reserved) wait_until_woken(q, &q->top_work, &q->idle_reserved);
         else wait_until_woken(q, &q->work, &q->idle_workers);
+        settle_lanes(q);
         if (!has_work(q, worker)) end_wake_up(q, worker);
         end_drain_at_deadline(q);
     }
@@ -247,6 +248,7 @@ static bb_took take(bb_worker *worker, bb_delivery *out, bool may_sleep) {
         if (woken) end_wake_up(q, worker);
         end_drain_at_deadline(q);
         if (q->state == BB_SHUT || is_surplus(worker)) break;
+        settle_lanes(q);
         if (has_work(q, worker)) {
             bb_took took = begin(q, worker, out, now, cpu) ? BB_TOOK : BB_EXPIRED;
             admit_and_notify(q, now);

@@ -19,7 +19,7 @@ typedef struct grouped {
     bb_route route[LEVELS];
 } grouped;
 
-/* At most `limit` calls at once (0: any number), of up to `batch` deliveries. The fixture frees it. */
+/* At most `limit` calls at once (0: any number), of up to `batch` events; freed by the fixture. */
 grouped *grouped_new(fixture *f, int32_t limit, int32_t batch);
 
 /* Push an event at `level`, 1 to LEVELS. `key`: 0 to KEYS - 1, or NO_KEY. */
@@ -53,7 +53,7 @@ int32_t take_more(bb_worker *worker, int32_t n, int64_t wait);
 void retry(fixture *f, bb_worker *worker, int64_t event);
 void due(fixture *f, int64_t event);
 
-/* Check that what the queue keeps about slots, parked deliveries, lanes, groups and expiry agrees. */
+/* Check that the queue's lists of slots, parked deliveries, lanes and groups, and expiry, agree. */
 #define CHECK_LISTS(f) check_lists((f), __FILE__, __LINE__)
 void check_lists(fixture *f, const char *file, int line);
 

@@ -4,10 +4,11 @@
  *
  * An operation is a published event. Each round creates a queue, used concurrently by publishers,
  * takers that come and go and whose handlers also publish, a snapshotter and in some rounds an
- * early closer. Some events are for subscriptions with keys, limits, batches, retries and expiry, and
- * one thread waits for barriers (stress_groups.c). During and after the round it checks that each delivery ends exactly once, more
- * urgent levels come first, a publisher's events come in order within a level, and all counts agree
- * in every snapshot. Seed and round determine everything but the interleaving. */
+ * early closer. Some events are for subscriptions with keys, limits, batches, retries and expiry,
+ * and one thread waits for barriers (stress_groups.c). During and after the round it checks that
+ * each delivery ends exactly once, more urgent levels come first, a publisher's events come in
+ * order within a level, and all counts agree in every snapshot. Seed and round determine everything
+ * but the interleaving. */
 #include "stress.h"
 
 #include <inttypes.h>

@@ -83,7 +83,7 @@ static void evicted(actor *a, const message *m, bb_mode mode, const bb_delivery 
 static bb_mode any_mode(actor *a, const message *m) {
     int32_t mode = a->plan->mode;
     if (mode == MIXED) mode = (int32_t)draw(a, BB_CALLER_RUNS) + 1;
-    /* Run in place, it would pass what is in line before it. */
+    /* Run in place, it would pass what is queued before it. */
     return mode == BB_CALLER_RUNS && m->grouped != NULL ? BB_REFUSE : (bb_mode)mode;
 }
 

@@ -1,10 +1,10 @@
 /* stress_groups.h: subscriptions whose deliveries wait in lanes, in the stress program.
  *
- * An event for a group is on the heap and counts its references as Python's are counted: one for the
- * queue, one for the timer while it is delayed, one for the thread that watches it. It is freed with
- * the last, so that a pointer which the queue kept is found by a sanitizer. Handlers check that a key
- * runs one at a time and in order, that a limit is kept, and that nothing ends twice or begins too
- * late. */
+ * An event for a group is on the heap and counts its references as Python's are counted: one for
+ * the queue, one for the timer while it is delayed, one for the thread that watches it. It is freed
+ * with the last, so that a pointer which the queue kept is found by a sanitizer. Handlers check
+ * that a key runs one at a time and in order, that a limit is kept, and that nothing ends twice or
+ * begins too late. */
 #ifndef STRESS_GROUPS_H
 #define STRESS_GROUPS_H
 

@@ -129,7 +129,7 @@ static void test_a_barrier_that_was_given_up_delays_no_later_one(void) {
     }
 }
 
-/* ---- completion hooks -------------------------------------------------------------------------- */
+/* ---- completion hooks ------------------------------------------------------------------------ */
 
 static void test_a_worker_that_calls_completion_hooks_is_waited_for(void) {
     for (int drains = 0; drains < 2; drains++) {

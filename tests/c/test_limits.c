@@ -141,8 +141,8 @@ static void test_a_delivery_that_waits_for_a_retry_does_not_count_for_the_limit(
     fixture_free(f);
 }
 
-/* When a call ends, one blocked lane gets the turn. If its delivery is then dropped, or goes into the
- * batch of a call that runs already, the turn goes to the next lane. */
+/* When a call ends, one blocked lane gets the turn. If its delivery is then dropped, or goes into
+ * the batch of a call that runs already, the turn goes to the next lane. */
 enum { EXPIRES, PURGED, EVICTED, IN_A_BATCH, WAYS };
 
 static void test_a_lane_that_loses_its_only_delivery_gives_its_turn_to_the_next(void) {

@@ -144,7 +144,7 @@ static void test_discarding_takes_all_that_is_parked(void) {
     fixture_free(f);
 }
 
-/* Its deliveries are no longer in line: the caller runs them. */
+/* Its deliveries are queued no longer: the caller runs them. */
 static void test_a_caller_runs_a_grouped_event_past_its_lane(void) {
     fixture *f = fixture_new(1);
     grouped *g = grouped_new(f, 1, 0);

@@ -175,7 +175,8 @@ static void test_a_reserved_worker_that_falls_asleep_ends_the_waits_of_handlers(
 
 /* ---- resizing -------------------------------------------------------------------------------- */
 
-/* Those that are to leave may be in handlers for long: a reserved one does not leave in their place. */
+/* Those that are to leave may be in handlers for long: a reserved one does not leave in their
+ * place. */
 static void test_a_reserved_worker_stays_when_the_pool_shrinks(void) {
     bb_worker *worker[3];
     fixture *f = with_reserved(1, 3, worker);
