@@ -16,12 +16,12 @@ from brummerbus._arguments import (
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import OnDone
-from brummerbus._core.line import Waiting
 from brummerbus._core.loops import running_loop
 from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
 from brummerbus._core.streams import Stream, StreamTap
 from brummerbus._core.taps import Registration
+from brummerbus._core.waiting_tasks import PendingPublish
 from brummerbus._core.waits import in_thread
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
@@ -177,7 +177,9 @@ class StreamingBus(ListeningBus):
         engine = self._here()
         level = engine.routes.level(event, priority)
         context = copy_context() if self._config.propagate_context else None
-        return await engine.line.publish(Waiting(loop, level, limit, context, publish))
+        return await engine.waiting_tasks.publish(
+            PendingPublish(loop, level, limit, context, publish)
+        )
 
     # ---- stopping ----------------------------------------------------------------------------
 

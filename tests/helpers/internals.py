@@ -109,12 +109,12 @@ def tasks_asleep(stream: Stream[Any]) -> int:
 
 def tasks_that_wait(bus: EventBus) -> int:
     """Return how many tasks wait to publish."""
-    return len(bus._engine.line)
+    return len(bus._engine.waiting_tasks)
 
 
 def level_waited_for(bus: EventBus) -> int | None:
     """Return the level of the event for which the thread of waiting tasks waits in the queue."""
-    tried = bus._engine.line._tried
+    tried = bus._engine.waiting_tasks._tried
     return None if tried is None or bus.stats().waiting != 1 else tried.level
 
 

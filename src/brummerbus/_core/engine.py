@@ -27,7 +27,6 @@ from brummerbus._core.figures import Figures
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import running
 from brummerbus._core.later import Schedule
-from brummerbus._core.line import Line
 from brummerbus._core.log import INFO, WARNING, log
 from brummerbus._core.monitor import Monitor
 from brummerbus._core.plan import Tickets
@@ -37,6 +36,7 @@ from brummerbus._core.scheduler import CallAt, call_at
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.taps import Taps
 from brummerbus._core.threads import JOIN_GRACE, PoolThread, Threads, WorkerHooks
+from brummerbus._core.waiting_tasks import WaitingTasks
 from brummerbus._core.worker_hooks import discard_all, worker_hooks
 from brummerbus._errors import BusClosed
 from brummerbus._measurements import SizingStep
@@ -115,7 +115,7 @@ class Engine:
         )
         self.threads = self._threads_of(worker_hooks(self.queue, hooks, _retired, self._call_at))
         self._monitor = Monitor(name, config, self.queue, self)
-        self.line = Line(name)
+        self.waiting_tasks = WaitingTasks(name)
         self.figures = Figures(name, self.queue, self.routes, subscriptions)
         self.counted = Counted(
             self, name, self.queue, self.routes.types, is_timed=config.monitoring
@@ -226,7 +226,7 @@ class Engine:
     def _end_taps(self) -> None:
         for one in self._taps:
             one.tap.end()
-        self.line.close()
+        self.waiting_tasks.close()
 
     def _give_up(self) -> bool:
         self.queue.close(drain=False)

@@ -7,7 +7,7 @@ Guarantees
 - The timer thread never waits and runs no handlers. An event for which there are too few free
   slots, on a bus whose policy is to wait, joins the wait queue as a publisher would, without a
   thread (`csrc/python/turn.c`): it takes its turn, whatever others publish. Whether it was accepted
-  is looked at every few ms. Until then it can be cancelled: `Turn.withdraw` comes first, then the
+  is polled every few ms. Until then it can be cancelled: `Turn.withdraw` comes first, then the
   removal from `_pending`.
 - One for which a listener has no room is tried again every few ms.
 - No lock is held, so that all of it may be called from a signal handler or a finalizer.
@@ -15,8 +15,8 @@ Guarantees
 What does not work, or was tried
 - Trying again every few ms at a full queue: beside publishers that wait, the free slot is theirs
   each time, and a scheduled event starves for as long as they keep the queue full.
-- The thread that waits for tasks (`line.py`): it withdraws what it waits for within 5 ms of being
-  asked to, and `cancel` must have its answer at once.
+- The thread that waits for tasks (`waiting_tasks.py`): it withdraws what it waits for within 5 ms
+  of being asked to, and `cancel` must have its answer at once.
 """
 
 import time
@@ -39,7 +39,7 @@ from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import DropReason
 
 RETRY_NS = 5_000_000
-"""The time between two looks at the events that wait for their turn, or for room at a listener."""
+"""The time between two polls of the events that wait for their turn, or for room at a listener."""
 
 MAX_HELD = 100
 """Max events of a level, which listeners cannot take, that are skipped to try those behind them."""
@@ -182,35 +182,35 @@ class Schedule:
         if one._number not in self._pending:
             return
         level = self._routes.level(one.event, one.priority)
-        line = self._overdue.setdefault(level, deque())
-        line.append(one)
+        overdue = self._overdue.setdefault(level, deque())
+        overdue.append(one)
         try:
-            if len(line) == 1:  # otherwise those before it wait for room at a listener
-                self._publish_line(level)
+            if len(overdue) == 1:  # otherwise those before it wait for room at a listener
+                self._publish_overdue(level)
         finally:
             if self._timer is None:
                 self._come_back()
 
     def _come_back(self) -> None:
-        """Look again in a few ms if something is left."""
+        """Poll in a few ms if something is left."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if any(self._overdue.values()) or any(self._joined.values()):
-            self._timer = self._call_at(self._queue.clock() + RETRY_NS, self._look_again)
+            self._timer = self._call_at(self._queue.clock() + RETRY_NS, self._poll)
 
-    def _look_again(self) -> None:
+    def _poll(self) -> None:
         try:
             for numbers in self._joined.values():
-                while numbers and self._is_over(numbers[0]):
+                while numbers and self._finish_turn(numbers[0]):
                     numbers.popleft()
             for level in sorted(self._overdue, reverse=True):
-                self._publish_line(level)
+                self._publish_overdue(level)
         finally:
             self._come_back()
 
-    def _is_over(self, number: int) -> bool:
-        """Return whether an event waits for its turn no more; if it was accepted, finish it.
+    def _finish_turn(self, number: int) -> bool:
+        """Finish an event that was accepted; return whether it no longer waits for its turn.
 
         Those of a level are accepted in the order in which they are due.
         """
@@ -235,18 +235,18 @@ class Schedule:
             call_hook(one._hooks, after_turn, turn.route, one.event)
         self._let_go(one)
 
-    def _publish_line(self, level: int) -> None:
+    def _publish_overdue(self, level: int) -> None:
         """Publish the due events of a level, or have them wait for their turn.
 
         An event is removed after it was published: if an exception strikes in between, the next
         attempt finds that it is over.
         """
-        line, held = self._overdue[level], 0
-        while held < min(len(line), MAX_HELD):
-            if self._try(line[held]):
-                if line[held]._turn is not None:
-                    self._joined.setdefault(level, deque()).append(line[held]._number)
-                del line[held]
+        overdue, held = self._overdue[level], 0
+        while held < min(len(overdue), MAX_HELD):
+            if self._try(overdue[held]):
+                if overdue[held]._turn is not None:
+                    self._joined.setdefault(level, deque()).append(overdue[held]._number)
+                del overdue[held]
             else:
                 held += 1
 

@@ -216,7 +216,7 @@ class ProcessPublisher(Publisher):
             route = self._route(engine, event, priority)
             if withdraw is never:
                 held = route.plan is not None and any(tap.is_full for tap in route.plan.taps)
-                if held or engine.line.has_before(route.level):
+                if held or engine.waiting_tasks.has_before(route.level):
                     raise NoRoom
             try:
                 return publish_planned(

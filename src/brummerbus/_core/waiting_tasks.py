@@ -36,7 +36,7 @@ Withdraw = Callable[[], bool]
 Publish = Callable[[float | None, Withdraw], bool]
 
 
-class Waiting:
+class PendingPublish:
     """An event that a task waits to publish."""
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Waiting:
         self.error: BaseException | None = None
         self.cancelled = False
 
-    def __lt__(self, other: "Waiting") -> bool:
+    def __lt__(self, other: "PendingPublish") -> bool:
         return self.key < other.key
 
     @property
@@ -118,14 +118,14 @@ def _nothing(left: float | None, withdraw: Withdraw) -> bool:
     raise NotImplementedError
 
 
-class Line:
+class WaitingTasks:
     """The events that tasks wait to publish to one queue."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._changed = threading.Condition()
-        self._waiting: list[Waiting] = []  # a heap
-        self._tried: Waiting | None = None
+        self._waiting: list[PendingPublish] = []  # a heap
+        self._tried: PendingPublish | None = None
         self._runs = False
         self._closed = False
         self._attention = False
@@ -136,7 +136,7 @@ class Line:
         first = self._waiting[:1]
         return (tried is not None and tried.level >= level) or any(w.level >= level for w in first)
 
-    async def publish(self, one: Waiting) -> bool:
+    async def publish(self, one: PendingPublish) -> bool:
         """Wait until it is accepted or not; in its task.
 
         Raises:
@@ -171,7 +171,7 @@ class Line:
 
     def _run(self) -> None:
         while (one := self._next()) is not None:
-            if one.try_(self._is_overtaken):
+            if one.try_(self._check_overtaken):
                 self._tried = None
                 one.report()
             else:
@@ -180,7 +180,7 @@ class Line:
                     self._tried = None
             del one
 
-    def _next(self) -> Waiting | None:
+    def _next(self) -> PendingPublish | None:
         """Return the event to be waited for now; None: the thread ends."""
         with self._changed:
             while True:
@@ -204,8 +204,11 @@ class Line:
             self._waiting = [one for one in self._waiting if not one.cancelled]
             heapq.heapify(self._waiting)
 
-    def _is_overtaken(self) -> bool:
-        """Return whether the event that is waited for is to be withdrawn; every 5 ms."""
+    def _check_overtaken(self) -> bool:
+        """Forget cancelled events; return whether the one that is waited for is to be withdrawn.
+
+        Called every 5 ms while it is waited for.
+        """
         tried = self._tried
         if tried is None or tried.cancelled:
             return True
