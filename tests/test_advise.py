@@ -21,7 +21,7 @@ S = 1_000_000_000
 MS = 1_000_000
 
 
-def meter(deliveries: int, wall: int, cpu: int) -> Timer:
+def timer(deliveries: int, wall: int, cpu: int) -> Timer:
     """Return the timer of equal deliveries, in nanoseconds each."""
     squares = deliveries * float(wall) ** 2, deliveries * float(cpu) ** 2
     return Timer(deliveries, deliveries * wall, deliveries * cpu, *squares)
@@ -36,10 +36,10 @@ def poisson(rate: float, seconds: float) -> list[Windows]:
     return found
 
 
-def measured(rate: float, *meters: Timer, seconds: int = 30, cpu: float = 0.0) -> MeasuredLoad:
+def measured(rate: float, *timers: Timer, seconds: int = 30, cpu: float = 0.0) -> MeasuredLoad:
     """Return a queue's measurements with random arrivals; `cpu` in cores of the whole process."""
     ns = seconds * S
-    numbered = dict(enumerate(meters, start=1))
+    numbered = dict(enumerate(timers, start=1))
     return MeasuredLoad(
         int(rate * seconds), 0, ns, int(cpu * ns), ns, poisson(rate, seconds), numbered
     )
@@ -65,7 +65,7 @@ def test_free_workers_wait_for_the_gil_where_there_is_one(
 ) -> None:
     """Many workers for much computing: p99 is several switch intervals, without a GIL 0."""
     monkeypatch.setattr("brummerbus.sizing._host.gil_enabled", lambda: gil)
-    found = advice(measured(60, meter(1_800, 20 * MS, 6 * MS), cpu=0.36), workers=32)
+    found = advice(measured(60, timer(1_800, 20 * MS, 6 * MS), cpu=0.36), workers=32)
     assert found.load is not None
     assert found.load.turn == turn
     now = next(row for row in found.table if row.workers == 32)
@@ -74,7 +74,7 @@ def test_free_workers_wait_for_the_gil_where_there_is_one(
 
 def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:
     """500/s at 10 ms keep 5 workers busy; the minimum that stays under 10 ms is somewhat higher."""
-    found = advice(measured(500, meter(15_000, 10 * MS, 50_000), cpu=0.025))
+    found = advice(measured(500, timer(15_000, 10 * MS, 50_000), cpu=0.025))
     assert found.recommended is not None
     assert 6 <= found.recommended <= 9
     table = {row.workers: row for row in found.table}
@@ -87,7 +87,7 @@ def test_waiting_work_gets_as_many_workers_as_the_target_needs() -> None:
 
 def test_computing_work_is_told_that_workers_do_not_help() -> None:
     """300/s at 3 ms of CPU each are 90 % of the only server."""
-    found = advice(measured(300, meter(9_000, 11 * MS, 3 * MS), cpu=0.9))
+    found = advice(measured(300, timer(9_000, 11 * MS, 3 * MS), cpu=0.9))
     assert found.recommended is None
     assert "more workers do not help" in found.reason
     assert "one server for the whole process (the GIL)" in found.reason
@@ -95,7 +95,7 @@ def test_computing_work_is_told_that_workers_do_not_help() -> None:
 
 def test_more_computing_than_there_is_time_for_is_told_so() -> None:
     """400/s at 3 ms."""
-    found = advice(measured(400, meter(12_000, 12 * MS, 3 * MS), cpu=1.0))
+    found = advice(measured(400, timer(12_000, 12 * MS, 3 * MS), cpu=1.0))
     assert found.recommended is None
     assert found.reason.endswith("make handlers compute less")
 
@@ -113,7 +113,7 @@ def test_waiting_for_the_gil_is_not_taken_for_blocking() -> None:
 
 def test_what_other_threads_compute_lengthens_computing() -> None:
     """Publishers that take half of the GIL leave the handlers the other half."""
-    found = advice(measured(100, meter(3_000, 3 * MS, 1 * MS), cpu=0.6))
+    found = advice(measured(100, timer(3_000, 3 * MS, 1 * MS), cpu=0.6))
     assert found.others == pytest.approx(0.5)
     assert found.load is not None
     assert found.load.compute == pytest.approx(0.002)
@@ -124,7 +124,7 @@ def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
 ) -> None:
     """Then the servers are the cores."""
     monkeypatch.setattr("brummerbus.sizing._adviser.available_cores", lambda: 8)
-    found = advice(measured(1000, meter(30_000, 3 * MS, 2 * MS), cpu=2.0))
+    found = advice(measured(1000, timer(30_000, 3 * MS, 2 * MS), cpu=2.0))
     assert found.load is not None
     assert found.load.compute_servers > 1
 
@@ -132,7 +132,7 @@ def test_more_cpu_time_than_one_core_shows_that_handlers_release_the_gil(
 def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
     """By its share of the handling time, not by the number of its runs."""
     found = advice(
-        measured(500, meter(14_000, MS // 10, MS // 10), meter(1_000, 40 * MS, MS), cpu=0.1)
+        measured(500, timer(14_000, MS // 10, MS // 10), timer(1_000, 40 * MS, MS), cpu=0.1)
     )
     assert found.dominant is not None
     assert (found.dominant.subscription, found.dominant.deliveries) == ("b", 1_000)
@@ -145,8 +145,8 @@ def test_the_dominant_handler_comes_first_with_its_blocking_factor() -> None:
     "load",
     [
         measured(0, seconds=30),
-        measured(10, meter(MIN_DELIVERIES - 1, MS, MS)),
-        MeasuredLoad(10_000, 0, S // 2, 0, 0, [], {1: meter(10_000, MS, MS)}),
+        measured(10, timer(MIN_DELIVERIES - 1, MS, MS)),
+        MeasuredLoad(10_000, 0, S // 2, 0, 0, [], {1: timer(10_000, MS, MS)}),
     ],
     ids=["nothing", "few deliveries", "a short time"],
 )
@@ -161,7 +161,7 @@ def test_too_little_data_is_said_and_no_number_is_given(load: MeasuredLoad) -> N
 
 def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
     """Found in the variance of the windows."""
-    load = measured(300, meter(9_000, 10 * MS, 50_000))
+    load = measured(300, timer(9_000, 10 * MS, 50_000))
     bursts = Windows(3_000, 9_000, 3_000 * (9 + 3 * 9.0))
     bursts_10 = Windows(300, 9_000, 300 * (900 + 30 * 9.0))
     in_bursts = advice(load._replace(windows=[bursts, bursts_10]))
@@ -177,8 +177,8 @@ def test_bursts_need_more_workers_than_the_same_load_at_random() -> None:
 
 def test_events_with_several_handlers_need_more_workers_than_as_many_deliveries_alone() -> None:
     """Though both handlers and rates are the same: three deliveries come at once."""
-    meters = [meter(3_000, 10 * MS, 50_000) for _ in range(3)]
-    alone = measured(300, *meters)
+    timers = [timer(3_000, 10 * MS, 50_000) for _ in range(3)]
+    alone = measured(300, *timers)
     together = alone._replace(
         windows=[Windows(3_000, 9_000, 3_000 * (9 + 3 * 3.0))],
         routes={(1, 1): (1, 2, 3)},
@@ -193,7 +193,7 @@ def test_events_with_several_handlers_need_more_workers_than_as_many_deliveries_
 
 def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
     """The wait is within the target already: the present number is kept, and that is the reason."""
-    load = measured(300, meter(9_000, 10 * MS, 50_000))
+    load = measured(300, timer(9_000, 10 * MS, 50_000))
     load = load._replace(windows=[Windows(3000, 9_000, 3000 * (9 + 3 * 200))])
     found = advise(load, {1: "a"}, 5, (0.0, 0.002), 0.01)
     assert found.recommended == 5
@@ -202,7 +202,7 @@ def test_what_was_measured_outweighs_a_model_that_expects_worse() -> None:
 
 def test_the_report_has_the_number_the_table_and_the_assumptions() -> None:
     """And the measured figures beside them."""
-    found = advice(measured(500, meter(15_000, 10 * MS, 50_000), cpu=0.025))
+    found = advice(measured(500, timer(15_000, 10 * MS, 50_000), cpu=0.025))
     text = str(found)
     for part in (
         f"Advice: {found.recommended} workers",
@@ -280,7 +280,7 @@ def test_what_ended_subscriptions_took_is_kept_under_one_name(factory: BusFactor
     assert bus.flush(HANG)
     assert len(seen.events) == 6000
     load, labels = load_of(bus)
-    took = {labels[number]: timer.deliveries for number, timer in load.meters.items()}
+    took = {labels[number]: one.deliveries for number, one in load.timers.items()}
     assert took == {"(other)": 6000, "late -> compute": 1}
 
 

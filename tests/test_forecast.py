@@ -116,12 +116,12 @@ def measured(load: dict[float, tuple[Handling, ...]], script: Script, out: Outco
         process_cpu=int((sum(script.compute) + PUBLISHING * len(script.due)) * 1e9),
         cpu_read=ns,
         windows=windows_of(script.due),
-        meters=timers,
+        timers=timers,
         processing=sorted(histogram.items()),
         routes=routes,
         types={
-            number: sum(timers[meter].deliveries for meter in meters)
-            for (number, _), meters in routes.items()
+            number: sum(timers[one].deliveries for one in numbers)
+            for (number, _), numbers in routes.items()
         },
         levels={3: finished},
     )
@@ -217,6 +217,6 @@ def test_search_simulates_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(_forecast, "simulate", noted)
     for begin in (None, 1, 3, 900):
-        monkeypatch.setattr(_forecast, "fewest_workers", lambda load, target, n=begin: n)
+        monkeypatch.setattr(_forecast, "min_workers", lambda load, target, n=begin: n)
         assert forecast(LOADS["lognormal"], 2_000).min_workers(10 * MS) == 5
     assert len(tried) < 40

@@ -10,7 +10,7 @@ from brummerbus.sizing._queueing_model import (
     binding,
     blocked_time,
     computing_p99,
-    fewest_workers,
+    min_workers,
     predict,
     textbook_workers,
 )
@@ -113,11 +113,11 @@ GIL = Load(700.0, 0.001, 0.009)
 class TestAdvice:
     """The number of workers, from given figures."""
 
-    def test_fewest_workers_meet_the_target_and_one_fewer_do_not(self) -> None:
+    def test_the_minimum_of_workers_meets_the_target_and_one_fewer_do_not(self) -> None:
         """For every target, and more workers for a shorter one."""
         needed = []
         for target in (0.1, 0.05, 0.02, 0.015):
-            workers = fewest_workers(GIL, target)
+            workers = min_workers(GIL, target)
             assert workers is not None
             assert predict(GIL, workers).p99_wait <= target < predict(GIL, workers - 1).p99_wait
             needed.append(workers)
@@ -146,19 +146,19 @@ class TestAdvice:
     def test_too_much_for_the_compute_server_needs_more_than_workers(self) -> None:
         """1,300 deliveries per second of 1 ms under a GIL: no number of workers; 2 cores: some."""
         load = replace(GIL, rate=1300.0)
-        assert fewest_workers(load, 0.01) is None
+        assert min_workers(load, 0.01) is None
         assert binding(load, 1) == binding(load, 1000) == "compute"
         assert computing_p99(load) == math.inf
-        assert fewest_workers(replace(load, compute_servers=2), 0.01) is not None
+        assert min_workers(replace(load, compute_servers=2), 0.01) is not None
 
     def test_all_computing_needs_one_worker_or_no_number_does(self) -> None:
         """More would only wait for the GIL inside the handlers."""
         light = Load(500.0, 0.001, 0.0)
-        assert fewest_workers(light, 0.01) == 1
+        assert min_workers(light, 0.01) == 1
         heavy = replace(light, rate=900.0)
         assert predict(heavy, 1).p99_wait > 0.01 > predict(heavy, 40).p99_wait
         assert computing_p99(heavy) == predict(heavy, 1).p99_wait
-        assert fewest_workers(heavy, 0.01) is None
+        assert min_workers(heavy, 0.01) is None
         assert binding(heavy, 1) == "compute"
 
     def test_all_waiting_is_bound_by_workers(self) -> None:
@@ -167,16 +167,16 @@ class TestAdvice:
         assert binding(load, 101) == binding(load, 1000) == "workers"
         assert computing_p99(load) == 0.0
         assert load.compute_limit == math.inf
-        workers = fewest_workers(load, 0.01)
+        workers = min_workers(load, 0.01)
         assert workers is not None
         assert 100 < workers < 130
-        assert fewest_workers(load, 0.01, most=workers) == workers
-        assert fewest_workers(load, 0.01, most=workers - 1) is None
+        assert min_workers(load, 0.01, maximum=workers) == workers
+        assert min_workers(load, 0.01, maximum=workers - 1) is None
 
     def test_bursts_need_more_workers(self) -> None:
         """And regular arrivals fewer."""
         needed = [
-            fewest_workers(Load(1000.0, 0.0, 0.01, arrival_variability=dispersion), 0.005)
+            min_workers(Load(1000.0, 0.0, 0.01, arrival_variability=dispersion), 0.005)
             for dispersion in (0.0, 1.0, 5.0, 20.0)
         ]
         assert needed == sorted(needed, key=lambda workers: workers or 0)
@@ -184,7 +184,7 @@ class TestAdvice:
 
     def test_no_target_is_met_by_chance(self) -> None:
         """A target of 0 is met if 99 of 100 find a worker free."""
-        workers = fewest_workers(Load(100.0, 0.0, 0.01), 0.0)
+        workers = min_workers(Load(100.0, 0.0, 0.01), 0.0)
         assert workers == 5
         assert erlang_c(5, 1.0) < 0.01 < erlang_c(4, 1.0)
 
@@ -250,7 +250,7 @@ class TestArguments:
         with pytest.raises(TypeError, match=r"^rate must be a number"):
             Load(wrong["value"], 1.0, 1.0)
         with pytest.raises(TypeError, match=r"^target_wait must be"):
-            fewest_workers(GIL, wrong["value"])
+            min_workers(GIL, wrong["value"])
         with pytest.raises(TypeError, match=r"^running must be"):
             blocked_time(1.0, 0.5, wrong["value"])
         with pytest.raises(TypeError, match=r"^cores must be"):
@@ -262,8 +262,8 @@ class TestArguments:
             Load(1.0, 0.0, 0.0)
         with pytest.raises(ValueError, match="workers must be an int of at least 1, got 0"):
             predict(GIL, 0)
-        with pytest.raises(ValueError, match="most must be an int of at least 1, got 0"):
-            fewest_workers(GIL, 0.01, most=0)
+        with pytest.raises(ValueError, match="maximum must be an int of at least 1, got 0"):
+            min_workers(GIL, 0.01, maximum=0)
         with pytest.raises(ValueError, match="utilization_of_others must be a number from 0 to 1"):
             blocked_time(1.0, 0.5, 1.0, 1, 1.5)
         with pytest.raises(ValueError, match="utilization must be a number above 0"):

@@ -173,11 +173,11 @@ def bucket_of(ns: int) -> int:
     return next(bucket for bucket in count() if bucket_edge(bucket) > ns)
 
 
-def measured(meters: dict[int, Timer], **more: object) -> MeasuredLoad:
+def measured(timers: dict[int, Timer], **more: object) -> MeasuredLoad:
     """Return measurements of 100 seconds."""
-    deliveries = sum(meter.deliveries for meter in meters.values())
+    deliveries = sum(one.deliveries for one in timers.values())
     ns = 100_000_000_000
-    load = MeasuredLoad(deliveries, 0, ns, 0, ns, list[Windows](), meters)
+    load = MeasuredLoad(deliveries, 0, ns, 0, ns, list[Windows](), timers)
     return load._replace(**more)
 
 
@@ -223,8 +223,8 @@ class TestKinds:
 
     def test_many_handlers_are_simulated_separately_by_what_they_take(self) -> None:
         """The smallest count as one; none of their time is lost."""
-        meters = {number: timer(10, number) for number in range(1, 101)}
-        found = scenario_of(measured(meters))
+        timers = {number: timer(10, number) for number in range(1, 101)}
+        found = scenario_of(measured(timers))
         assert len(found.handlers) == 24
         assert found.service.mean == pytest.approx(sum(range(1, 101)) / 100 * MS)
 

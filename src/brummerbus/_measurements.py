@@ -96,7 +96,7 @@ class MeasuredLoad(NamedTuple):
     """`Arrivals`, with the handling times of all deliveries and of each subscription.
 
     `processing` is the histogram of all handling times: buckets and their counts, without those
-    that are 0. `routes` maps type number and level to the keys of `meters` of the recipients;
+    that are 0. `routes` maps type number and level to the keys of `timers` of the recipients;
     `types` and `levels` have the published deliveries, by type number and by level, from 1.
     """
 
@@ -106,7 +106,7 @@ class MeasuredLoad(NamedTuple):
     process_cpu: int
     cpu_read: int
     windows: list[Windows]
-    meters: dict[int, Timer]
+    timers: dict[int, Timer]
     processing: Sequence[tuple[int, int]] = ()
     routes: Mapping[tuple[int, int], tuple[int, ...]] = MappingProxyType({})
     types: Mapping[int, int] = MappingProxyType({})

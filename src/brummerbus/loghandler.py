@@ -32,17 +32,17 @@ class LevelPriorities:
     """
 
     def __init__(self, bus: EventBus, priorities: Mapping[int, int] | None) -> None:
-        most = bus.config.priority_levels
+        highest = bus.config.priority_levels
         if priorities is None:
-            priorities = {logging.WARNING: min(2, most), logging.ERROR: most}
+            priorities = {logging.WARNING: min(2, highest), logging.ERROR: highest}
         if not isinstance(priorities, Mapping):
             raise TypeError(f"priorities must be a dict by level, or None, got {priorities!r}")
         for level, priority in priorities.items():
             for name, value in (("a level", level), ("a priority", priority)):
                 if isinstance(value, bool) or not isinstance(value, int):
                     raise TypeError(f"priorities: {name} must be an int, got {value!r}")
-            if not 1 <= priority <= most:
-                message = f"priorities[{level}] must be an int from 1 to {most}, got {priority}"
+            if not 1 <= priority <= highest:
+                message = f"priorities[{level}] must be an int from 1 to {highest}, got {priority}"
                 raise ValueError(message)
         self._levels = sorted(priorities)
         self._priorities = [1, *(int(priorities[level]) for level in self._levels)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from brummerbus.sizing._queueing_model import Load, fewest_workers, predict
+from brummerbus.sizing._queueing_model import Load, min_workers, predict
 from helpers.sizes import run
 
 
@@ -39,7 +39,7 @@ class TestLoad:
         figures, text = advice(capsys, 0.3, 0.7)
         load = Load(1300.0, 0.0003, 0.0007, turn=sys.getswitchinterval())
         assert figures["load"] == {"cpu": 0.3, "wait": 0.7, "rate": 1300, "target": 10}
-        assert figures["workers"] == fewest_workers(load, 0.01) == 2
+        assert figures["workers"] == min_workers(load, 0.01) == 2
         assert figures["textbook_workers"] == pytest.approx(10 / 3)
         assert figures["compute_utilization"] == pytest.approx(0.39)
         assert [entry["workers"] for entry in figures["table"]] == [1, 2, 3, 4, 5]
@@ -75,7 +75,7 @@ class TestLoad:
     ) -> None:
         """A shorter wait takes more workers."""
         figures, text = advice(capsys, 0.3, 0.7, "--target", target)
-        wanted = fewest_workers(Load(1300.0, 0.0003, 0.0007), float(target) / 1000)
+        wanted = min_workers(Load(1300.0, 0.0003, 0.0007), float(target) / 1000)
         assert (figures["workers"], figures["load"]["target"]) == (wanted, float(target))
         assert f"at most {target} ms" in text
 
@@ -96,7 +96,7 @@ class TestLoad:
         figures, text = advice(capsys, 1, 4)
         load = Load(1300.0, 0.001, 0.004, compute_servers=6)
         assert (figures["gil"], figures["compute_servers"]) == (False, 6)
-        assert figures["workers"] == fewest_workers(load, 0.01)
+        assert figures["workers"] == min_workers(load, 0.01)
         assert figures["textbook_workers"] == pytest.approx(30)
         assert "22 % of 6 cores: this interpreter runs without a GIL" in text
         assert "30 = 6 cores x 100 % x (1 + 4 / 1)" in text

@@ -17,7 +17,7 @@ from brummerbus.sizing._queueing_model import (
     Prediction,
     binding,
     computing_p99,
-    fewest_workers,
+    min_workers,
     predict,
     textbook_workers,
 )
@@ -72,7 +72,7 @@ def load_from(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Load
 def collect(load: Load, target: float | None) -> dict[str, Any]:
     """Return the advice, ready for JSON; milliseconds, None for what is infinite or impossible."""
     target = 10.0 if target is None else target
-    workers = fewest_workers(load, target / _MS)
+    workers = min_workers(load, target / _MS)
     enough = _enough(load)
     textbook = textbook_workers(load.compute_servers, 1.0, load.wait, load.compute)
     return {

@@ -74,7 +74,7 @@ class Figures:
         assert snapshot.durations is not None
         load = MeasuredLoad(
             *arrivals,
-            meters={n: t for n, t in enumerate((other, *timers)) if t.deliveries > 0},
+            timers={n: t for n, t in enumerate((other, *timers)) if t.deliveries > 0},
             processing=snapshot.durations[1].buckets,
             routes={
                 key: tuple(places.get(number, 0) for number in numbers)

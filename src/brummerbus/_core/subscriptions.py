@@ -127,8 +127,8 @@ class Subscription(Recipient, Matcher):
             return -1
         if isinstance(error, Retry) and error.after is not None:
             return ns(error.after)
-        most = max(options.backoff, MAX_BACKOFF)
-        pause = min(options.backoff * 2.0 ** min(attempt, 64), most)
+        longest = max(options.backoff, MAX_BACKOFF)
+        pause = min(options.backoff * 2.0 ** min(attempt, 64), longest)
         return ns(pause * self._uniform(1.0, 1.25))
 
 

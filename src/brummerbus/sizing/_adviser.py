@@ -44,15 +44,15 @@ def advise(
     Simulates in the calling thread: 0.2 to 1.5 s of CPU time, and up to 30 MB while it runs.
 
     Args:
-        measured: Arrivals and meters.
-        labels: The names of the meters.
+        measured: Arrivals and timers.
+        labels: The names of the timers.
         workers: How many there are.
         queue_wait: Measured p50 and p99, in seconds.
         target_wait: In seconds.
         starvation_after: Seconds in the queue after which a delivery is taken next; None: never.
     """
     seconds = (measured.last - measured.first) * _NS
-    all_of_them = summed(measured.meters.values())
+    all_of_them = summed(measured.timers.values())
     common: dict[str, Any] = {
         "workers": workers,
         "target_wait": target_wait,
@@ -79,7 +79,7 @@ def advise(
         others=others,
         textbook=_textbook(load),
         table=tuple(forecast.predict(n) for n in _sizes(workers, recommended)),
-        handlers=_handlers(measured.meters, labels, load),
+        handlers=_handlers(measured.timers, labels, load),
         assumptions=_assumptions(forecast, workers, others),
         **common,
     )
@@ -89,7 +89,7 @@ def forecast_of(
     measured: MeasuredLoad, workers: int, starvation_after: float | None = None
 ) -> tuple[Forecast, float]:
     """Return the forecast of a load, and the share of the compute servers used by other threads."""
-    total = summed(measured.meters.values())
+    total = summed(measured.timers.values())
     rate = measured.deliveries / ((measured.last - measured.first) * _NS)
     servers, others = _servers(measured, total, rate)
     starvation = starvation_after or math.inf
@@ -192,25 +192,25 @@ def _sizes(workers: int, recommended: int | None) -> list[int]:
 
 
 def _handlers(
-    meters: Mapping[int, Timer], labels: Mapping[int, str], load: Load
+    timers: Mapping[int, Timer], labels: Mapping[int, str], load: Load
 ) -> tuple[HandlerLoad, ...]:
-    all_of_them = summed(meters.values())
+    all_of_them = summed(timers.values())
     wall, compute = (x / all_of_them.deliveries * _NS for x in (all_of_them.wall, all_of_them.cpu))
     # Seconds in a handler for each second that it computes: the wait for the GIL or a core.
     stretch = max(1.0, (wall - load.wait) / compute) if compute else 1.0
     found = []
-    for number, meter in meters.items():
-        own, cpu = meter.wall / meter.deliveries * _NS, meter.cpu / meter.deliveries * _NS
+    for number, timer in timers.items():
+        own, cpu = timer.wall / timer.deliveries * _NS, timer.cpu / timer.deliveries * _NS
         wait = max(0.0, own - cpu * stretch)
         found.append(
             HandlerLoad(
                 subscription=labels.get(number, "?"),
-                deliveries=meter.deliveries,
+                deliveries=timer.deliveries,
                 handling_time=own,
                 compute_time=cpu,
                 wait_time=wait,
                 blocking_factor=wait / (wait + cpu) if wait + cpu else 0.0,
-                share=meter.wall / max(1, all_of_them.wall),
+                share=timer.wall / max(1, all_of_them.wall),
             )
         )
     return tuple(sorted(found, key=lambda handler: -handler.share))

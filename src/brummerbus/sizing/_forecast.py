@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from brummerbus._arguments import MAX_WORKERS
-from brummerbus.sizing._queueing_model import Load, Prediction, computing_p99, fewest_workers
+from brummerbus.sizing._queueing_model import Load, Prediction, computing_p99, min_workers
 from brummerbus.sizing._queueing_model import predict as by_formula
 from brummerbus.sizing._scenario import Scenario
 from brummerbus.sizing._simulation import Script, simulate
@@ -78,7 +78,7 @@ class Forecast:
         if not self.possible or self.computing_p99(target_wait) > target_wait:
             return None
         low = min(MAX_WORKERS, math.ceil(self._offered)) - 1  # too few
-        high = max(low + 1, fewest_workers(self.load, target_wait) or 0)
+        high = max(low + 1, min_workers(self.load, target_wait) or 0)
         step = 1
         while self.predict(high).p99_wait > target_wait:
             if high == MAX_WORKERS:

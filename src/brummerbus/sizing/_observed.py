@@ -48,7 +48,7 @@ def observed(
         others: Share of the compute servers that other threads used, below 1.
         starvation: Seconds in the queue after which a delivery is taken next.
     """
-    timers, places = _largest(load.meters)
+    timers, places = _largest(load.timers)
     handlers = [_handler(timer, others if servers > 1 else 0.0) for timer in timers]
     histogram = [
         (bucket_edge(bucket - 1) * _NS if bucket else 0.0, bucket_edge(bucket) * _NS, float(count))
@@ -74,13 +74,13 @@ def summed(timers: Iterable[Timer]) -> Timer:
     return Timer._make([sum(values) for values in zip(nothing, *timers, strict=True)])
 
 
-def _largest(meters: dict[int, Timer]) -> tuple[list[Timer], dict[int, int]]:
-    """Return the timers of the handlers, and the index of each meter among them."""
-    by_time = sorted(meters, key=lambda meter: -meters[meter].wall)
-    timers = [meters[meter] for meter in by_time]
+def _largest(numbered: dict[int, Timer]) -> tuple[list[Timer], dict[int, int]]:
+    """Return the timers of the handlers, and the index of each number among them."""
+    by_time = sorted(numbered, key=lambda number: -numbered[number].wall)
+    timers = [numbered[number] for number in by_time]
     if len(timers) > MAX_HANDLERS:
         timers = [*timers[: MAX_HANDLERS - 1], summed(timers[MAX_HANDLERS - 1 :])]
-    return timers, {meter: min(n, MAX_HANDLERS - 1) for n, meter in enumerate(by_time)}
+    return timers, {number: min(n, MAX_HANDLERS - 1) for n, number in enumerate(by_time)}
 
 
 def _handler(timer: Timer, others: float) -> Handler:
@@ -103,12 +103,12 @@ def _kinds(load: MeasuredLoad, places: dict[int, int]) -> list[Kind]:
     """Return the kinds of events; without routes, each handler has its own."""
     kinds: dict[tuple[int, tuple[int, ...]], float] = {}
     for (number, level), deliveries in _published(load).items():
-        meters = load.routes[number, level]
-        found = tuple(places[meter] for meter in meters if meter in places)
+        timers = load.routes[number, level]
+        found = tuple(places[timer] for timer in timers if timer in places)
         if found:
-            kinds[level, found] = kinds.get((level, found), 0.0) + deliveries / len(meters)
+            kinds[level, found] = kinds.get((level, found), 0.0) + deliveries / len(timers)
     if not kinds:
-        return [Kind(load.meters[meter].deliveries, 1, (place,)) for meter, place in places.items()]
+        return [Kind(load.timers[timer].deliveries, 1, (place,)) for timer, place in places.items()]
     most = sorted(kinds, key=lambda kind: -kinds[kind])[:MAX_KINDS]
     return [Kind(kinds[kind], *kind) for kind in most]
 

@@ -38,7 +38,7 @@ __all__ = [
     "binding",
     "blocked_time",
     "computing_p99",
-    "fewest_workers",
+    "min_workers",
     "predict",
     "textbook_workers",
 ]
@@ -116,17 +116,17 @@ def predict(load: Load, workers: int) -> Prediction:
     return next(islice(_predictions(load), workers - 1, None))
 
 
-def fewest_workers(load: Load, target_wait: float, most: int = MAX_WORKERS) -> int | None:
+def min_workers(load: Load, target_wait: float, maximum: int = MAX_WORKERS) -> int | None:
     """Return the smallest number of workers whose p99 queue wait is at most a target, in seconds.
 
-    None if no number up to `most` reaches it, and if `computing_p99` exceeds it: more workers would
-    then only move the wait into the handlers, which wait for the GIL or a core.
+    None if no number up to `maximum` reaches it, and if `computing_p99` exceeds it: more workers
+    would then only move the wait into the handlers, which wait for the GIL or a core.
     """
     _check("target_wait", target_wait)
-    check_int("most", most, 1)
+    check_int("maximum", maximum, 1)
     if computing_p99(load) > target_wait:
         return None
-    reached = (p for p in islice(_predictions(load), most) if p.p99_wait <= target_wait)
+    reached = (p for p in islice(_predictions(load), maximum) if p.p99_wait <= target_wait)
     return next((prediction.workers for prediction in reached), None)
 
 
@@ -187,8 +187,8 @@ def blocked_time(
     """
     _check("wall", wall)
     _check("compute", compute)
-    _check("running", running, most=MAX_WORKERS)
-    _check("utilization_of_others", utilization_of_others, most=1)
+    _check("running", running, maximum=MAX_WORKERS)
+    _check("utilization_of_others", utilization_of_others, maximum=1)
     low, high = 0.0, max(wall - compute, 0.0)
     if not (running and compute) or high < 1e-9:
         return high
@@ -318,10 +318,11 @@ def _throughput(load: Load) -> Iterator[tuple[float, float]]:
         yield completed, contended
 
 
-def _check(name: str, value: object, *, above: bool = False, most: float = 1e12) -> None:
-    """Raise unless the value is a number from 0, or above it, to `most`."""
-    wanted = f"{name} must be a number {'above 0 and at most' if above else 'from 0 to'} {most:g}"
+def _check(name: str, value: object, *, above: bool = False, maximum: float = 1e12) -> None:
+    """Raise unless the value is a number from 0, or above it, to `maximum`."""
+    bounds = "above 0 and at most" if above else "from 0 to"
+    wanted = f"{name} must be a number {bounds} {maximum:g}"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{wanted}, got {shown(value)}")
-    if not 0 <= value <= most or (above and value == 0):
+    if not 0 <= value <= maximum or (above and value == 0):
         raise ValueError(f"{wanted}, got {shown(value)}")
