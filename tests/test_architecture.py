@@ -1,6 +1,7 @@
 """Imports run one way, including those for types only and those inside functions; no cycle."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -113,3 +114,29 @@ def test_the_extension_counts_references_to_constants() -> None:
     if not sources:
         pytest.skip("the package is installed, without its sources")
     assert [path.name for path in sources if "Py_RETURN_" in path.read_text("utf-8")] == []
+
+
+def test_the_architecture_page_names_each_module() -> None:
+    """Of a package, the files in it may be its own affair; not those of the core."""
+    page = (Path(__file__).parents[1] / "docs" / "architecture.md").read_text("utf-8")
+    tree = page.partition("\n    src/brummerbus/\n")[2].partition("\n\n")[0]
+    described = set(re.findall(r"\w+", tree))
+    names = {name.partition(".")[0] for name in FILES if name}
+    names |= {name.rpartition(".")[2] for name in FILES if name.startswith("_core.")}
+    assert names <= described
+
+
+def functions(name: str) -> Iterator[tuple[str, int]]:
+    """Yield the functions of a module, and their lines without the docstring."""
+    for node in ast.walk(ast.parse(FILES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            documented = ast.get_docstring(node) is not None
+            text = (first.end_lineno or 0) - first.lineno + 1 if documented else 0
+            yield f"{name}.{node.name}", (node.end_lineno or 0) - node.lineno + 1 - text
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_a_function_fits_on_a_screen(name: str) -> None:
+    """About 50 lines, and its docstring."""
+    assert {function: lines for function, lines in functions(name) if lines > 55} == {}

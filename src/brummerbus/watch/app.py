@@ -128,18 +128,7 @@ class Watch:
         self._printer = None if live else LinePrinter(out, Labels(names, colour=colour))
         self._handlers = self._subscribe()
         self._guardian = Guardian()
-        self._processes = [
-            WatchedProcess(
-                command,
-                self._bus,
-                self._guardian,
-                terminal=setup.terminal,
-                readiness=setup.readiness.get(command.name, AT_ONCE),
-                redact=redact,
-                on_change=self._changed.set,
-            )
-            for command in setup.commands
-        ]
+        self._processes = self._make_processes(redact)
         self._by_name = {process.name: process for process in self._processes}
         self._manager = ProcessManager(
             self._processes, interrupts, self._changed, plan=setup.plan, say=self._say
@@ -150,6 +139,20 @@ class Watch:
         self._remote: Remote | None = None
         self._said: list[str] = []
         """Messages that are printed once the view has ended."""
+
+    def _make_processes(self, redact: Redactor | None) -> list[WatchedProcess]:
+        return [
+            WatchedProcess(
+                command,
+                self._bus,
+                self._guardian,
+                terminal=self._setup.terminal,
+                readiness=self._setup.readiness.get(command.name, AT_ONCE),
+                redact=redact,
+                on_change=self._changed.set,
+            )
+            for command in self._setup.commands
+        ]
 
     def join(self, url: str) -> None:
         """Exchange what is found with other watchers, until the end. Raises as `Remote`."""

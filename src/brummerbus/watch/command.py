@@ -83,6 +83,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the log store, to which the run is added (default: %(default)s)",
     )
+    _add_report_arguments(parser)
+    parser.add_argument(
+        "--patterns",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also find the errors that FILE describes; can be repeated",
+    )
+    parser.add_argument(
+        "--relay",
+        metavar="URL",
+        help="show what watchers on other machines find, and send them what is found here: "
+        "nats://host, redis://host, or 'local' for those on this machine",
+    )
+    parser.add_argument(
+        "--color",
+        choices=labels.CHOICES,
+        default=labels.AUTO,
+        help="print colours; auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
+    )
+    options.add_arguments(parser)
+    limits.add_arguments(parser)
+    redact.add_arguments(parser)
+    parser.set_defaults(words=None, command_line=None)
+    parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
+
+
+def _add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is reported, and how."""
     parser.add_argument(
         "--report",
         action="append",
@@ -114,30 +143,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what places in files are links to: file, kitty, vscode, none, or a text with "
         "{path}, {line} and {column} (default: %(default)s)",
     )
-    parser.add_argument(
-        "--patterns",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="also find the errors that FILE describes; can be repeated",
-    )
-    parser.add_argument(
-        "--relay",
-        metavar="URL",
-        help="show what watchers on other machines find, and send them what is found here: "
-        "nats://host, redis://host, or 'local' for those on this machine",
-    )
-    parser.add_argument(
-        "--color",
-        choices=labels.CHOICES,
-        default=labels.AUTO,
-        help="print colours; auto: on a terminal, unless NO_COLOR is set (default: %(default)s)",
-    )
-    options.add_arguments(parser)
-    limits.add_arguments(parser)
-    redact.add_arguments(parser)
-    parser.set_defaults(words=None, command_line=None)
-    parser.add_argument("target", nargs=argparse.REMAINDER, action=_Target, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -185,18 +190,26 @@ def run(args: argparse.Namespace) -> int:
     with interrupts:
         outcome = watch.run()
         written = [_write(path, outcome.report, err) for path in reports]
-        ending = (
-            json.dumps(outcome.report, indent=2) if args.json else _ending(args, outcome.report)
-        )
-        out.say(ending)
-        finished = _wait_for(out, interrupts)
-        if out.failure is not None:
-            err.say(f"watch: standard output: {out.failure.strerror or out.failure}")
-        finished = _wait_for(err, interrupts) and finished and outcome.finished
+        said = _say_report(args, outcome.report, out, err, interrupts)
     code = outcome.exit_code or int(out.failure is not None or not all(written))
-    if not finished:
+    if not (said and outcome.finished):
         os._exit(code)  # the interpreter would wait for threads that stand still
     return code
+
+
+def _say_report(
+    args: argparse.Namespace,
+    report: dict[str, Any],
+    out: Output,
+    err: Output,
+    interrupts: Interrupts,
+) -> bool:
+    """Print the report; return whether all output was written."""
+    out.say(json.dumps(report, indent=2) if args.json else _ending(args, report))
+    written = _wait_for(out, interrupts)
+    if out.failure is not None:
+        err.say(f"watch: standard output: {out.failure.strerror or out.failure}")
+    return _wait_for(err, interrupts) and written
 
 
 def _wait_for(output: Output, interrupts: Interrupts) -> bool:

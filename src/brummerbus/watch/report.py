@@ -86,29 +86,10 @@ def collect(run: Run, stats: BusStats, counters: Counters) -> dict[str, Any]:
             for process in run.processes
         ],
         "events": dict(counts.events),
-        "by_type": {type: _counts(count) for type, count in sorted(stats.by_type.items())},
-        "by_priority": {
-            str(level): _counts(count)
-            for level, count in sorted(stats.by_level.items(), reverse=True)
-        },
-        "queue_wait": _times(stats.queue_wait),
-        "processing_time": _times(stats.processing_time),
-        "avg_processing_time": stats.avg_processing_time,
-        "worker_utilization": list(stats.worker_utilization),
+        **_bus_figures(stats),
         "queue_size": run.queue_size,
         "depth": [list(sample) for sample in run.depth],
-        "errors": {
-            "count": counts.errors,
-            "found": [
-                {
-                    **asdict(found),
-                    "count": count,
-                    "place": run.links.shown(found.process, found.location),
-                    "link": run.links.to(found.process, found.location),
-                }
-                for found, count in counters.errors()
-            ],
-        },
+        "errors": {"count": counts.errors, "found": _errors(run.links, counters)},
         "tests": {
             "passed": counts.tests["passed"],
             "failed": counts.tests["failed"],
@@ -121,6 +102,30 @@ def collect(run: Run, stats: BusStats, counters: Counters) -> dict[str, Any]:
         "handler_errors": list(run.handler_errors),
         "advice": run.advice and {**run.advice.as_dict(), "text": str(run.advice)},
         "balance": {**asdict(run.balance), "adds_up": run.balance.adds_up},
+    }
+
+
+def _errors(links: Links, counters: Counters) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(found),
+            "count": count,
+            "place": links.shown(found.process, found.location),
+            "link": links.to(found.process, found.location),
+        }
+        for found, count in counters.errors()
+    ]
+
+
+def _bus_figures(stats: BusStats) -> dict[str, Any]:
+    by_level = sorted(stats.by_level.items(), reverse=True)
+    return {
+        "by_type": {type: _counts(count) for type, count in sorted(stats.by_type.items())},
+        "by_priority": {str(level): _counts(count) for level, count in by_level},
+        "queue_wait": _times(stats.queue_wait),
+        "processing_time": _times(stats.processing_time),
+        "avg_processing_time": stats.avg_processing_time,
+        "worker_utilization": list(stats.worker_utilization),
     }
 
 

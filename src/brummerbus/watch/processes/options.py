@@ -65,6 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="read variables from FILE; can be repeated (default: .env beside the Procfile)",
     )
+    _add_life_arguments(group)
+    group.add_argument(
+        "--pty",
+        action="store_true",
+        help="give each process terminals, so that it prints colours",
+    )
+    group.add_argument("--attach", metavar="NAME", help="forward standard input to this process")
+
+
+def _add_life_arguments(group: "argparse._ArgumentGroup") -> None:
+    """Add the options that say when processes are started, restarted and stopped."""
     group.add_argument(
         "--restart",
         action="append",
@@ -107,12 +118,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="kill what has not ended so long after it was asked to (default: %(default)s)",
     )
-    group.add_argument(
-        "--pty",
-        action="store_true",
-        help="give each process terminals, so that it prints colours",
-    )
-    group.add_argument("--attach", metavar="NAME", help="forward standard input to this process")
 
 
 def setup(args: argparse.Namespace) -> Setup:
