@@ -26,8 +26,10 @@ typedef struct {
     Py_ssize_t size;  /* of the ring: a power of two */
     Py_ssize_t head;
     Py_ssize_t count;
-    Py_ssize_t limit; /* events that it holds at most */
+    Py_ssize_t limit;         /* events that it holds at most */
+    unsigned long long given; /* = taken + dropped + let_go + count */
     unsigned long long dropped;
+    unsigned long long let_go;
     Py_ssize_t in_a_row; /* dropped since something was taken */
     long long forks;
     char drops_oldest;
@@ -109,6 +111,7 @@ int put_in_buffer(PyObject *op, PyObject *event) {
     bool wakes = false;
     BEGIN_CRITICAL(op)
     if (!is_over(self)) {
+        self->given++;
         bool full = self->count >= self->limit;
         if (full && self->drops_oldest) out = pop(self);
         if ((!full || self->drops_oldest) && grow(self)) {
@@ -217,10 +220,25 @@ static PyObject *buffer_clear(PyObject *op, PyObject *unused) {
     for (PyObject *event; self->count > 0; n++) {
         BEGIN_CRITICAL(op)
         event = self->count > 0 ? pop(self) : NULL;
+        if (event != NULL) self->let_go++;
         END_CRITICAL
         Py_XDECREF(event);
     }
     return PyLong_FromSsize_t(n);
+}
+
+/* counts() -> (given, dropped or let go, held), of one moment. */
+static PyObject *buffer_counts(PyObject *op, PyObject *unused) {
+    (void)unused;
+    buffer_object *self = (buffer_object *)op;
+    unsigned long long given, gone;
+    Py_ssize_t held;
+    BEGIN_CRITICAL(op)
+    given = self->given;
+    gone = self->dropped + self->let_go;
+    held = self->count;
+    END_CRITICAL
+    return Py_BuildValue("(KKn)", given, gone, held);
 }
 
 /* ---- the type ------------------------------------------------------------------------------ */
@@ -276,6 +294,8 @@ static PyMethodDef methods[] = {
      "Ask to be woken by the next event; False: there is one, or there will be none."},
     {"end", buffer_end, METH_NOARGS,
      "end($self, /)\n--\n\nTake no more events; those that it holds can still be taken."},
+    {"counts", buffer_counts, METH_NOARGS,
+     "counts($self, /)\n--\n\nReturn how many were put, dropped or let go of, and are held."},
     {"clear", buffer_clear, METH_NOARGS,
      "clear($self, /)\n--\n\nLet go of the events; return how many they were."},
     {0},

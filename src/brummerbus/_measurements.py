@@ -113,6 +113,18 @@ class MeasuredLoad(NamedTuple):
     levels: Mapping[int, int] = MappingProxyType({})
 
 
+class StreamTotals(NamedTuple):
+    """Sums over the streams of a bus: how many are open, and events."""
+
+    open: int
+    published: int
+    dropped: int
+    held: int
+
+
+NO_STREAMS = StreamTotals(0, 0, 0, 0)
+
+
 class SizingStep(NamedTuple):
     """One change of the number of workers.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from brummerbus._measurements import Counts as QueueCounts
 from brummerbus._measurements import Durations as QueueDurations
-from brummerbus._measurements import SizingStep, Snapshot, bucket_edge
+from brummerbus._measurements import SizingStep, Snapshot, StreamTotals, bucket_edge
 from brummerbus._policies import DropReason
 
 _REASONS = (  # as in csrc/queue/queue.h
@@ -71,6 +71,26 @@ class Recent:
     """Seconds from being accepted to being taken by a worker."""
     processing_time: Durations
     """Seconds from being taken to being finished."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """What all streams of a bus were given: published = taken + dropped + held.
+
+    Counts are events, one for each event and stream, since the bus was created (in the child of a
+    fork: since the fork). They are no deliveries.
+    """
+
+    open: int
+    """Streams that were not closed."""
+    published: int
+    """Events that they were given."""
+    taken: int
+    """Events that tasks have taken."""
+    dropped: int
+    """Events that no task will take: the stream was full, or it was closed, or its event loop."""
+    held: int
+    """Events that wait for a task."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +161,8 @@ class BusStats:
     oldest first: when, from how many to how many, and why."""
     age: float
     """Seconds since the bus was created."""
+    streams: Streams
+    """The counts of the bus's streams."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the snapshot as nested dicts, lists, numbers and strings, ready for JSON."""
@@ -170,6 +192,7 @@ def bus_stats(
     labels: Sequence[str],
     sizing: Sequence[SizingStep],
     scheduled: int,
+    streams: StreamTotals,
     other: str,
 ) -> BusStats:
     """Convert the queue's figures to the public ones.
@@ -180,6 +203,7 @@ def bus_stats(
         labels: The labels of the recipients in the snapshot.
         sizing: The changes of the number of workers.
         scheduled: The number of scheduled events.
+        streams: The sums over the streams.
         other: The label of everything that is not listed by name.
     """
     total = snapshot.total
@@ -213,6 +237,9 @@ def bus_stats(
         by_level={level: Counts(*counts) for level, counts in levels.items()},
         sizing=tuple(sizing),
         age=snapshot.age * _NS,
+        streams=Streams(
+            **streams._asdict(), taken=streams.published - streams.dropped - streams.held
+        ),
     )
 
 

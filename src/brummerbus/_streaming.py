@@ -19,6 +19,7 @@ from brummerbus._core.hooks import OnDone
 from brummerbus._core.loops import running_loop
 from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
+from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._core.streams import Stream, StreamTap
 from brummerbus._core.taps import Registration
 from brummerbus._core.waiting_tasks import PendingPublish
@@ -100,8 +101,9 @@ class StreamingBus(ListeningBus):
             policy: What is dropped when it is full: "drop_oldest" or "drop_newest".
 
         Returns:
-            The stream. `dropped` counts what it has dropped; the bus's own counts know nothing of
-            it, but that its events are not `unrouted`.
+            The stream. `dropped` counts what it has dropped, `stats().streams` what all streams
+            of the bus were given, and what became of it. To the counts of deliveries a stream adds
+            nothing; its events are not `unrouted`.
 
         Raises:
             TypeError: No event type is given, or an argument is of the wrong type.
@@ -112,7 +114,8 @@ class StreamingBus(ListeningBus):
             raise TypeError("stream() needs at least one event type")
         types = [check_event_type(event_type) for event_type in event_types]
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
-        tap = StreamTap(maxsize, _policy(policy))
+        counts: StreamCounts = vars(self).setdefault("_stream_counts", StreamCounts())
+        tap = StreamTap(maxsize, _policy(policy), counts)
         self._check_open()
         stream: Stream[Any] = Stream(Registration(self._taps, types, tap), tap)
         try:

@@ -8,7 +8,7 @@ from brummerbus._core.queue import MAX_PRESENT_WORKERS, Queue
 from brummerbus._core.recorder import explanation, report
 from brummerbus._core.routes import OTHER, Routes
 from brummerbus._core.subscriptions import Subscription, Subscriptions
-from brummerbus._measurements import MeasuredLoad, SizingStep, Timer
+from brummerbus._measurements import NO_STREAMS, MeasuredLoad, SizingStep, StreamTotals, Timer
 
 if TYPE_CHECKING:
     from brummerbus._stats import BusStats
@@ -20,6 +20,7 @@ def read_stats(
     subscriptions: Callable[[], Sequence[Subscription]] = tuple,
     sizing: Sequence[SizingStep] = (),
     scheduled: int = 0,
+    streams: StreamTotals = NO_STREAMS,
 ) -> "BusStats":
     """Return a snapshot of all figures of a queue; `numbers` are those of the event types."""
     while True:  # until no new type was added between the two reads
@@ -29,7 +30,7 @@ def read_stats(
         types = numbers.copy()
         if max(types.values()) < known:
             labels = [one.label for one in recipients]
-            return deferred.bus_stats(snapshot, types, labels, sizing, scheduled, OTHER)
+            return deferred.bus_stats(snapshot, types, labels, sizing, scheduled, streams, OTHER)
 
 
 class Figures:
@@ -43,9 +44,12 @@ class Figures:
         self._routes = routes
         self._subscriptions = subscriptions
 
-    def stats(self, sizing: Sequence[SizingStep], scheduled: int) -> "BusStats":
+    def stats(
+        self, sizing: Sequence[SizingStep], scheduled: int, streams: StreamTotals
+    ) -> "BusStats":
         """Return a snapshot of all figures."""
-        return read_stats(self._queue, self._routes.types, self.recipients, sizing, scheduled)
+        types = self._routes.types
+        return read_stats(self._queue, types, self.recipients, sizing, scheduled, streams)
 
     def explain(self, event_id: int) -> str:
         """Return what the flight recorder knows of an event."""

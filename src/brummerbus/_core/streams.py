@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 from brummerbus._arguments import MAX_QUEUE_SIZE, check_int
 from brummerbus._core._ext import Buffer
 from brummerbus._core.loops import Loop, Waiter, running_loop
+from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._core.taps import Registration
 from brummerbus._errors import BusError
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -35,21 +36,37 @@ TURN = 100
 class StreamTap(Buffer):
     """Holds the events that publishers hand over until a task takes them."""
 
-    __slots__ = ("_loop", "discarded", "policy", "registration", "waiters")
+    __slots__ = ("_counts", "_loop", "discarded", "policy", "registration", "waiters")
 
     blocks: bool = False
     is_full: bool = False
 
-    def __new__(cls, maxsize: int, policy: BackpressurePolicy) -> "StreamTap":
+    def __new__(
+        cls,
+        maxsize: int,
+        policy: BackpressurePolicy,
+        counts: StreamCounts,  # noqa: ARG004
+    ) -> "StreamTap":
         return super().__new__(cls, maxsize, policy is BackpressurePolicy.DROP_OLDEST)
 
-    def __init__(self, maxsize: int, policy: BackpressurePolicy) -> None:  # noqa: ARG002
+    def __init__(self, maxsize: int, policy: BackpressurePolicy, counts: StreamCounts) -> None:  # noqa: ARG002
+        self._counts = counts
         self.policy: BackpressurePolicy = policy
         self._loop: Loop | None = None
         self.waiters: deque[Waiter] = deque()
         self.registration: Registration | None = None
         self.discarded: int = 0
         """Events that it held when its loop was closed."""
+
+    def count(self) -> None:
+        """Count what it is given, from now on, with the other streams of the bus."""
+        self._counts.add(self)
+
+    def clear(self) -> int:
+        """Let go of what it holds; it has ended."""
+        held = super().clear()
+        self._counts.end(self)
+        return held
 
     def give(self, event: Any, until: int | None, *, may_wait: bool) -> None:  # noqa: ARG002
         """Hand over an event that was accepted."""
@@ -129,6 +146,7 @@ class Stream(Generic[E]):
         self._taken = 0
         tap.registration = registration
         self._is_open = True
+        tap.count()
         registration.open()  # if this is interrupted, `__del__` closes it
 
     @property
