@@ -120,7 +120,7 @@ NEWER ?= $(shell for python in python3.13 python3.14 python3.15 $(HOME)/.pyenv/v
 proofs-newer: $(PROOFS)-newer/.ready
 	$(PROOFS)-newer/bin/python -m pytest -q -o addopts=--strict-markers $(NEWER_PROOFS) $(ARGS)
 
-NEWER_PROOFS := tests/proofs/test_django_tasks.py tests/proofs/test_cpython_executor.py
+NEWER_PROOFS := $(wildcard tests/proofs/test_django_*.py) tests/proofs/test_cpython_executor.py
 $(PROOFS)-newer/.ready: tests/proofs/requirements.txt $(CORE) $(wildcard src/brummerbus/*.py src/brummerbus/*/*.py)
 	$(NEWER) -m venv $(PROOFS)-newer
 	$(PROOFS)-newer/bin/python -m pip install --quiet --disable-pip-version-check '.[django]' pytest
