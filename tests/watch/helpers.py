@@ -49,6 +49,11 @@ class Findings:
         return [item for item in self.all if isinstance(item, ErrorFound)]
 
     @property
+    def results(self) -> list[TestResult]:
+        """The results of tests."""
+        return [item for item in self.all if isinstance(item, TestResult)]
+
+    @property
     def tests(self) -> list[tuple[str, bool]]:
         """Names of tests, and whether they passed."""
         results = [item for item in self.all if isinstance(item, TestResult)]

@@ -56,7 +56,7 @@ def test_a_second_run_in_the_same_stream_counts_again(text: str, figures: tuple[
         ),
         (runs.NODE_SPEC, ("fails", "AssertionError [ERR_ASSERTION]: 1 == 2")),
         (runs.MINITEST, ("SumTest#test_fail", "Expected: 1")),
-        (runs.RSPEC, ("sum fails", "./sum_spec.rb:3")),
+        (runs.RSPEC, ("sum fails", "./sum_spec.rb:3: RuntimeError: boom")),
         (runs.PHPUNIT, ("SumTest::testFail", "Failed asserting that 1 is 2.")),
         (runs.ROBOT, ("Adds Wrongly", "1 != 2")),
         (runs.PYTEST_COLLECTION, ("test_c.py", "ModuleNotFoundError: No module named 'nope'")),

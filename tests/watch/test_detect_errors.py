@@ -186,8 +186,8 @@ def test_the_lines_of_an_endless_error_are_counted_not_kept() -> None:
 
 
 def test_an_error_that_may_have_a_trace_does_not_swallow_the_next_one() -> None:
-    """As where cargo prints what two failed tests said."""
-    text = 'Error: "nope"\n\n---- tests::bad stdout ----\n\n' + samples.RUST.lstrip()
+    """As where two tests say something at the same time."""
+    text = 'Error: "nope"\n\nrunning\n\n' + samples.RUST.lstrip()
     assert [(error.kind, error.first) for error in find(text).errors] == [
         ("log", 0),
         ("rust panic", 4),
@@ -200,3 +200,45 @@ def test_errors_of_a_shell_script_have_the_line_of_the_script() -> None:
         ("cd: can't cd to /nowhere", "run.sh:1"),
         ("UNSET: parameter not set", "run.sh:5"),
     ]
+
+
+def test_a_traceback_may_be_indented_by_a_tab() -> None:
+    text = (
+        "2026-11-27T03:21:55+0000 [app#critical] it failed\n\tTraceback (most recent call last):\n"
+        '\t  File "/app/a.py", line 3, in f\n\t    1 / 0\n\tbuiltins.ZeroDivisionError: zero\n\t\n'
+    )
+    [error] = find(text).errors
+    assert (error.message, error.location) == ("builtins.ZeroDivisionError: zero", "/app/a.py:3")
+
+
+def test_the_quoted_traceback_of_a_worker_process_is_part_of_the_error() -> None:
+    frame = 'Traceback (most recent call last):\n  File "/app/a.py", line 3, in f\nValueError: x\n'
+    text = (
+        f'concurrent.futures.process._RemoteTraceback: \n"""\n{frame}"""\n\nThe above exception '
+        f"was the direct cause of the following exception:\n\n{frame}"
+    )
+    assert [error.message for error in find(text).errors] == ["ValueError: x"]
+
+
+def test_rich_s_log_has_errors_below_a_time_that_is_not_repeated() -> None:
+    """Its columns break frames, too."""
+    text = (
+        "[03:21:25] INFO     no error                                             logs.py:7\n"
+        "           ERROR    it failed                                            logs.py:10\n"
+        "                    Traceback (most recent call last):\n"
+        '                      File "/app/logs.py", line 9, in\n'
+        "                    compute\n"
+        "                        1 / 0\n"
+        "                    ZeroDivisionError: division by zero\n"
+        "           CRITICAL going down                                          logs.py:11\n"
+    )
+    assert [(error.first, error.message.split("  ")[0]) for error in find(text).errors] == [
+        (1, "ZeroDivisionError: division by zero"),
+        (7, "going down"),
+    ]
+
+
+def test_terraform_s_place_stands_below_its_error() -> None:
+    text = "Error: Reference to undeclared resource\n\n  on main.tf line 3, in output:\n   3: x\n"
+    [error] = find(text).errors
+    assert (error.kind, error.location) == ("terraform", "main.tf:3")

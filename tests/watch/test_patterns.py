@@ -54,6 +54,9 @@ def test_each_closing_line_gives_the_figures_of_its_runner(runner: Runner) -> No
     assert found.figures == runner.finds
     assert found.frameworks == {runner.framework}
     assert found.errors == []
+    named = [result for result in found.results if result.name and not result.passed]
+    if runner.fails:
+        assert tuple((result.name, result.detail) for result in named) == runner.fails
 
 
 def test_a_user_s_own_pattern_is_found(watcher: Watcher) -> None:

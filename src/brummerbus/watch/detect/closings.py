@@ -1,6 +1,7 @@
 """The closing lines of test runners, and what they say beside the tests that were named before."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,7 +11,7 @@ from brummerbus.watch.patterns import example_of, table
 from brummerbus.watch.payloads import LogLine, TestResult
 from brummerbus.watch.text import counted
 
-_FAILED = ("failed", "errors")
+_FAILED = ("failed", "errors", "undefined", "ambiguous")
 _NEITHER = ("skipped", "ignored", "expected")
 
 
@@ -24,9 +25,19 @@ class Runner:
     part: re.Pattern[str] | None
     after: bool
     """Whether the failed tests are named behind the closing line."""
+    named: tuple[str, ...]
+    """Hints of the lines that name tests."""
+    bad: re.Pattern[str] | None
+    good: re.Pattern[str] | None
+    heading: re.Pattern[str] | None
+    before: re.Pattern[str] | None
+    below: re.Pattern[str] | None
+    why: re.Pattern[str] | None
     example: str
     finds: tuple[int, int]
     """Passed and failed tests in the example."""
+    fails: tuple[tuple[str, str], ...]
+    """The failed tests that are named in the example, and their reasons."""
 
 
 @cache
@@ -37,19 +48,39 @@ def runners() -> tuple[Runner, ...]:
     for name in parser.sections():
         section = parser[name]
         passed, failed = section["finds"].split()
-        line, part = section.get("line"), section.get("part")
         found.append(
             Runner(
                 section.get("framework", name),
-                tuple(hint for hint in section["hint"].split("|") if hint),
-                re.compile(line) if line else None,
-                re.compile(part) if part else None,
+                _hints(section["hint"]),
+                _regex(section, "line"),
+                _regex(section, "part"),
                 section.getboolean("after", False),
+                _hints(section.get("named", "")),
+                _regex(section, "bad"),
+                _regex(section, "good"),
+                _regex(section, "heading"),
+                _regex(section, "before"),
+                _regex(section, "below"),
+                _regex(section, "why"),
                 example_of(section["example"]),
                 (int(passed), int(failed)),
+                tuple(_fail(text) for text in section.get("fails", "").strip().split("\n") if text),
             )
         )
     return tuple(found)
+
+
+def _hints(text: str) -> tuple[str, ...]:
+    return tuple(hint for hint in text.split("|") if hint)
+
+
+def _regex(section: Mapping[str, str], key: str) -> re.Pattern[str] | None:
+    return re.compile(section[key]) if key in section else None
+
+
+def _fail(text: str) -> tuple[str, str]:
+    name, _, reason = text.partition(" = ")
+    return name, reason
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from brummerbus.watch.detect import levels, python, traces
 from brummerbus.watch.detect.blocks import Block, Verdict
 from brummerbus.watch.detect.levels import Level
-from brummerbus.watch.detect.table import Table
+from brummerbus.watch.detect.table import Table, TableBlock
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
 HINTS = frozenset(
@@ -19,7 +19,7 @@ HINTS = frozenset(
 )  # fmt: skip
 """A line without any of these, and of those of the table, starts no error. Most lines have none."""
 
-STARTS = ("e/", "f/", "<>")
+STARTS = ("e/", "f/", "<>", "e -- ::", "c -- ::", "e ::", "c ::", "[e ", "[c ")
 """Starts of lines that have a level of a single letter or digit; digits are left out."""
 
 _INTERRUPTED = re.compile(
@@ -137,6 +137,8 @@ class ErrorDetector:
             self._open(None if claimed else self._start(line, text, stamped), text)
             return
         verdict = block.judge(text)
+        if claimed and verdict is Verdict.HOLD:
+            verdict = Verdict.END  # a line about tests, which is no part of a message
         starts = None
         known = _is_open(block, verdict)
         if known:
@@ -225,6 +227,8 @@ def _is_open(block: Block, verdict: Verdict) -> bool:
 
 
 def _is_trace(block: Block | None) -> bool:
+    if isinstance(block, TableBlock):
+        return block.is_trace
     return isinstance(block, python.Traceback | python.Group | traces.Candidate)
 
 

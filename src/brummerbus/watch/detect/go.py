@@ -3,21 +3,36 @@
 import json
 import re
 
+from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.report import Report
 from brummerbus.watch.payloads import Found, LogLine
 
 
 class GoTest(Report):
-    """`--- FAIL: name`, and the reason on the next line, unless a verbose run printed it before."""
+    """`--- FAIL: name`, and the reason on the next line; a verbose run has printed it before."""
 
     framework = "go test"
     _RESULT = re.compile(r"\s*--- (?P<status>PASS|FAIL|SKIP): (?P<name>\S+) \([\d.]+s\)")
     _WHY = re.compile(r"\s+(?P<why>[\w./-]+\.go:\d+: .+)")
+    _RUNS = re.compile(r"=== (?:RUN|CONT|NAME) +(?P<name>\S+)")
     _EVENT = re.compile(r'\{"(?:Time|ImportPath|Action)":"')
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._runs = ""
+        """The test that a verbose run has said to be running."""
+        self._why: dict[str, str] = {}
+        """What running tests have said first; until they end it is no failure."""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take a result, and the line below a failed one."""
         self.claims = True
+        if text.startswith("=== ") and (match := self._RUNS.match(text)):
+            self._runs = match["name"]
+            return self._named("")
+        if self._runs and not self.open and (match := self._WHY.match(text)):
+            self._why.setdefault(self._runs, match["why"])
+            return []
         if "--- " in text and (match := self._RESULT.match(text)):
             return self._result(line, match)
         if text.startswith('{"') and self._EVENT.match(text):
@@ -31,9 +46,11 @@ class GoTest(Report):
 
     def _result(self, line: LogLine, match: re.Match[str]) -> list[Found]:
         before = self._named("")
-        self.open = match["status"] == "FAIL"
-        if self.open:
-            return before + self._expect(line, match["name"])
+        why = self._why.pop(match["name"], "")
+        self.open = match["status"] == "FAIL" and not why
+        if match["status"] == "FAIL":
+            before += self._expect(line, match["name"])
+            return before + self._named(why) if why else before
         if match["status"] == "SKIP":
             return before
         return [*before, self._tally.named(line, self.framework, match["name"], passed=True)]
@@ -47,6 +64,15 @@ class GoTest(Report):
         action, name = event.get("Action"), event.get("Test")
         if not isinstance(action, str):
             return None
-        if not isinstance(name, str) or action not in ("pass", "fail"):
+        if not isinstance(name, str):
             return []
-        return [self._tally.named(line, self.framework, name, passed=action == "pass")]
+        output = event.get("Output")
+        if isinstance(output, str) and (match := self._WHY.match(output)):
+            self._why.setdefault(name, match["why"].strip())
+        if action in ("pass", "fail", "skip"):
+            why = self._why.pop(name, "")
+        if action not in ("pass", "fail"):
+            return []
+        passed = action == "pass"
+        detail = "" if passed else why
+        return [self._tally.named(line, self.framework, name, passed=passed, detail=detail)]

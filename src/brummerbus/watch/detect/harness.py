@@ -44,15 +44,22 @@ class Robot(Report):
     )
     _RULE = re.compile(r"[-=]{40,}\s*$")
     _END = re.compile(r"(?:Output|Log|Report):  +\S")
+    _DOTTED = re.compile(r"FAIL: (?P<name>\S.*?)\s*$")
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._passed = False
+        self._after_rule = False
         self._figures: tuple[LogLine, int, int] | None = None
         self._why = ""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Hold a status until the rule below it: then it is known whether it is a suite's."""
+        after_rule, self._after_rule = self._after_rule, text.startswith("-" * 78)
+        if after_rule and (match := self._DOTTED.match(text)):
+            self._line, self._name, self._passed, self._why = line, match["name"], False, ""
+            self.open = True
+            return []
         if "| " in text and (match := self._STATUS.match(text)):
             self._line = None if match["status"] == "SKIP" else line
             self._name, self._passed, self._why = match["name"], match["status"] == "PASS", ""
@@ -98,7 +105,7 @@ class Prove(Report):
 
     framework = "prove"
     _FAILED = re.compile(
-        r"\s*#\s+Failed (?:\(TODO\) )?test (?:'(?P<name>.+)'|(?P<plain>\d+|at .*))\s*$"
+        r"#\s+Failed (?P<todo>\(TODO\) )?test (?:'(?P<name>.+)'|(?P<plain>\d+|at .*))\s*$"
     )
     _SHORT = re.compile(r"(?P<file>\S.*?) +\(Wstat: .*Tests: \d+ Failed: (?P<failed>\d+)\)")
     _END = re.compile(r"Files=\d+, Tests=(?P<total>\d+), ")
@@ -112,7 +119,8 @@ class Prove(Report):
         """Take what the harness prints."""
         if "Failed" in text:
             if match := self._FAILED.match(text):
-                self._names.append(match["name"] or match["plain"])
+                if not match["todo"]:
+                    self._names.append(match["name"] or match["plain"])
                 return []
             if match := self._SHORT.match(text):
                 return self._file(line, match["file"], int(match["failed"]))

@@ -16,12 +16,16 @@ class Vitest(Report):
     _PRINTED = re.compile(r"\s*(?:stdout|stderr) \| \S+\.\w+(?: > .*)?\s*$")
     _TALLY = re.compile(r"\s*(?:Test Files|Tests|Snapshots|Type Errors|Errors|Start at)  +\S")
     _RUNS = re.compile(r"\s*(?:RUN|DEV)  +v\d")
+    _UNHANDLED = re.compile(r"\s*⎯+ (?:Unhandled|Uncaught) (?:Rejection|Exception|Error) ⎯+\s*$")
+    _AT = re.compile(r"\s*❯ (?:\S+ )?(?P<place>\S+:\d+:\d+)\s*$")  # noqa: RUF001
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._suites = False
         self._printed = False
-        self._seen = False
+        self._seen = self._unhandled = False
+        self._first: tuple[LogLine, str] | None = None
+        """The first line of an error outside of tests, until its place has come."""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take the report, up to the figures."""
@@ -31,25 +35,55 @@ class Vitest(Report):
             return []
         if not self._seen:
             return None
-        if self._PRINTED.match(text):
-            self.open = self._printed = True
-            return []
-        if match := self._START.match(text):
-            self.open, self._suites, self._printed = True, match["what"] == "Suites", False
-            return []
+        found = self._section(text)
+        if found is not None:
+            return found
         if self._TALLY.match(text):
             self.open = False
             return self._named("") or (None if text.lstrip().startswith("Tests ") else [])
         if self._printed:
             self.open = self._printed = bool(text.strip())
             return []
-        if not self.open:
-            return None
+        return self._inside(line, text) if self.open else None
+
+    def _section(self, text: str) -> list[Found] | None:
+        """Take the heading of what tests print, of failed tests, or of other errors."""
+        if self._PRINTED.match(text):
+            self.open = self._printed = True
+            return []
+        if match := self._START.match(text):
+            self.open, self._suites, self._printed = True, match["what"] == "Suites", False
+            return []
+        if self._UNHANDLED.match(text):
+            self.open = self._unhandled = True
+            return self._named("")
+        return None
+
+    def _inside(self, line: LogLine, text: str) -> list[Found]:
+        """Take a line of the report. A test that was retried has a heading for each time."""
         if match := self._FAIL.match(text):
+            if self._line is not None and match["name"] == self._name:
+                return []
             return self._expect(line, match["name"])
+        if self._unhandled and text.strip():
+            return self._error(line, text)
         if self._line is not None and text.strip():
             return self._suite(line, text) if self._suites else self._named(text)
         return []
+
+    def _error(self, line: LogLine, text: str) -> list[Found]:
+        """Return an error outside of tests, which the figures count, too."""
+        if self._first is None:
+            self._first = line, text.strip()
+            return []
+        match = self._AT.match(text)
+        if match is None and text.startswith(" "):
+            return []
+        (first, message), self._first, self._unhandled = self._first, None, False
+        return [
+            ErrorFound(first.process, first.stream, first.number, line.number, first.time,
+                       self.framework, message, match["place"] if match else "", message)
+        ]  # fmt: skip
 
     def _suite(self, line: LogLine, text: str) -> list[Found]:
         """Return a file that cannot be run: an error, as the figures do not count it as a test."""
@@ -67,25 +101,32 @@ class Mocha(Report):
 
     framework = "mocha"
     after = True
-    _FAILING = re.compile(r"\s+\d+ failing\s*$")
+    _FAILING = re.compile(r"\s+(?P<count>\d+) failing\s*$")
     _ITEM = re.compile(r"\s{2,}\d+\) (?P<title>.+?)\s*$")
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._titles: list[str] = []
+        self._left = 0
+        """Failed tests that have not been listed yet."""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
-        """Take indented and blank lines; the closing lines are left to the tally."""
-        if self._FAILING.match(text):
-            self.open = True
+        """Take indented and blank lines; the closing lines are left to the tally.
+
+        Before the last test also a line that is not indented belongs to the list, as those of a
+        message of several lines.
+        """
+        if match := self._FAILING.match(text):
+            self.open, self._left = True, int(match["count"])
             return None
         if not self.open:
             return None
         if text.strip() and not text[0].isspace():
-            self.open = False
-            return self._named("") or None
+            self.open = self._left > 0
+            return self._named("") or ([] if self.open else None)
         if match := self._ITEM.match(text):
             self._titles = []
+            self._left -= 1
             return self._expect(line, "") + self._title(match["title"])
         if not text.strip():
             return []
@@ -106,12 +147,13 @@ class NodeTest(Report):
     framework = "node:test"
     after = True
     _RESULT = re.compile(r"\s*(?:✖|✔|▶|﹣) (?P<name>.+?)(?: \([\d.]+m?s\))?(?: #.*)?\s*$")
-    _START = re.compile(r"✖ failing tests:\s*$")
+    _START = re.compile(r"(?:✖ failing tests|(?P<dots>Failed tests)):\s*$")
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take all lines of the report."""
-        if self._START.match(text):
+        if match := self._START.match(text):
             self.open = True
+            self.after = match["dots"] is None  # which are followed by no figures
             return []
         if not self.open:
             return None
@@ -128,7 +170,7 @@ class Jasmine(Report):
 
     framework = "jasmine"
     _START = re.compile(r"Failures: ?\s*$")
-    _ITEM = re.compile(r"\d+\) (?P<name>\S.*?)\s*$")
+    _ITEM = re.compile(r"\d+\) (?P<name>(?!Scenario: )\S.*?)\s*$")
     _PENDING = re.compile(r"Pending: ?\s*$")
     _MESSAGE = re.compile(r"\s{2,}Message:\s*$")
     _END = re.compile(r"\d+ specs?, \d+ failures?")

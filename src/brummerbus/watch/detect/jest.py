@@ -9,10 +9,10 @@ import re
 
 from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.report import Report
-from brummerbus.watch.payloads import ErrorFound, Found, LogLine
+from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 
 _FILE = re.compile(
-    r"\s?(?P<status>PASS|FAIL) (?:\S+ )?"
+    r"\s?(?P<status>PASS|FAIL) {1,2}(?:\S+ )?"
     r"(?P<name>\S+\.(?:test|spec)\.\w+|\S*__tests__/\S+|\S+\.[cm]?[jt]sx?)(?: \([\d.]+ m?s\))?\s*$"
 )
 _TEST = re.compile(r"\s+(?P<mark>[✓✔√✕✖✗\u00d7]) (?P<name>.+?)(?: \([\d.]+ m?s\))?\s*$")
@@ -36,6 +36,10 @@ class JestDetector(Report):
         self._suite = self._dotted = self._console = False
         self._groups: list[tuple[int, str]] = []
         self._failed: set[str] = set()
+        self._unexplained: set[str] = set()
+        """Failed tests that a verbose run has listed; their reasons come under headings."""
+        self._again = False
+        """Whether the test whose reason is waited for has been reported."""
 
     @property
     def busy(self) -> bool:
@@ -89,6 +93,7 @@ class JestDetector(Report):
         self.open = self._dotted = False
         if closing:
             self._failed.clear()
+            self._unexplained.clear()
         return found or None
 
     def _listed(self, line: LogLine, text: str, match: re.Match[str]) -> list[Found]:
@@ -99,6 +104,7 @@ class JestDetector(Report):
         passed = match["mark"] in _PASSED_MARKS
         if not passed:
             self._failed.add(name)
+            self._unexplained.add(name)
         return [self._tally.named(line, self.framework, name, passed=passed)]
 
     def _heading(self, line: LogLine, name: str) -> list[Found]:
@@ -107,10 +113,25 @@ class JestDetector(Report):
         self._dotted = True
         self._suite = name == _SUITE_FAILED
         full = self._file if self._suite else f"{self._file}{_ARROW}{name}"
-        if name == "Console" or full in self._failed:
+        again = full in self._failed
+        if name == "Console" or (again and full not in self._unexplained):
             return before
         self._failed.add(full)
-        return before + self._expect(line, full)
+        self._unexplained.discard(full)
+        self._line, self._name, self._again = line, full, again
+        return before
+
+    def _named(self, detail: str) -> list[Found]:
+        if not self._again:
+            return super()._named(detail)
+        line, self._line = self._line, None
+        self._again = False
+        if line is None or not detail:
+            return []
+        return [
+            TestResult(line.process, self.framework, self._name, False, detail.strip(), line.time,
+                       count=0)
+        ]  # fmt: skip
 
     def _reason(self, line: LogLine, text: str) -> list[Found]:
         first = self._line

@@ -61,7 +61,10 @@ _FORMS = re.compile(
     | <(?P<pri>\d{{1,3}})>(?!\d\ )
     | (?P<ruby>[DIWEFAU]),\ \[[^\]]*\]\s+\w+\ --\ [^:]*:\ ?
     | (?P<dotnet>fail|crit|info|warn|dbug|trce):\ (?=[\w.+`]+\[\d+\]\s*$)
-    | \[(?:[\d\-T:.,Z+/]+\ )+(?P<inside>{_BAD}|{_CALM})(?:\ +[\w:.-]+)?\ *\]:?\ ?
+    | \[(?:[\d\-T:.,Z+/]+\ )+(?P<inside>{_BAD}|{_CALM})(?:(?:\ +|/)[\w:.-]+)?\ *\]:?\ ?
+    | \[?(?P<letter>[DIWECF])\ (?=(?:\d{{4}}-\d\d-\d\d|\d{{6}}|)\ ?\d\d:\d\d:\d\d)
+        (?:[\d.,:-]+\ ){{1,2}}
+    | \ {{11,25}}(?P<rich>CRITICAL|ERROR\ {{3}}|WARNING\ |INFO\ {{4}}|DEBUG\ {{3}})\ (?=\S)
     | (?:[\w-]+\.)(?P<dotted>{_BAD}|{_CALM}):\ ?
     | (?P<logrus>[A-Z]{{4}})\[\d{{4,}}\]\ ?
     | (?P<geth>[A-Z]{{4,5}})\ *\[\d\d-\d\d\|[\d:.]+\]\ ?
@@ -70,12 +73,12 @@ _FORMS = re.compile(
     """,  # noqa: RUF001
     re.VERBOSE,
 )
-_LETTERS = {"E": Level.ERROR, "F": Level.ERROR, "A": Level.ERROR}
+_LETTERS = {"E": Level.ERROR, "F": Level.ERROR, "A": Level.ERROR, "C": Level.ERROR}
 _SYSLOG_ERROR = 3
 
 _WORD = re.compile(
     rf"""
-      \[(?:[\w.-]+:)?(?P<bracket>{_BAD}|{_CALM})\s*\]:?
+      \[(?:[\w.-]+[:\#])?(?P<bracket>{_BAD}|{_CALM})\s*\]:?
     | (?<![\w./=\-"'\[<])(?P<upper>(?-i:{_BAD}|{_CALM}))(?![\w./=("'\-]|\ ?[=]|\s*\])
     | <(?P<angle>{_BAD}|{_CALM})>:?
     | (?<=\|\ )(?P<piped>{_BAD}|{_CALM})(?=\s*\|)
@@ -134,7 +137,7 @@ def _form(text: str) -> Parsed | None:
         return None
     form, value = match.lastgroup, match[match.lastgroup]
     level: Level | None
-    if form in ("klog", "android", "logcat", "ruby"):
+    if form in ("klog", "android", "logcat", "ruby", "letter"):
         level = _LETTERS.get(value, Level.CALM)
     elif form == "pri":
         level = Level.ERROR if int(value) % 8 <= _SYSLOG_ERROR else Level.CALM
@@ -143,7 +146,7 @@ def _form(text: str) -> Parsed | None:
     elif form == "redis":
         level = Level.ERROR if text[match.end() :].startswith("Fatal") else Level.CALM
     else:
-        level = _of_word(value)
+        level = _of_word(value.rstrip())
     if level is None:
         return None
     return Parsed(level, text[match.end() :].strip() or text.strip())
@@ -188,7 +191,7 @@ def _header(text: str, stamped: bool) -> Parsed | None:  # noqa: FBT001
     level = _of_word(match[match.lastgroup])
     if level is None:
         return None
-    message = text[match.end() :].lstrip(" \t:|-").strip()
+    message = text[match.end() :].lstrip(" \t:|,-").strip()
     if level is Level.ERROR and match.lastgroup != "bracket" and not (message or stamped):
         return None  # the word alone is a heading, and at the end of a line something's value
     return Parsed(level, message or text.strip())

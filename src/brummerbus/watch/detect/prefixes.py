@@ -36,7 +36,7 @@ _STAMP = re.compile(
 _NAMED = re.compile(
     rf"""
       (?P<pipe>(?:{_CLOCK}\s+)?(?:\d+\|)?(?!(?:{_LEVEL}|std(?:out|err))\s*\|)[A-Za-z@][\w.@/-]*)
-        \s*\|(?:\s|$)
+        \s*\|(?:\s(?!(?-i:PASS|FAIL|SKIP)\ \|\s*$)|$)
     | \[(?P<bracket>(?!gw\d+\])(?!(?:[\w.-]+:)?{_LEVEL}\s*\])
         (?:\d+|(?-i:[a-z@])[\w.@/:-]*))\s*\](?:\s|$)
     | (?:<\d{{1,3}}>)?{_DAY}\ \d\d:\d\d:\d\d\s+

@@ -11,6 +11,14 @@ _WORKER = re.compile(rf"\[gw\d+\](?: \[\s*\d+%\])? {_STATUS} (?P<name>\S+?::.+?)
 _SUMMARY = re.compile(
     rf"{_STATUS} (?P<name>[^\s:]+\.\w+::.+?|\S+\.(?:py|txt|rst|md)|\S+/)(?: - (?P<detail>.*))?$"
 )
+_SUB_LINE = re.compile(
+    r"(?P<name>[^\s:]+\.\w+::\S.*?) (?P<status>SUBFAILED|SUBFAIL)(?P<sub>[ \[(].*?)?"
+    r"\s*(?:\[\s*\d+%\])?\s*$"
+)
+_SUB_SUMMARY = re.compile(
+    r"(?P<status>SUBFAILED|SUBFAIL)(?P<sub>[ \[(].*?)? (?P<name>[^\s:]+\.\w+::.+?)"
+    r"(?: - (?P<detail>.*))?$"
+)
 _END = re.compile(
     r"(?:=+ )?(?P<counts>\d+ (?:passed|failed|errors?|skipped|xfailed|xpassed|deselected|warnings?|"
     r"rerun|subtests passed)\b.*?|no tests ran|no tests collected.*) in [\d.]+s"
@@ -18,12 +26,13 @@ _END = re.compile(
 )
 _COUNT = re.compile(r"(\d+) (passed|failed|errors?)\b")
 _SECTION = re.compile(
-    r"=+ (?:ERRORS|FAILURES|PASSES|XPASSES|XFAILURES|RERUNS|short test summary info|"
+    r"=+ (?P<what>ERRORS|FAILURES|PASSES|XPASSES|XFAILURES|RERUNS|short test summary info|"
     r"warnings summary.*|slowest .*durations.*) =+\s*$"
 )
 _SUGAR_SECTION = re.compile(r"\s*―{3,} .+ ―{3,}\s*$")
 _SUGAR_END = re.compile(r"Results \([\d.]+s\):\s*$")
 _SESSION = re.compile(r"=+ test session starts .*=+\s*$")
+_TEST_HEADING = re.compile(r"_{5,} (?:ERROR at \w+ of )?[\w.]*[Tt]est\S* _{5,}\s*$")
 _HEADING = re.compile(r"_{2,} (?P<name>.+) _{2,}\s*$|=+ .+ =+\s*$")
 _COLLECTING = re.compile(r"ERROR collecting (?P<file>.+)")
 _AT = re.compile(r"ERROR at (?:setup|teardown) of ")
@@ -31,7 +40,7 @@ _REASON = re.compile(r"E {2,}(?P<reason>\S.*?)\s*$")
 _E_LINE = re.compile(r"E\s{1,3}(?P<message>[A-Za-z_][\w.]*(?:: .*)?)\s*$")
 _E_FILE = re.compile(r'E\s+File "(?P<file>[^"]+)", line (?P<line>\d+)')
 _FRAME = re.compile(r"(?P<place>[^\s:<][^:]*:\d+): (?:in |[A-Z]\w*)")
-_PASSED = {"PASSED": True, "FAILED": False, "ERROR": False}
+_PASSED = {"PASSED": True, "FAILED": False, "ERROR": False, "SUBFAILED": False, "SUBFAIL": False}
 """Skipped tests and expected failures are neither, as in the closing line."""
 
 
@@ -44,6 +53,10 @@ class PytestDetector:
         self._in_report = False
         self._collecting: _Collecting | None = None
         self._why: dict[str, str] = {}
+        self._headings: list[tuple[LogLine, str]] = []
+        """The failed tests of a report, which are named nowhere else if the run is very quiet."""
+        self._bad_section = False
+        self._in_session = False
         self._test = ""
         """The test whose failure is reported, without its file, until its reason has come."""
         self._reasons: dict[str, list[str]] = {}
@@ -57,49 +70,70 @@ class PytestDetector:
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Return what this line reports, or None if it is not pytest's."""
         found: list[Found] = []
-        if self._in_report and text.startswith(("_", "=")) and (heading := _HEADING.match(text)):
-            found += self._end_collecting()
-            name = heading["name"] or ""
-            self._test = _AT.sub("", name)
-            if match := _COLLECTING.match(name):
-                self._collecting = _Collecting(line, text, match["file"])
-        elif self._collecting is not None:
-            self._collecting.take(line, text)
-        elif self._test and text.startswith("E ") and (match := _REASON.match(text)):
-            self._reasons.setdefault(self._test, []).append(match["reason"])
-            self._test = ""
+        if self._in_session and not self._in_report and _TEST_HEADING.match(text):
+            self._in_report = True  # of pytest-instafail, while tests run
+        found += self._report(line, text)
         if match := _END.match(text):
             return found + self._end(line, match["counts"])
-        if _SECTION.match(text) or _SUGAR_SECTION.match(text):
+        if (match := _SECTION.match(text)) or _SUGAR_SECTION.match(text):
             self._in_report = True
+            self._bad_section = match is not None and match["what"] in ("ERRORS", "FAILURES")
             return found
         if _SUGAR_END.match(text):  # the figures follow, one on a line
             self._in_report = False
             return found
         if _SESSION.match(text):
             self._in_report = False
+            self._in_session = True
             self._reported.clear()
+            self._headings.clear()
             return found
         results = self._named(line, text)
         if results is not None:
             return found + results
         return found if self._in_report else None
 
+    def _report(self, line: LogLine, text: str) -> list[Found]:
+        """Take a heading of the report, or a line below it, which may be a reason."""
+        found: list[Found] = []
+        if self._in_report and text.startswith(("_", "=")) and (heading := _HEADING.match(text)):
+            found += self._end_collecting()
+            name = heading["name"] or ""
+            self._test = _AT.sub("", name)
+            if match := _COLLECTING.match(name):
+                self._collecting = _Collecting(line, text, match["file"])
+            elif self._test and self._bad_section:
+                self._headings.append((line, self._test))
+        elif self._collecting is not None:
+            self._collecting.take(line, text)
+        elif self._test and text.startswith("E ") and (match := _REASON.match(text)):
+            self._reasons.setdefault(self._test, []).append(match["reason"])
+            self._test = ""
+        return found
+
     def finish(self) -> list[Found]:
         """Return what is still open at the end of the stream."""
-        return self._end_collecting()
+        found = self._end_collecting()
+        if not any(not passed for _, passed in self._reported):
+            for line, name in self._headings:
+                reasons = self._reasons.get(name)
+                detail = reasons.pop(0) if reasons else ""
+                found.append(self._tally.named(line, "pytest", name, passed=False, detail=detail))
+        return found
 
     def _named(self, line: LogLine, text: str) -> list[Found] | None:
         if "::" not in text and not text.startswith(("ERROR ", "FAILED ")):
             return None
-        match = _WORKER.match(text) or _LINE.match(text)
+        match = _WORKER.match(text) or _LINE.match(text) or _SUB_LINE.match(text)
         detail = ""
         if match is None:
-            match = _SUMMARY.match(text)
+            match = _SUMMARY.match(text) or _SUB_SUMMARY.match(text)
             if match is None:
                 return None
             detail = self._detail(match["name"], match["detail"] or "")
         name, passed = match["name"].strip(), _PASSED.get(match["status"])
+        if sub := match.groupdict().get("sub"):
+            name += f" {sub.strip()}"
         if passed is None:
             return []
         if (name, passed) in self._reported:
@@ -115,8 +149,9 @@ class PytestDetector:
 
     def _end(self, line: LogLine, counts: str) -> list[Found]:
         numbers = {word.rstrip("s"): int(number) for number, word in _COUNT.findall(counts)}
-        self._in_report = False
+        self._in_report = self._in_session = False
         self._reported.clear()
+        self._headings.clear()
         self._why.clear()
         self._reasons.clear()
         return [

@@ -16,13 +16,15 @@ _CHAIN = (
     "During handling of the above exception, another exception occurred:",
     "The above exception was the direct cause of the following exception:",
 )
+_BETWEEN = ("", '"""', "'''")
+"""What may stand between chained tracebacks; the one of another process is quoted."""
 
 
 def start(line: LogLine, text: str) -> Block | None:
     """Return the block that this line starts, if any."""
     if "Traceback (" in text:
         if match := _START.match(text):
-            return Traceback(line, text, indent=len(match[1]))
+            return Traceback(line, text, indent=match[1])
         if _GROUP.match(text):
             return Group(line, text)
     elif (match := _SYNTAX.match(text)) is not None:
@@ -39,8 +41,10 @@ class Traceback(Block):
 
     kind = "python"
 
-    def __init__(self, line: LogLine, text: str, *, indent: int) -> None:
-        self._indent = " " * indent
+    def __init__(self, line: LogLine, text: str, *, indent: str) -> None:
+        self._indent = indent
+        self._cut = False
+        """Whether the last line was the first part of a frame, which a narrow table has broken."""
         self._in_frames = True
         self._chained = False
         super().__init__(line, text, message="Traceback without its end")
@@ -50,7 +54,7 @@ class Traceback(Block):
         body = text.removeprefix(self._indent)
         if self._in_frames:
             return self._judge_frame(body)
-        if not body.strip():
+        if body.strip() in _BETWEEN:
             return Verdict.HOLD
         if body.strip() in _CHAIN:
             self._chained = True
@@ -63,9 +67,12 @@ class Traceback(Block):
     def _judge_frame(self, body: str) -> Verdict:
         if match := _FRAME.match(body):
             self.location = f"{match['file']}:{match['line']}"
-        elif body and not body[0].isspace():
+            self._cut = body.rstrip().endswith(", in")
+        elif body and not body[0].isspace() and not self._cut:
             self.message = body.strip()
             self._in_frames = False
+        else:
+            self._cut = False
         return Verdict.TAKE
 
     @property

@@ -4,6 +4,7 @@ What such a report prints, exceptions and captured output, is the detail of a fa
 error beside it.
 """
 
+from brummerbus.watch.detect.cargo import Cargo
 from brummerbus.watch.detect.go import GoTest
 from brummerbus.watch.detect.harness import Phpunit, Prove, Robot
 from brummerbus.watch.detect.javascript import Jasmine, Mocha, NodeTest, Vitest
@@ -12,10 +13,11 @@ from brummerbus.watch.detect.ruby import Minitest, Rspec, TestUnit
 
 REPORTS: tuple[type[Report], ...] = (
     *(Vitest, Mocha, NodeTest, Jasmine, Minitest, TestUnit, Rspec),
-    *(Phpunit, Robot, Prove, GoTest),
+    *(Phpunit, Robot, Prove, GoTest, Cargo),
 )
 HINTS = frozenset(
-    ("⎯ failed", "run  v", "dev  v", "failing", "failure", "error:", "rspec ", "pending:",
-     "failures:", "there was", "there were", "| pass |", "| fail |", "tests,", "failed", "files=",
-     "stderr |", "stdout |", "--- ", '"action":')
+    ("⎯ failed", "⎯ un", "run  v", "dev  v", "failing", "failure", "error:", "rspec ", "pending:",
+     "failures:", "successes:", "there was", "there were", "| pass |", "| fail |", "tests,",
+     "failed", "files=", "stderr |", "stdout |", "--- ", '"action":', "=== run", "=== cont",
+     "=== name", "_test.go:")
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import re
 
+from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.report import Report
 from brummerbus.watch.payloads import Found, LogLine
 
@@ -39,25 +40,51 @@ class Minitest(Report):
 
 
 class Rspec(Report):
-    """The list of failures is taken; the names come behind the figures, one on a line."""
+    """The list of failures has reasons; the names come behind the figures, one on a line."""
 
     framework = "rspec"
     after = True
     _START = re.compile(r"(?:Failures|Pending): ?(?:\(.*\))?\s*$")
     _LIST = re.compile(r"\s|$|Failures:|Pending:|Finished in |Randomized with |Top \d+ slowest ")
     _NAME = re.compile(r"rspec (?P<place>\S+) # (?P<name>.+?)\s*$")
+    _ITEM = re.compile(r"\s+\d+\) (?P<name>\S.*?)\s*$")
+    _SOURCE = re.compile(r"\s+Failure/Error:")
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._why: dict[str, str] = {}
+        self._item = ""
+        self._in_source = False
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take the list; return each of the names behind it."""
         if text.startswith("rspec ") and (match := self._NAME.match(text)):
             self._expect(line, match["name"])
-            return self._named(match["place"])
+            why = self._why.pop(match["name"], "")
+            return self._named(f"{match['place']}: {why}" if why else match["place"])
         if self._START.match(text):
             self.open = True
+            self._why.clear()
             return []
+        if self.open:
+            self._take(text)
         if self.open and not self._LIST.match(text):
             self.open = False  # the figures, or not rspec's report
         return [] if self.open else None
+
+    def _take(self, text: str) -> None:
+        """Note the first line below the source of an item: the reason, or the exception's name."""
+        if match := self._ITEM.match(text):
+            self._item, self._in_source = match["name"], False
+        elif self._SOURCE.match(text):
+            self._in_source = True
+        elif self._in_source:
+            self._in_source = bool(text.strip())
+        elif self._item and text.strip():
+            why = f"{self._why.get(self._item, '')} {text.strip()}".strip()
+            self._why[self._item] = why
+            if not why.endswith(":"):
+                self._item = ""
 
 
 class TestUnit(Report):

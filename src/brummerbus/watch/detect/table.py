@@ -47,7 +47,7 @@ class Table:
             match = pattern.start.match(text)
             if match is None:
                 continue
-            if "ignore" in pattern.flags:
+            if "ignore" in pattern.flags and pattern.get("more") is None:
                 return None, True
             heading = _heading(pattern, before)
             if pattern.get("heading") is not None and heading is None:
@@ -132,7 +132,7 @@ class TableBlock(Block):
         if match is not None and (found := groups(match).get("message")):
             self.message = found.strip()
             self._open_message = False
-        if self.location:
+        if self.location and "deepest" not in self._pattern.flags:
             return
         for key in ("place", "confirm"):
             place = self._pattern.get(key)
@@ -146,6 +146,11 @@ class TableBlock(Block):
         return self.certain and not self._until
 
     @property
+    def is_trace(self) -> bool:
+        """Whether a logged error directly before it is the same error."""
+        return "trace" in self._pattern.flags
+
+    @property
     def ends(self) -> bool:
         """Whether it is an error only as the last thing that a process says."""
         return self._confirmed and "last" in self._pattern.flags
@@ -153,7 +158,7 @@ class TableBlock(Block):
     @property
     def certain(self) -> bool:
         """Whether it is an error even if the stream ends here."""
-        return self._confirmed and "last" not in self._pattern.flags
+        return self._confirmed and not self._pattern.flags & {"last", "ignore"}
 
 
 def groups(match: re.Match[str]) -> dict[str, str]:

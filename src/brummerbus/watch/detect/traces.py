@@ -14,8 +14,8 @@ _GO_MORE = re.compile(
     r"[\w./*()-]+\(.*\)\s*$"
 )
 _GO_PLACE = re.compile(r"\t(?P<place>\S+\.go:\d+)")
-_GO_LIBRARY = re.compile(r".*/go[^/]*(?:/[\d.]+/\w+)?/src/\w+/")
-"""Go's own packages: the first part of the path below `src` has no dot."""
+_GO_LIBRARY = re.compile(r".*/go[^/]*(?:/[\d.]+/\w+)?/src/\w+/|_testmain\.go:")
+"""Go's own packages, the first part of whose path below `src` has no dot, and what it generates."""
 _RUST = re.compile(r"thread '.*?' (?:\(\d+\) )?panicked at (?P<rest>.+)")
 _RUST_OLD = re.compile(r"'(?P<message>.*)', (?P<place>\S+:\d+:\d+)$")
 _RUST_MORE = re.compile(r"\s|note: |stack backtrace:")
@@ -28,6 +28,7 @@ _AT = re.compile(r"\s+at \S")
 _AT_PLACE = re.compile(r"[( ](?P<place>(?!node:)[^\s()]+:\d+(?::\d+)?)\)?")
 _NODE_PLACE = re.compile(r"(?:file://)?(?P<place>(?:/|[A-Za-z]:[\\/])\S+:\d+)\s*$")
 _NODE_LINES = 5
+_TERRAFORM = re.compile(r"\s+on (?P<file>\S+) line (?P<line>\d+)\b")
 _JAVA = re.compile(r"\((?:[\w$]+\.(?:java|kt|scala|groovy|clj):\d+|Native Method|Unknown Source)\)")
 _MORE = re.compile(r"\s+at \S|\s+\.\.\. \d+ (?:more|common frames)|\s*(?:Caused by|Suppressed): ")
 
@@ -123,6 +124,10 @@ class Candidate(Block):
             self._note(text)
             return Verdict.TAKE
         self._seen += 1
+        if self.message.startswith("Error: ") and (match := _TERRAFORM.match(text)):
+            self.kind, self.location = "terraform", f"{match['file']}:{match['line']}"
+            self._confirmed = True
+            return Verdict.TAKE
         if self._seen > self._LONGEST or HEADER.match(text):
             return Verdict.END
         return Verdict.HOLD

@@ -28,7 +28,7 @@ _REGEXES = (
     "heading",
     "confirm",
 )
-_FLAGS = ("blank", "paragraph", "strong", "ignore", "last")
+_FLAGS = ("blank", "paragraph", "strong", "ignore", "last", "trace", "deepest")
 _TEXTS = ("kind", "hint", "example", "says", "at", "finds")
 _MARGIN = re.compile(r"\|(?: |$)")
 
