@@ -158,7 +158,9 @@ class SubscribingBus(StreamingBus):
             raise BusError(f"{self._name}: coroutine handlers need a bus with threads, an EventBus")
         return self._subscriptions.add(event_type, handler, checked(options))
 
-    if TYPE_CHECKING:  # of more than five types, the handler is not checked
+    # Of more than five types, or batches of more than one class, the handler is not checked: it
+    # gets a list of the one class or a list of the other, for which checkers have no good type.
+    if TYPE_CHECKING:
 
         @overload
         def on(
@@ -188,7 +190,18 @@ class SubscribingBus(StreamingBus):
         ) -> Decorator[Event | T | T2 | T3 | T4 | T5]: ...
         @overload
         def on(
-            self, *event_types: type[Any] | str, **options: Unpack[BatchOptions]
+            self, *event_types: str, batch: int, **options: Unpack[BatchOptions]
+        ) -> Decorator[list[Event]]: ...
+        @overload
+        def on(
+            self, type1: type[T] | NoClass, /, *, batch: int, **options: Unpack[BatchOptions]
+        ) -> Decorator[list[T]]: ...
+        @overload
+        def on(
+            self,
+            *event_types: type[Any] | str,
+            batch: int | None = None,
+            **options: Unpack[BatchOptions],
         ) -> Decorator[Any]: ...
 
     def on(self, *event_types: str | type, **options: Any) -> Callable[[Any], Any]:

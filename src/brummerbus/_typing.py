@@ -73,9 +73,8 @@ if TYPE_CHECKING:
         key: Callable[[Any], Hashable] | str | None
 
     class BatchOptions(EventOptions, total=False):
-        """Those of handlers that take a list of events."""
+        """Those of handlers that take a list of events, beside `batch`."""
 
-        batch: int
         batch_wait: float
 
     class Decorator(Protocol[T_co]):

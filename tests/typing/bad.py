@@ -5,12 +5,18 @@ Not run: `tests/test_typing.py` compares the marks with what mypy and pyright re
 """
 
 import functools
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
 from good import Express, LogLine, Order, Refund, Shape, Shop, logged, on_event, on_line, on_order
 
-from brummerbus import Event, EventBus, EventBusConfig, Subscription
+from brummerbus import Event, EventBus, EventBusConfig, Retry, Subscription
+from brummerbus.executor import BusExecutor
+from brummerbus.loghandler import BusHandler
+from brummerbus.relay import Relay
+from brummerbus.ringqueue import RingQueue
+from brummerbus.testing import TestBus
 
 bus = EventBus()
 shop = Shop()
@@ -188,3 +194,75 @@ bus.wait_for("a", timeout="1")  # E: no number
 bus.listen("a", maxsize="1")  # E: no number
 bus.listen(3)  # E: neither string nor class
 bus.subscribe(Order, shop.on_order, weak="yes")  # E: neither True nor False
+
+# ---- options of a subscription -------------------------------------------------------------------
+
+
+def on_orders(orders: list[Order]) -> None:
+    """Take a batch."""
+
+
+async def refunded(refund: Refund) -> None:
+    """Be a coroutine function."""
+
+
+def done(outcome: int) -> None:
+    """Take no `Outcome`."""
+
+
+bus.subscribe(Order, on_order, batch=3)  # E: a batch is a list
+bus.subscribe(Order, on_orders)  # E: no batch without `batch`
+bus.subscribe("order", on_orders, batch=3)  # E: a list of events
+bus.subscribe(Order, on_orders, batch="3")  # E: an int
+bus.subscribe(Order, on_order, batch_wait=1.0)  # E: only with `batch`
+bus.on(Order, batch=3)(on_order)  # E: a batch is a list
+bus.on("order", batch=3)(on_orders)  # E: a list of events
+bus.subscribe(Order, on_order, key=lambda order: order.amount)  # E: an order has none
+bus.subscribe(Order, on_order, key=3)  # E: a callable or a name
+bus.subscribe(Order, on_order, max_concurrency="2")  # E: an int
+bus.subscribe(Order, on_order, retries="2")  # E: an int
+bus.subscribe(Order, on_order, retry=2)  # E: no such option
+bus.on("order", max_concurency=3)  # E: no such option
+bus.subscribe(Order, refunded, loop=None)  # E: another class
+Retry(after="1")  # E: seconds
+
+# ---- an event's end ------------------------------------------------------------------------------
+
+bus.publish(Order(1), on_done=done)  # E: it gets an `Outcome`
+bus.publish(Order(1), expires="1")  # E: seconds
+bus.barrier("1")  # E: seconds
+bus.unsubscribe("order")  # E: a handler
+bus.stats().queue_wait.p90  # E: no such percentile
+bus.publish_after(1, Event("a")).cancell()  # E: no such method
+
+# ---- tasks ---------------------------------------------------------------------------------------
+
+
+async def task() -> None:
+    """Publish and take in an event loop."""
+    await bus.publish(Event("a"))  # E: True or False
+    async with bus.stream(Order) as orders:
+        async for order in orders:
+            print(order.amount)  # E: an order has none
+    async for _ in bus.listen("a"):  # E: for a thread
+        pass
+    await bus.stop()  # E: True or False
+
+
+for _ in bus.stream("a"):  # E: for a task
+    pass
+
+# ---- beside the bus ------------------------------------------------------------------------------
+
+BusExecutor(max_workers="4")  # E: an int
+BusExecutor(4).submit(on_order)  # E: an argument is missing
+BusExecutor(4).submit(on_order, Refund(1.0))  # E: another class
+BusExecutor(4).with_priority("high")  # E: an int
+numbers: RingQueue[int] = RingQueue()
+numbers.put("1")  # E: an int
+word: str = numbers.get()  # E: an int
+BusHandler(bus, [logging.INFO])  # E: no handler
+TestBus(seed="x")  # E: an int
+TestBus().advance("1")  # E: seconds
+Relay(bus, 3)  # E: a URL
+Relay(bus, sned=["a"])  # E: no such argument

@@ -6,7 +6,7 @@ Not run: `tests/test_typing.py` has it checked by mypy and pyright, both strict.
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
@@ -257,6 +257,29 @@ def sixth(event: object) -> None:
 @bus.on(Shape)
 def seventh(shape: Shape) -> None:
     """Take an abstract class."""
+
+
+@bus.on("order", "refund", batch=50, batch_wait=0.1, key="shop")
+def in_batches(events: list[Event]) -> int:
+    """Take a list."""
+    return len(events)
+
+
+assert_type(in_batches([]), int)
+
+
+@bus.on(Order, batch=50, retries=3)
+def orders_in_batches(orders: Sequence[Order], *, loudly: bool = False) -> int:
+    """Take anything that a list is."""
+    return len(orders) + loudly
+
+
+assert_type(orders_in_batches([], loudly=True), int)
+
+
+@bus.on(Order, "refund", batch=50)
+def both_in_batches(events: list[Any]) -> None:
+    """Take lists of one kind or the other."""
 
 
 @bus.on(Order, Express, Refund, Shape, LogLine)
