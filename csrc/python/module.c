@@ -34,10 +34,10 @@ typedef struct {
     bb_queue *queue;
 } owner_object;
 
-/* Owner: the base of `Queue` in Python, frees the C queue when it is itself freed. Not in a `__del__`,
- * nor by an object that a `Queue` refers to: the garbage collector finalizes and clears the objects of
- * a cycle in any order, and others of them, which hold the `Queue`, still need the C queue: the
- * `__del__` of the bus closes it, a ring takes its items out. */
+/* Owner: the base of `Queue` in Python, frees the C queue when it is itself freed. Not in a
+ * `__del__`, nor by an object that a `Queue` refers to: the garbage collector finalizes and clears
+ * the objects of a cycle in any order, and others of them, which hold the `Queue`, still need the C
+ * queue: the `__del__` of the bus closes it, a ring takes its items out. */
 static PyObject *owner_own(PyObject *op, PyObject *address) {
     if (!PyLong_Check(address) || ((owner_object *)op)->queue != NULL) {
         PyErr_SetString(PyExc_ValueError, "own: an address, once");
@@ -137,8 +137,8 @@ static PyObject *running_in(PyObject *module, PyObject *address) {
     return found;
 }
 
-/* level_of(i) -> the level of the delivery that the calling thread runs, of a batch the one with index
- * `i`; 0: it runs none. */
+/* level_of(i) -> the level of the delivery that the calling thread runs, of a batch the one with
+ * index `i`; 0: it runs none. */
 static PyObject *level_of(PyObject *module, PyObject *index) {
     (void)module;
     long i = PyLong_AsLong(index);

@@ -1,13 +1,13 @@
 /* lock.c: waiting for the mutex where attached threads run at the same time (a free-threaded host).
  *
- * The mutex is held for 50 to 100 ns, but a thread that sleeps for it has to be woken by a call into
- * the kernel, with the mutex free meanwhile: four publishers and four workers on two cores spent
- * 3 us of CPU time on each event. So a thread first tries again, after pauses that double: another
- * core then uses the queue several times before this one takes the lines of its cache away.
+ * The mutex is held for 50 to 100 ns, but a thread that sleeps for it has to be woken by a call
+ * into the kernel, with the mutex free meanwhile: four publishers and four workers on two cores
+ * spent 3 us of CPU time on each event. So a thread first tries again, after pauses that double:
+ * another core then uses the queue several times before this one takes the lines of its cache away.
  *
  * Guarantees
- * - A host that excludes its threads is never kept in a pause: where there is a GIL, the thread that
- *   has the mutex may need it.
+ * - A host that excludes its threads is never kept in a pause: where there is a GIL, the thread
+ *   that has the mutex may need it.
  * - The host is kept for some 8,000 pauses at most, less than half a millisecond; a collection of
  *   garbage that stops all attached threads waits no longer for this one.
  *

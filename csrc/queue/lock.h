@@ -62,7 +62,7 @@ static inline void *queue_lock_detached(bb_queue *q) {
     return token;
 }
 
-/* Lock without detaching if the mutex is released soon; false: it was not, or the host has a lock. */
+/* Lock without detaching if the mutex is released soon; false: not so, or the host has a lock. */
 BB_COLD bool lock_soon(bb_queue *q);
 
 /* Lock, detaching from the host only if that takes waiting. The token goes to queue_unlock. */

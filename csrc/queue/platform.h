@@ -58,7 +58,7 @@ static inline int32_t bb_highest_bit(uint64_t value) {
 #endif
 }
 
-/* One turn of a loop that waits for another core: some 10 to 100 cycles that leave it undisturbed. */
+/* One turn of a loop that waits for another core: 10 to 100 cycles that leave it undisturbed. */
 #ifdef BB_STAGED
 void bb_pause(void);
 #else

@@ -311,8 +311,8 @@ void bb_detached_free(bb_worker *detached);
  * calls bb_completed. 0: the queue is gone. */
 int32_t bb_detached_drop(bb_worker *detached);
 
-/* The level, from 1, at which the delivery with index `i` of the call that is open was queued; 0: there
- * is none. Only in the worker's thread. */
+/* The level, from 1, at which the delivery with index `i` of the call that is open was queued; 0:
+ * there is none. Only in the worker's thread. */
 int32_t bb_call_level(const bb_worker *worker, int32_t i);
 
 /* The worker's open delivery has failed. Only in the worker's thread. */
