@@ -6,6 +6,7 @@ sentence is kept. Lines that were read at once are looked up at once.
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 from brummerbus.watch.detect import builds, errors, results
 from brummerbus.watch.detect.hints import LONGEST, MOST, any_of, sentence_of
@@ -26,6 +27,9 @@ _CALM = re.compile(
 )
 _LOUD = re.compile(r"\"level\": ?[56]")
 
+_Each = tuple[int, re.Pattern[str]]
+"""A detector, and the expression that finds its hints."""
+
 
 def is_calm(text: str) -> bool:
     """Whether it is the common case: a logger's line at a level that is no error's.
@@ -33,6 +37,18 @@ def is_calm(text: str) -> bool:
     It has a time stamp, perhaps behind the name that compose or foreman writes, or it is JSON.
     """
     return _CALM.match(text) is not None
+
+
+@cache  # each stream has a gate, and making the expressions takes milliseconds
+def _expressions(hints: frozenset[str]) -> tuple[re.Pattern[str], tuple[_Each, ...]]:
+    """Return the expression that finds a hint of any detector, and that of each."""
+    hints |= errors.HINTS
+    each = (
+        (ERRORS, any_of(hints)),
+        (RESULTS, any_of(results.HINTS, *results.EXPRESSIONS)),
+        (BUILDS, any_of(builds.HINTS)),
+    )
+    return any_of(hints | results.HINTS | builds.HINTS, *results.EXPRESSIONS), each
 
 
 class Gate:
@@ -45,13 +61,7 @@ class Gate:
 
     def __init__(self, hints: Iterable[str], *, always: bool) -> None:
         self._always = ERRORS if always else 0
-        hints = (*errors.HINTS, *hints)
-        self._any = any_of((*hints, *results.HINTS, *builds.HINTS), *results.EXPRESSIONS)
-        self._each = (
-            (ERRORS, any_of(hints)),
-            (RESULTS, any_of(results.HINTS, *results.EXPRESSIONS)),
-            (BUILDS, any_of(builds.HINTS)),
-        )
+        self._any, self._each = _expressions(frozenset(hints))
         self._known: dict[bytes, int] = {}
         self._quiet: set[bytes] = set()
         """Those that no detector must see, except calm ones."""
