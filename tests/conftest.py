@@ -21,6 +21,7 @@ def pytest_configure() -> None:
 
     Child processes of the tests would inherit that.
     """
+    gc.disable()  # collecting the tests makes little garbage and many objects to look through
     for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
             default = signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL
@@ -35,6 +36,7 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -215,15 +215,15 @@ def language(info: str) -> str:
     return info.partition(" ")[0]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_fence_names_its_language(page: Path) -> None:
+def test_every_fence_names_its_language() -> None:
     """One that is Python under another name would not be run; `py` is for files of examples/."""
-    for info, text in fences(page):
-        assert language(info) in SHOWN, (info, text)
-        if language(info) == "py":
-            included = re.fullmatch(r'--8<-- "(examples/\w+\.py)"\n', text)
-            assert included, text
-            assert (ROOT / included[1]).exists()
+    for page in PAGES:
+        for info, text in fences(page):
+            assert language(info) in SHOWN, (page, info, text)
+            if language(info) == "py":
+                included = re.fullmatch(r'--8<-- "(examples/\w+\.py)"\n', text)
+                assert included, (page, text)
+                assert (ROOT / included[1]).exists(), page
 
 
 def makefile_targets() -> set[str]:
@@ -231,12 +231,12 @@ def makefile_targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    code = re.findall(r"`+([^`]+)`+", text) + re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
-    named = {target for span in code for target in re.findall(r"\bmake ([a-z][a-z-]*)", span)}
-    assert named <= makefile_targets()
+def test_every_make_target_that_a_page_names_exists() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        code = re.findall(r"`+([^`]+)`+", text) + re.findall(r"^ {4}(.*)$", text, re.MULTILINE)
+        named = {target for span in code for target in re.findall(r"\bmake ([a-z][a-z-]*)", span)}
+        assert named <= makefile_targets(), page
 
 
 def test_the_pages_do_name_make_targets() -> None:
@@ -244,23 +244,20 @@ def test_the_pages_do_name_make_targets() -> None:
     assert any("make run" in page.read_text(encoding="utf-8") for page in PAGES)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_every_link_into_the_repository_leads_to_a_file(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    paths = re.findall(rf"{HOME}/(?:blob|tree)/main/([^)#\s]*)", text)
-    paths += re.findall(rf"{RAW}([^)#\s]*)", text)
-    missing = [path for path in paths if not (ROOT / path).exists()]
-    assert not missing
+def test_every_link_into_the_repository_leads_to_a_file() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        paths = re.findall(rf"{HOME}/(?:blob|tree)/main/([^)#\s]*)", text)
+        paths += re.findall(rf"{RAW}([^)#\s]*)", text)
+        assert not [path for path in paths if not (ROOT / path).exists()], page
 
 
-@pytest.mark.parametrize(
-    "page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=[*NAMES, "CONTRIBUTING.md"]
-)
-def test_every_file_that_a_page_names_in_code_exists(page: Path) -> None:
+def test_every_file_that_a_page_names_in_code_exists() -> None:
     """Also folders, and patterns such as `tests/c/test_resize*.c`."""
-    text = page.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:bench|docs|examples|release|tests)/[\w./*-]*)", text)
-    assert not [pattern for pattern in named if not any(ROOT.glob(pattern.rstrip("/")))]
+    for page in (*PAGES, ROOT / "CONTRIBUTING.md"):
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`((?:bench|docs|examples|release|tests)/[\w./*-]*)", text)
+        assert not [name for name in named if not any(ROOT.glob(name.rstrip("/")))], page
 
 
 def test_the_reference_has_every_public_name() -> None:

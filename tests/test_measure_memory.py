@@ -40,7 +40,6 @@ def measured() -> MeasuredMemory:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_every_cost_is_of_a_plausible_size(measured: MeasuredMemory) -> None:
     """None is 0, as it would be if memory was reused; all are plausible."""
     assert KB <= measured.idle_worker <= MB
@@ -53,7 +52,6 @@ def test_every_cost_is_of_a_plausible_size(measured: MeasuredMemory) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_deep_calls_make_more_of_a_stack_resident(measured: MeasuredMemory) -> None:
     """32 calls, 16 of them through C, need at least a page more than a shallow handler."""
     assert measured.busy_worker >= measured.idle_worker + 4 * KB
@@ -61,7 +59,6 @@ def test_deep_calls_make_more_of_a_stack_resident(measured: MeasuredMemory) -> N
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not count reserved stacks")
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: MeasuredMemory) -> None:
     """16 MB instead of 1 MB: 15 MB more address space per worker, and not 1 MB more memory."""
     larger = memory_module._costs(memory_module._run_probe(16 * STACK))
@@ -72,7 +69,6 @@ def test_a_larger_stack_reserves_more_and_keeps_no_more_resident(measured: Measu
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> None:
     """32 workers blocked in a handler and 20,000 queued events, in a separate process."""
     ended = run_python("""
@@ -96,7 +92,6 @@ def test_the_estimate_is_what_a_bus_really_takes(measured: MeasuredMemory) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_measuring_leaves_the_caller_as_it_was(measured: MeasuredMemory) -> None:
     """Its stack size is still the default; that no thread is left is checked after each test."""
     before = threading.stack_size()
@@ -196,7 +191,6 @@ def test_without_the_unique_set_size_the_resident_set_is_read(
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("measured")  # measured once, in one process
 def test_the_figures_can_be_written_as_json(measured: MeasuredMemory) -> None:
     """For programs, and for reports."""
     assert MeasuredMemory(**json.loads(json.dumps(asdict(measured)))) == measured

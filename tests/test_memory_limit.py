@@ -15,7 +15,6 @@ from helpers.processes import Ended, run_python
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("test_memory_limit"),  # what a fixture measures is measured once
     pytest.mark.skipif(
         sys.platform != "linux", reason="only Linux refuses address space beyond RLIMIT_AS"
     ),

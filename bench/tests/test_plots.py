@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("matplotlib"),  # imported once, in one process
 ]
 
 CHARTS = ("throughput", "latency", "full", "burst")

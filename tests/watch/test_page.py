@@ -145,7 +145,6 @@ def drawn(report: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("matplotlib")  # imported once, in one process
 class TestPlots:
     """The bus's figures, drawn."""
 
