@@ -46,22 +46,26 @@ needs_functions = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="CPython crashes where it has no memory for a closure"
 )
 KINDS = ["one,three,object", pytest.param("new,many", marks=needs_functions)]
-CALLS = ["cancel", "flush", "stop"] + [
-    pytest.param(call, marks=needs_functions) for call in ("subscribe", "stats", "construction")
+CALLS = [
+    "cancel,flush",
+    "stop",
+    pytest.param("subscribe,stats", marks=needs_functions),
+    pytest.param("construction", marks=needs_functions),
 ]
 
 
 @pytest.mark.parametrize("kinds", KINDS)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_publish_without_memory_leaves_the_bus_whole(policy: str, kinds: str) -> None:
+def test_publish_without_memory_leaves_the_bus_whole(kinds: str) -> None:
     """It raises MemoryError or it took effect: no slot is lost, no count is wrong."""
-    assert in_own_process(f"publish_everywhere({policy!r}, {kinds!r})", __name__) > 20
+    calls = [f"publish_everywhere({policy!r}, {kinds!r})" for policy in POLICIES]
+    assert min(in_own_process(__name__, *calls)) > 20
 
 
-@pytest.mark.parametrize("call", CALLS)
-def test_other_calls_without_memory_leave_the_bus_whole(call: str) -> None:
+@pytest.mark.parametrize("calls", CALLS)
+def test_other_calls_without_memory_leave_the_bus_whole(calls: str) -> None:
     """They can be repeated, and then take effect."""
-    assert in_own_process(f"strike_{call}()", __name__) > 0
+    strikes = [f"strike_{call}()" for call in calls.split(",")]
+    assert min(in_own_process(__name__, *strikes)) > 0
 
 
 # ---- in the other process ----------------------------------------------------------------------

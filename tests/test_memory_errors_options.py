@@ -28,26 +28,26 @@ _testcapi = pytest.importorskip("_testcapi", reason="this Python cannot fake a l
 POLICIES = ["drop_oldest", "reject", "block", "caller_runs"]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-def test_publish_with_options_without_memory_leaves_the_bus_whole(policy: str) -> None:
+def test_publish_with_options_without_memory_leaves_the_bus_whole() -> None:
     """It raises MemoryError or it took effect."""
-    assert in_own_process(f"strike_options({policy!r})", __name__) > 20
+    calls = [f"strike_options({policy!r})" for policy in POLICIES]
+    assert min(in_own_process(__name__, *calls)) > 20
 
 
 def test_a_subscription_for_one_event_without_memory_receives_one() -> None:
     """The one whose publish failed was not accepted, or it was the one."""
-    assert in_own_process("strike_once()", __name__) > 10
+    assert in_own_process(__name__, "strike_once()")[0] > 10
 
 
 def test_barrier_without_memory_can_be_called_again() -> None:
     """While something is queued."""
-    assert in_own_process("strike_barrier()", __name__) > 0
+    assert in_own_process(__name__, "strike_barrier()")[0] > 0
 
 
-@pytest.mark.parametrize("what", ["batch", "large_batch", "retry", "expired", "done"])
-def test_a_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
+def test_a_worker_without_memory_lives_and_loses_nothing() -> None:
     """Whatever it does for the options of a subscription or of an event."""
-    assert in_own_process(f"strike_worker({what!r})", __name__) > 0
+    options = ("batch", "large_batch", "retry", "expired", "done")
+    assert min(in_own_process(__name__, *(f"strike_worker({what!r})" for what in options))) > 0
 
 
 # ---- in the other process ----------------------------------------------------------------------

@@ -19,10 +19,10 @@ from helpers.internals import workers_of
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("what", ["hook", "log", "publish", "wait"])
-def test_worker_without_memory_lives_and_loses_nothing(what: str) -> None:
+def test_worker_without_memory_lives_and_loses_nothing() -> None:
     """If handlers fail, with a hook and without, and if they publish into a full queue."""
-    assert in_own_process(f"strike_worker({what!r})", __name__) > 4
+    calls = [f"strike_worker({what!r})" for what in ("hook", "log", "publish", "wait")]
+    assert min(in_own_process(__name__, *calls)) > 4
 
 
 def strike_worker(what: str) -> int:

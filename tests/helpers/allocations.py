@@ -88,17 +88,18 @@ def bus_with_handlers(factory: BusFactory, policy: str = "reject", **settings: A
     return bus
 
 
-def in_own_process(call: str, module: str) -> int:
-    """Call a function of a test module in another process, and return its result.
+def in_own_process(module: str, *calls: str) -> list[int]:
+    """Make calls of functions of a test module in another process, and return their results.
 
     Threads there take the GIL from each other only while one waits. On a busy machine a worker that
     had not yet begun to wait, or was woken by the call, would make the allocation that fails.
     """
     path = f"import sys; sys.path.insert(0, {str(Path(__file__).parents[1])!r})"
-    code = f"sys.setswitchinterval(1000)\nimport {module} as tests\nsay(tests.{call})"
-    end = run_python(code, first=path)
+    code = f"sys.setswitchinterval(1000)\nimport {module} as tests\n"
+    code += "".join(f"say({call!r}, tests.{call})\n" for call in calls)
+    end = run_python(code, limit=5 * HANG, first=path)
     assert (end.code, end.err) == (0, ""), (end.code, end.lines[-3:], end.err[-3000:])
-    return int(end.lines[-1])
+    return [int(line.rpartition(" ")[2]) for line in end.lines[-len(calls) :]]
 
 
 class Worker:
