@@ -254,3 +254,26 @@ def test_overrides_take_the_place_of_settings() -> None:
     """The rest is the config's."""
     with EventBus(EventBusConfig(workers=1, queue_size=3), queue_size=4) as bus:
         assert bus.config == EventBusConfig(workers=1, queue_size=4)
+
+
+class _OnlyOne(EventBus):
+    """Returns the one object that there is, as singletons do, and so initialises it again."""
+
+    one: "_OnlyOne | None" = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "_OnlyOne":
+        if cls.one is None:
+            cls.one = super().__new__(cls)
+        return cls.one
+
+
+def test_bus_that_is_initialised_again_stays_as_it_was(factory: BusFactory) -> None:
+    """Its subscriptions and threads would be lost without a word."""
+    before, recorder = threading.active_count(), Recorder()
+    with _OnlyOne(workers=1, name="first") as bus:
+        bus.subscribe("a", recorder)
+        with pytest.raises(BusError, match="first: the bus is initialised already"):
+            _OnlyOne(workers=2)
+        assert bus.publish(Event("a"))
+    assert (len(recorder.events), bus.name) == (1, "first")
+    assert threading.active_count() == before

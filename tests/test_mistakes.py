@@ -1,7 +1,10 @@
-"""Calls that can only be mistakes: each is refused, with a message that says what was meant."""
+"""Calls that can only be mistakes: each is refused, with a message that says what was meant.
 
-import functools
+Those about functions are in test_function_mistakes.py.
+"""
+
 import json
+from types import ModuleType
 from typing import Any, Protocol
 
 import pytest
@@ -9,8 +12,6 @@ import pytest
 from brummerbus import BusClosed, Event, EventBus, EventType
 from helpers.buses import BusFactory
 from helpers.handlers import Recorder
-from helpers.internals import subscriptions_of
-from helpers.waiting import HANG
 
 # ---- what is published -----------------------------------------------------------------------
 
@@ -94,6 +95,24 @@ def test_publish_with_wrong_arguments_is_refused(
 # ---- event types -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("receives_nothing", [str, EventType, type, type(Job), ModuleType])
+def test_class_of_what_cannot_be_published_is_refused(
+    factory: BusFactory, receives_nothing: type
+) -> None:
+    """A subscription to it would receive nothing, ever."""
+    bus = factory.bus()
+    with pytest.raises(TypeError, match=r"would receive nothing.* event type as a string\?"):
+        bus.subscribe(receives_nothing, print)
+    with pytest.raises(TypeError, match="would receive nothing"):
+        bus.listen("a", receives_nothing)
+
+
+def test_any_is_refused_as_an_event_type(factory: BusFactory) -> None:
+    """It is a class in newer Pythons, of which nothing is an instance."""
+    with pytest.raises(TypeError, match=r"event_type must be .*Any"):
+        factory.bus().subscribe(Any, print)
+
+
 @pytest.mark.parametrize("wrong", [None, 1, b"a", ["a"], ("a", "b"), 1.5, Event("a")])
 def test_event_type_must_be_a_string_or_a_class(factory: BusFactory, wrong: Any) -> None:
     """Anything else is a `TypeError` that shows it; nothing was subscribed."""
@@ -143,194 +162,6 @@ def test_class_that_cannot_be_asked_for_subclasses_is_refused(
     with pytest.raises(TypeError, match="does not support issubclass"):
         bus.subscribe(odd, print)
     assert bus.publish(Event("a"))
-
-
-# ---- handlers --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("wrong", [None, 1, "print", []])
-def test_handler_must_be_callable(factory: BusFactory, wrong: Any) -> None:
-    """Anything else is a `TypeError` that shows it."""
-    with pytest.raises(TypeError, match="handler must be callable, got"):
-        factory.bus().subscribe("a", wrong)
-    with pytest.raises(TypeError, match="handler must be callable, got"):
-        factory.bus().on("a", "b")(wrong)
-
-
-async def _coroutine(event: Any) -> None:
-    """Would never be awaited."""
-
-
-async def _async_generator(event: Any) -> Any:
-    yield
-
-
-def _generator(event: Any) -> Any:
-    yield
-
-
-KINDS = {
-    "coroutine function": _coroutine,
-    "async generator function": _async_generator,
-    "generator function": _generator,
-}
-
-
-def as_partial(function: Any) -> Any:
-    return functools.partial(functools.partial(function))
-
-
-def as_decorated(function: Any) -> Any:
-    """Wrap it as decorators do."""
-
-    @functools.wraps(function)
-    def wrapper(event: Any) -> Any:
-        return function(event)
-
-    return functools.wraps(wrapper)(lambda event: wrapper(event))
-
-
-def as_method(function: Any) -> Any:
-    """Bind it to an object."""
-    return type("Own", (), {"method": lambda_with_self(function)})().method
-
-
-def lambda_with_self(function: Any) -> Any:
-    """Give it the argument that a method has."""
-
-    @functools.wraps(function)
-    def method(self: Any, event: Any) -> Any:
-        return function(event)
-
-    return method
-
-
-def as_bound(function: Any) -> Any:
-    return function.__get__("the event is the object", str)
-
-
-def as_callable_object(function: Any) -> Any:
-    return type("Own", (), {"__call__": lambda_with_self(function)})()
-
-
-def as_single_dispatch(function: Any) -> Any:
-    """Make it the implementation for some events."""
-    dispatcher = functools.singledispatch(lambda event: None)
-    dispatcher.register(int)(function)
-    return dispatcher
-
-
-def as_partial_of_method(function: Any) -> Any:
-    return functools.partial(as_method(function))
-
-
-WRAPPERS = [
-    lambda function: function,
-    as_partial,
-    as_decorated,
-    as_method,
-    as_bound,
-    as_callable_object,
-    as_single_dispatch,
-    as_partial_of_method,
-]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wrap", WRAPPERS)
-def test_handler_that_would_not_do_its_work_is_refused(
-    factory: BusFactory, wrap: Any, kind: str
-) -> None:
-    """Calling it would only return an object that nothing awaits, silently."""
-    bus = factory.bus()
-    with pytest.raises(TypeError, match=rf"calling an? {kind} only returns an object"):
-        bus.subscribe("a", wrap(KINDS[kind]))
-    assert subscriptions_of(bus) == []
-
-
-@pytest.mark.parametrize("wrap", [w for w in WRAPPERS if w is not as_bound])
-def test_handler_that_does_its_work_is_accepted_however_it_is_wrapped(
-    factory: BusFactory, wrap: Any
-) -> None:
-    """The check looks through wrappers, and accepts all of them."""
-    bus, recorder = factory.bus(), Recorder()
-
-    def work(event: Any) -> None:
-        recorder(event)
-
-    bus.subscribe(int, wrap(work))
-    assert bus.publish(7)
-    assert bus.flush(HANG)
-    assert recorder.events == [7]
-
-
-def test_decorator_may_give_the_handler_more_than_the_event(factory: BusFactory) -> None:
-    """What it wraps need not be callable with the event alone."""
-    bus, recorder = factory.bus(), Recorder()
-
-    def with_session(function: Any) -> Any:
-        return functools.wraps(function)(lambda event: function("session", event))
-
-    @bus.on(int)
-    @with_session
-    def work(session: str, event: Any) -> None:
-        recorder((session, event))
-
-    assert bus.publish(7)
-    assert bus.flush(HANG)
-    assert recorder.events == [("session", 7)]
-
-
-class Service:
-    def handle(self, event: Event) -> None:
-        """Handle an event."""
-
-
-@pytest.mark.parametrize(
-    ("wrong", "signature"),
-    [
-        (lambda: None, r"\(\)"),
-        (lambda one, two: None, r"\(one, two\)"),
-        (lambda event, *, key: None, r"\(event, \*, key\)"),
-        (lambda *, event: None, r"\(\*, event\)"),
-        (functools.partial(lambda event: None, 1), r"\(\)"),
-        (functools.partial(lambda one, two, three: None, 1), r"\(two, three\)"),
-        (type("Own", (), {"__call__": lambda self: None})(), r"\(\)"),
-    ],
-)
-def test_handler_that_cannot_take_the_event_is_refused(
-    factory: BusFactory, wrong: Any, signature: str
-) -> None:
-    """With its signature, which shows what is missing or too much."""
-    with pytest.raises(
-        TypeError, match=rf"handler must take one argument, the event, got .*{signature}"
-    ):
-        factory.bus().subscribe("a", wrong)
-
-
-def test_method_without_its_object_is_refused_with_what_was_meant(factory: BusFactory) -> None:
-    """The usual mistake of `@bus.on` inside a class."""
-    with pytest.raises(TypeError, match=r"subscribe a method .*object\.method"):
-        factory.bus().subscribe("a", Service.handle)
-
-
-@pytest.mark.parametrize(
-    "handler",
-    [
-        print,
-        [].append,
-        Service().handle,
-        lambda *events: None,
-        lambda event, more=None, *, key=None: None,
-        functools.partial(lambda one, event: None, 1),
-        functools.partial(lambda event, key: None, key=1),
-        Job.__init__,
-        Recorder(),
-    ],
-)
-def test_handler_that_can_take_the_event_is_accepted(factory: BusFactory, handler: Any) -> None:
-    """Builtins with unknown signatures, among them."""
-    assert factory.bus().subscribe("a", handler).handler == handler
 
 
 def test_subscribing_to_a_stopped_bus_is_refused(factory: BusFactory) -> None:

@@ -19,9 +19,10 @@ def check_int(name: str, value: object, low: int, high: int | None = None) -> in
     wanted = f"of at least {low}" if high is None else f"from {low} to {high}"
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int {wanted}, got {shown(value)}")
-    if value < low or (high is not None and value > high):
+    number = int.__int__(value)  # a subclass may override comparison
+    if number < low or (high is not None and number > high):
         raise ValueError(f"{name} must be an int {wanted}, got {shown(value)}")
-    return int(value)
+    return number
 
 
 def setting_int(name: str, value: object, low: int, high: int) -> int:
@@ -62,12 +63,23 @@ def check_timeout(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
-    if not value >= 0:  # also true for NaN
+    # A subclass may override comparison.
+    plain = int.__int__(value) if isinstance(value, int) else float.__float__(value)
+    if not plain >= 0:  # also true for NaN
         raise ValueError(f"{name} must be a number of seconds, at least 0, got {shown(value)}")
-    return float(value) if value < 1e18 else float("inf")
+    return float(plain) if plain < 1e18 else float("inf")
 
 
-def check_hook(name: str, value: object) -> None:
-    """Raise `TypeError` unless the hook is callable or None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be callable or None, got {shown(value)}")
+def check_seconds(name: str, value: Any) -> float:
+    """Return a number of seconds that has an end.
+
+    Raises:
+        TypeError: It is not a number, or a bool.
+        ValueError: It is negative, NaN, or 1e18 or more.
+    """
+    seconds = check_timeout(name, value)
+    if seconds == float("inf"):
+        raise ValueError(
+            f"{name} must be a finite number of seconds below 1e18, got {shown(value)}"
+        )
+    return seconds

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from types import TracebackType
 
 from brummerbus import _typing
-from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, check_timeout, shown
+from brummerbus._arguments import MAX_WORKERS, check_int, check_timeout, shown
 from brummerbus._core import deferred
+from brummerbus._core.callables import check_hook
 from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._core.loops import running_asyncio
 from brummerbus._errors import BusError
@@ -52,10 +53,12 @@ class EventBus(ObservingBus):
         **overrides: Fields of `EventBusConfig` that replace those of `config`.
 
     Raises:
-        TypeError: An argument is of the wrong type, or an override is not a field.
+        TypeError: An argument is of the wrong type, or an override is not a field. A hook cannot be
+            called with its arguments, or is a coroutine or generator function.
         ValueError: A setting is out of range; the message names field, value and range.
         RuntimeError: A thread could not be started; none is left running.
         BusError: `threading` is monkey-patched (gevent, eventlet), so that there are no OS threads.
+            Or the object is a bus already: `__init__` was called a second time.
     """
 
     def __init__(
@@ -73,12 +76,12 @@ class EventBus(ObservingBus):
     ) -> None:
         if not isinstance(name, str):
             raise TypeError(f"name must be a string, got {shown(name)}")
-        check_hook("on_error", on_error)
-        check_hook("on_drop", on_drop)
-        check_hook("on_unrouted", on_unrouted)
-        check_hook("on_worker_start", on_worker_start)
-        check_hook("on_worker_stop", on_worker_stop)
         deferred.load()
+        check_hook("on_error", on_error, ("event", "subscription", "exception"))
+        check_hook("on_drop", on_drop, ("event", "subscription", "reason"))
+        check_hook("on_unrouted", on_unrouted, ("event",))
+        check_hook("on_worker_start", on_worker_start, ())
+        check_hook("on_worker_stop", on_worker_stop, ())
         config = deferred.configured(config, overrides)
         hooks = Hooks(name, on_error, on_drop, on_unrouted, on_worker_start, on_worker_stop)
         self._begin(name, config, hooks)

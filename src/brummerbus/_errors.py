@@ -5,7 +5,7 @@ Wrong arguments raise `TypeError` or `ValueError` instead, before anything chang
 
 import queue
 
-from brummerbus._arguments import check_timeout, shown
+from brummerbus._arguments import check_seconds
 
 
 class BusError(Exception):
@@ -46,8 +46,11 @@ class Retry(Exception):
         TypeError, ValueError: `after` is no number, negative or infinite.
     """
 
+    after: float | None = None
+    """The same. A subclass need not call `Retry.__init__`."""
+
     def __init__(self, after: float | None = None) -> None:
-        if after is not None and check_timeout("after", after) == float("inf"):
-            raise ValueError(f"after must be a finite number of seconds, got {shown(after)}")
+        if after is not None:
+            check_seconds("after", after)
         super().__init__(after)
         self.after = after

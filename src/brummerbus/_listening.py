@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_hook, check_int, check_timeout, shown
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout, shown
+from brummerbus._core.callables import check_hook
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.queue import ns
@@ -74,7 +75,7 @@ class ListeningBus(ProcessPublisher):
             TypeError, ValueError: An argument is of the wrong type or out of range.
         """
         event_type = check_event_type(event_type)
-        check_hook("where", where)
+        check_hook("where", where, ("event",))
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         until = None if limit == float("inf") else self._engine.queue.clock() + ns(limit)
         tap = self._make_tap(1 if where is None else MAX_UNCHECKED, None)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from brummerbus import Event, EventBus
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_hook, check_int, check_timeout
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
+from brummerbus._core.callables import check_hook
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.log import shown_event
 from brummerbus._core.queue import clock, ns
@@ -142,7 +143,7 @@ class Spy:
 def _matcher(event_type: str | type, where: Where | None) -> Callable[[Any], bool]:
     """Return what says whether an event matches, as it does for `subscribe`."""
     wanted = check_event_type(event_type)
-    check_hook("where", where)
+    check_hook("where", where, ("event",))
     pattern = re.compile(fnmatch.translate(wanted)).match if isinstance(wanted, str) else None
 
     def matches(event: Any) -> bool:

@@ -5,15 +5,9 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from brummerbus._arguments import (
-    MAX_QUEUE_SIZE,
-    check_bool,
-    check_hook,
-    check_int,
-    check_timeout,
-    shown,
-)
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_bool, check_int, check_timeout, shown
 from brummerbus._core.admission import NoRoom
+from brummerbus._core.callables import check_on_done
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.hooks import OnDone
 from brummerbus._core.loops import running_loop
@@ -163,7 +157,7 @@ class StreamingBus(ListeningBus):
         """
         priority = self._check_priority(priority)
         limit = None if timeout is None else check_timeout("timeout", timeout)
-        check_hook("on_done", on_done)
+        check_on_done(on_done)
         seconds = check_expires(expires)
         publish = partial(self._publish_for_task, event, priority, seconds, on_done)
         try:

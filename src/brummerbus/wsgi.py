@@ -23,7 +23,8 @@ from brummerbus import (
     Outcome,
     QueueFull,
 )
-from brummerbus._arguments import check_hook, check_timeout
+from brummerbus._arguments import check_timeout
+from brummerbus._core.callables import check_hook
 
 try:
     from waitress.utilities import Error
@@ -82,7 +83,7 @@ class BusDispatcher:
             raise TypeError(f"bus must be an EventBus, got {bus!r}")
         if bus.config.policy is BackpressurePolicy.CALLER_RUNS:
             raise ValueError("bus: its policy must not be CALLER_RUNS")
-        check_hook("priority", priority)
+        check_hook("priority", priority, ("path",))
         self._bus = bus
         self._priority = priority
         self._expires = None if expires is None else check_timeout("expires", expires)

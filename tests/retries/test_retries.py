@@ -217,6 +217,20 @@ def test_a_retry_too_many_is_a_failure(
     assert [type(error) for _, _, error in errors] == [Retry]
 
 
+def test_a_retry_of_ones_own_need_not_initialise_it(factory: BusFactory, errors: list[Any]) -> None:
+    """It is a retry without a time."""
+
+    class Throttled(Retry):
+        def __init__(self, url: str) -> None:
+            self.url = url
+
+    bus, handler = bus_of(factory, errors), Flaky(1, Throttled("a.example"))
+    bus.subscribe("a", handler, retries=1, backoff=0)
+    bus.publish(Event("a", 1))
+    assert_at_rest(bus)
+    assert (handler.ended, errors) == ([1], [])
+
+
 @pytest.mark.parametrize(
     ("bad", "error"),
     [(-1, ValueError), (float("inf"), ValueError), (float("nan"), ValueError), ("1", TypeError)],

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
-from brummerbus._arguments import check_bool, check_int, check_timeout, shown
+from brummerbus._arguments import check_bool, check_int, check_seconds, shown
+from brummerbus._core.callables import check_hook
 
 MAX_CONCURRENCY = 4096
 MAX_BATCH = 65_536
@@ -45,6 +46,8 @@ def checked(options: Options) -> Options:
     key, batch = options.key, options.batch
     if key is not None and not callable(key) and not isinstance(key, str):
         raise TypeError(f"key must be a callable of the event or a name, got {shown(key)}")
+    if callable(key):
+        check_hook("key", key, ("event",))
     if isinstance(key, str) and not key:
         raise ValueError("key must be a callable of the event or a non-empty name, got ''")
     limit = _concurrency(options)
@@ -52,7 +55,7 @@ def checked(options: Options) -> Options:
         limit = check_int("max_concurrency", limit, 1, MAX_CONCURRENCY)
     if batch is not None:
         batch = check_int("batch", batch, 1, MAX_BATCH)
-    batch_wait = _seconds("batch_wait", options.batch_wait)
+    batch_wait = check_seconds("batch_wait", options.batch_wait)
     if batch_wait and batch is None:
         raise ValueError(f"batch_wait needs batch: got batch_wait={batch_wait!r} without it")
     return Options(
@@ -62,7 +65,7 @@ def checked(options: Options) -> Options:
         batch,
         batch_wait,
         check_int("retries", options.retries, 0, MAX_RETRIES),
-        _seconds("backoff", options.backoff),
+        check_seconds("backoff", options.backoff),
         check_bool("weak", options.weak),
         options.loop,
         options.concurrency,
@@ -87,13 +90,6 @@ def _concurrency(options: Options) -> int | None:
     if loop.is_closed():
         raise ValueError(f"loop must not be closed, got {shown(loop)}")
     return check_int("concurrency", CONCURRENCY if limit is None else limit, 1, MAX_CONCURRENCY)
-
-
-def _seconds(name: str, value: Any) -> float:
-    seconds = check_timeout(name, value)
-    if seconds == float("inf"):
-        raise ValueError(f"{name} must be a finite number of seconds, got {shown(value)}")
-    return seconds
 
 
 def key_function(key: Key) -> Callable[[Any], Hashable]:

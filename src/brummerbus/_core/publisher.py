@@ -13,11 +13,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from brummerbus import _typing
-from brummerbus._arguments import check_hook, check_timeout, shown
+from brummerbus._arguments import check_seconds, check_timeout, shown
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
 from brummerbus._core._ext import Publisher, Route
 from brummerbus._core.admission import Gone, NoRoom
+from brummerbus._core.callables import check_on_done
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.planned import Withdraw, never, publish_planned
@@ -26,7 +27,7 @@ from brummerbus._core.scheduled import Scheduled
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.table import Table
 from brummerbus._core.taps import Taps
-from brummerbus._errors import BusClosed, QueueFull
+from brummerbus._errors import BusClosed, BusError, QueueFull
 from brummerbus._policies import DropReason
 
 BATCH = 256
@@ -61,6 +62,8 @@ class ProcessPublisher(Publisher):
         ) -> int: ...
 
     def _begin(self, name: str, config: "_typing.EventBusConfig", hooks: Hooks) -> None:
+        if hasattr(self, "_engine"):  # as when a `__new__` returns the one object that there is
+            raise BusError(f"{self._name}: the bus is initialised already; __init__ is called once")
         lifecycle.register()
         self._name = name
         self._config = config
@@ -121,7 +124,7 @@ class ProcessPublisher(Publisher):
     ) -> bool:
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
-        check_hook("on_done", on_done)
+        check_on_done(on_done)
         expires = check_expires(expires)
         has_options = on_done is not None or expires is not None
         while True:
@@ -180,9 +183,7 @@ class ProcessPublisher(Publisher):
             RuntimeError: The timer thread could not be started.
         """
         priority = self._check_priority(priority)
-        seconds = check_timeout("delay", delay)
-        if seconds == float("inf"):
-            raise ValueError(f"delay must be a finite number of seconds, got {shown(delay)}")
+        seconds = check_seconds("delay", delay)
         class_and_type(event)
         while True:
             if self._closed:
@@ -266,7 +267,7 @@ class ProcessPublisher(Publisher):
         """Publish many; `accepted` is the number of those that C has published already."""
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
-        check_hook("on_done", on_done)
+        check_on_done(on_done)
         options: dict[str, Any] = {}
         if on_done is not None or expires is not None:
             options = {"on_done": on_done, "expires": check_expires(expires)}
@@ -326,9 +327,10 @@ class ProcessPublisher(Publisher):
         top = self._config.priority_levels
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise TypeError(f"priority must be an int from 1 to {top}, got {shown(priority)}")
-        if not 1 <= priority <= top:
+        number = int.__int__(priority)  # a subclass may override comparison
+        if not 1 <= number <= top:
             raise ValueError(f"priority must be from 1 to {top}, got {shown(priority)}")
-        return int(priority)
+        return number
 
     # Python's messages about wrong arguments must name the public method.
     _publish.__qualname__ = "EventBus.publish"

@@ -22,7 +22,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from brummerbus import BackpressurePolicy, BusClosed, BusError, EventBus, sizing
-from brummerbus._arguments import MAX_WORKERS, check_hook, check_int, shown
+from brummerbus._arguments import MAX_WORKERS, check_int, shown
+from brummerbus._core import deferred
+from brummerbus._core.callables import check_hook
 from brummerbus.executor._ahead import Ahead, check_buffersize, end_of
 from brummerbus.executor._tasks import Pool, SharedPool, Task
 
@@ -90,7 +92,8 @@ class BusExecutor(ThreadPoolExecutor):
         _check_workers(max_workers)
         if thread_name_prefix is not None and not isinstance(thread_name_prefix, str):
             raise TypeError(f"thread_name_prefix must be a string, got {shown(thread_name_prefix)}")
-        check_hook("initializer", initializer)
+        deferred.load()
+        check_hook("initializer", initializer, None)
         self._tasks: dict[int | None, type[Task]] = {}
         self._root: BusExecutor | None = None  # of a view: whose end is its own
         if bus is not None:

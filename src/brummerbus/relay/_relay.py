@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from brummerbus import BackpressurePolicy, BusClosed, EventBus
-from brummerbus._arguments import check_hook, check_int, check_timeout, shown
+from brummerbus._arguments import check_int, check_timeout, shown
+from brummerbus._core.callables import check_hook
 from brummerbus._core.handlers import check_event_type
 from brummerbus._text import counted
 from brummerbus.relay import _tuning
@@ -104,7 +105,7 @@ class Relay:
             raise TypeError(f"bus must be an EventBus, got {shown(bus)}")
         if bus.closed:
             raise BusClosed(f"{bus.name}: the bus is stopped")
-        check_hook("on_error", on_error)
+        check_hook("on_error", on_error, ("error",))
         self._bus = bus
         self._settings = Settings(
             bus=bus,
