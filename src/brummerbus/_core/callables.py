@@ -37,18 +37,21 @@ def check_hook(name: str, hook: Any, arguments: tuple[str, ...] | None) -> None:
 def check_on_done(on_done: Any) -> None:
     """Do the same for the hook that each publish can have, in a tenth of the time.
 
-    That it cannot take an outcome is logged when it is called.
+    It is not looked for in decorators. That it cannot take an outcome is logged when it is called.
     """
-    if on_done is None:
-        return
-    function = on_done
+    if on_done is not None and (not callable(on_done) or _is_lazy(on_done)):
+        check_hook("on_done", on_done, None)
+
+
+def _is_lazy(function: Any) -> bool:
+    """Return whether it is a coroutine or generator function, or a partial or a method of one."""
     while type(function) is functools.partial:
         function = function.func
-    if type(function) in (FunctionType, MethodType):
-        code = _attribute(function, "__code__")
-        if isinstance(code, CodeType) and not code.co_flags & _LAZY_FLAGS:
-            return
-    check_hook("on_done", on_done, None)
+    if type(function) is MethodType:
+        function = function.__func__
+    elif type(function) not in (FunctionType, BuiltinFunctionType):
+        function = _attribute(type(function), "__call__")
+    return type(function) is FunctionType and bool(function.__code__.co_flags & _LAZY_FLAGS)
 
 
 def check_works(name: str, function: Any, found: list[Any], hint: str = "") -> None:
