@@ -5,7 +5,7 @@
  *   or unknown to the queue, and nothing was evicted for it.
  * - Signal handlers run between two slices of a wait, in the main thread, while no lock is held.
  *   One that raises ends the wait.
- * - What has expired is dropped before the policy is applied.
+ * - What has expired is dropped between two slices of a wait, and before the policy is applied.
  * - Dropped deliveries are returned in a list that is allocated before anything is evicted.
  */
 #include "native.h"
@@ -37,9 +37,25 @@ typedef struct {
 
 /* ---- waiting ----------------------------------------------------------------------------- */
 
+static int purge(const admission *a) {
+    if (a->purge == NULL) return 0;
+    PyObject *result = PyObject_CallFunctionObjArgs(a->purge, NULL);
+    Py_XDECREF(result);
+    return result != NULL ? 0 : -1;
+}
+
+/* Drop what has expired amid a wait. Hooks are called for it: the thread does not wait meanwhile. */
+static int purge_amid_wait(const admission *a) {
+    bb_worker *worker = here.worker;
+    if (worker != NULL) bb_worker_waits(worker, 0);
+    int status = purge(a);
+    if (worker != NULL) bb_worker_waits(worker, 1);
+    return status;
+}
+
 /* Between two slices of a wait. */
 static int between_slices(admission *a, uint64_t began) {
-    if (PyErr_CheckSignals() < 0) return -1;
+    if (PyErr_CheckSignals() < 0 || purge_amid_wait(a) < 0) return -1;
     if (a->withdraw != NULL) {
         PyObject *answer = PyObject_CallFunctionObjArgs(a->withdraw, NULL);
         if (answer == NULL) return -1;
@@ -51,13 +67,6 @@ static int between_slices(admission *a, uint64_t began) {
         return 0;
     PyObject *result = PyObject_CallFunctionObjArgs(a->on_standstill, NULL);
     a->on_standstill = NULL; /* once is enough */
-    Py_XDECREF(result);
-    return result != NULL ? 0 : -1;
-}
-
-static int purge(const admission *a) {
-    if (a->purge == NULL) return 0;
-    PyObject *result = PyObject_CallFunctionObjArgs(a->purge, NULL);
     Py_XDECREF(result);
     return result != NULL ? 0 : -1;
 }

@@ -1,16 +1,19 @@
 """In a full queue, expired deliveries are dropped before anything else."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from brummerbus import BackpressurePolicy, DropReason, Event, QueueFull
+from brummerbus._core import admission
 from helpers.buses import BusFactory
 from helpers.checks import assert_at_rest
 from helpers.expiring import Scene, of_each_kind
 from helpers.handlers import Recorder
-from helpers.waiting import HANG, pause
+from helpers.threads import InThread
+from helpers.waiting import HANG, pause, poll
 
 POLICIES = list(BackpressurePolicy)
 
@@ -67,6 +70,45 @@ def test_no_event_is_refused_where_others_expired_during_the_wait(factory: BusFa
     assert scene.publish("new", timeout=0.3) == [True]
     assert scene.expired == ["x", "y"]
     assert scene.finish() == ["new"]
+
+
+@pytest.mark.parametrize("publishers", [1, 3])
+def test_publishers_that_wait_get_the_places_of_what_expires_meanwhile(
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch, publishers: int
+) -> None:
+    """Without an end of their wait, and while the worker stands still."""
+    monkeypatch.setattr(admission, "OTHER_SLICE_NS", int(1e9 * LONG))
+    scene = Scene(factory, {}, queue_size=publishers, policy="block")
+    scene.publish(*"x" * publishers, expires=0.1)
+    waiting = [InThread(partial(scene.publish, n)) for n in range(publishers)]
+    assert [one.result() for one in waiting] == [[True]] * publishers
+    assert scene.expired == ["x"] * publishers
+    assert sorted(scene.finish()) == list(range(publishers))
+
+
+def test_the_main_thread_gets_the_place_of_what_expires_meanwhile(factory: BusFactory) -> None:
+    """As every other."""
+    scene = Scene(factory, {}, queue_size=1, policy="block")
+    scene.publish("x", expires=0.1)
+    assert scene.publish("new", timeout=LONG) == [True]
+    assert scene.finish() == ["new"]
+
+
+def test_a_scheduled_event_gets_the_place_of_what_expires_meanwhile(factory: BusFactory) -> None:
+    """Whatever a hook raises for that."""
+
+    def on_drop(*args: object) -> None:
+        raise SystemExit
+
+    bus, recorder = factory.bus(queue_size=1, policy="block", on_drop=on_drop), Recorder()
+    gate = factory.hold(bus)
+    bus.subscribe("a", recorder)
+    bus.publish(Event("a", "x"), expires=0.1)
+    scheduled = bus.publish_after(0, Event("a", "new"))
+    poll(lambda: not scheduled.pending)
+    gate.open()
+    assert_at_rest(bus)
+    assert recorder.data == ["new"]
 
 
 def test_many_expired_deliveries_give_way_at_once(factory: BusFactory) -> None:

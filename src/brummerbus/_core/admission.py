@@ -19,6 +19,7 @@ from brummerbus._core.hooks import Hooks
 from brummerbus._core.in_flight import report_standstill
 from brummerbus._core.log import WARNING, log
 from brummerbus._core.loops import is_running
+from brummerbus._core.plan import Tickets
 from brummerbus._core.queue import Queue
 from brummerbus._errors import BusClosed, QueueFull
 from brummerbus._policies import BackpressurePolicy, DropReason
@@ -47,6 +48,9 @@ MAIN_SLICE_NS = 50_000_000
 
 OTHER_SLICE_NS = 10_000_000_000
 """The same for other threads, in which Python runs none: they check for a standstill."""
+
+EXPIRY_SLICE_NS = 2_500_000
+"""The same, for each publisher that waits, where deliveries can expire: they look in turn."""
 
 WITHDRAW_SLICE_NS = 5_000_000
 """The same for a thread that may be asked to wait no longer."""
@@ -85,11 +89,11 @@ class Admission:
         queue: Queue,
         hooks: Hooks,
         config: "EventBusConfig",
-        purge: Callable[[], object],
+        tickets: Tickets,
         pause: Callable[[int, bool, bool], object] | None = None,
     ) -> None:
         self._name = name
-        self._purge = purge
+        self._tickets = tickets
         self._pause = pause  # instead of a sleep, where one thread does everything
         self._queue = queue
         self._hooks = hooks
@@ -128,16 +132,15 @@ class Admission:
         if in_loop:
             limit, limited = 0, True
             self._warn_of_loop()
-        piece = MAIN_SLICE_NS if get_ident() == main_thread().ident else OTHER_SLICE_NS
         result, first, lost, waited, error = route.admit(
             event if ticket is None else ticket,
             limit,
             limited,
             mode,
-            piece if withdraw is None else WITHDRAW_SLICE_NS,
+            self._slice() if withdraw is None else WITHDRAW_SLICE_NS,
             self._hooks.failed_here,
             self._standstill,
-            self._purge,
+            self._tickets.purge,
             self._pause,
             withdraw,
         )
@@ -157,6 +160,15 @@ class Admission:
         if self._policy not in _DROPS:
             raise self._full_error(route, event, waited * 1e-9, in_loop=in_loop)
         return False
+
+    def _slice(self) -> int:
+        """Return for how many ns a publisher sleeps at most."""
+        if get_ident() == main_thread().ident:
+            return MAIN_SLICE_NS
+        if not self._tickets.can_expire:
+            return OTHER_SLICE_NS
+        share = EXPIRY_SLICE_NS * self._queue.snapshot().waiting
+        return min(max(MAIN_SLICE_NS, share), OTHER_SLICE_NS)
 
     def _wait_for(self, route: Route, timeout: float | None) -> tuple[int, int, bool]:
         """Return the mode, the limit of the wait in ns (-1: none), and whether that is its own."""

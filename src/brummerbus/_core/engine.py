@@ -109,9 +109,15 @@ class Engine:
         self.routes = Routes(
             self.queue, config, subscriptions, taps, on_unrouted=on_unrouted, traced=traced
         )
-        self.admission = Admission(name, self.queue, hooks, config, self.tickets.purge, self._pause)
+        self.admission = Admission(name, self.queue, hooks, config, self.tickets, self._pause)
         self.schedule = Schedule(
-            name, self.queue, hooks, self.routes, config.max_scheduled, self._call_at
+            name,
+            self.queue,
+            hooks,
+            self.routes,
+            config.max_scheduled,
+            self._call_at,
+            self.tickets.purge,
         )
         self.threads = self._threads_of(worker_hooks(self.queue, hooks, _retired, self._call_at))
         self._monitor = Monitor(name, config, self.queue, self)

@@ -61,6 +61,7 @@ class Schedule:
         routes: Routes,
         limit: int,
         call_at: CallAt,
+        purge: Callable[[], object],
     ) -> None:
         self._name = name
         self._queue = queue
@@ -68,6 +69,7 @@ class Schedule:
         self._routes = routes
         self._limit = limit
         self._call_at = call_at
+        self._purge = purge
         self.monotonic: Callable[[], float] = queue.monotonic
         self._closed = False
         self._pending: dict[int, Scheduled] = {}  # by number
@@ -201,6 +203,7 @@ class Schedule:
 
     def _poll(self) -> None:
         try:
+            self._drop_expired()
             for numbers in self._joined.values():
                 while numbers and self._finish_turn(numbers[0]):
                     numbers.popleft()
@@ -208,6 +211,13 @@ class Schedule:
                 self._publish_overdue(level)
         finally:
             self._come_back()
+
+    def _drop_expired(self) -> None:
+        """Make room for those that wait for it."""
+        try:
+            self._purge()
+        except BaseException as error:  # of a hook
+            self._hooks.log_raised(error)
 
     def _finish_turn(self, number: int) -> bool:
         """Finish an event that was accepted; return whether it no longer waits for its turn.

@@ -95,7 +95,8 @@ class Tickets:
     def __init__(self, queue: c.Queue, hooks: Hooks) -> None:
         self._queue = queue
         self._hooks = hooks
-        self._can_expire = False
+        self.can_expire = False
+        """Whether an event was published that can expire."""
 
     def make(
         self,
@@ -112,7 +113,7 @@ class Tickets:
         plan: Plan | None = route.plan
         due = 0
         if expires is not None:
-            self._can_expire = True
+            self.can_expire = True
             due = self._queue.clock() + c.ns(expires)
         if context is None and plan is not None and plan.context:
             context = copy_context()
@@ -131,7 +132,7 @@ class Tickets:
     def purge(self) -> bool:
         """Drop what has expired, and report it; whether there was any."""
         found = False
-        while self._can_expire:
+        while self.can_expire:
             lost, n = purge(self._queue.address)
             if not n:
                 break
