@@ -139,6 +139,11 @@ static PyObject *call_context(PyObject *op, void *closure) {
     return PyObject_CallMethod(context, "copy", NULL);
 }
 
+static PyObject *call_address(PyObject *op, void *closure) {
+    (void)closure;
+    return PyLong_FromVoidPtr(((call_object *)op)->queue);
+}
+
 static void call_dealloc(PyObject *op) {
     PyTypeObject *type = Py_TYPE(op);
     call_object *self = (call_object *)op;
@@ -153,6 +158,7 @@ static void call_dealloc(PyObject *op) {
 
 static PyGetSetDef getset[] = {
     {"event", call_event, NULL, "The event; ValueError: the call has ended.", NULL},
+    {"address", call_address, NULL, "The address of its queue.", NULL},
     {"context", call_context, NULL, "A copy of its publisher's context, or None.", NULL},
     {0},
 };

@@ -140,27 +140,52 @@ static PyObject *call_hook(PyObject *module, PyObject *args, PyObject *kwargs) {
     return result;
 }
 
+/* call_inside(address, function, *arguments, **keywords): call a function as a handler of the queue
+ * would, which is kept alive by the caller. */
+static PyObject *call_inside(PyObject *module, PyObject *args, PyObject *kwargs) {
+    (void)module;
+    Py_ssize_t n = PyTuple_Size(args);
+    void *queue = n >= 2 ? PyLong_AsVoidPtr(PyTuple_GetItem(args, 0)) : NULL;
+    if (queue == NULL) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "call_inside(address, ...)");
+        return NULL;
+    }
+    PyObject *arguments = PyTuple_GetSlice(args, 2, n);
+    if (arguments == NULL) return NULL;
+    handler_frame frame = {.queue = queue, .outer = here.innermost};
+    here.innermost = &frame;
+    PyObject *result = PyObject_Call(PyTuple_GetItem(args, 1), arguments, kwargs);
+    here.innermost = frame.outer;
+    Py_DECREF(arguments);
+    return result;
+}
+
 static PyObject *hooks_here(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     return PyLong_FromLong(here.hooks);
 }
 
-/* is_inside(address): whether the caller is a handler of that queue, or a hook of one. */
+/* is_inside(address): whether the caller is a handler of that queue, or a hook of one; 0: of any. */
 static PyObject *is_inside(PyObject *module, PyObject *address) {
     (void)module;
     void *queue = PyLong_AsVoidPtr(address);
     if (queue == NULL && PyErr_Occurred()) return NULL;
-    return PyBool_FromLong(origin_in(queue) == BB_INSIDE);
+    bb_origin origin = origin_in(queue);
+    return PyBool_FromLong(queue != NULL ? origin == BB_INSIDE : origin != BB_OUTSIDE);
 }
 
 static PyMethodDef functions[] = {
     {"call_hook", (PyCFunction)(void (*)(void))call_hook, METH_VARARGS | METH_KEYWORDS,
      "call_hook(hooks, function, /, *arguments, **keywords)\n--\n\n"
      "Call a function at a hook depth, which the events that it publishes inherit."},
+    {"call_inside", (PyCFunction)(void (*)(void))call_inside, METH_VARARGS | METH_KEYWORDS,
+     "call_inside(address, function, /, *arguments, **keywords)\n--\n\n"
+     "Call a function as a handler of the queue would."},
     {"hooks_here", hooks_here, METH_NOARGS,
      "hooks_here()\n--\n\nReturn the hook depth of the calling thread."},
     {"is_inside", is_inside, METH_O,
-     "is_inside(address, /)\n--\n\nReturn whether the caller is inside a handler of the queue."},
+     "is_inside(address, /)\n--\n\n"
+     "Return whether the caller is inside a handler of the queue, or with 0 of any."},
     {0},
 };
 

@@ -165,8 +165,8 @@ class EventBus(ObservingBus):
 
         Raises:
             BusError: Called in the thread of an event loop that runs coroutine handlers of this
-                bus, for which it would wait: `await bus.stop_async()`. Nothing has changed. With a
-                `timeout` of 0 it may be called there.
+                bus, for which it would wait, but in none of them: `await bus.stop_async()`. Nothing
+                has changed. With a `timeout` of 0 it may be called there.
             TypeError, ValueError: `drain` is not a bool; `timeout` is not a number, or negative.
         """
         if not isinstance(drain, bool):
@@ -223,7 +223,8 @@ class EventBus(ObservingBus):
             BusError: In the thread of an event loop that runs coroutine handlers of this bus, for
                 which it would wait: use `async with`.
         """
-        self._check_not_in_loop("stop", 1, "bus.stop_async(), or use `async with`")
+        if not self._here().queue.is_inside():
+            self._check_not_in_loop("stop", 1, "bus.stop_async(), or use `async with`")
         self._leave(raised=exc_type is not None)
 
     def _leave(self, *, raised: bool) -> bool:

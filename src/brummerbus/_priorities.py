@@ -27,6 +27,9 @@ class PriorityTable(dict[Any, int]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
+    def __hash__(self) -> int:  # type: ignore[override]  # so that a configuration has one
+        return hash(frozenset(self.items()))
+
     def __reduce__(self) -> tuple[type["PriorityTable"], tuple[dict[Any, int]]]:
         return PriorityTable, (dict(self),)
 

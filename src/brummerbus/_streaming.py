@@ -159,7 +159,11 @@ class StreamingBus(ListeningBus):
         limit = None if timeout is None else check_timeout("timeout", timeout)
         check_on_done(on_done)
         seconds = check_expires(expires)
-        publish = partial(self._publish_for_task, event, priority, seconds, on_done)
+        engine = self._here()
+        is_handler = engine.queue.is_inside()
+        publish = partial(
+            self._publish_for_task, event, priority, seconds, on_done, is_handler=is_handler
+        )
         try:
             return publish(0.0, never)
         except NoRoom:
@@ -174,9 +178,8 @@ class StreamingBus(ListeningBus):
         engine = self._here()
         level = engine.routes.level(event, priority)
         context = copy_context() if self._config.propagate_context else None
-        return await engine.waiting_tasks.publish(
-            PendingPublish(loop, level, limit, context, publish)
-        )
+        pending = PendingPublish(loop, level, limit, context, publish, is_handler=is_handler)
+        return await engine.waiting_tasks.publish(pending)
 
     # ---- stopping ----------------------------------------------------------------------------
 
@@ -194,6 +197,8 @@ class StreamingBus(ListeningBus):
     async def stop_async(self, *, drain: bool = True, timeout: float | None = None) -> bool:
         """Stop from a task, whose event loop runs on: as `stop`, which a thread of its own calls.
 
+        In a coroutine handler of the bus it begins the stop and returns False without waiting.
+
         From tasks of asyncio, uvloop and trio. If it is cancelled, the stop goes on in that thread.
 
         Raises:
@@ -205,7 +210,9 @@ class StreamingBus(ListeningBus):
         if timeout is not None:
             check_timeout("timeout", timeout)
         stop = partial(self.stop, drain=drain, timeout=timeout)
-        return await in_thread(f"{self._name}-stop", stop) if self._has_threads else stop()
+        if not self._has_threads or self._here().queue.is_inside():
+            return stop()
+        return await in_thread(f"{self._name}-stop", stop)
 
     async def __aenter__(self: B) -> B:  # noqa: PYI019 - `Self` came with Python 3.11
         return self
@@ -217,7 +224,7 @@ class StreamingBus(ListeningBus):
         traceback: TracebackType | None,
     ) -> None:
         """As `__exit__`, while the event loop of the task runs on."""
-        if not self._has_threads:
+        if not self._has_threads or self._here().queue.is_inside():
             self.__exit__(exc_type, error, traceback)
             return
         leave = partial(self._leave, raised=exc_type is not None)

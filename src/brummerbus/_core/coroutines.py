@@ -17,6 +17,7 @@ from typing import Any
 
 from brummerbus._core import deferred
 from brummerbus._core._ext import Call
+from brummerbus._core.handling import Handling, handling
 
 Lost = Callable[[list[Any]], object]
 
@@ -62,6 +63,8 @@ class CoroutineHandler:
         task.add_done_callback(self._tasks.pop)
 
     async def _run(self, call: Call) -> None:
+        this = Handling(call.address)
+        handling.set(this)  # in the context of the task
         try:
             await self.function(call.event)
         except GeneratorExit:  # the task was thrown away by a loop that is closed
@@ -75,6 +78,8 @@ class CoroutineHandler:
             raise
         else:
             self._finish(call, None)
+        finally:
+            this.runs = False
 
     def _finish(self, call: Call, error: BaseException | None) -> None:
         self._calls.pop(id(call), None)

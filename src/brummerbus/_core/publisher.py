@@ -16,10 +16,11 @@ from brummerbus import _typing
 from brummerbus._arguments import check_seconds, check_timeout, shown
 from brummerbus._core import lifecycle
 from brummerbus._core import queue as c
-from brummerbus._core._ext import Publisher, Route
+from brummerbus._core._ext import Publisher, Route, call_inside
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.callables import check_on_done
 from brummerbus._core.engine import Engine
+from brummerbus._core.handling import is_handling
 from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.planned import Withdraw, never, publish_planned
 from brummerbus._core.routes import class_and_type
@@ -122,6 +123,11 @@ class ProcessPublisher(Publisher):
         on_done: OnDone | None = None,
         expires: float | None = None,
     ) -> bool:
+        address = self._engine.queue.address
+        if is_handling(address):
+            options = {"priority": priority, "timeout": timeout, "expires": expires}
+            accepted: bool = call_inside(address, self._publish, event, on_done=on_done, **options)
+            return accepted
         priority = self._check_priority(priority)
         timeout = None if timeout is None else check_timeout("timeout", timeout)
         check_on_done(on_done)
@@ -204,8 +210,12 @@ class ProcessPublisher(Publisher):
         on_done: OnDone | None,
         timeout: float | None,
         withdraw: Withdraw,
+        *,
+        is_handler: bool,
     ) -> bool:
         """Publish an event for a task: at once, in its thread, or in the one that waits for tasks.
+
+        Coroutine handlers, `is_handler`, publish as other handlers do, before other tasks.
 
         Raises:
             NoRoom: There are too few free slots, or others wait, and `withdraw` is `never`; or it
@@ -217,12 +227,13 @@ class ProcessPublisher(Publisher):
             route = self._route(engine, event, priority)
             if withdraw is never:
                 held = route.plan is not None and any(tap.is_full for tap in route.plan.taps)
-                if held or engine.waiting_tasks.has_before(route.level):
+                if held or (not is_handler and engine.waiting_tasks.has_before(route.level)):
                     raise NoRoom
+            publish = partial(publish_planned, engine, route, event, timeout, expires, on_done)
+            if is_handler:
+                publish = partial(call_inside, engine.queue.address, publish)
             try:
-                return publish_planned(
-                    engine, route, event, timeout, expires, on_done, withdraw=withdraw
-                )
+                return publish(withdraw=withdraw)
             except Gone:
                 continue
 

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from brummerbus._core import _ext
 from brummerbus._core._ext import Owner, Recipient, ffi, lib
+from brummerbus._core.handling import is_handling
 from brummerbus._measurements import Arrivals, Counts, Durations, Snapshot, Timer, Windows
 
 # cffi creates a function's type at its first look-up, and a struct's at its first use, and races
@@ -213,7 +214,7 @@ class Queue(Owner):
 
     def is_inside(self) -> bool:
         """Return whether the caller is inside a handler of this queue."""
-        return _ext.is_inside(self.address)
+        return _ext.is_inside(self.address) or is_handling(self.address)
 
     def snapshot(
         self,

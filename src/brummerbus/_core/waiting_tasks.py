@@ -1,7 +1,8 @@
 """Tasks that wait to publish: `EventBus.publish_async`.
 
 One thread of a bus waits for all of them, as a publisher of its own: for the most urgent event, and
-of those for the one that came first. It ends when none waits any more.
+of those for the one that came first, those of coroutine handlers before all others. It ends when
+none waits any more.
 
 Guarantees
 - An event is accepted or not, and its task gets the answer; a task that was cancelled may miss it.
@@ -58,11 +59,13 @@ class PendingPublish:
         timeout: float | None,
         context: Context | None,
         publish: Publish,
+        *,
+        is_handler: bool,
     ) -> None:
         self._loop = loop
         self._waiter = loop.new_waiter()
         self.level = level
-        self.key = (-level, _next_number())
+        self.key = (not is_handler, -level, _next_number())
         self.until = None if timeout is None else clock() + ns(timeout)
         self.publish: Publish = publish
         if context is not None:
