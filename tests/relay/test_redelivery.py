@@ -106,6 +106,27 @@ def test_poison_becomes_a_dead_letter_and_holds_nobody_up(
     assert "ValueError: poison" in str(error)
 
 
+def test_a_dead_letter_that_is_too_large_with_its_reason_goes_without_its_data(
+    scene: Scene, factory: BusFactory
+) -> None:
+    """Redis has no such limit; there it has all."""
+    there = factory.bus(on_error=lambda event, subscription, error: None)
+
+    def fail(event: Event) -> None:
+        raise ValueError("x" * 500)
+
+    there.subscribe("t.x", fail)
+    receiver = scene.relay(there, receive=["t.x"])
+    large = foreign(1)
+    body = b'"%s"' % (b"x" * ((1 << 20) - 400))
+    scene.inject(replace(large, body=body))
+    poll(lambda: receiver.stats().dead == 1)
+    stats = receiver.stats()
+    assert (stats.redeliver, stats.in_flight) == (4, 0)
+    (error,) = scene.errors
+    assert "became a dead letter" in str(error)
+
+
 def test_what_the_bus_drops_is_delivered_again(scene: Scene, factory: BusFactory) -> None:
     there = factory.bus(workers=1, queue_size=4, policy="drop_oldest")
     gate, got = factory.gate(), Recorder()

@@ -17,8 +17,8 @@ from typing import Any
 
 from brummerbus import DropReason, Outcome
 from brummerbus._arguments import shown
-from brummerbus.relay._broker import BrokerError, Delivery, Lost, Message, Session
-from brummerbus.relay._envelope import Envelope, escape
+from brummerbus.relay._broker import BrokerError, Delivery, Lost, Message, Rejected, Session
+from brummerbus.relay._envelope import REQUIRED, Envelope, escape
 from brummerbus.relay._report import RelayError, Reporter
 from brummerbus.relay._tuning import Tuning
 
@@ -129,16 +129,8 @@ class Answers:
         self, delivery: Delivery, event_type: str, why: str, one: InHand | None = None
     ) -> None:
         """Make a dead letter of a delivery; if that fails, the broker delivers it again."""
-        headers = {
-            **{k: v for k, v in delivery.headers.items() if not k.startswith("nats-")},
-            "ce-deadreason": escape(why[:500]),
-            "ce-deadat": escape(self._name),
-        }
-        origin = f"{headers.get('ce-source', '')}.{headers.get('ce-id', '')}"
-        letter = f"dead.{self._name}.{origin}"
-        message = Message(event_type, headers, delivery.body, letter, dead=True)
         try:
-            await _store(self.session, message)
+            await self._store_letter(delivery, event_type, why)
             await delivery.term(why)
         except Exception as error:
             self._reporter.once("dead", RelayError(f"a dead letter could not be stored: {error}"))
@@ -150,6 +142,19 @@ class Answers:
             self._reporter.error(RelayError(text, event_type))
         if one is not None:
             self._forget(one)
+
+    async def _store_letter(self, delivery: Delivery, event_type: str, why: str) -> None:
+        had = {k: v for k, v in delivery.headers.items() if not k.startswith("nats-")}
+        added = {"ce-deadreason": escape(why[:500]), "ce-deadat": escape(self._name)}
+        letter = f"dead.{self._name}.{had.get('ce-source', '')}.{had.get('ce-id', '')}"
+        whole = Message(event_type, {**had, **added}, delivery.body, letter, dead=True)
+        try:
+            await _store(self.session, whole)
+        except Rejected:  # too large with what was added; the stream of events still has the data
+            kept = {name: had[name] for name in had if name in REQUIRED}
+            await _store(
+                self.session, Message(event_type, {**kept, **added}, b"", letter, dead=True)
+            )
 
     def _forget(self, one: InHand) -> None:
         self.in_hand.pop(one.envelope.key, None)

@@ -27,6 +27,8 @@ STRUCTURED = "application/cloudevents"
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
 _IS_SAFE = re.compile(r"[!#$&-~]*").fullmatch
 _REQUIRED = ("specversion", "id", "source", "type")
+REQUIRED = tuple(PREFIX + name for name in _REQUIRED)
+"""Headers that every event has."""
 
 
 class BadEnvelope(ValueError):
@@ -212,4 +214,4 @@ def _timestamp(text: str | None) -> float | None:
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)").fullmatch
 
-__all__ = ["JSON", "BadEnvelope", "Envelope", "escape", "pack", "time_text", "unpack"]
+__all__ = ["JSON", "REQUIRED", "BadEnvelope", "Envelope", "escape", "pack", "time_text", "unpack"]

@@ -82,8 +82,9 @@ async def publish(
 
 
 def _size_of(headers: Mapping[str, str]) -> int:
-    """Return how many bytes the client makes of ASCII headers."""
-    return len("NATS/1.0\r\n\r\n") + sum(len(k) + len(v) + 4 for k, v in headers.items())
+    """Return how many bytes the client makes of headers."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return len("NATS/1.0\r\n\r\n") + len(lines.encode(errors="replace"))
 
 
 class NatsConsumer:
