@@ -42,6 +42,9 @@ class CheckedBus(EventBus):
         stop_timeout: float = STOP_TIMEOUT,
         **settings: Any,
     ) -> None:
+        for name, instead in (("on_error", "bus.failures"), ("on_drop", "bus.drops")):
+            if name in settings:
+                raise TypeError(f"{name} is the fixture's own: see {instead}")
         self.allow_drops = check_bool("allow_drops", allow_drops)
         self.allow_failures = check_bool("allow_failures", allow_failures)
         self._stop_timeout = check_timeout("stop_timeout", stop_timeout)

@@ -44,6 +44,34 @@ def test_a_folder_that_others_can_enter_is_refused(folder: Path) -> None:
         join()
 
 
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "XDG_DATA_HOME"])
+def test_a_folder_that_cannot_be_made_is_named_with_the_variable_that_says_where(
+    folder: Path, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = folder / "file"
+    in_the_way.touch()
+    monkeypatch.setenv(variable, str(in_the_way))
+    with pytest.raises(BusError, match=f"{in_the_way}.* cannot be used: .*; {variable} says"):
+        join()
+
+
+def test_a_variable_that_is_empty_is_as_good_as_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is not made in the folder that the program happens to run in."""
+    monkeypatch.setenv("XDG_DATA_HOME", "")
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    monkeypatch.chdir(folder)
+    assert _embedded._data_directory().is_relative_to(folder / "home")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"port": 1}'])
+def test_an_address_that_cannot_be_read_is_replaced(folder: Path, text: str) -> None:
+    runtime = _embedded.runtime_directory()
+    (runtime / "server.json").write_text(text)
+    assert _embedded._read_state(runtime) is None
+
+
 def test_it_acknowledges_what_it_has_synced(folder: Path) -> None:
     server = join()
     server.leave()

@@ -293,9 +293,12 @@ def runtime_directory() -> Path:
     folder = Path(base) / "brummerbus"
     if not os.access(base, os.W_OK):
         folder = Path(tempfile.gettempdir()) / f"brummerbus-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    found = folder.lstat()
+    try:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+    except OSError as error:
+        raise BusError(_unusable(folder, "XDG_RUNTIME_DIR", error)) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise BusError(f"{folder} must be a folder of this user that no other can enter (0700)")
     return folder
@@ -303,15 +306,23 @@ def runtime_directory() -> Path:
 
 def _data_directory() -> Path:
     """Return the folder of the store."""
-    if "XDG_DATA_HOME" in os.environ:
-        base = Path(os.environ["XDG_DATA_HOME"])
+    if given := os.environ.get("XDG_DATA_HOME"):
+        base = Path(given)
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Application Support"
     else:
         base = Path.home() / ".local" / "share"
     folder = base.absolute() / "brummerbus" / "nats"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BusError(_unusable(folder, "XDG_DATA_HOME", error)) from error
     return folder
+
+
+def _unusable(folder: Path, variable: str, error: OSError) -> str:
+    why = error.strerror or type(error).__name__
+    return f"the folder {folder} cannot be used: {why}; {variable} says where it is"
 
 
 def _store(state: State) -> Path:
@@ -323,7 +334,8 @@ def _read_state(runtime: Path) -> State | None:
         state: State = json.loads((runtime / "server.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return state if state.keys() == State.__annotations__.keys() else None
+    is_one = isinstance(state, dict) and state.keys() == State.__annotations__.keys()
+    return state if is_one else None
 
 
 def _write_private(path: Path, text: str) -> None:
