@@ -192,11 +192,16 @@ def test_unknown(bus):
 @pytest.mark.brummerbus(allow_drops=1)
 def test_no_bool(bus):
     pass
+
+@pytest.mark.brummerbus(on_error=print)
+def test_own(bus):
+    pass
 """)
 def test_a_wrong_marker_says_what_is_wrong(result: pytest.RunResult) -> None:
-    result.assert_outcomes(errors=3)
+    result.assert_outcomes(errors=4)
     result.stdout.fnmatch_lines_random(
         [
+            "*TypeError: on_error is the fixture's own: see bus.failures",
             "*the marker brummerbus takes keywords only, got (4,)",
             "*TypeError: *wrokers*",
             "*TypeError: allow_drops must be True or False, got 1",

@@ -151,6 +151,7 @@ def test_extensions_of_strangers_need_not_be_numbers() -> None:
     envelope = unpack({**GOOD, "ce-priority": "high", "ce-hops": "x", "ce-time": "now"}, b"x")
     assert (envelope.priority, envelope.hops, envelope.timestamp) == (None, 0, None)
     assert envelope.data == b"x"
+    assert unpack({**GOOD, "ce-hops": "-5"}, b"").hops == 0
 
 
 @pytest.mark.parametrize(

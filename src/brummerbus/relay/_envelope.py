@@ -142,7 +142,7 @@ def unpack(headers: Mapping[str, str], body: bytes) -> Envelope:
         priority=_number(attributes.get("priority")),
         partition_key=attributes.get("partitionkey"),
         traceparent=attributes.get("traceparent"),
-        hops=_number(attributes.get("hops")) or 0,
+        hops=max(0, _number(attributes.get("hops")) or 0),
     )
 
 
