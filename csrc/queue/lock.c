@@ -1,7 +1,7 @@
 /* lock.c: waiting for the mutex where attached threads run at the same time (a free-threaded host).
  *
  * The mutex is held for 50 to 100 ns, but a thread that sleeps for it has to be woken by a call
- * into the kernel, with the mutex free meanwhile: four publishers and four workers on two cores
+ * into the kernel, while the mutex stays free: four publishers and four workers on two cores
  * spent 3 us of CPU time on each event. So a thread first tries again, after pauses that double:
  * another core then uses the queue several times before this one takes the lines of its cache away.
  *

@@ -233,7 +233,7 @@ bus.publish(Order(1), expires="1")  # E: seconds
 bus.barrier("1")  # E: seconds
 bus.unsubscribe("order")  # E: a handler
 bus.stats().queue_wait.p90  # E: no such percentile
-bus.publish_after(1, Event("a")).cancell()  # E: no such method
+bus.publish_after(1, Event("a")).stop()  # E: no such method
 
 # ---- tasks ---------------------------------------------------------------------------------------
 

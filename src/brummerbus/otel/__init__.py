@@ -101,7 +101,7 @@ class Instrumentation:
         bus = self._bus()
         with _lock:
             if bus is None or _instrumented.get(bus) is not self:
-                return  # it may be instrumented anew
+                return  # it may be instrumented again
             del _instrumented[bus]
             self._remove(bus)
             bus._set_trace(None)
