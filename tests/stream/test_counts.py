@@ -67,7 +67,7 @@ def test_what_a_stream_held_when_its_loop_was_closed_is_dropped(factory: BusFact
 
 
 def test_the_counts_stay_while_threads_begin_and_end_streams(factory: BusFactory) -> None:
-    """Whatever is read meanwhile."""
+    """Whatever is read at the same time."""
     bus, rounds = factory.bus(), 50
 
     def use(_number: int) -> None:
