@@ -4,11 +4,13 @@ Programs and assertions are as in `test_exit`.
 """
 
 import signal
+import subprocess
 import sys
 
 import pytest
 
 from helpers.processes import SOON, assert_clean, run_python
+from helpers.waiting import HANG
 
 
 def test_exit_drains_before_the_hooks_of_the_program() -> None:
@@ -40,6 +42,39 @@ def test_a_hook_of_the_program_may_still_publish() -> None:
     """)
     assert_clean(end)
     assert end.lines == ["in a hook of threading"]
+
+
+def test_a_bus_that_a_hook_of_the_program_makes_is_drained() -> None:
+    """It is the first one, so nothing but its module was imported before."""
+    end = run_python("""
+        def make():
+            global bus
+            bus = bus_of()
+            bus.subscribe("a", lambda event: say(event.data))
+            bus.publish(Event("a", "in a bus that was made in a hook"))
+        atexit.register(make)
+    """)
+    assert_clean(end)
+    assert end.lines == ["in a bus that was made in a hook"]
+
+
+def test_a_first_bus_that_is_made_after_the_end_of_the_main_thread_is_drained() -> None:
+    """The core, too, is imported there, when `threading` accepts no hook any more."""
+    code = """
+import atexit, os, threading, brummerbus
+
+def work():
+    threading.main_thread().join()
+    bus = brummerbus.EventBus(workers=1)
+    bus.subscribe("a", lambda event: os.write(1, b"handled "))
+    bus.publish(brummerbus.Event("a"))
+
+atexit.register(os.write, 1, b"after")
+threading.Thread(target=work).start()
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=HANG)
+    assert (done.stdout, done.stderr) == ("handled after", "")
 
 
 @pytest.mark.parametrize("first", ["import concurrent.futures.thread", ""])

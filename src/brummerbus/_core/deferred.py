@@ -27,8 +27,6 @@ __all__ = ["bus_stats", "configured", "inspect", "load", "logger", "logging", "t
 def load() -> None:
     """Import them; once they are, that takes microseconds."""
     global bus_stats, configured, inspect, logger, logging, traceback
-    # Registers a hook for interpreter exit, which must be there before ours: see `lifecycle`.
-    import concurrent.futures.thread  # noqa: F401
     import inspect
     import logging
     import traceback

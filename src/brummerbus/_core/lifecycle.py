@@ -2,12 +2,15 @@
 
 Python exits in this order: hooks of `threading` (last registered, first run), among them the one
 with which `concurrent.futures` shuts down its workers; threads that are not daemons are joined;
-hooks of `atexit` (last registered, first run). So there are two steps:
+hooks of `atexit` (last registered, first run). So there are three steps:
 
 1. A hook of `threading` drains all buses, and leaves them open: threads that are not daemons may
-   still publish. It is registered after the one of `concurrent.futures`, and so runs before it.
+   still publish. It is registered with the first bus, after the one of `concurrent.futures`, and so
+   runs before it.
 2. It registers a hook of `atexit`, which, as the last one registered, runs before those of the
    program, and stops all buses.
+3. A hook of `atexit` that was registered when this module was imported runs after those of the
+   program, and stops buses that one of them has made.
 
 Guarantees
 - Every bus that was not stopped drains at exit, before anything that handlers may need is torn
@@ -40,7 +43,7 @@ from functools import partial
 
 from brummerbus._core import _ext
 from brummerbus._core.engine import Engine, live_engines
-from brummerbus._core.queue import fork_count
+from brummerbus._core.queue import SHUT, fork_count
 from brummerbus._core.threads import PoolThread
 
 _stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
@@ -116,6 +119,11 @@ def _at_exit() -> None:
         _stop_without_draining()
 
 
+def _after_hooks_of_the_program() -> None:
+    if any(engine.queue.state() != SHUT for engine in _engines()):
+        _at_exit()
+
+
 def _drop_scheduled() -> None:
     for engine in _engines():
         engine.schedule.close()
@@ -170,25 +178,29 @@ def _after_fork_in_child() -> None:
 
 
 def register() -> None:
-    """Have all buses drained at exit; with the first bus, after what `deferred` imports.
+    """Have all buses drained at exit; called with the first bus.
 
     Two threads that make the first bus may both register: a second drain finds nothing to do.
     """
     global _registered
     if _registered:
         return
-    _registered = True
-    hook: Callable[[Callable[[], None]], None] | None
-    hook = getattr(threading, "_register_atexit", None)
-    if hook is not None:
-        with suppress(RuntimeError):  # this is the exit: no more hooks are called
+    with suppress(RuntimeError):  # this is the exit already, too late for hooks of `threading`
+        # It registers its own hook, which has to be there before ours.
+        import concurrent.futures.thread  # noqa: F401, PLC0415
+
+        hook: Callable[[Callable[[], None]], None] | None
+        hook = getattr(threading, "_register_atexit", None)
+        if hook is not None:
             hook(_before_threads_are_joined)
     atexit.register(_at_exit)
+    _registered = True
 
 
 _registered = False
 _forks_known = fork_count()
 _watches_multiprocessing = False
 _watch_multiprocessing()
+atexit.register(_after_hooks_of_the_program)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
