@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -17,10 +18,12 @@ from helpers.waiting import HANG
 
 
 def pytest_configure() -> None:
-    """Restore the handlers of signals that a shell in the background, or nohup, made us ignore.
+    """Undo what the user's environment would change for the tests and their child processes.
 
-    Child processes of the tests would inherit that.
+    A shell in the background, or nohup, has us ignore signals; a proxy knows no server of a test.
     """
+    for variable in ("no_proxy", "NO_PROXY"):
+        os.environ[variable] = "127.0.0.1,localhost," + os.environ.get(variable, "")
     gc.disable()  # collecting the tests makes little garbage and many objects to look through
     for name in ("SIGINT", "SIGHUP", "SIGQUIT"):
         if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from helpers.processes import modules_after
 from helpers.waiting import HANG
 
 pytestmark = pytest.mark.slow  # tests here take a second and more
@@ -98,6 +99,17 @@ def test_a_bus_works_and_is_silent(options: tuple[str, ...]) -> None:
 def test_a_bus_works_on_another_allocator(allocator: str) -> None:
     """The debug ones end the process if a block is overrun, or freed without the GIL."""
     assert python(USES_ALL, PYTHONMALLOC=allocator) == (0, SAID, "")
+
+
+def test_a_command_imports_no_other() -> None:
+    """That of `watch` compiles hundreds of regular expressions."""
+    code = """
+from contextlib import suppress
+from brummerbus.__main__ import main
+with suppress(SystemExit):
+    main(["size", "--help"])
+"""
+    assert not [name for name in modules_after(code) if name.startswith("brummerbus.watch")]
 
 
 @pytest.mark.parametrize("name", ["watch", "log", "size"])

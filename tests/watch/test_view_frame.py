@@ -104,7 +104,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage() -> Stage:
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    monkeypatch.delenv("NO_COLOR", raising=False)
     return Stage()
 
 

@@ -16,7 +16,6 @@ from brummerbus._cli.measure_memory import MeasuredMemory, measure_memory, worke
 from brummerbus._text import counted
 from brummerbus.sizing import _formulas, _host
 
-NAME = "size"
 HELP = "show the number of workers and the queue size for this machine, and why"
 
 

@@ -28,7 +28,6 @@ from brummerbus.watch.store import DEFAULT_PATH, LogStore, StoreError, limits
 from brummerbus.watch.summary import Shape, as_text
 from brummerbus.watch.view import live_view
 
-NAME = "watch"
 HELP = "start processes, follow their output, and report"
 
 _TICK = 0.1

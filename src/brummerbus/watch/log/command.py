@@ -23,9 +23,8 @@ from brummerbus.watch.private import private_text
 from brummerbus.watch.redact import RedactError, Redactor
 from brummerbus.watch.store import Reader, Stored, StoredLine, StoredRun, StoreError
 
-__all__ = ["HELP", "NAME", "add_arguments", "run"]
+__all__ = ["HELP", "add_arguments", "run"]
 
-NAME = "log"
 HELP = "show stored lines, errors or runs, by process, text and time"
 
 _INTERRUPTED = 130
