@@ -55,6 +55,7 @@ SLOW = (
     "docs/howto/testing.md",
     "docs/howto/web.md",
     "docs/relay.md",
+    "docs/tutorial.md",
 )
 """They run pytest, or programs that import a framework or start a server."""
 

@@ -42,6 +42,7 @@ def packed(event: Event, codec: str = "json", **extensions: Any) -> tuple[dict[s
     return pack(event, escape(SOURCE), Codec(codec), **given)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=EXAMPLES)
 @given(st.text(min_size=1), JSON, st.text())
 @example("a b", [], '"%"')

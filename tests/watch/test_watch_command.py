@@ -168,6 +168,7 @@ class TestOutput:
         assert watcher.rows("SELECT stream, kind FROM errors") == [("stderr", "python")]
         assert report["by_priority"]["3"]["processed"] > 0
 
+    @pytest.mark.slow
     def test_the_report_tells_of_the_bus_or_of_everything_on_request(
         self, watcher: Watcher
     ) -> None:
