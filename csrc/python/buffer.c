@@ -99,7 +99,11 @@ static int wake(PyObject *op) {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     result = PyObject_CallMethodObjArgs(op, name_wake, NULL);
-    if (result == NULL) ((buffer_object *)op)->asleep = 1;
+    if (result == NULL) {
+        BEGIN_CRITICAL(op)
+        ((buffer_object *)op)->asleep = 1;
+        END_CRITICAL
+    }
     Py_XDECREF(result);
     PyErr_Restore(type, value, traceback);
     return -1;
@@ -217,13 +221,15 @@ static PyObject *buffer_clear(PyObject *op, PyObject *unused) {
     (void)unused;
     buffer_object *self = (buffer_object *)op;
     Py_ssize_t n = 0;
-    for (PyObject *event; self->count > 0; n++) {
+    PyObject *event;
+    do {
         BEGIN_CRITICAL(op)
         event = self->count > 0 ? pop(self) : NULL;
         if (event != NULL) self->let_go++;
         END_CRITICAL
+        if (event != NULL) n++;
         Py_XDECREF(event);
-    }
+    } while (event != NULL);
     return PyLong_FromSsize_t(n);
 }
 

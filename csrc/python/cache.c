@@ -2,7 +2,8 @@
  *
  * Guarantees
  * - A route that misses a subscription is never found: a route is stored only if no subscription
- *   was made or cancelled since its computation began (`version`), checked and stored in one step.
+ *   was made or cancelled since its computation began (`version`), checked and stored in one step;
+ *   and after a change of the version, what was stored before is removed.
  * - A look-up calls no `__hash__` or `__eq__` of the user: keys are exact strings, or the address
  *   of a class.
  * - A program that creates types without end pays a look-up for each, not memory without end.
@@ -34,29 +35,50 @@ static void forget_all(publisher_object *self) {
     }
 }
 
+static void next_version(publisher_object *self) {
+    LOCK_TABLES
+    self->version++;
+    UNLOCK_TABLES
+}
+
+/* The token as of which all cached routes are; a new reference. */
+static PyObject *known_token(publisher_object *self) {
+    PyObject *known;
+    BEGIN_CRITICAL(self)
+    known = Py_NewRef(self->abc_token);
+    END_CRITICAL
+    return known;
+}
+
+static void set_token(publisher_object *self, PyObject *token) {
+    PyObject *before;
+    BEGIN_CRITICAL(self)
+    before = self->abc_token;
+    self->abc_token = Py_NewRef(token);
+    END_CRITICAL
+    Py_DECREF(before);
+}
+
 /* Empty the cache if an ABC has registered a class since it was filled; returns 1 if it did, or if
- * that could not be determined, else 0. */
+ * that could not be determined, else 0. The token is set last: a thread that finds the new one does
+ * not ask further. */
 static int flush_if_abcs_changed(publisher_object *self) {
     PyObject *token = PyObject_CallFunctionObjArgs(get_cache_token, NULL);
-    int same = token != NULL ? PyObject_RichCompareBool(token, self->abc_token, Py_EQ) : -1;
     if (token == NULL) { /* no memory: use no cached route this time */
         PyErr_Clear();
         return 1;
     }
+    PyObject *known = known_token(self);
+    int same = PyObject_RichCompareBool(token, known, Py_EQ);
+    Py_DECREF(known);
     if (same != 1) {
         PyErr_Clear();
-        PyObject *old;
-        BEGIN_CRITICAL(self)
-        old = self->abc_token;
-        self->abc_token = token;
-        self->version++;
-        END_CRITICAL
-        Py_XDECREF(old);
+        next_version(self);
         forget_all(self);
-        return 1;
+        set_token(self, token);
     }
     Py_DECREF(token);
-    return 0;
+    return same != 1;
 }
 
 /* A new reference to dict[key]; NULL without an exception if there is none. */
@@ -105,30 +127,37 @@ route_object *cached_route(publisher_object *self, PyObject *event, int level) {
     return (route_object *)found;
 }
 
-/* Store a route in a dict, which is emptied when it has become too large. */
-static int store_in(PyObject *dict, PyObject *key, PyObject *route) {
+static void trim(PyObject *dict) {
     if (PyDict_Size(dict) >= MAX_ROUTES) PyDict_Clear(dict);
-    return PyDict_SetItem(dict, key, route);
 }
 
-/* The dict by type for a class's address, `fresh` if it has none; a borrowed reference. */
-static PyObject *dict_of_class(PyObject *classes, PyObject *key, PyObject *fresh) {
-    PyObject *found = PyDict_GetItemWithError(classes, key);
-    if (found != NULL || PyErr_Occurred()) return found;
-    return store_in(classes, key, fresh) == 0 ? fresh : NULL;
+/* The dict by type of a class, whose address is `key`: a new reference. */
+static PyObject *dict_of_class(PyObject *classes, PyObject *key) {
+    PyObject *found = look_up(classes, key), *fresh = NULL;
+    if (found != NULL || (fresh = PyDict_New()) == NULL) return found;
+    trim(classes);
+    LOCK_TABLES
+    found = look_up(classes, key);
+    if (found == NULL && PyDict_SetItem(classes, key, fresh) == 0) found = Py_NewRef(fresh);
+    UNLOCK_TABLES
+    Py_DECREF(fresh);
+    return found;
 }
 
-/* Store the route of a class, whose address is `key`, or of events of a type and class. Returns 1,
- * 0 if the version is not current, or -1. The caller has allocated `key` and `fresh`, see the top.
- */
-static int store_if_current(publisher_object *self, unsigned long long version, int level,
-                            PyObject *key, PyObject *fresh, PyObject *type, PyObject *route) {
-    if (version != self->version) return 0;
-    PyObject *classes = self->classes[level];
-    if (key == NULL) return store_in(self->plain[level], type, route) == 0 ? 1 : -1;
-    if (type == Py_None) return store_in(classes, key, route) == 0 ? 1 : -1;
-    PyObject *dict = dict_of_class(classes, key, fresh);
-    return dict != NULL && store_in(dict, type, route) == 0 ? 1 : -1;
+/* Set dict[key] to a route if the version is current. Returns 1, 0 if it is not, or -1. */
+static int store_if_current(publisher_object *self, unsigned long long version, PyObject *dict,
+                            PyObject *key, PyObject *route) {
+    PyObject *old = NULL; /* freeing it may run code of the user */
+    int stored = 0;
+    trim(dict);
+    LOCK_TABLES
+    if (version == self->version) {
+        old = look_up(dict, key);
+        stored = PyDict_SetItem(dict, key, route) == 0 ? 1 : -1;
+    }
+    UNLOCK_TABLES
+    Py_XDECREF(old);
+    return stored;
 }
 
 /* _store_route(version, level, cls, type, route) -> whether it was stored. `type` is None for
@@ -146,16 +175,17 @@ static PyObject *store_route(PyObject *op, PyObject *args) {
         PyErr_SetString(PyExc_ValueError, "_store_route: no such level, or type");
         return NULL;
     }
-    int is_plain = (PyTypeObject *)cls == event_type;
-    PyObject *key = is_plain ? NULL : PyLong_FromVoidPtr(cls);
-    PyObject *fresh = is_event && !is_plain ? PyDict_New() : NULL;
-    if ((is_plain || key != NULL) && (!is_event || is_plain || fresh != NULL)) {
-        BEGIN_CRITICAL(op)
-        stored = store_if_current(self, version, level, key, fresh, type, route);
-        END_CRITICAL
+    PyObject *plain = self->plain[level], *classes = self->classes[level];
+    if ((PyTypeObject *)cls == event_type) {
+        stored = store_if_current(self, version, plain, type, route);
+    } else {
+        PyObject *key = PyLong_FromVoidPtr(cls), *dict = NULL;
+        if (key != NULL) dict = is_event ? dict_of_class(classes, key) : Py_NewRef(classes);
+        if (dict != NULL)
+            stored = store_if_current(self, version, dict, is_event ? type : key, route);
+        Py_XDECREF(dict);
+        Py_XDECREF(key);
     }
-    Py_XDECREF(fresh);
-    Py_XDECREF(key);
     return stored >= 0 ? PyBool_FromLong(stored) : NULL;
 }
 
@@ -169,9 +199,7 @@ static void forget_item(PyObject *dict, PyObject *key) {
  * changed are current; forgetting some of them, too, is harmless. */
 static PyObject *forget_routes(PyObject *op, PyObject *type) {
     publisher_object *self = (publisher_object *)op;
-    BEGIN_CRITICAL(op)
-    self->version++;
-    END_CRITICAL
+    next_version(self);
     if (type == Py_None) {
         forget_all(self);
         return Py_NewRef(Py_None);

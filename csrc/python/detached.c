@@ -125,18 +125,25 @@ static PyObject *call_drop(PyObject *op, PyObject *unused) {
 static PyObject *call_event(PyObject *op, void *closure) {
     (void)closure;
     call_object *self = (call_object *)op;
-    if (self->carrier != NULL) return Py_NewRef(event_of(self->delivery.event));
-    PyErr_SetString(PyExc_ValueError, "the call has ended");
-    return NULL;
+    PyObject *event = NULL;
+    BEGIN_CRITICAL(op) /* another thread may end the call, and then drop the event */
+    if (self->carrier != NULL) event = Py_NewRef(event_of(self->delivery.event));
+    END_CRITICAL
+    if (event == NULL) PyErr_SetString(PyExc_ValueError, "the call has ended");
+    return event;
 }
 
 static PyObject *call_context(PyObject *op, void *closure) {
     (void)closure;
     call_object *self = (call_object *)op;
     PyObject *context = NULL;
-    if (self->carrier != NULL) context = ticket_of(self->delivery.event)->context;
+    BEGIN_CRITICAL(op)
+    if (self->carrier != NULL) context = Py_XNewRef(ticket_of(self->delivery.event)->context);
+    END_CRITICAL
     if (context == NULL) return Py_NewRef(Py_None);
-    return PyObject_CallMethod(context, "copy", NULL);
+    PyObject *copy = PyObject_CallMethod(context, "copy", NULL);
+    Py_DECREF(context);
+    return copy;
 }
 
 static PyObject *call_address(PyObject *op, void *closure) {

@@ -10,6 +10,8 @@
 
 PyTypeObject *event_type;
 
+static PyObject *no_source; /* '' */
+
 #define MAX_NESTED_FREES 40 /* a frame of event_free takes some 100 bytes */
 
 static BB_THREAD_LOCAL int32_t depth_of_free;
@@ -71,13 +73,8 @@ static int set_fields(event_object *self, PyObject *type, PyObject *data, PyObje
         refuse("source", source);
         return -1;
     }
-    static PyObject *empty;
-    if (empty == NULL && (empty = PyUnicode_InternFromString("")) == NULL) {
-        Py_DECREF(plain);
-        return -1;
-    }
     self->data = Py_NewRef(data);
-    self->source = Py_NewRef(source != NULL ? source : empty);
+    self->source = Py_NewRef(source != NULL ? source : no_source);
     self->type = plain;
     return 0;
 }
@@ -221,6 +218,8 @@ static PyMethodDef functions[] = {
 };
 
 int add_event(PyObject *module) {
+    no_source = PyUnicode_InternFromString("");
+    if (no_source == NULL) return -1;
     if (PyModule_AddFunctions(module, functions) < 0) return -1;
     return add_type(module, &spec, &event_type);
 }

@@ -27,6 +27,15 @@ int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type) {
     return PyModule_AddObjectRef(module, dot + 1, (PyObject *)*type);
 }
 
+#ifdef Py_GIL_DISABLED
+PyMutex tables;
+
+/* In the child of a fork no thread is in such a step: the one that forks was in none. */
+static void reset_tables(void) { tables = (PyMutex){0}; }
+#else
+static void reset_tables(void) {}
+#endif
+
 /* ---- owning a queue ------------------------------------------------------------------------- */
 
 typedef struct {
@@ -173,8 +182,8 @@ static PyObject *purge(PyObject *module, PyObject *address) {
 }
 
 /* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an
- * empty tuple stands for no item. It lets tables change without a lock: a finalizer or signal
- * handler may run anywhere in Python code, and would deadlock on one. */
+ * empty tuple stands for no item. It lets tables change without a lock of Python's: a finalizer or
+ * signal handler may run anywhere in Python code, and would deadlock on one. */
 static PyObject *swap_item(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *dict, *key, *old, *new;
@@ -182,30 +191,30 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
                           &PyTuple_Type, &new))
         return NULL;
     int status = 0, same;
-    BEGIN_CRITICAL(dict)
+    LOCK_TABLES
     PyObject *found = PyDict_GetItemWithError(dict, key);
     same = found == old || (found == NULL && PyTuple_Size(old) == 0);
     if (found == NULL && PyErr_Occurred()) status = -1;
     else if (same && PyTuple_Size(new) > 0) status = PyDict_SetItem(dict, key, new);
     else if (same && found != NULL) status = PyDict_DelItem(dict, key);
-    END_CRITICAL
+    UNLOCK_TABLES
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
-/* append_below(deque, item, limit, owner): append to a deque shorter than `limit`, in one step with
- * regard to all calls with the same owner. Nothing is allocated in between that a collection could
- * begin with, and with it code that appends. */
+/* append_below(deque, item, limit): append to a deque shorter than `limit`, in one step with regard to
+ * all other calls. Nothing is allocated in between that a collection could begin with, and with it
+ * code that appends. */
 static PyObject *append_below(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *deque, *item, *owner, *result = NULL;
+    PyObject *deque, *item, *result = NULL;
     Py_ssize_t limit, size;
-    if (!PyArg_ParseTuple(args, "OOnO:append_below", &deque, &item, &limit, &owner)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOn:append_below", &deque, &item, &limit)) return NULL;
     PyObject *append = PyObject_GetAttrString(deque, "append");
     if (append == NULL) return NULL;
-    BEGIN_CRITICAL(owner)
+    LOCK_TABLES
     size = PyObject_Size(deque);
     if (size >= 0 && size < limit) result = PyObject_CallFunctionObjArgs(append, item, NULL);
-    END_CRITICAL
+    UNLOCK_TABLES
     Py_DECREF(append);
     if (size < 0 || (size < limit && result == NULL)) return NULL;
     Py_XDECREF(result);
@@ -245,7 +254,7 @@ static PyMethodDef functions[] = {
      "swap_item(dict, key, old, new, /)\n--\n\n"
      "Set an item, a tuple, to `new` if it is `old`; return whether it was. () means no item."},
     {"append_below", append_below, METH_VARARGS,
-     "append_below(deque, item, limit, owner, /)\n--\n\n"
+     "append_below(deque, item, limit, /)\n--\n\n"
      "Append to a deque that is shorter than `limit`, in one step; return whether it was."},
     {"running_in", running_in, METH_O,
      "running_in(address, /)\n--\n\n"
@@ -264,7 +273,7 @@ static PyMethodDef functions[] = {
 PyMODINIT_FUNC PyInit__ext(void) {
     host = (bb_host){
         .detach = detach, .attach = attach, .parallel = IS_FREE_THREADED, .event_id = event_id};
-    if (!bb_watch_forks()) return PyErr_NoMemory();
+    if (!bb_watch_forks() || !bb_at_fork_in_child(reset_tables)) return PyErr_NoMemory();
     PyObject *module = cffi_init_ext();
     if (module == NULL) return NULL;
 #ifdef Py_GIL_DISABLED

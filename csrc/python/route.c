@@ -89,12 +89,14 @@ static PyObject *recipient_count_from(PyObject *op, PyObject *forks) {
     recipient_object *self = (recipient_object *)op;
     long long number = PyLong_AsLongLong(forks);
     if (number == -1 && PyErr_Occurred()) return NULL;
+    BEGIN_CRITICAL(op)
     if (self->forks != number) {
         self->account = (bb_recipient){0};
         if (self->group != NULL) reset_group(self->group);
         if (!is_taken(self)) self->claim = NULL; /* by a publish of the parent */
     }
     self->forks = number;
+    END_CRITICAL
     return Py_NewRef(Py_None);
 }
 

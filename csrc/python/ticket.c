@@ -95,16 +95,16 @@ static PyObject *ticket_set_lane(PyObject *op, PyObject *args) {
 
 #define TAKEN ((void *)1) /* the recipient has had its event */
 
-/* Set the claims that the ticket has. */
+/* Set the claims that the ticket has. Several threads may, after its turn has come. */
 static void set_claims(ticket_object *self, void *claim) {
     if (!self->claims) return;
-    self->claims = 0;
     for (int32_t i = 0; i < self->ticket.count; i++) {
         recipient_object *recipient = recipient_at(self, i);
         BEGIN_CRITICAL(recipient)
         if (recipient->claim == self) recipient->claim = claim;
         END_CRITICAL
     }
+    self->claims = 0;
 }
 
 static void release_claims(ticket_object *self) { set_claims(self, NULL); }

@@ -69,9 +69,14 @@ class Loop:
 
     def _run(self) -> None:
         self._in_flight = False  # before the look: what is added from now on sends another
-        while self._ready:
-            with suppress(IndexError):
-                self._ready.popleft().woken()
+        # `popleft`, not a look at the length: it takes the deque's lock, as `append` does, so that
+        # also without a GIL either this finds what was added or that finds the flag unset.
+        while True:
+            try:
+                one = self._ready.popleft()
+            except IndexError:
+                return
+            one.woken()
 
     def _closed(self) -> None:
         while self._ready:

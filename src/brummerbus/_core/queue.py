@@ -19,7 +19,8 @@ from brummerbus._measurements import Arrivals, Counts, Durations, Snapshot, Time
 # between threads have been reported there: do it now, before there is a second thread.
 for _name in dir(lib):
     getattr(lib, _name)
-for _name in ("settings", "counts", "stats", "histograms", "worker_time", "timer", "arrivals"):
+_STRUCTS = ("settings", "counts", "stats", "durations", "histograms", "worker_time")
+for _name in (*_STRUCTS, "timer", "windows", "arrivals", "note"):
     ffi.new(f"bb_{_name} *")
 
 GONE: Final = lib.BB_GONE

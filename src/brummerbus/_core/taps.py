@@ -144,7 +144,7 @@ class Tap:
         self._takers.wake_one()
 
     def _append(self, event: Any) -> bool:
-        return append_below(self._events, event, self._maxsize, self._counts)
+        return append_below(self._events, event, self._maxsize)
 
     def _make_room(self, event: Any, until: int | None, *, may_wait: bool) -> bool:
         """Hand over an event for which there is no room; whether it was taken."""
