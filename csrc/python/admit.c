@@ -44,7 +44,7 @@ static int purge(const admission *a) {
     return result != NULL ? 0 : -1;
 }
 
-/* Drop what has expired amid a wait. Hooks are called for it: the thread does not wait meanwhile. */
+/* Drop what has expired amid a wait. Hooks are called for it, which is no wait. */
 static int purge_amid_wait(const admission *a) {
     bb_worker *worker = here.worker;
     if (worker != NULL) bb_worker_waits(worker, 0);

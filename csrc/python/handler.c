@@ -165,7 +165,7 @@ static PyObject *hooks_here(PyObject *module, PyObject *unused) {
     return PyLong_FromLong(here.hooks);
 }
 
-/* is_inside(address): whether the caller is a handler of that queue, or a hook of one; 0: of any. */
+/* is_inside(address): whether a handler of that queue, or a hook of one, calls; 0: of any. */
 static PyObject *is_inside(PyObject *module, PyObject *address) {
     (void)module;
     void *queue = PyLong_AsVoidPtr(address);

@@ -201,9 +201,9 @@ static PyObject *swap_item(PyObject *module, PyObject *args) {
     return status < 0 ? NULL : PyBool_FromLong(same);
 }
 
-/* append_below(deque, item, limit): append to a deque shorter than `limit`, in one step with regard to
- * all other calls. Nothing is allocated in between that a collection could begin with, and with it
- * code that appends. */
+/* append_below(deque, item, limit): append to a deque shorter than `limit`, in one step with regard
+ * to all other calls. Nothing is allocated in between that a collection could begin with, and with
+ * it code that appends. */
 static PyObject *append_below(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *deque, *item, *result = NULL;

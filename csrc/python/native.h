@@ -14,11 +14,12 @@
  * Results. As in CPython, a function that returns int returns 0, or -1 with an exception set, and
  * one that returns an object returns NULL with an exception set, unless its comment says otherwise.
  *
- * Without a GIL. What the GIL makes one step is one in a critical section of its object, in which the
- * thread must not wait for anything: the section is suspended while it does, also while it waits for
- * the lock of another object, or on some versions for that of the same, such as a dict that it
- * changes. For steps on a dict or a deque there is therefore a mutex of the process (LOCK_TABLES).
- * With it held nothing may be freed that could run code of the user, which might need it.
+ * Without a GIL. What the GIL makes one step is one in a critical section of its object, in which
+ * the thread must not wait for anything: the section is suspended while it does, also while it
+ * waits for the lock of another object, or on some versions for that of the same, such as a dict
+ * that it changes. For steps on a dict or a deque there is therefore a mutex of the process
+ * (LOCK_TABLES). With it held nothing may be freed that could run code of the user, which might
+ * need it.
  *
  * Constants. None, True and False are returned with a reference, by Py_NewRef. Py_RETURN_NONE and
  * its like take none when they are compiled with the headers of 3.12 and newer, to which constants
