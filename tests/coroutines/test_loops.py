@@ -13,6 +13,7 @@ from helpers.buses import BusFactory, fill
 from helpers.checks import assert_balance
 from helpers.handlers import Drops, Outcomes
 from helpers.loops import LoopThread
+from helpers.processes import run_python
 from helpers.threads import InThread, run_together
 from helpers.waiting import HANG, poll
 
@@ -47,6 +48,34 @@ def test_a_closed_loop_ends_the_subscription_and_its_deliveries_are_dropped(
     assert bus.subscriptions() == ()
     assert bus.publish(Event("a"))
     assert bus.stats().unrouted == 1
+
+
+def test_asyncio_says_nothing_of_what_a_closed_loop_was_at() -> None:
+    """The bus has counted and reported it."""
+    end = run_python("""
+        import asyncio, gc
+        began = threading.Event()
+
+        async def handle(event):
+            began.set()
+            await asyncio.Event().wait()
+
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        bus = bus_of()
+        bus.subscribe("a", handle, loop=loop)
+        bus.publish(Event("a"))
+        began.wait()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+        say(bus.flush(60), bus.stats().dropped)
+        gc.collect()
+    """)
+    assert end.lines == ["True 1"]
+    assert "1 delivery dropped" in end.err
+    assert "destroyed" not in end.err
 
 
 def test_the_next_delivery_finds_that_the_loop_is_closed(

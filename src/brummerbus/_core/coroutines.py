@@ -92,7 +92,9 @@ class CoroutineHandler:
             subscription.cancel()
         while self._tasks:
             with suppress(KeyError):
-                _, coroutine = self._tasks.popitem()
+                task, coroutine = self._tasks.popitem()
+                # Counted and reported as dropped: asyncio need not say that it was destroyed.
+                task._log_destroy_pending = False  # noqa: SLF001, as asyncio's own helpers do
                 if deferred.inspect.getcoroutinestate(coroutine) == deferred.inspect.CORO_CREATED:
                     coroutine.close()  # else Python warns that it was never awaited
         while self._calls:
