@@ -19,6 +19,7 @@ ERROR:    in a group
     | ValueError: 1
     +------------------------------------
 """
+GUNICORN = "[2024-05-17 09:30:00 +0000] [7] [ERROR] Error handling request GET /bad\n"
 LOGURU = """\
 2024-05-17 09:30:00 | ERROR | app:f:3 - bad
 Traceback (most recent call last):
@@ -39,6 +40,7 @@ ZeroDivisionError: by zero
          "ValueError: bad"),
         (GROUP, "ExceptionGroup: two (2 sub-exceptions)"),
         (f"Exception in thread Thread-1 (f):\n{TRACE}KeyError: 1\n", "KeyError: 1"),
+        (f"{GUNICORN}{TRACE}ValueError: bad\n", "ValueError: bad"),
         (LOGURU, "ZeroDivisionError: by zero"),
         ("fail: App.Server[13]\n      request failed\n      System.Exception: x\n",
          "request failed"),
@@ -95,3 +97,25 @@ def test_the_reason_of_a_failed_test_is_added_when_the_summary_says_it() -> None
         ("test_p.py::test_a", "assert 1 == 2"),
         ("test_p.py::test_b", "KeyError: 'x'"),
     ]
+
+
+def test_a_task_that_ctrl_c_cancels_is_no_error() -> None:
+    text = f"ERROR:    {TRACE}asyncio.exceptions.CancelledError\n"
+    assert find(text).errors == []
+
+
+def test_a_failure_that_ansible_ignores_is_no_error() -> None:
+    text = (
+        "[ERROR]: Task failed: no such file\nOrigin: /app/play.yml:7:7\n\n"
+        'fatal: [localhost]: FAILED! => {"changed": true}\n...ignoring\n'
+    )
+    assert find(text).errors == []
+
+
+def test_a_project_that_maven_cannot_compile_has_an_error_for_each_line_of_source() -> None:
+    text = (
+        "[ERROR] COMPILATION ERROR : \n[INFO] ----\n[ERROR] /app/A.java:[3,5] cannot find symbol\n"
+        "[INFO] BUILD FAILURE\n[ERROR] Failed to execute goal org.x:y:1:compile (z) on project a: "
+        "Compilation failure\n[ERROR] /app/A.java:[3,5] cannot find symbol\n[ERROR] -> [Help 1]\n"
+    )
+    assert [error.location for error in find(text).errors] == ["/app/A.java:3:5"]

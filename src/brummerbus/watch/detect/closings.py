@@ -25,6 +25,8 @@ class Runner:
     part: re.Pattern[str] | None
     after: bool
     """Whether the failed tests are named behind the closing line."""
+    once: bool
+    """Whether a test is named a second time in a list at the end."""
     named: tuple[str, ...]
     """Hints of the lines that name tests."""
     bad: re.Pattern[str] | None
@@ -55,6 +57,7 @@ def runners() -> tuple[Runner, ...]:
                 _regex(section, "line"),
                 _regex(section, "part"),
                 section.getboolean("after", False),
+                section.getboolean("once", False),
                 _hints(section.get("named", "")),
                 _regex(section, "bad"),
                 _regex(section, "good"),

@@ -23,12 +23,12 @@ STARTS = ("e/", "f/", "<>", "e -- ::", "c -- ::", "e ::", "c ::", "[e ", "[c ")
 """Starts of lines that have a level of a single letter or digit; digits are left out."""
 
 _INTERRUPTED = re.compile(
-    r"KeyboardInterrupt\b|.*\b(?:SIGINT|SIGTERM|SIGHUP)\b|"
+    r"KeyboardInterrupt\b|(?:asyncio\.exceptions\.)?CancelledError\s*$|.*\b(?:SIGINT|SIGTERM|SIGHUP)\b|"
     r".*\b(?:exit|exited with)?(?: code| status) ?:?(?:130|143)\b|"
     r"signal: (?:interrupt|terminated)|(?:interrupted|terminated)$"
 )
 """An error that is only the answer to Ctrl-C, or to the signal by which a watcher stops."""
-_RUST_ARROW = re.compile(r"\s*--> (?P<place>\S+:\d+:\d+)")
+_RUST_ARROW = re.compile(r"\s*(?P<arrow>-->|╭▸) (?P<place>\S+:\d+:\d+)")
 _ASYNCIO = re.compile(
     r"(?:future|task|handle|message|protocol|transport|context|source_traceback)\b"
 )
@@ -50,12 +50,19 @@ class LogError(Block):
         self._rustc = False
         self._blank = False
 
+    @property
+    def in_source(self) -> bool:
+        """Whether a compiler's source follows, which ends at a blank line."""
+        return self._rustc
+
     def judge(self, text: str) -> Verdict:
         """Take indented lines, and rustc's source; hold one blank line."""
-        if self._rustc:
+        if self._rustc:  # or another compiler whose errors look the same
             return Verdict.TAKE if text.strip() else Verdict.END
         if self.taken == 1 and (match := _RUST_ARROW.match(text)):
-            self.kind, self.location, self._rustc = "rustc", match["place"], True
+            self.location, self._rustc = match["place"], True
+            if match["arrow"] == "-->":
+                self.kind = "rustc"
             return Verdict.TAKE
         if not text.strip():
             held, self._blank = self._blank, True
@@ -151,7 +158,7 @@ class ErrorDetector:
                 and levels.parse(text.lstrip(), stamped=True)
             ):
                 verdict = Verdict.END  # a logger's next line, indented to align the levels
-            if starts is not None and not (isinstance(block, LogError) and block.kind == "rustc"):
+            if starts is not None and not (isinstance(block, LogError) and block.in_source):
                 verdict = Verdict.END
         if verdict is Verdict.TAKE:
             self._take_held(block)

@@ -69,7 +69,8 @@ _FORMS = re.compile(
     | (?P<logrus>[A-Z]{{4}})\[\d{{4,}}\]\ ?
     | (?P<geth>[A-Z]{{4,5}})\ *\[\d\d-\d\d\|[\d:.]+\]\ ?
     | \d+:[MSCX]\ \d\d\ \w{{3}}\ \d{{4}}\ [\d:.]+\ (?P<redis>[.*\#-])(?:\ )
-    | [✘✖⨯×]\ ?\[?(?P<mark>ERROR|error|WARNING|warning)\b[\]:]?\ ?
+    | [\w.-]+/(?P<slashed>{_BAD}|{_CALM})/[\w.]+:\ ?
+    | (?:\[\w+\]\ ›\ )?[✘✖⨯×]\ {{0,2}}\[?(?P<mark>ERROR|error|fatal|WARNING|warning)\b[\]:]?\ *
     """,  # noqa: RUF001
     re.VERBOSE,
 )
@@ -91,7 +92,7 @@ _WORD = re.compile(
 )
 _FIRST = re.compile(
     r"(?P<word>(?:(?:Fatal|fatal) )?(?:error|Error|ERROR)|fatal|Fatal|critical|panic|severe|"
-    r"emerg|alert|"
+    r"crit|emergency|emerg|alert|"
     r"warning|Warning|warn|info|Info|debug|Debug|notice|Notice|note|hint|verbose|trace)"
     r"(?P<code>\[\w+\])?\ *:(?:\s+|$)(?P<message>.*)"
 )
@@ -159,7 +160,16 @@ def _first(text: str) -> Parsed | None:
         return None
     word = match["word"].lower()
     bad = word.removeprefix("fatal ") in (
-        "error", "fatal", "critical", "panic", "severe", "emerg", "alert")  # fmt: skip
+        "error",
+        "fatal",
+        "critical",
+        "crit",
+        "panic",
+        "severe",
+        "emerg",
+        "emergency",
+        "alert",
+    )
     message = match["message"].strip()
     if bad and _NOTHING.match(message):
         return Parsed(Level.CALM, message) if message else None

@@ -38,6 +38,8 @@ class Listed:
         """Reasons of such tests."""
         self._before = ""
         """A reason that stands in front of its test."""
+        self._reported: set[str] = set()
+        """Failed tests of a runner that lists them twice."""
         self._seen = 0
 
     @property
@@ -96,7 +98,7 @@ class Listed:
             self._before += f": {why}"
 
     def _failed(self, runner: Runner, line: LogLine, parts: dict[str, str]) -> list[TestResult]:
-        if runner.after and not self._tally.owes(runner.framework):
+        if self._is_repeated(runner, parts["name"]):
             return []
         detail = parts.get("why") or self._before or self._why.pop(parts["name"], "")
         self._before = ""
@@ -106,6 +108,18 @@ class Listed:
                 self._waits = line, parts["name"]
                 return []
         return [self._result(runner, line, parts["name"], detail=detail)]
+
+    def _is_repeated(self, runner: Runner, name: str) -> bool:
+        """Whether a list names the test again, or names one that did not fail in the end."""
+        if runner.after:
+            return not self._tally.owes(runner.framework)
+        if not runner.once:
+            return False
+        if not self._tally.count(runner.framework, passed=False):
+            self._reported.clear()  # another run
+        repeated = name in self._reported
+        self._reported.add(name)
+        return repeated
 
     def _reason(self, runner: Runner, text: str) -> list[TestResult]:
         """Take a line below a failed test; one of them is the reason."""

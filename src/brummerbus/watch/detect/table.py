@@ -72,6 +72,7 @@ class TableBlock(Block):
         self._open_message = pattern.get("message") is not None
         self._confirmed = pattern.get("confirm") is None
         self._until = pattern.get("until") is not None
+        self._dismissed = "ignore" in pattern.flags
         self._paragraph = "paragraph" in pattern.flags
         self._seen = 0
         self._holding = 0
@@ -103,9 +104,7 @@ class TableBlock(Block):
             if pattern.regexes["until"].match(text):
                 self._until = False
             return Verdict.TAKE
-        confirm = pattern.get("confirm")
-        if not self._confirmed and confirm is not None and confirm.match(text):
-            self._confirmed = True
+        if self._decides(text):
             return Verdict.TAKE
         if not text.strip():
             self._paragraph = False
@@ -124,6 +123,17 @@ class TableBlock(Block):
                 return Verdict.TAKE
         hold = pattern.get("hold")
         return Verdict.HOLD if hold is not None and hold.match(text) else Verdict.END
+
+    def _decides(self, text: str) -> bool:
+        """Whether the line says that it is an error, or that it is none."""
+        confirm, unless = self._pattern.get("confirm"), self._pattern.get("unless")
+        if not self._confirmed and confirm is not None and confirm.match(text):
+            self._confirmed = True
+            return True
+        if unless is not None and unless.match(text):
+            self._dismissed = True
+            return True
+        return False
 
     def _note(self, text: str) -> None:
         """Record the message and the location if this line has them."""
@@ -158,7 +168,7 @@ class TableBlock(Block):
     @property
     def certain(self) -> bool:
         """Whether it is an error even if the stream ends here."""
-        return self._confirmed and not self._pattern.flags & {"last", "ignore"}
+        return self._confirmed and not self._dismissed and "last" not in self._pattern.flags
 
 
 def groups(match: re.Match[str]) -> dict[str, str]:
@@ -178,7 +188,8 @@ def _heading(pattern: Pattern, before: Sequence[str]) -> re.Match[str] | None:
     """Return the last line before that is this pattern's heading."""
     heading = pattern.get("heading")
     if heading is not None:
-        for text in list(before)[: -_BACK - 1 : -1]:
+        back = 1 if "adjacent" in pattern.flags else _BACK
+        for text in list(before)[: -back - 1 : -1]:
             if match := heading.match(text):
                 return match
     return None

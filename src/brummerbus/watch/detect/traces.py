@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from brummerbus.watch.detect.blocks import Block, Verdict
+from brummerbus.watch.detect.table import groups
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
 _GO = re.compile(
@@ -21,14 +22,19 @@ _RUST_OLD = re.compile(r"'(?P<message>.*)', (?P<place>\S+:\d+:\d+)$")
 _RUST_MORE = re.compile(r"\s|note: |stack backtrace:")
 HEADER = re.compile(
     r"(?:Uncaught |Unhandled |Exception in thread \"[^\"]*\" |Caused by: )?"
-    r"(?P<message>(?:[\w$]+[./])*[\w$]*(?:Error|Exception|Throwable|Failure)\b"
+    r"(?P<message>(?:[\w$]+[./])*[\w$]*(?:Error|Exception|Throwable|Failure|Rejection)\b"
     r"(?: \[\w+\])?(?::.*|$))"
 )
 _AT = re.compile(r"\s+at \S")
-_AT_PLACE = re.compile(r"[( ](?P<place>(?!node:)[^\s()]+:\d+(?::\d+)?)\)?")
+_AT_PLACE = re.compile(r"[( ](?P<place>(?!node:)(?:\[[\w ]+\]|[^\s()]+):\d+(?::\d+)?)\)?")
 _NODE_PLACE = re.compile(r"(?:file://)?(?P<place>(?:/|[A-Za-z]:[\\/])\S+:\d+)\s*$")
 _NODE_LINES = 5
-_TERRAFORM = re.compile(r"\s+on (?P<file>\S+) line (?P<line>\d+)\b")
+_ELSEWHERE = re.compile(
+    r"\s+(?P<terraform>on) (?P<file1>\S+) line (?P<line1>\d+)\b|"
+    r"  (?P<file2>\S+\.(?P<sass>s[ac]ss)) (?P<line2>\d+:\d+)\s|"
+    r"\s*(?P<solidity>-->) (?P<file3>\S+?):(?P<line3>\d+:\d+):?\s*$"
+)
+"""The place of an error that has no calls."""
 _JAVA = re.compile(r"\((?:[\w$]+\.(?:java|kt|scala|groovy|clj):\d+|Native Method|Unknown Source)\)")
 _MORE = re.compile(r"\s+at \S|\s+\.\.\. \d+ (?:more|common frames)|\s*(?:Caused by|Suppressed): ")
 
@@ -124,8 +130,10 @@ class Candidate(Block):
             self._note(text)
             return Verdict.TAKE
         self._seen += 1
-        if self.message.startswith("Error: ") and (match := _TERRAFORM.match(text)):
-            self.kind, self.location = "terraform", f"{match['file']}:{match['line']}"
+        if match := _ELSEWHERE.match(text):
+            found = groups(match)
+            self.kind = next(kind for kind in ("terraform", "sass", "solidity") if kind in found)
+            self.location = f"{found['file']}:{found['line']}"
             self._confirmed = True
             return Verdict.TAKE
         if self._seen > self._LONGEST or HEADER.match(text):

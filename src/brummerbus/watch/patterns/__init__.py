@@ -27,8 +27,9 @@ _REGEXES = (
     "place",
     "heading",
     "confirm",
+    "unless",
 )
-_FLAGS = ("blank", "paragraph", "strong", "ignore", "last", "trace", "deepest")
+_FLAGS = ("blank", "paragraph", "strong", "ignore", "last", "trace", "deepest", "adjacent")
 _TEXTS = ("kind", "hint", "example", "says", "at", "finds")
 _MARGIN = re.compile(r"\|(?: |$)")
 
