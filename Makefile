@@ -38,6 +38,7 @@ run: $(READY)  ## watch three real processes concurrently, and check that all co
 
 relay: $(READY)  ## three processes, 100,000 events across a broker that is killed on the way
 	$(BIN)/python -m bench.relay_demo $(ARGS)
+
 picture: $(READY)  ## docs/watch-live.svg, the picture of the live view, from a real run
 	$(BIN)/python bench/demo/picture.py
 
