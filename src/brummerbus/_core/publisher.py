@@ -20,7 +20,7 @@ from brummerbus._core._ext import Publisher, Route, call_inside
 from brummerbus._core.admission import Gone, NoRoom
 from brummerbus._core.callables import check_on_done
 from brummerbus._core.engine import Engine
-from brummerbus._core.handling import is_handling
+from brummerbus._core.handling import handling, is_handling
 from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.planned import Withdraw, never, publish_planned
 from brummerbus._core.routes import class_and_type
@@ -123,8 +123,7 @@ class ProcessPublisher(Publisher):
         on_done: OnDone | None = None,
         expires: float | None = None,
     ) -> bool:
-        address = self._engine.queue.address
-        if is_handling(address):
+        if handling.get() is not None and is_handling(address := self._engine.queue.address):
             options = {"priority": priority, "timeout": timeout, "expires": expires}
             accepted: bool = call_inside(address, self._publish, event, on_done=on_done, **options)
             return accepted
