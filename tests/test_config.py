@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError, asdict, fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummerbus import _config as config_module
@@ -220,6 +220,7 @@ class TestBadValues:
         with pytest.raises(ValueError, match=r"^monitoring must be one of True, False, got "):
             EventBusConfig(monitoring=value)
 
+    @settings(deadline=None)
     @given(
         name=st.sampled_from([field.name for field in fields(EventBusConfig)]),
         value=st.none()

@@ -10,6 +10,7 @@ import pytest
 from brummerbus import BackpressurePolicy, Event, EventBus, QueueFull
 from helpers.buses import BusFactory
 from helpers.handlers import Gate
+from helpers.interpreter import needs_immediate_release
 from helpers.threads import InThread, run_together
 from helpers.waiting import HANG
 
@@ -84,6 +85,7 @@ def test_resizing_from_several_threads_ends_with_the_number_that_is_shown(
         assert alive() == shown
 
 
+@needs_immediate_release
 def test_classes_that_come_and_go_are_not_kept_without_end(factory: BusFactory) -> None:
     """Nor are subclasses of Event, whose routes are kept by class and type."""
     bus = factory.bus()

@@ -9,6 +9,7 @@ import pytest
 from brummerbus import BackpressurePolicy, BusError, Event, EventBus
 from helpers.buses import BusFactory
 from helpers.internals import forget_routes
+from helpers.interpreter import needs_immediate_release
 from helpers.processes import run_python
 from helpers.waiting import HANG, poll
 
@@ -54,6 +55,7 @@ def test_a_handlers_finalizer_that_publishes_into_its_full_queue_does_not_wait_f
     assert len(handled) == 3 + (outcome[0] is True)
 
 
+@needs_immediate_release
 @pytest.mark.parametrize("call", ["flush", "stop"])
 def test_a_handlers_finalizer_that_waits_for_the_bus_does_not_hang(
     factory: BusFactory, call: str
@@ -73,6 +75,7 @@ def test_a_handlers_finalizer_that_waits_for_the_bus_does_not_hang(
     assert bus.stats().processed == 3
 
 
+@needs_immediate_release
 def test_a_finalizer_in_a_worker_that_leaves_does_no_harm() -> None:
     """The worker has left the queue; it may wait for another bus."""
     end = run_python(

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from helpers.interpreter import HAS_GIL
 from helpers.processes import Ended, run_python
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -98,6 +99,9 @@ assert bus.flush(20)
     assert (end.lines[0], sorted(end.lines[1:])) == ("0", ["0", "1"])
 
 
+@pytest.mark.skipif(
+    not HAS_GIL, reason="without a GIL, threads that ran at a fork in C run on for the interpreter"
+)
 @pytest.mark.parametrize("policy", ["BLOCK", "DROP_OLDEST"])
 def test_forks_in_c_beside_a_publisher_at_work_hurt_neither_side(policy: str) -> None:
     """Whatever they interrupt; twenty of them."""

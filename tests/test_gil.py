@@ -21,6 +21,7 @@ from brummerbus._core._ext import lib
 from helpers.buses import BusFactory
 from helpers.handlers import Gate
 from helpers.internals import discard_queued, queue_of
+from helpers.interpreter import needs_gil
 from helpers.threads import InThread
 from helpers.waiting import HANG, poll
 
@@ -99,6 +100,7 @@ def full(factory: BusFactory) -> tuple[EventBus, Gate]:
     return bus, gate
 
 
+@needs_gil
 @pytest.mark.parametrize(
     "call",
     ["depth", "published", "ended", "state", "snapshot", "load", "resize", "worker_failed"],
@@ -128,6 +130,7 @@ def test_each_short_call_keeps_the_gil(
     queue.resize(1)
 
 
+@needs_gil
 def test_publishing_and_refusing_keep_the_gil(
     counter: Counter, factory: BusFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +149,7 @@ def test_publishing_and_refusing_keep_the_gil(
     assert bus.stats().dropped == 1000
 
 
+@needs_gil
 def test_closing_and_discarding_keep_the_gil(counter: Counter, factory: BusFactory) -> None:
     """What is dropped at the end is dropped in one go."""
     bus = factory.bus(queue_size=1000)

@@ -5,6 +5,7 @@ import weakref
 from brummerbus import Event
 from helpers.buses import BusFactory
 from helpers.internals import forget_routes
+from helpers.interpreter import needs_immediate_release
 from helpers.waiting import HANG, poll
 
 
@@ -29,6 +30,7 @@ def test_a_cancelled_subscription_lives_until_its_last_delivery_is_counted(
     assert running == [0]
 
 
+@needs_immediate_release
 def test_an_idle_worker_keeps_nothing_of_its_last_delivery(factory: BusFactory) -> None:
     """Neither the event, whose finalizer runs inside the delivery, nor the subscription."""
     bus = factory.bus()

@@ -9,6 +9,7 @@ import pytest
 from brummerbus import BackpressurePolicy, DropReason, Event, EventBus, QueueFull
 from helpers.buses import BusFactory
 from helpers.handlers import Drops, Recorder
+from helpers.interpreter import needs_immediate_release
 from helpers.waiting import HANG
 
 
@@ -89,6 +90,7 @@ def test_event_is_released_at_once_after_handling(
     assert references[0]() is None
 
 
+@needs_immediate_release
 def test_event_is_released_before_the_delivery_is_finished(factory: BusFactory) -> None:
     """Its finalizer may publish, and flush waits for what it publishes."""
     bus, recorder = factory.bus(), Recorder()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from brummerbus import sizing
 from brummerbus.sizing import _formulas
+from helpers.interpreter import needs_gil
 
 KB, MB = 1024, 1024 * 1024
 WORKLOADS = ["brummer", "io", "mixed", "cpu"]
@@ -127,6 +128,7 @@ class TestQueueAndMemory:
         """8 KB is the cost of a goroutine; a thread's is measured."""
         assert sizing.WORKER_STACK > 8 * KB
 
+    @needs_gil
     @pytest.mark.skipif(
         not Path("/proc/self").exists() or not small_pages(),
         reason="measured on Linux with pages of 4 KB; larger ones make more of a stack resident",

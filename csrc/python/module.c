@@ -232,10 +232,12 @@ static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
     return NULL;
 }
 
-#ifndef _WIN32
+#if !defined(_WIN32) && !defined(Py_GIL_DISABLED)
+#define CAN_REPAIR
 /* after_fork(): what Python does in the child after its own forks, for a fork made by C code.
  * Without it the GIL is in the state in which the parent's threads left it, and no thread can be
- * started. */
+ * started. Without a GIL this would end the process: Python's own forks stop all threads before, and
+ * it would let them go on. */
 static PyObject *after_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyOS_AfterFork_Child();
@@ -244,7 +246,7 @@ static PyObject *after_fork(PyObject *module, PyObject *unused) {
 #endif
 
 static PyMethodDef functions[] = {
-#ifndef _WIN32
+#ifdef CAN_REPAIR
     {"after_fork", after_fork, METH_NOARGS,
      "after_fork()\n--\n\nRepair the interpreter in the child of a fork that C code made."},
 #endif

@@ -16,6 +16,7 @@ from brummerbus.executor import BusExecutor
 from helpers.buses import BusFactory
 from helpers.executors import SHARED, Make, either, hold
 from helpers.handlers import Logged
+from helpers.interpreter import needs_immediate_release
 from helpers.processes import modules_after
 from helpers.waiting import HANG, pause
 
@@ -82,6 +83,7 @@ def test_a_task_runs_in_the_context_of_its_submitter(
     assert variable.get() == "later"
 
 
+@needs_immediate_release
 def test_a_finished_task_is_released(make: Make) -> None:
     """With its arguments, its result and its exception, once nobody has the future."""
 
