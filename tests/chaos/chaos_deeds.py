@@ -53,7 +53,7 @@ class Deeds:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.here = Here()
-        self.in_child = False
+        self._process = os.getpid()
         self.is_advised = False
         self._over_all = False
         self._errors: list[BaseException] = []
@@ -70,6 +70,11 @@ class Deeds:
                 **plan.other,
             )
         )
+
+    @property
+    def in_child(self) -> bool:
+        """Whether this is the child of a fork, where finalizers publish nothing."""
+        return os.getpid() != self._process
 
     @property
     def ledger(self) -> Ledger:
@@ -169,12 +174,8 @@ class Deeds:
             assert str(self._main.bus.advise())
 
     def _fork(self, side: Side) -> None:
-        def handled() -> int:
-            self.in_child = True
-            return len(side.ledger.handled)
-
         if HAS_FORK:
-            fork_and_check(side.bus, handled)
+            fork_and_check(side.bus, lambda: len(side.ledger.handled))
 
     def _publish(
         self, side: Side, events: list[Any], options: dict[str, Any], *, many: bool = False
