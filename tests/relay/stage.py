@@ -12,8 +12,8 @@ from helpers.waiting import HANG
 from relay.servers import Server, adapter, start_server
 
 BROKERS = ("nats", "redis")
-SHORT = 1.0
-"""Seconds of `ack_wait`, where a test waits for their end."""
+SHORT = 2.0
+"""Seconds of `ack_wait` where a test waits for them; an answer takes less on a busy machine."""
 
 LONG = 300.0
 

@@ -22,7 +22,7 @@ def test_what_nobody_answers_is_delivered_again_and_counted(play: Callable[[Play
             (again,) = await take(incoming, 1)
             assert (again.body, again.count) == (b"1", count)
         await again.ack()
-        assert not await incoming.fetch(1, 2 * SHORT)
+        assert not await incoming.fetch(1, 1.5 * SHORT)
         assert second.count == 1
 
     play(test)
@@ -35,11 +35,11 @@ def test_what_is_in_progress_is_not_delivered_again(play: Callable[[Play], None]
         incoming = await consumer(session, ack_wait=SHORT)
         await numbers(session, 0, 1)
         (delivery,) = await take(incoming, 1)
-        for _ in range(8):
+        for _ in range(6):
             assert not await incoming.fetch(1, SHORT / 4)
             await delivery.in_progress()
         await delivery.ack()
-        assert not await incoming.fetch(1, 2 * SHORT)
+        assert not await incoming.fetch(1, 1.5 * SHORT)
 
     play(test)
 
@@ -76,11 +76,12 @@ def test_what_was_terminated_is_never_delivered_again(play: Callable[[Play], Non
         await numbers(session, 0, 1)
         (delivery,) = await take(incoming, 1)
         await delivery.term("poison")
-        assert not await incoming.fetch(1, 2 * SHORT)
+        assert not await incoming.fetch(1, 1.5 * SHORT)
 
     play(test)
 
 
+@pytest.mark.slow
 def test_what_a_process_took_and_did_not_answer_goes_to_the_next_of_its_name(
     play: Callable[[Play], None],
 ) -> None:
@@ -126,6 +127,6 @@ def test_answers_that_wait_are_sent_before_a_session_is_closed(
         await first.close()
         await first.close()
         second = await consumer(await stage.connect(), ack_wait=SHORT)
-        assert not await second.fetch(100, 2 * SHORT)
+        assert not await second.fetch(100, 1.5 * SHORT)
 
     play(test)
