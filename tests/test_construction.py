@@ -112,12 +112,13 @@ def test_context_manager_left_by_an_exception_gives_up_a_standstill(factory: Bus
     gate.open()
 
 
+@pytest.mark.slow
 def test_context_manager_left_by_an_exception_drains_as_long_as_deliveries_end(
     factory: BusFactory,
 ) -> None:
     """Together far longer than the `shutdown_timeout`, which none of them reaches."""
-    bus, recorder = factory.bus(shutdown_timeout=0.4, queue_size=40), Recorder()
-    bus.subscribe("a", lambda event: (pause(0.02), recorder(event)))
+    bus, recorder = factory.bus(shutdown_timeout=1.0, queue_size=40), Recorder()
+    bus.subscribe("a", lambda event: (pause(0.05), recorder(event)))
     for number in range(40):
         assert bus.publish(Event("a", number))
     leave_by_an_exception(bus)

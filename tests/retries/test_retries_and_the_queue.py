@@ -102,6 +102,7 @@ def test_a_bus_that_is_gone_finishes_its_retries(errors: list[Any]) -> None:
     assert (end.code, end.lines, end.err) == (0, ["handled 3"], "")
 
 
+@pytest.mark.slow
 def test_exit_waits_for_retries_within_the_shutdown_timeout() -> None:
     """That comes first; a retry that comes later is dropped, and reported."""
     end = run_python(
@@ -110,7 +111,7 @@ def test_exit_waits_for_retries_within_the_shutdown_timeout() -> None:
             say("try", event.data)
             raise Retry(after=event.data)
         bus = EventBus(
-            workers=1, shutdown_timeout=0.5, on_error=lambda *_: say("failed"),
+            workers=1, shutdown_timeout=2, on_error=lambda *_: say("failed"),
             on_drop=lambda event, subscription, reason: say(event.data, reason.value),
         )
         bus.subscribe("a", handler, retries=1)

@@ -43,6 +43,11 @@ SHELL = (
 Start = Callable[..., OnTerminal]
 
 
+def until(file: str) -> str:
+    """Return a command that ends once there is a file."""
+    return f"until test -e {file}; do sleep 0.02; done"
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Starts programs on terminals, in a directory with a Procfile of two processes."""
@@ -152,9 +157,11 @@ class TestTerminal:
         view.end()
         view.wait_until(lambda: is_left_as_it_was(view))
 
-    def test_after_the_processes_have_ended(self, start: Start) -> None:
+    def test_after_the_processes_have_ended(self, start: Start, tmp_path: Path) -> None:
         """By themselves."""
-        view = start(*WATCH, "--", "sh", "-c", "echo said; sleep 1")
+        view = start(*WATCH, "--", "sh", "-c", until("shown"))
+        view.wait_for("running")
+        (tmp_path / "shown").touch()
         assert view.end() == 0
         assert "\x1b[?1049h" in view.written
         assert is_left_as_it_was(view)
@@ -167,7 +174,7 @@ class TestTerminal:
             "def broken(*_): raise ZeroDivisionError('drawing')\n"
             "frame.draw = broken\n"
             "from brummerbus.__main__ import main\n"
-            "sys.exit(main(['watch', '--db', 'log.db', '--', 'sleep', '1']))\n"
+            "sys.exit(main(['watch', '--db', 'log.db', '--', 'sleep', '600']))\n"
         )
         view = start("-c", source)
         assert view.end() == 1
@@ -188,29 +195,40 @@ class TestTerminal:
         assert view.end() == 130
         assert is_left_as_it_was(view)
 
-    def test_what_goes_to_standard_error_is_told_afterwards(self, start: Start) -> None:
+    def test_what_goes_to_standard_error_is_told_afterwards(
+        self, start: Start, tmp_path: Path
+    ) -> None:
         """In the view it would be drawn over."""
         source = (
-            "import sys, threading, time\n"
+            "import os, sys, threading, time\n"
             "from brummerbus.__main__ import main\n"
             "def warn():\n"
-            "    time.sleep(1); print('mind the gap', file=sys.stderr)\n"
+            "    while not os.path.exists('shown'): time.sleep(0.01)\n"
+            "    print('mind the gap', file=sys.stderr)\n"
+            "    open('warned', 'w').close()\n"
             "threading.Thread(target=warn).start()\n"
-            "sys.exit(main(['watch', '--db', 'log.db', '--', 'sleep', '2']))\n"
+            f"command = ['sh', '-c', {until('warned')!r}]\n"
+            "sys.exit(main(['watch', '--db', 'log.db', '--', *command]))\n"
         )
         view = start("-c", source)
+        view.wait_for("running")
+        (tmp_path / "shown").touch()
         assert view.end() == 0
         assert view.written.index("mind the gap") > view.written.rindex(LEFT)
 
 
 def test_a_terminal_that_does_not_read_stops_no_watcher(start: Start, tmp_path: Path) -> None:
-    """Its buffer is full after some frames; a signal is answered all the same."""
+    """Its buffer is full after some frames; a signal is answered all the same.
+
+    The lines are few, since what is not handled within three seconds of a signal is given up.
+    """
     source = (
         "import signal, sys, time\n"
         "def end(*_):\n"
         "    open('ended', 'w').close(); sys.exit(0)\n"
         "signal.signal(signal.SIGINT, end)\n"
-        "for number in range(100_000): print('line', number, 'x' * 60)\n"
+        "for number in range(500):\n"
+        "    print('line', number, 'x' * 60, flush=True); time.sleep(0.01)\n"
         "open('printed', 'w').close()\n"
         "time.sleep(600)\n"
     )

@@ -203,9 +203,10 @@ class TestExitCode:
         """No process failed."""
         assert watcher.run(watcher.procfile(a="true", b="true")).returncode == 0
 
+    @pytest.mark.slow
     def test_the_first_to_fail_counts_not_the_first_in_the_file(self, watcher: Watcher) -> None:
-        """The first process waits for the last action of the second."""
-        slow = "until test -e gone; do sleep 0.02; done; sleep 0.3; exit 3"
+        """The first process waits for the last action of the second, and longer."""
+        slow = "until test -e gone; do sleep 0.02; done; sleep 1.5; exit 3"
         procfile = watcher.procfile(slow=slow, quick="touch gone && exit 4", fine="true")
         assert watcher.run(procfile, "--keep-going").returncode == 4
 

@@ -75,8 +75,12 @@ class TestInterrupts:
         assert ended(int(said.split()[-1]))
 
     def test_a_flood_that_is_interrupted_still_adds_up(self, watcher: Watcher) -> None:
-        """Everything read is stored and handled, although the process was interrupted."""
-        process = watcher.start("--", *watcher.script("yes.py", "while True: print('y')").split())
+        """Everything read is stored and handled, although the process was interrupted.
+
+        It pauses, since what is not handled within three seconds of a signal is given up.
+        """
+        source = "import time\nwhile True: print('y\\n' * 99, flush=True); time.sleep(0.001)"
+        process = watcher.start("--", *watcher.script("yes.py", source).split())
         wait_for(process, "| y")
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=TIMEOUT)
