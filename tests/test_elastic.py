@@ -4,7 +4,7 @@ import threading
 from time import monotonic
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummerbus import BackpressurePolicy, Event
@@ -138,6 +138,7 @@ looks = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(looks, st.integers(1, 6), st.integers(0, 6))
 def test_steps_stay_within_the_bounds_and_apart_whatever_is_seen(
     seen: list[tuple[float, int, float, float]], minimum: int, more: int

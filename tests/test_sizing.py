@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummerbus import sizing
@@ -56,6 +56,7 @@ class TestWorkers:
         assert sizing.calculate_optimal_workers() == 15
         assert sizing.calculate_optimal_workers(workload="io") == 18
 
+    @settings(deadline=None)
     @given(cores=st.integers(1, 10_000), workload=st.sampled_from(WORKLOADS))
     def test_is_always_an_int_from_4_to_32(self, cores: int, workload: str) -> None:
         """Never 0 workers, whatever the workload."""
@@ -63,6 +64,7 @@ class TestWorkers:
         assert type(workers) is int
         assert 4 <= workers <= 32
 
+    @settings(deadline=None)
     @given(cores=st.integers(1, 10_000), workload=st.sampled_from(WORKLOADS))
     def test_more_cores_never_give_fewer_workers(self, cores: int, workload: str) -> None:
         """The formula is monotonic."""
@@ -96,6 +98,7 @@ class TestMemoryConstrained:
         assert sizing.memory_constrained_workers() == 3
         assert sizing.memory_constrained_workers(2**40) == 5
 
+    @settings(deadline=None)
     @given(
         memory=st.integers(0, 99 * MB),
         cores=st.integers(1, 99),

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brummerbus.watch.lines import Lines, LineSplitter
@@ -57,22 +57,26 @@ def joined(pieces: list[Piece]) -> bytes:
     )
 
 
+@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(1, 9), max_size=20))
 def test_lines_joined_again_are_the_bytes_that_came(stream: bytes, sizes: list[int]) -> None:
     assert stream == joined(split(stream, sizes))
 
 
+@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(1, 9), max_size=20))
 def test_where_the_chunks_end_makes_no_difference(stream: bytes, sizes: list[int]) -> None:
     assert split(stream, []) == split(stream, sizes)
 
 
+@settings(deadline=None)
 @given(STREAMS)
 def test_there_is_one_line_for_each_newline_and_one_for_a_rest(stream: bytes) -> None:
     rest = 1 if stream and not stream.endswith(b"\n") else 0
     assert stream.count(b"\n") + rest == len(split(stream, []))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.integers(1, 10))
 def test_a_line_too_long_to_hold_comes_in_pieces_that_lose_nothing(
     stream: bytes, longest: int
@@ -135,6 +139,7 @@ def test_lines_of_one_read_stay_together() -> None:
     assert lines == Lines("one\ntwo\nthree", 3)
 
 
+@settings(deadline=None)
 @given(STREAMS, st.integers(1, 9))
 def test_the_last_lines_are_the_last_of_all(stream: bytes, most: int) -> None:
     for lines in LineSplitter().feed(stream + b"\n"):

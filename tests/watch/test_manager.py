@@ -14,13 +14,15 @@ from brummerbus import EventBus
 from brummerbus.watch.interrupts import Interrupts
 from brummerbus.watch.processes import group
 from brummerbus.watch.processes.guardian import Guardian
+from brummerbus.watch.processes.launch import Launched, launch
 from brummerbus.watch.processes.managed import State
 from brummerbus.watch.processes.manager import Plan, ProcessManager
 from brummerbus.watch.processes.process import WatchedProcess
 from brummerbus.watch.processes.procfile import Command, plan
 from brummerbus.watch.processes.ready import Search
 from brummerbus.watch.processes.restart import BackOff, Policy
-from helpers.waiting import HANG, poll
+from helpers.handlers import Recorder
+from helpers.waiting import HANG, pause, poll
 
 from .helpers import ended
 
@@ -30,7 +32,7 @@ class Running:
 
     def __init__(self, **lines: str) -> None:
         self._stack = ExitStack()
-        bus = self._stack.enter_context(EventBus())
+        bus = self.bus = self._stack.enter_context(EventBus())
         guardian = self._stack.enter_context(Guardian())
         self.interrupts = Interrupts()
         changed = threading.Event()
@@ -83,6 +85,35 @@ def test_a_process_is_restarted_by_hand_and_the_others_go_on(running: Running) -
     assert running.wait_for("web", State.RUNNING, starts=2) != pid
     assert running.of("other") == other
     assert running.said == []
+
+
+def test_a_restart_is_later_than_the_end_before_it_however_long_a_launch_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Handlers get both in any order, and know by their times whether the process runs."""
+    launched: list[Launched] = []
+
+    def launch_slowly(command: Command, *, terminal: bool) -> Launched:
+        launched.append(launch(command, terminal=terminal))
+        pause(0.5 if len(launched) == 1 else 0)
+        return launched[-1]
+
+    monkeypatch.setattr("brummerbus.watch.processes.process.launch", launch_slowly)
+    running, seen = Running(web="cat"), Recorder()
+    try:
+        running.bus.subscribe("process.*", seen)
+        pid = running.wait_for("web", State.RUNNING)
+        running.manager.restart("web")
+        again = running.wait_for("web", State.RUNNING, starts=2)
+        poll(lambda: {("process.exited", pid), ("process.started", again)} <= times(seen).keys())
+        assert times(seen)["process.exited", pid] <= times(seen)["process.started", again]
+    finally:
+        running.close()
+
+
+def times(seen: Recorder) -> dict[tuple[str, int], float]:
+    """Return when which process has started and ended."""
+    return {(event.type, event.data.pid): event.data.time for event in tuple(seen.events)}
 
 
 def test_a_process_is_stopped_by_hand_and_started_again(running: Running) -> None:

@@ -146,7 +146,9 @@ class WatchedProcess:
             OSError: The system cannot start it, for example because the file is not a program.
         """
         command = self.command
-        begun = time.monotonic()
+        # The time of its end is computed from these. Both are from before the launch: however long
+        # that takes, a restart is later than the end that it follows.
+        began, begun = time.time(), time.monotonic()
         launched = launch(command, terminal=self._terminal)
         popen = launched.popen
         self._guardian.add(popen.pid)
@@ -169,7 +171,7 @@ class WatchedProcess:
         ]
         for reader in readers:
             reader.start()
-        started = ProcessStarted(self.name, popen.pid, command.line, time.time())
+        started = ProcessStarted(self.name, popen.pid, command.line, began)
         Thread(target=self._await, args=(popen,), name=self.name, daemon=True).start()
         follow = Thread(target=self._follow, args=(popen, started, readers), daemon=True)
         follow.start()
