@@ -32,7 +32,7 @@ import psutil
 
 from bench.relay_ways import common
 from bench.relay_ways.common import PATIENCE, Task
-from brummerbus.relay._embedded import binary
+from brummerbus.relay._nats_server import binary
 
 EVENTS = 20_000
 ROUNDS = 5

@@ -10,7 +10,7 @@ pytest.importorskip("nats")
 
 from bench.relay_demo import problems
 from brummerbus import BusError
-from brummerbus.relay._embedded import binary
+from brummerbus.relay._nats_server import binary
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,9 @@ from helpers.waiting import HANG
 if sys.platform == "win32":
     pytest.skip("the server needs POSIX", allow_module_level=True)
 
-from brummerbus.relay import _embedded
-from brummerbus.relay._embedded import Server, binary
+from brummerbus.relay import _nats_server
+from brummerbus.relay._embedded import Server
+from brummerbus.relay._nats_server import binary
 
 MEMBER = """
 import sys
@@ -107,4 +108,4 @@ def joining() -> Iterator[Joining]:
 
 
 def runs(server: Server) -> bool:
-    return _embedded._name_at(int(server.url.rpartition(":")[2])) == server._state["name"]
+    return _nats_server.name_at(int(server.url.rpartition(":")[2])) == server._state["name"]

@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from brummerbus import BusError
-from brummerbus.relay import _embedded
+from brummerbus.relay._nats_server import binary
 from helpers.waiting import HANG, pause
 
 HOST = "127.0.0.1"
@@ -110,7 +110,7 @@ class NatsServer(Server):
 
     def binary(self) -> str:
         """Return the path of nats-server; that of another one can be given."""
-        return os.environ.get("BRUMMERBUS_NATS_SERVER") or _embedded.binary()
+        return os.environ.get("BRUMMERBUS_NATS_SERVER") or binary()
 
     def syncs(self) -> bool:
         """Return whether it syncs before it acknowledges; servers before 2.10 cannot."""

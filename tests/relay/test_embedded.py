@@ -15,7 +15,7 @@ from helpers.waiting import poll
 if sys.platform == "win32":
     pytest.skip("the server needs POSIX", allow_module_level=True)
 
-from brummerbus.relay import _embedded
+from brummerbus.relay import _nats_server
 from brummerbus.relay._embedded import join
 from relay.members import Joining, Member, folder, joining, runs, servers
 
@@ -79,7 +79,7 @@ def test_who_joins_while_the_last_one_leaves_gets_a_server_that_stays(
 ) -> None:
     server = join()
     late: list[Member] = []
-    end = _embedded._end
+    end = _nats_server.end
 
     def end_beside_another(*arguments: Path) -> None:
         late.append(joining())
@@ -88,7 +88,7 @@ def test_who_joins_while_the_last_one_leaves_gets_a_server_that_stays(
         assert not select.select([late[0].process.stdout], [], [], 1)[0]
         end(*arguments)
 
-    monkeypatch.setattr(_embedded, "_end", end_beside_another)
+    monkeypatch.setattr(_nats_server, "end", end_beside_another)
     server.leave()
     _, token = late[0].says().split()
     assert token != server.token

@@ -13,8 +13,9 @@ from brummerbus import BusError
 if sys.platform == "win32":
     pytest.skip("the server needs POSIX", allow_module_level=True)
 
-from brummerbus.relay import _embedded
+from brummerbus.relay import _embedded, _nats_server
 from brummerbus.relay._embedded import join
+from brummerbus.relay._folders import data_directory, runtime_directory
 from relay.members import folder, joining, servers
 
 __all__ = ["folder", "joining"]
@@ -62,12 +63,12 @@ def test_a_variable_that_is_empty_is_as_good_as_none(
     monkeypatch.setenv("XDG_DATA_HOME", "")
     monkeypatch.setenv("HOME", str(folder / "home"))
     monkeypatch.chdir(folder)
-    assert _embedded._data_directory().is_relative_to(folder / "home")
+    assert data_directory().is_relative_to(folder / "home")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"port": 1}'])
 def test_an_address_that_cannot_be_read_is_replaced(folder: Path, text: str) -> None:
-    runtime = _embedded.runtime_directory()
+    runtime = runtime_directory()
     (runtime / "server.json").write_text(text)
     assert _embedded._read_state(runtime) is None
 
@@ -93,7 +94,7 @@ def test_what_a_server_said_that_ended_at_once_is_in_the_error(
     program = folder / "nats-server"
     program.write_text("#!/bin/sh\necho no room for me >&2\nexit 1\n")
     program.chmod(0o755)
-    monkeypatch.setattr(_embedded, "binary", lambda: str(program))
+    monkeypatch.setattr(_nats_server, "binary", lambda: str(program))
     with pytest.raises(BusError, match=r"ended at once; it said:\n.*no room for me"):
         join()
 
@@ -102,11 +103,13 @@ def test_what_a_server_said_that_ended_at_once_is_in_the_error(
 def test_a_port_that_someone_took_meanwhile_is_replaced_by_another(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    free_port = _embedded._free_port
+    free_port = _nats_server.free_port
     with socket.create_server(("127.0.0.1", 0)) as stranger:
         taken = stranger.getsockname()[1]
         ports = [taken]
-        monkeypatch.setattr(_embedded, "_free_port", lambda: ports.pop() if ports else free_port())
+        monkeypatch.setattr(
+            _nats_server, "free_port", lambda: ports.pop() if ports else free_port()
+        )
         server = join()
     assert server.url != f"nats://127.0.0.1:{taken}"
     server.leave()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brummerbus.relay import _embedded
+from brummerbus.relay._nats_server import binary
 from helpers.buses import BusFactory
 from relay import test_relay, test_reliability
 from relay.scene import Scene, scene
@@ -18,7 +18,7 @@ FOUND = shutil.which("nats-server", path="/usr/sbin:/usr/bin:/usr/local/bin")
 @pytest.fixture(autouse=True)
 def older(monkeypatch: pytest.MonkeyPatch) -> None:
     """Use it in place of the one that tests use otherwise."""
-    if FOUND is None or Path(FOUND) == Path(_embedded.binary()):
+    if FOUND is None or Path(FOUND) == Path(binary()):
         pytest.skip("needs a nats-server of the system, such as Debian's")
     monkeypatch.setenv("BRUMMERBUS_NATS_SERVER", FOUND)
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("nats")
 
 from brummerbus import BusError, Event, EventBus
-from brummerbus.relay._embedded import binary
+from brummerbus.relay._nats_server import binary
 from brummerbus.watch import remote
 from brummerbus.watch.payloads import (
     BuildEvent,

