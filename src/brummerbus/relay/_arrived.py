@@ -1,5 +1,6 @@
 """Events that came from another bus."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from brummerbus import Event
@@ -12,7 +13,8 @@ class RelayedEvent(Event):
 
     `type`, `data`, `source` and `timestamp` are those of the original; `id` is new, as it is unique
     to the process. What a handler makes of it with `replace` can be sent again; the event itself
-    never is.
+    never is. One that a program makes itself, for a test of its handlers, has the defaults below,
+    and counts as derived.
 
     Attributes:
         origin: Which bus it comes from: `brummerbus://<host>/<bus>/<instance>`.
@@ -31,6 +33,11 @@ class RelayedEvent(Event):
     traceparent: str | None
     _arrived_as: int
 
+    def __getattr__(self, name: str) -> Any:
+        if name in _DEFAULTS:  # it did not come by a relay
+            return _DEFAULTS[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def is_original(self) -> bool:
         """Whether it came like this; False: it was derived from one that did."""
@@ -38,6 +45,15 @@ class RelayedEvent(Event):
 
 
 RelayedEvent.__module__ = "brummerbus.relay"
+
+_DEFAULTS: Mapping[str, Any] = {
+    "origin": "",
+    "origin_id": "",
+    "hops": 0,
+    "partition_key": None,
+    "traceparent": None,
+    "_arrived_as": 0,
+}
 
 
 def relayed(envelope: Envelope) -> RelayedEvent:
