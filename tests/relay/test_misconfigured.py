@@ -1,6 +1,9 @@
 """What is configured wrongly is one clear error, and the bus goes on."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,6 +87,55 @@ def test_a_server_without_jetstream_is_one_clear_error(
         assert_unharmed(bus, relay)
     finally:
         server.close()
+
+
+def test_a_stream_that_is_deleted_is_made_again_by_a_sender_alone(
+    tmp_path: Path, factory: BusFactory, errors: list[BusError]
+) -> None:
+    server: Server = NatsServer(tmp_path)
+    bus = factory.bus()
+    try:
+        relay = Relay(bus, server.url(), send=["t"], on_error=errors.append)
+        publish_all(bus, "t", [1])
+        poll(lambda: relay.stats().acked == 1)
+        asyncio.run(in_jetstream(server, lambda js: js.delete_stream("brummer")))
+        publish_all(bus, "t", [2])
+        poll(lambda: relay.stats().acked == 2)
+        assert relay.stop()
+        assert [str(error).partition(" has ")[2] for error in errors] == [
+            "no stream 'brummer' any more"
+        ]
+    finally:
+        server.close()
+
+
+def test_a_stream_with_other_subjects_is_one_clear_error(
+    tmp_path: Path, factory: BusFactory, errors: list[BusError]
+) -> None:
+    """It is used as it is; the connection is made once more, and then kept."""
+    server: Server = NatsServer(tmp_path)
+    bus = factory.bus()
+    try:
+        asyncio.run(
+            in_jetstream(server, lambda js: js.add_stream(name="brummer", subjects=["other.>"]))
+        )
+        relay = Relay(bus, server.url(), send=["t"], on_error=errors.append)
+        publish_all(bus, "t", [1])
+        poll(lambda: relay.stats().resent > 3)
+        assert relay.stats().connects == 2
+        assert len(errors) == 2
+        assert "the stream 'brummer' does not take brummer.evt.>" in str(errors[1])
+        assert not relay.stop(timeout=0)
+    finally:
+        server.close()
+
+
+async def in_jetstream(server: Server, work: Callable[[Any], Awaitable[object]]) -> None:
+    """Do something at a server, beside its relays."""
+    nats = pytest.importorskip("nats")
+    client = await nats.connect(server.url())
+    await work(client.jetstream())
+    await client.close()
 
 
 def test_a_full_disk_is_one_clear_error_and_what_is_spooled_is_kept(

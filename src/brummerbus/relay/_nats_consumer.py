@@ -55,6 +55,8 @@ class Connected:
         """That of the session which lives: acknowledgements can be sent on any."""
         self.positions: dict[str, Position] = {}
         """What each consumer of this process has in hand."""
+        self.has_no_stream = False
+        """Whether the last session ended as nothing took what it sent, and nothing has since."""
 
 
 async def publish(

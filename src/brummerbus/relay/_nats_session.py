@@ -164,13 +164,28 @@ class NatsSession:
             return
         message, answered = found
         if msg.data.startswith(b'{"stream"'):  # the usual case, without reading it all
+            self._broker.has_no_stream = False
             answered(message, None)
+            return
+        if msg.headers and msg.headers.get("Status") == "503":
+            self._not_stored(message, answered)
             return
         answered(message, self._read_answer(msg))
 
+    def _not_stored(self, message: Message, answered: Answered) -> None:
+        """No stream takes a message: it was deleted, and the next session makes it again.
+
+        If that did not help, the one that is there has other subjects.
+        """
+        broker = self._broker
+        if broker.has_no_stream:
+            text = f"the stream {broker.stream!r} does not take {broker.namespace}.{EVENTS}.>"
+            answered(message, Refused(f"{broker.server}: {text}"))
+        elif not self._lost.done():
+            broker.has_no_stream = True
+            self._lost.set_result(Lost(f"{broker.server} has no stream {broker.stream!r} any more"))
+
     def _read_answer(self, msg: Msg) -> Exception | None:
-        if msg.headers and msg.headers.get("Status") == "503":
-            return Refused(_NO_JETSTREAM.format(self._broker.server))
         try:
             error = json.loads(msg.data).get("error")
         except (ValueError, AttributeError):
