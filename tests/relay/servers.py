@@ -55,20 +55,25 @@ class Server:
         return f":{password}@" if password else ""
 
     def start(self) -> None:
-        """Start it, and wait until it listens."""
+        """Start it, and wait until it serves."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log)
         deadline = monotonic() + HANG
         while True:
             try:
-                socket.create_connection((HOST, self.port), 1).close()
+                with socket.create_connection((HOST, self.port), HANG) as connection:
+                    if self.serves(connection):
+                        return
             except OSError:
-                said = (self.folder / "log").read_text()
-                assert self.process.poll() is None, said
-                assert monotonic() < deadline, said
-                pause(0.005)
-            else:
-                return
+                pass
+            said = (self.folder / "log").read_text()
+            assert self.process.poll() is None, said
+            assert monotonic() < deadline, said
+            pause(0.005)
+
+    def serves(self, connection: socket.socket) -> bool:
+        """Return whether it does more than to listen."""
+        return True
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -136,6 +141,12 @@ class RedisServer(Server):
         if self.password:
             words += ["--requirepass", self.password]
         return [redis_binary(), *words]
+
+    def serves(self, connection: socket.socket) -> bool:
+        """Not while it loads what it has stored, when it replies LOADING."""
+        connection.sendall(b"PING\r\n")
+        reply = connection.recv(8)
+        return bool(reply) and not reply.startswith(b"-LOAD")
 
 
 def redis_binary() -> str:
