@@ -144,6 +144,7 @@ def test_a_finder_that_publishes_into_its_own_full_bus_does_not_hang() -> None:
     assert (stats.dropped, stats.failed) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hasty")
 def test_the_watcher_has_the_lines_of_a_stream_looked_at_in_order(tmp_path: Path) -> None:
     text = samples.TRACEBACK * 900
