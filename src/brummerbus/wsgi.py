@@ -62,7 +62,8 @@ class BusDispatcher:
     Args:
         bus: Whose workers run the requests. It is not stopped with the server.
         priority: The priority of a request by its path, 1 to `priority_levels`; None: `MEDIUM`, or
-            the bus's configuration for `wsgi.request`. Called in waitress's main thread.
+            the bus's configuration for `wsgi.request`. Called in waitress's main thread; if it
+            raises, or returns something else, waitress logs that and closes the connection.
         expires: A request that has waited for that many seconds is not run any more, as its
             client has probably gone; None: it waits as long as it takes.
 
