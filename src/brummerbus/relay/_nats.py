@@ -12,6 +12,7 @@ What does not work
 import asyncio
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,7 +45,9 @@ class Nats(Connected):
     async def connect(self) -> NatsSession:
         """See `_broker.Broker.connect`."""
         client = Client()
-        lost: asyncio.Future[Lost] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        _mark_tls(loop)
+        lost: asyncio.Future[Lost] = loop.create_future()
 
         async def on_error(error: Exception) -> None:
             session.note(error)
@@ -87,6 +90,25 @@ class Nats(Connected):
         if isinstance(error, (OSError, errors.Error, asyncio.TimeoutError, EOFError)):
             return Lost(f"no connection to {self.server}: {text}")
         return Refused(f"no connection to {self.server}: {type(error).__name__}: {text}")
+
+
+def _mark_tls(loop: Any) -> None:
+    """Have the streams of the relay's own loop know that they are encrypted.
+
+    The client begins TLS without `StreamWriter.start_tls`, which says so: at the end of each
+    connection, asyncio would log that `eof_received` returned true.
+    """
+    start_tls = loop.start_tls
+    if getattr(start_tls, "marks", False):
+        return
+
+    async def marked(transport: Any, protocol: Any, *arguments: Any, **options: Any) -> Any:
+        protocol._over_ssl = True  # noqa: SLF001
+        return await start_tls(transport, protocol, *arguments, **options)
+
+    marked.marks = True  # type: ignore[attr-defined]
+    with suppress(AttributeError):  # a loop of C takes none
+        loop.start_tls = marked
 
 
 _OPTIONS = inspect.signature(Client.connect).parameters.keys() - {"self"}
