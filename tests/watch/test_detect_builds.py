@@ -14,6 +14,8 @@ from .helpers import find
         ("make: 'done' is up to date.", "make", "finished"),
         ("make: *** [Makefile:2: all] Error 1", "make", "failed"),
         ("make: *** No rule to make target 'nope'.  Stop.", "make", "failed"),
+        ("BUILD FAILED", "ant", "failed"),
+        ("Rspack compiled with 2 errors in 495 ms", "webpack", "failed"),
         ("   Compiling app v0.1.0 (/app)", "cargo", "started"),
         ("    Checking serde v1.0.200", "cargo", "started"),
         ("  Downloading crates ...", "cargo", "progress"),

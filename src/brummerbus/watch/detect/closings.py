@@ -148,14 +148,19 @@ class Tally:
                 return []
             if not text.strip():
                 return []
-        results: list[TestResult] = []
+        closed: tuple[Runner, re.Match[str]] | None = None
         for runner in _hinted().of(lowered):
             if runner.line is not None and (match := runner.line.match(text)):
-                return results + self._close(runner, line, _numbers(match))
-            if runner.part is not None and (match := runner.part.match(text)):
+                # Some runners close with the same words; it is the one that has named tests.
+                known = any(name == runner.framework for name, _ in self._named)
+                if closed is None or known:
+                    closed = runner, match
+                if known:
+                    break
+            elif closed is None and runner.part is not None and (match := runner.part.match(text)):
                 self._collect(runner, line, match)
-                return results
-        return results or None
+                return []
+        return None if closed is None else self._close(closed[0], line, _numbers(closed[1]))
 
     def end_parts(self, text: str) -> list[TestResult]:
         """Return what the parts of a closing add up to, if this line is none of them."""

@@ -8,7 +8,7 @@ from brummerbus.watch.payloads import Found, LogLine
 
 
 class Phpunit(Report):
-    """`There were 2 failures:`, a numbered list, up to the figures."""
+    """`There were 2 failures:`, a numbered list, up to the figures; JUnit 4 has it, too."""
 
     framework = "phpunit"
     _START = re.compile(
@@ -16,7 +16,8 @@ class Phpunit(Report):
         r"warnings?|deprecations?|notices?)(?: tests?)?:\s*$"
     )
     _ITEM = re.compile(r"\d+\) (?P<name>[\w\\]+::\S.*?)\s*$")
-    _END = re.compile(r"Tests: \d+, Assertions: \d+|OK \(|OK, but")
+    _JUNIT = re.compile(r"\d+\) (?P<name>\w+\([\w.$]+\))\s*$")
+    _END = re.compile(r"Tests: \d+, Assertions: \d+|OK \(|OK, but|Tests run: \d+,  Failures: ")
     _bad = False
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
@@ -29,8 +30,10 @@ class Phpunit(Report):
         if self._END.match(text):
             self.open = False
             return self._named("") or None
-        if self._bad and (match := self._ITEM.match(text)):
-            return self._expect(line, match["name"])
+        if self._bad and (match := self._ITEM.match(text) or self._JUNIT.match(text)):
+            before = self._expect(line, match["name"])
+            self.framework = "junit" if match.re is self._JUNIT else "phpunit"
+            return before
         return self._named(text) if self._line is not None and text.strip() else []
 
 

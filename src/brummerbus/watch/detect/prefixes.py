@@ -37,7 +37,7 @@ _NAMED = re.compile(
     rf"""
       (?P<pipe>(?:{_CLOCK}\s+)?(?:\d+\|)?(?!(?:{_LEVEL}|std(?:out|err))\s*\|)[A-Za-z@][\w.@/-]*)
         \s*\|(?:\s(?!(?-i:PASS|FAIL|SKIP)\ \|\s*$)|$)
-    | \[(?P<bracket>(?!gw\d+\])(?!(?:[\w.-]+:)?{_LEVEL}\s*\])
+    | \[(?P<bracket>(?!(?:gw\d+|doctest)\])(?!(?:[\w.-]+:)?{_LEVEL}\s*\])
         (?:\d+|(?-i:[a-z@])[\w.@/:-]*))\s*\](?:\s|$)
     | (?:<\d{{1,3}}>)?{_DAY}\ \d\d:\d\d:\d\d\s+
         (?P<syslog>(?!{_LEVEL}\s)[\w.-]+\s[^\s\[\]:]+(?:\[\d+\])?):(?:\s|$)
