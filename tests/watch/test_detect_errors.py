@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from brummerbus.watch.detect import StreamDetector
+from brummerbus.watch.payloads import ErrorFound, LogLine
 
 from .helpers import find, make_lines
 from .samples import errors as samples
@@ -242,3 +243,11 @@ def test_terraform_s_place_stands_below_its_error() -> None:
     text = "Error: Reference to undeclared resource\n\n  on main.tf line 3, in output:\n   3: x\n"
     [error] = find(text).errors
     assert (error.kind, error.location) == ("terraform", "main.tf:3")
+
+
+def test_an_error_that_is_written_over_a_progress_bar_is_found() -> None:
+    line = LogLine("api", "stdout", 0, "10%\r\x1b[KERROR: no space", 1000.0)
+    detector = StreamDetector()
+    [error] = [*detector.feed(line), *detector.finish()]
+    assert isinstance(error, ErrorFound)
+    assert error.message == "no space"

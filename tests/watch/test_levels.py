@@ -62,6 +62,10 @@ def test_a_line_at_a_level_of_error_is_one_error(line: str, message: str | None)
     "line",
     [
         "[info] FATAL is a level of its own",
+        "I 2024-05-17 09:30:00 app ERROR count is zero",
+        "[2024-05-17 09:30:00,123: INFO/MainProcess] Task errors.report succeeded",
+        "           INFO     ERROR is a word of it          app.py:12",
+        "<error>none</error>",
         "2024-05-17 09:30:00 DEBUG mode ERROR -> WARN",
         "2024-05-17 09:30:00 INFO Traceback (most recent call last):",
         "2024-05-17 09:30:00 WARN [main] ERROR page shown",

@@ -102,6 +102,8 @@ class StreamDetector:
         text = line.text if len(line.text) <= MAX_LENGTH else line.text[:MAX_LENGTH]
         if "\x1b" in text:
             text = _COLOUR.sub("", text)
+        if "\r" in text:  # a progress bar that is written over: the last text is what stays
+            text = text.rstrip("\r").rpartition("\r")[2]
         wanted = 0 if not self._busy and is_calm(text) else self._gate.detectors(text)
         if not wanted and not self._busy:
             self._states[self._last].errors.pass_by((text,))

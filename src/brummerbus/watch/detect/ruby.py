@@ -12,7 +12,7 @@ class Minitest(Report):
 
     framework = "minitest"
     _START = re.compile(r"(?:\s+\d+\) )?(?:Failure|Error):\s*$")
-    _NAME = re.compile(r"(?P<name>[\w:]+#\S.*?)(?: \[(?P<place>[^\]]+)\])?:\s*$")
+    _NAME = re.compile(r"(?P<name>[\w:]+#\S.*?)(?: \[(?P<place>[^\]]+)\]:?|:)\s*$")
     _END = re.compile(r"\d+ (?:runs|tests), \d+ assertions")
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
