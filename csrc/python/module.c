@@ -236,8 +236,8 @@ static PyObject *check_interpreter(PyObject *module, PyObject *unused) {
 #define CAN_REPAIR
 /* after_fork(): what Python does in the child after its own forks, for a fork made by C code.
  * Without it the GIL is in the state in which the parent's threads left it, and no thread can be
- * started. Without a GIL this would end the process: Python's own forks stop all threads before, and
- * it would let them go on. */
+ * started. Without a GIL this would end the process: Python's own forks stop all threads before,
+ * and it would let them go on. */
 static PyObject *after_fork(PyObject *module, PyObject *unused) {
     (void)module, (void)unused;
     PyOS_AfterFork_Child();

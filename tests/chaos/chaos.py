@@ -31,7 +31,7 @@ def main() -> int:
     logging.getLogger("brummerbus").propagate = False
     print(f"chaos: seed {options.seed}", flush=True)
     began = monotonic()
-    deliveries = operations = looks = 0
+    deliveries = operations = snapshots = 0
     for number in count(options.round):
         seed = Random(f"{options.seed} {number}").getrandbits(32)
         faulthandler.dump_traceback_later(WATCHDOG, exit=True)
@@ -46,12 +46,13 @@ def main() -> int:
         faulthandler.cancel_dump_traceback_later()
         deliveries += len(ledger.handled) + len(ledger.told_drops)
         operations += ledger.operations
-        looks += ledger.looks
+        snapshots += ledger.snapshots
         if monotonic() >= began + options.seconds:
             break
     print(
         f"chaos: {number - options.round + 1:,} rounds, {operations:,} operations, "
-        f"{deliveries:,} deliveries, {looks:,} looks in {monotonic() - began:.1f} s, all in order"
+        f"{deliveries:,} deliveries, {snapshots:,} snapshots in {monotonic() - began:.1f} s, "
+        "all in order"
     )
     return 0
 

@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable
 from time import monotonic, sleep
 
-from chaos_ledger import check_books
+from chaos_ledger import check_counts
 
 from brummerbus import BusClosed, Event, EventBus, QueueFull
 
@@ -58,7 +58,7 @@ def _child(bus: EventBus, handled: Callable[[], int], before: int) -> None:
             break
     assert bus.flush(HANG), "the child's bus does not come to rest"
     stats = bus.stats()
-    check_books(stats)
+    check_counts(stats)
     assert stats.processed == handled() - before
     assert stats.published >= EVENTS or bus.closed
     assert bus.stop(timeout=HANG)

@@ -88,7 +88,7 @@ class Ledger:
         self.told_drops: list[tuple[Key, int, DropReason]] = []
         self.told_errors: list[tuple[Key, int]] = []
         self.operations = 0
-        self.looks = 0
+        self.snapshots = 0
 
     def note(self, event: Any, began: int, outcome: Outcome, *, tells: bool = False) -> None:
         """Record the result of a publication."""
@@ -103,7 +103,7 @@ class Ledger:
             reported: The bus had hooks.
             exact: They were called for every drop and failure.
         """
-        check_books(stats)
+        check_counts(stats)
         assert (stats.queued, stats.running) == (0, 0), "something is left"
         assert stats.processed == len(self.handled), (stats.processed, len(self.handled))
         assert stats.failed == len(self.failed), (stats.failed, len(self.failed))
@@ -165,22 +165,22 @@ class Ledger:
                     assert (delivery in refused) == was_refused, f"{delivery}: {sent}"
 
 
-class Looker:
+class SnapshotChecker:
     """Takes snapshots of a bus repeatedly, and checks that no count ever decreases."""
 
     def __init__(self) -> None:
         self._last = dict.fromkeys(_GROWING, 0)
 
-    def look(self, stats: BusStats) -> None:
+    def check(self, stats: BusStats) -> None:
         """Check one snapshot."""
-        check_books(stats)
+        check_counts(stats)
         now = {field: getattr(stats, field) for field in _GROWING}
         for field, value in now.items():
             assert value >= self._last[field], f"{field} fell from {self._last[field]} to {value}"
         self._last = now
 
 
-def check_books(stats: BusStats) -> None:
+def check_counts(stats: BusStats) -> None:
     """Check that the counts agree: in total, by level, by type, and with each other."""
     for part in (stats, *stats.by_level.values(), *stats.by_type.values()):
         assert part.published == part.processed + part.dropped + part.queued + part.running, part

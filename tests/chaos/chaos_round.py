@@ -13,7 +13,7 @@ from time import monotonic
 
 from chaos_actors import ALWAYS, RELAY
 from chaos_deeds import HANG, Deeds
-from chaos_ledger import Ledger, Looker, Outcome
+from chaos_ledger import Ledger, Outcome, SnapshotChecker
 from chaos_plan import Plan
 
 from brummerbus import Event
@@ -63,7 +63,7 @@ class Round(Deeds):
     def _play(self) -> None:
         self._subscribe(self._main, object, ALWAYS)
         self._subscribe(self._other, "*", RELAY)
-        looker = self._start(self._look)
+        checker = self._start(self._check_snapshots)
         publishers = [
             self._start(partial(self._publisher, number)) for number in range(self.plan.publishers)
         ]
@@ -77,8 +77,8 @@ class Round(Deeds):
             self._stop(side, timeout=HANG)
             self._stop(side, timeout=HANG)  # joins the threads, if a hook ended the first
         self._over.set()
-        self._join([looker], HANG)
-        left = [thread for thread in (looker, *publishers) if thread.is_alive()]
+        self._join([checker], HANG)
+        left = [thread for thread in (checker, *publishers) if thread.is_alive()]
         assert not left, f"threads hang: {left}"
         gc.collect()  # late finalizers
         with self.nothing_else():
@@ -118,12 +118,12 @@ class Round(Deeds):
         for thread in threads:
             thread.join(max(0.0, deadline - monotonic()))
 
-    def _look(self) -> None:
-        lookers = [(side, Looker()) for side in (self._main, self._other)]
+    def _check_snapshots(self) -> None:
+        checkers = [(side, SnapshotChecker()) for side in (self._main, self._other)]
         while not self._over.is_set():
-            for side, looker in lookers:
-                looker.look(side.bus.stats())
-                self.ledger.looks += 1
+            for side, checker in checkers:
+                checker.check(side.bus.stats())
+                self.ledger.snapshots += 1
             self._never.wait(1e-4)
 
     @contextmanager
