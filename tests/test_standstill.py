@@ -99,7 +99,7 @@ def test_pause_of_the_whole_process_is_no_standstill() -> None:
 
 
 WAITING = """
-    bus, gate = bus_of(queue_size=1, publish_timeout=1.0), Gate()
+    bus, gate = bus_of(queue_size=1, publish_timeout=2.0), Gate()
     signal.signal(signal.SIGUSR1, lambda *_: gate.opened.set())
     bus.subscribe("a", gate)
     bus.publish(Event("a"))
@@ -131,7 +131,7 @@ def test_several_pauses_are_no_standstill_however_many_publishers_wait() -> None
     assert process.stdout.readline() == "waiting\n"
     for _ in range(3):
         os.kill(process.pid, signal.SIGSTOP)
-        pause(1.2)
+        pause(2.2)
         os.kill(process.pid, signal.SIGCONT)
         pause(0.05)
     os.kill(process.pid, signal.SIGUSR1)
