@@ -15,17 +15,8 @@ import pytest
 
 from brummerbus import BusError
 from brummerbus.relay._nats_server import binary
+from helpers.ports import HOST, free_port
 from helpers.waiting import HANG, pause
-
-HOST = "127.0.0.1"
-
-
-def free_port() -> int:
-    """Return a port that nobody listens at."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

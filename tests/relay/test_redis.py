@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from brummerbus.relay._broker import Lost, Message, Refused
+from helpers.ports import HOST, free_port
 from helpers.waiting import HANG
-from relay.servers import HOST, RedisServer, Server, adapter, free_port, start_server
+from relay.servers import RedisServer, Server, adapter, start_server
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import argparse
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -13,6 +12,7 @@ import pytest
 from brummerbus.watch import command
 from brummerbus.watch.processes import options
 from brummerbus.watch.processes.procfile import CommandError
+from helpers.ports import free_port
 from helpers.waiting import poll
 
 from .helpers import TIMEOUT, Refusal, Watcher, wait_for
@@ -31,14 +31,6 @@ import os, sys
 print(sys.argv[1], os.environ["PS"], os.environ["PORT"], os.environ["SECRET"], flush=True)
 sys.stdin.read()  # as esbuild and tailwind do: they end when standard input does
 """
-
-
-def free_port() -> int:
-    """Return a port that nothing listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def answers(port: int) -> bool:
