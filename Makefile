@@ -53,7 +53,8 @@ test-c:  ## the C core alone: plain, AddressSanitizer + UBSan, ThreadSanitizer
 # Twice as many processes as cores, since many tests wait; at most 16, since each collects them all.
 CORES := $(shell getconf _NPROCESSORS_ONLN || echo 2)
 PROCESSES ?= $(shell echo $$(($(CORES) < 8 ? 2 * $(CORES) : 16)))
-PYTEST := $(BIN)/python -m pytest --quiet --numprocesses=$(PROCESSES) --dist=worksteal
+# The plugin of anyio, which FastAPI brings, would be imported by each process for nothing.
+PYTEST := $(BIN)/python -m pytest --quiet -p no:anyio --numprocesses=$(PROCESSES) --dist=worksteal
 
 test-py: $(READY)  ## the Python tests, in PROCESSES processes
 	$(PYTEST)
