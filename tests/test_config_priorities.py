@@ -101,3 +101,14 @@ def test_any_mapping_will_do() -> None:
     made = EventBusConfig(priorities=MappingProxyType({"a": 1}))
     assert isinstance(made.priorities, Mapping)
     assert EventBusConfig(priorities=made.priorities) == made
+
+
+def test_a_configuration_has_a_hash_as_frozen_dataclasses_have() -> None:
+    """Equal ones have the same, so that it can be a key."""
+    table: dict[Any, int] = {"a": 1, "b": 2}
+    one, other = (
+        EventBusConfig(workers=2, priorities=table),
+        EventBusConfig(workers=2, priorities=dict(reversed(table.items()))),
+    )
+    assert one == other
+    assert len({one, other, EventBusConfig(workers=2)}) == 2

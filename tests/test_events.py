@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import sys
 import time
 import weakref
 from enum import Enum
@@ -277,6 +278,15 @@ def test_replace_makes_a_new_event() -> None:
     assert new.timestamp >= event.timestamp
     assert event.data == 1
     assert event.replace(type=EventType.BUILD_EVENT, source="").type == "build.event"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace came with Python 3.13")
+def test_the_standard_librarys_replace_does_the_same() -> None:
+    """As for dataclasses and named tuples."""
+    event = Event("tick", 1, source="clock")
+    new = copy.replace(event, data=2)  # type: ignore[attr-defined, unused-ignore]
+    assert (new.type, new.data, new.source) == ("tick", 2, "clock")
+    assert new.id > event.id
 
 
 def test_replace_keeps_the_class_and_what_it_added() -> None:

@@ -119,3 +119,6 @@ for _name, _method in {
     _method.__name__ = _name
     _method.__qualname__ = f"Event.{_name}"
     setattr(Event, _name, _method)
+
+# For `copy.replace`, of Python 3.13 on.
+Event.__replace__ = Event.replace  # type: ignore[method-assign]
