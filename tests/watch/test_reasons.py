@@ -304,3 +304,10 @@ def test_prove_s_names_are_those_of_the_tests_that_it_counts() -> None:
     )
     failed = [result.name for result in find(text).results if not result.passed]
     assert failed == ["adds"]
+
+
+def test_what_only_resembles_a_heading_of_a_runner_is_no_failed_test() -> None:
+    text = "TEST CASE: login\nuser logs in\n  3 failing\nERROR: no route\n"
+    found = find(text)
+    assert [result.framework for result in found.results if not result.passed] == ["mocha"]
+    assert [error.message for error in found.errors] == ["no route"]

@@ -6,6 +6,9 @@ from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.report import Report
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine
 
+_LONGEST = 300
+"""Lines of a failed test in mocha's list after which its end is no longer waited for."""
+
 
 class Vitest(Report):
     """` FAIL  file > suite > test`, then the reason; and what tests print."""
@@ -109,6 +112,8 @@ class Mocha(Report):
         self._titles: list[str] = []
         self._left = 0
         """Failed tests that have not been listed yet."""
+        self._since = _LONGEST
+        """Lines since the last one that was."""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take indented and blank lines; the closing lines are left to the tally.
@@ -117,16 +122,18 @@ class Mocha(Report):
         message of several lines.
         """
         if match := self._FAILING.match(text):
-            self.open, self._left = True, int(match["count"])
+            self.open, self._left, self._since = True, int(match["count"]), _LONGEST
             return None
         if not self.open:
             return None
+        self._since += 1
         if text.strip() and not text[0].isspace():
-            self.open = self._left > 0
+            self.open = self._left > 0 and self._since < _LONGEST
             return self._named("") or ([] if self.open else None)
         if match := self._ITEM.match(text):
             self._titles = []
             self._left -= 1
+            self._since = 0
             return self._expect(line, "") + self._title(match["title"])
         if not text.strip():
             return []

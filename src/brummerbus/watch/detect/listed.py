@@ -70,8 +70,8 @@ class Listed:
         runner, self._runner = self._runner, None
         waits, self._waits = self._waits, None
         self._heading = ""
-        if runner is None or waits is None:
-            return []
+        if runner is None or waits is None or runner.why is not None:
+            return []  # without its reason it only resembles a failed test
         return [self._result(runner, *waits)]
 
     def _named(self, runner: Runner, line: LogLine, text: str) -> list[TestResult] | None:
