@@ -13,9 +13,10 @@ from brummerbus import BusError
 if sys.platform == "win32":
     pytest.skip("the server needs POSIX", allow_module_level=True)
 
-from brummerbus.relay import _embedded, _nats_server
+from brummerbus.relay import Relay, _embedded, _nats_server
 from brummerbus.relay._embedded import join
 from brummerbus.relay._folders import data_directory, runtime_directory
+from helpers.buses import BusFactory
 from relay.members import folder, joining, servers
 
 __all__ = ["folder", "joining"]
@@ -71,6 +72,14 @@ def test_an_address_that_cannot_be_read_is_replaced(folder: Path, text: str) -> 
     runtime = runtime_directory()
     (runtime / "server.json").write_text(text)
     assert _embedded._read_state(runtime) is None
+
+
+def test_a_mistake_in_the_arguments_leaves_no_server_behind(
+    folder: Path, factory: BusFactory
+) -> None:
+    with pytest.raises(TypeError, match="nope"):
+        Relay(factory.bus(), send=["t"], connect={"nope": 1})
+    assert not servers(folder)
 
 
 def test_it_acknowledges_what_it_has_synced(folder: Path) -> None:

@@ -49,7 +49,11 @@ class Embedded:
         embedded = import_module("brummerbus.relay._embedded")
         self._server = embedded.join()
         settings = {**options, "token": self._server.token}
-        self._broker: Broker = nats.make(self._server.url, namespace, settings)
+        try:
+            self._broker: Broker = nats.make(self._server.url, namespace, settings)
+        except BaseException:  # or the server would never be ended
+            self._server.leave()
+            raise
 
     async def connect(self) -> Session:
         """See `_broker.Broker.connect`."""
