@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from helpers.waiting import poll
 from relay.proxy import HOST, Proxy
 
 SOON = 10.0
@@ -89,7 +90,7 @@ def test_a_cut_closes_connections_and_refuses_new_ones_until_repaired(
     proxy.repair()
     with socket.create_connection((HOST, proxy.port), SOON):
         broker.accept()[0].close()
-    assert proxy.accepted == 2
+    poll(lambda: proxy.accepted == 2)
 
 
 def test_a_reset_reaches_both_ends(proxy: Proxy, ends: Ends) -> None:
