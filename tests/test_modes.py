@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from helpers.interpreter import needs_gil
 from helpers.processes import modules_after
 from helpers.waiting import HANG
 
@@ -95,7 +96,10 @@ def test_a_bus_works_and_is_silent(options: tuple[str, ...]) -> None:
     assert end == (0, SAID, "")
 
 
-@pytest.mark.parametrize("allocator", ["debug", "malloc_debug", "malloc"])
+@pytest.mark.parametrize(
+    "allocator",
+    ["debug", *(pytest.param(name, marks=needs_gil) for name in ("malloc_debug", "malloc"))],
+)
 def test_a_bus_works_on_another_allocator(allocator: str) -> None:
     """The debug ones end the process if a block is overrun, or freed without the GIL."""
     assert python(USES_ALL, PYTHONMALLOC=allocator) == (0, SAID, "")
