@@ -3,7 +3,9 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,6 +18,30 @@ from helpers.loops import LoopThread
 from helpers.processes import run_python
 from helpers.threads import InThread, run_together
 from helpers.waiting import HANG, poll
+
+
+def test_coroutine_handlers_can_be_subscribed_while_they_are_searched(
+    factory: BusFactory, loop: LoopThread
+) -> None:
+    """By another thread; here between two lines of `weakref`, which knows them."""
+    bus = factory.bus()
+    subscriptions = [bus.subscribe("a", loop.gate, loop=loop.loop) for _ in range(2)]
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if "weakref" in frame.f_code.co_filename and event == "line":
+            subscriptions.append(bus.subscribe("a", loop.gate, loop=loop.loop))
+        return trace
+
+    async def flush() -> bool:
+        sys.settrace(trace)
+        try:
+            return bus.flush(HANG)
+        finally:
+            sys.settrace(None)
+
+    assert asyncio.run(flush())
+    assert len(bus.subscriptions()) == len(subscriptions) > 2
+
 
 # ---- closed loops --------------------------------------------------------------------------------
 

@@ -148,7 +148,10 @@ class Subscriptions(Table[Subscription]):
     def __init__(self, bus: Callable[[], Publisher | None], lost: Lost) -> None:
         super().__init__(bus)
         self._lost = lost
-        self._in_loops: weakref.WeakSet[CoroutineHandler] = weakref.WeakSet()
+        # By address. Not a WeakSet, which must not change while it is iterated over, if only to be
+        # copied: another thread may subscribe then.
+        self._in_loops: weakref.WeakValueDictionary[int, CoroutineHandler]
+        self._in_loops = weakref.WeakValueDictionary()
 
     uniform: Callable[[float, float], float] | None = None
     """Where the random part of the pauses before retries comes from; None: `random`."""
@@ -163,7 +166,7 @@ class Subscriptions(Table[Subscription]):
             event_type, handler, options, self.remove, self._lost, self.uniform
         )
         if isinstance(subscription.handler, CoroutineHandler):
-            self._in_loops.add(subscription.handler)
+            self._in_loops[id(subscription.handler)] = subscription.handler
         self.insert(subscription)
         return subscription
 
@@ -173,13 +176,17 @@ class Subscriptions(Table[Subscription]):
 
     def run_in(self, loop: object) -> bool:
         """Return whether coroutine handlers run in a loop, or did."""
-        return any(one.loop is loop for one in list(self._in_loops))
+        return any(one.loop is loop for one in self._coroutine_handlers())
 
     def end_closed_loops(self) -> None:
         """End those whose event loop was closed, which notifies nobody, and drop what they had."""
-        for one in list(self._in_loops):
+        for one in self._coroutine_handlers():
             if one.loop.is_closed():
                 one.end()
+
+    def _coroutine_handlers(self) -> list[CoroutineHandler]:
+        references = self._in_loops.valuerefs()
+        return [one for reference in references if (one := reference()) is not None]
 
 
 def _function(handler: Any) -> Any:
