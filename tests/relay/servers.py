@@ -66,6 +66,10 @@ class Server:
         """Return whether it does more than to listen."""
         return True
 
+    async def unacknowledged(self) -> int:
+        """Return how many messages it has handed out that were not acknowledged."""
+        raise NotImplementedError
+
     def kill(self) -> None:
         """End it with SIGKILL."""
         assert self.process
@@ -117,6 +121,19 @@ class NatsServer(Server):
     def secret(self, password: str) -> str:
         return f"{password}@" if password else ""
 
+    async def unacknowledged(self) -> int:
+        client = await import_module("nats").connect(self.url())
+        try:
+            manager = client.jsm()
+            consumers = [
+                consumer
+                for stream in await manager.streams_info()
+                for consumer in await manager.consumers_info(stream.config.name)
+            ]
+        finally:
+            await client.close()
+        return sum(consumer.num_ack_pending or 0 for consumer in consumers)
+
 
 class RedisServer(Server):
     """A redis-server that syncs before it replies."""
@@ -138,6 +155,12 @@ class RedisServer(Server):
         connection.sendall(b"PING\r\n")
         reply = connection.recv(8)
         return bool(reply) and not reply.startswith(b"-LOAD")
+
+    async def unacknowledged(self) -> int:
+        async with import_module("redis.asyncio").from_url(self.url()) as client:
+            streams = [key async for key in client.scan_iter(_type="stream")]
+            groups = [group for key in streams for group in await client.xinfo_groups(key)]
+        return sum(group["pending"] for group in groups)
 
 
 def redis_binary() -> str:

@@ -1,5 +1,6 @@
 """Relays in processes that are killed, fork, or end without a word."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -113,6 +114,7 @@ def test_a_receiver_that_is_killed_in_a_handler_handles_everything_at_least_once
         while (line := said(receiver)) != "begin 20":
             lines.append(line)
         poll(lambda: sender.stats().acked == 50)
+        poll(lambda: asyncio.run(scene.server.unacknowledged()) <= 11)
         receiver.send_signal(signal.SIGKILL)
     with process(RECEIVER.format(hold=-1, **settings)) as receiver:
         handled = 0
