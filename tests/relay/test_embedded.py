@@ -17,6 +17,7 @@ if sys.platform == "win32":
 
 from brummerbus.relay import _nats_server
 from brummerbus.relay._embedded import join
+from brummerbus.relay._filelock import FileLock
 from relay.members import Joining, Member, folder, joining, runs, servers
 
 __all__ = ["folder", "joining"]
@@ -179,6 +180,26 @@ def test_who_joins_when_the_server_was_killed_starts_it_for_the_others_too(folde
     second.leave()
     with pytest.raises(BusError, match="has left"):
         first.revive()
+
+
+def test_who_joins_while_a_killed_server_still_holds_its_lock_starts_it_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = join()
+    servers(folder)[0].kill()
+    lock = FileLock(folder / "XDG_DATA_HOME" / "brummerbus" / "nats" / "server.lock")
+    name_at = _nats_server.name_at
+
+    def release(port: int) -> str | None:
+        lock.release()
+        return name_at(port)
+
+    monkeypatch.setattr(_nats_server, "name_at", release)
+    second = join()
+    assert (second.url, second.token) == (first.url, first.token)
+    assert len(servers(folder)) == 1
+    first.leave()
+    second.leave()
 
 
 def test_each_server_has_a_token_of_its_own(folder: Path) -> None:

@@ -113,7 +113,13 @@ def join(*, timeout: float = START_TIMEOUT) -> Server:
             elif state is None or state["store"] != str(store):
                 raise BusError(_foreign(store))
             else:
-                _nats_server.wait_ready(runtime, state, timeout)
+                try:
+                    _nats_server.wait_ready(runtime, state, timeout)
+                except BusError:
+                    if not lock.acquire(wait=False):
+                        raise
+                    # It was killed: until all its threads have ended, it holds its lock.
+                    state = _start(runtime, store, state, lock, timeout)
         return Server(runtime, state, FileLock(runtime / "members.lock", shared=True))
 
 
