@@ -22,6 +22,8 @@ from relay.members import Joining, Member, folder, joining, runs, servers
 
 __all__ = ["folder", "joining"]
 
+STORE = "XDG_DATA_HOME/brummerbus/nats"
+
 
 @pytest.mark.slow
 def test_processes_that_join_at_once_have_one_server_and_the_last_to_leave_ends_it(
@@ -149,6 +151,11 @@ def test_a_child_that_joins_itself_is_a_member(folder: Path) -> None:
 # ---- a server that ended -------------------------------------------------------------------------
 
 
+def await_end(folder: Path) -> None:
+    """Return when a killed server has released its lock, which is after it is seen to end."""
+    poll(lambda: servers(folder) == [] and not _nats_server.runs(folder / STORE))
+
+
 @pytest.mark.slow
 def test_a_killed_server_is_started_again_once_with_the_same_address_token_and_store(
     folder: Path, joining: Joining
@@ -157,7 +164,7 @@ def test_a_killed_server_is_started_again_once_with_the_same_address_token_and_s
     (said,) = {member.says() for member in members}
     (server,) = servers(folder)
     server.kill()
-    poll(lambda: servers(folder) == [])
+    await_end(folder)
     for member in members:
         member.revive()
     assert sorted(member.says() for member in members) == ["False", "False", "True"]
@@ -172,7 +179,7 @@ def test_a_killed_server_is_started_again_once_with_the_same_address_token_and_s
 def test_who_joins_when_the_server_was_killed_starts_it_for_the_others_too(folder: Path) -> None:
     first = join()
     servers(folder)[0].kill()
-    poll(lambda: servers(folder) == [])
+    await_end(folder)
     second = join()
     assert (second.url, second.token) == (first.url, first.token)
     assert not first.revive()
@@ -187,7 +194,7 @@ def test_who_joins_while_a_killed_server_still_holds_its_lock_starts_it_again(
 ) -> None:
     first = join()
     servers(folder)[0].kill()
-    lock = FileLock(folder / "XDG_DATA_HOME" / "brummerbus" / "nats" / "server.lock")
+    lock = FileLock(folder / STORE / "server.lock")
     name_at = _nats_server.name_at
 
     def release(port: int) -> str | None:

@@ -52,7 +52,8 @@ class Server:
         Of all members that call this at once, one starts it. Takes about 1 ms if it runs.
 
         Returns:
-            Whether it was started by this call.
+            Whether it was started by this call. Not while one that was killed still holds its
+            lock, some ms: call it again.
 
         Raises:
             BusError: It did not start, or this membership has ended.
