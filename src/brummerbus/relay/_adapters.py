@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from brummerbus._arguments import shown
 from brummerbus._errors import BusError
-from brummerbus.relay._broker import Broker, Lost, Refused, Session
+from brummerbus.relay._broker import Broker, Lost, Refused, Session, shown_url
 
 _MODULES = {
     **dict.fromkeys(("nats", "tls", "ws", "wss"), "brummerbus.relay._nats"),
@@ -34,11 +34,6 @@ def broker_for(url: str | None, namespace: str, options: Mapping[str, Any]) -> B
         known = ", ".join(f"{one}://" for one in _MODULES)
         raise ValueError(f"url must begin with one of {known}, got {shown_url(url)}")
     return cast("Broker", import_module(name).make(url, namespace, options))
-
-
-def shown_url(url: str) -> str:
-    """Return a URL for a message: no more than its scheme, as the rest may be a password."""
-    return repr(url.partition("://")[0] + "://...") if "://" in url else shown(url)
 
 
 class Embedded:

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from brummerbus._arguments import shown
 from brummerbus._errors import BusError
 
 
@@ -213,3 +214,8 @@ class Broker(Protocol):
             Lost: No connection; the message names the server, without credentials.
             Refused: Wrong credentials, or the server cannot store; the message says so.
         """
+
+
+def shown_url(url: str) -> str:
+    """Return a URL for a message: no more than its scheme, as the rest may be a password."""
+    return repr(url.partition("://")[0] + "://...") if "://" in url else shown(url)

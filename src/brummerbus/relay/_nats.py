@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from brummerbus._arguments import shown
-from brummerbus.relay._adapters import shown_url
-from brummerbus.relay._broker import BrokerError, Lost, Refused
+from brummerbus.relay._broker import BrokerError, Lost, Refused, shown_url
 
 try:
     from nats import errors

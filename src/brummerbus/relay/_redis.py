@@ -28,8 +28,7 @@ except ImportError as _missing:
     ) from _missing
 
 from brummerbus._arguments import check_int
-from brummerbus.relay._adapters import shown_url
-from brummerbus.relay._broker import Answered, Lost, Message, Refused, Rejected
+from brummerbus.relay._broker import Answered, Lost, Message, Refused, Rejected, shown_url
 from brummerbus.relay._redis_consumer import RedisConsumer
 from brummerbus.relay._redis_errors import FAILURES, Liveness, translated
 
