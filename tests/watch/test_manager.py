@@ -124,6 +124,25 @@ def test_a_process_is_stopped_by_hand_and_started_again(running: Running) -> Non
     running.wait_for("web", State.RUNNING, starts=2)
 
 
+def test_a_process_is_started_again_only_once_its_last_lines_are_published(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = threading.Event()
+
+    def done(process: WatchedProcess) -> bool:
+        return process._done.is_set() and (process.name != "web" or published.is_set())
+
+    running.manager.stop("web")
+    running.wait_for("web", State.ENDED)
+    monkeypatch.setattr(WatchedProcess, "done", property(done))
+    running.manager.restart("web")
+    running.manager.restart("other")
+    running.wait_for("other", State.RUNNING, starts=2)
+    assert running.of("web")[:2] == (State.WAITING, 1)
+    published.set()
+    running.wait_for("web", State.RUNNING, starts=2)
+
+
 def test_what_was_stopped_by_hand_has_no_exit_code_that_counts(running: Running) -> None:
     running.manager.stop("web")
     running.wait_for("web", State.ENDED)

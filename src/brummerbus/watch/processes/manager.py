@@ -191,6 +191,8 @@ class ProcessManager:
         if managed.state is State.WAITING:
             if self._stopping:
                 managed.state = State.ENDED
+            elif not managed.process.done:
+                return  # it has ended, but its last lines are being published
             elif now >= managed.start_at and (managed.asked or self._may_start(managed)):
                 self._start(managed)
             return
