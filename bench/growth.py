@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Barrier, Semaphore, Thread
 from time import perf_counter, process_time
@@ -236,7 +237,7 @@ def run_series(series: Series, *, quick: bool) -> dict[str, Any]:
     points = []
     for x in series.quick if quick else series.values:
         tries = 1 if series.name == "events" and x >= LONG else TRIES
-        point = best(tries, lambda x=x: series.measure(x))  # type: ignore[misc]
+        point = best(tries, partial(series.measure, x))
         points.append(point)
         apart = "" if point.publish is None else f"{point.publish:8.2f}"
         print(f"{x:>12,}  {point.wall:7.2f} {point.cpu:7.2f}  {apart}", flush=True)

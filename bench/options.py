@@ -251,7 +251,9 @@ def main() -> None:
         for name, each in CALLS.items():
             found.setdefault(name, []).append(calls(each))
             gc.collect()
-    figures = {name: [low(list(c)) for c in zip(*all_)] for name, all_ in found.items()}  # noqa: B905
+    figures = {
+        name: [low(list(c)) for c in zip(*all_, strict=True)] for name, all_ in found.items()
+    }
     json.dump({"from": brummerbus.__file__, "figures": figures}, sys.stdout)
 
 
