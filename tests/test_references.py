@@ -30,6 +30,7 @@ TIMES = 5
 """Repetitions of each path: a count that is wrong by one each time is wrong by five."""
 
 REJECT = BackpressurePolicy.REJECT
+DROP_NEWEST = BackpressurePolicy.DROP_NEWEST
 
 
 class Parcel:
@@ -179,6 +180,21 @@ def test_an_event_without_room_is_kept_by_nobody(
     lost = policy is not BackpressurePolicy.CALLER_RUNS
     assert (stats.dropped > 0) is lost
     assert scene.dropped == stats.dropped
+    scene.settle()
+
+
+def test_many_of_which_only_the_first_find_room_are_kept_by_nobody(
+    factory: BusFactory, subscribers: int
+) -> None:
+    """In one call, beside events without a subscription."""
+    scene = Scene(factory, subscribers, queue_size=3 * subscribers, policy=DROP_NEWEST)
+    scene.hold()
+    unrouted = Event("nobody", scene.parcel)
+    for expected in [5] + [2] * TIMES:
+        assert scene.bus.publish_many([unrouted, *scene.batch, unrouted]) == expected
+        assert scene.bus.publish_many((*scene.batch, unrouted)) == 1
+    assert scene.bus.stats().queue_depth[2] == 3 * subscribers
+    del unrouted
     scene.settle()
 
 

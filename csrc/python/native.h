@@ -206,7 +206,7 @@ static inline void hold(PyObject *event, const bb_route *route) {
     }
 }
 
-/* Drop what `hold` took; the caller has references of its own, so nothing is freed. */
+/* Drop what `hold` took; if the caller has references of its own, nothing is freed. */
 static inline void release(PyObject *event, const bb_route *route) {
     for (int32_t i = 0; i < route->count; i++) {
         Py_DECREF(event);

@@ -36,6 +36,24 @@ bb_result bb_push(bb_queue *q, const bb_route *route, void *event, int32_t depth
     return result;
 }
 
+/* The same for `n` events of a route; returns how many were accepted. */
+static int32_t push_run(bb_queue *q, const bb_route *route, void *const *events, int32_t n,
+                        int32_t depth, bool handler, uint64_t now) {
+    if (route->count == 0) {
+        q->unrouted += route->tapped ? 0 : (uint64_t)n;
+        return n;
+    }
+    if (!may_enter(q, route, handler) || !ensure_slots(q, route->count)) return 0;
+    return enqueue_many(q, route, events, n, depth, handler, now);
+}
+
+/* How many of the routes are the same as the first. */
+static int32_t run_length(const bb_route *const *routes, int32_t n) {
+    int32_t length = 1;
+    while (length < n && routes[length] == routes[0]) length++;
+    return length;
+}
+
 int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *events, int32_t n,
                      int32_t depth, bb_origin origin) {
     if (is_gone(q)) return BB_GONE;
@@ -45,9 +63,12 @@ int32_t bb_push_many(bb_queue *q, const bb_route *const *routes, void *const *ev
     uint64_t now = time_of(q, reading);
     int32_t accepted = 0;
     if (is_open_to(q, origin)) {
-        while (accepted < n &&
-               push(q, routes[accepted], events[accepted], depth, handler, now) == BB_ACCEPTED)
-            accepted++;
+        int32_t run = 0, pushed = 0;
+        while (pushed == run && accepted < n) {
+            run = run_length(routes + accepted, n - accepted);
+            pushed = push_run(q, routes[accepted], events + accepted, run, depth, handler, now);
+            accepted += pushed;
+        }
         if (q->monitoring) sample_depth(q, now);
     } else {
         accepted = BB_CLOSED;

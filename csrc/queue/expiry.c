@@ -15,15 +15,15 @@ static bool check_expiry(bb_queue *q, const void *event, const bb_parked *p, uin
     return false;
 }
 
-static void drop_expired(bb_queue *q, const dequeued *taken, bb_delivery *out) {
-    *out = taken->delivery;
+static void drop_expired(bb_queue *q, dequeued taken, bb_delivery *out) {
+    *out = taken.delivery;
     q->expiring--;
-    count_dropped(q, taken->level, taken->type, taken->delivery.recipient, BB_WHY_EXPIRED);
-    note(q, BB_NOTED_EXPIRED, out->event, out->recipient, taken->type, taken->level, 0);
+    count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_EXPIRED);
+    note(q, BB_NOTED_EXPIRED, out->event, out->recipient, taken.type, taken.level, 0);
 }
 
 /* The slot after `before`, or the first if that is -1, leaves its level. */
-static void dequeue_after(bb_queue *q, int32_t level, int32_t before, dequeued *taken) {
+static dequeued dequeue_after(bb_queue *q, int32_t level, int32_t before) {
     level_list *list = &q->level[level];
     if (before >= 0) { /* it becomes the first */
         int32_t index = q->slots[before].next;
@@ -32,7 +32,7 @@ static void dequeue_after(bb_queue *q, int32_t level, int32_t before, dequeued *
         q->slots[index].next = list->head;
         list->head = index;
     }
-    dequeue_slot(q, level, taken);
+    return dequeue_slot(q, level);
 }
 
 static int32_t purge_slots(bb_queue *q, int32_t level, bb_delivery *out, int32_t n, uint64_t now) {
@@ -46,9 +46,7 @@ static int32_t purge_slots(bb_queue *q, int32_t level, bb_delivery *out, int32_t
             q->next_expiry = now; /* for the next call */
             before = index;
         } else {
-            dequeued taken;
-            dequeue_after(q, level, before, &taken);
-            drop_expired(q, &taken, &out[found++]);
+            drop_expired(q, dequeue_after(q, level, before), &out[found++]);
         }
         index = next;
     }
@@ -63,9 +61,7 @@ static int32_t purge_parked(bb_queue *q, int32_t level, bb_delivery *out, int32_
         if (found == n) {
             q->next_expiry = now;
         } else {
-            dequeued taken;
-            drop_parked(q, p, &taken);
-            drop_expired(q, &taken, &out[found++]);
+            drop_expired(q, drop_parked(q, p), &out[found++]);
         }
     }
     return found;

@@ -29,12 +29,13 @@ void record_duration(rolling_histogram *h, uint64_t ns) {
     assert(bucket_of(ns) < BB_BUCKETS);
     histogram *current = &h->current;
     current->count++;
-    current->sum += (double)ns;
+    current->sum += ns;
     current->bucket[bucket_of(ns)]++;
     if (ns > current->max) current->max = ns;
 }
 
-static void add(uint64_t *count, uint64_t *max, double *sum, uint64_t *bucket, const histogram *h) {
+static void add(uint64_t *count, uint64_t *max, uint64_t *sum, uint64_t *bucket,
+                const histogram *h) {
     if (h->count == 0) return;
     *count += h->count;
     *sum += h->sum;

@@ -20,9 +20,11 @@ typedef struct {
 
 bool grow_slots(bb_queue *q, int32_t count);
 void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uint64_t now);
-void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken);
-void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken);
-void drop_parked(bb_queue *q, bb_parked *p, dequeued *taken);
+int32_t enqueue_many(bb_queue *q, const bb_route *route, void *const *events, int32_t n,
+                     int32_t depth, bool handler, uint64_t now);
+dequeued dequeue(bb_queue *q, int32_t level, uint64_t now);
+dequeued dequeue_oldest(bb_queue *q, int32_t level);
+dequeued drop_parked(bb_queue *q, bb_parked *p);
 int32_t starving_level(const bb_queue *q, uint64_t now);
 int32_t highest_level(const bb_queue *q);
 uint64_t first_sequence(const bb_queue *q);
@@ -193,24 +195,23 @@ static inline void count_taken(bb_queue *q, int32_t level, int32_t type, bb_reci
 /* ---- slots --------------------------------------------------------------------------------- */
 
 /* Take the first slot of a level that has slots. */
-static inline void dequeue_slot(bb_queue *q, int32_t level, dequeued *taken) {
+static inline dequeued dequeue_slot(bb_queue *q, int32_t level) {
     level_list *list = &q->level[level];
     int32_t index = list->head;
     slot *s = &q->slots[index];
-    taken->delivery.event = s->event;
-    taken->delivery.recipient = s->recipient;
-    taken->delivery.parked = NULL;
-    taken->delivery.depth = s->depth;
-    taken->accepted = s->accepted;
-    taken->sequence = s->sequence;
-    taken->level = level;
-    taken->type = s->type;
-    taken->expired = false;
+    dequeued taken = {
+        .delivery = {s->event, s->recipient, NULL, s->depth},
+        .accepted = s->accepted,
+        .sequence = s->sequence,
+        .level = level,
+        .type = s->type,
+    };
     list->head = s->next;
     if (list->head < 0) q->nonempty &= ~(1u << level);
     s->next = q->free_slot;
     q->free_slot = index;
     q->queued--;
+    return taken;
 }
 
 /* ---- work -------------------------------------------------------------------------------- */

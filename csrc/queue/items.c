@@ -71,8 +71,7 @@ bb_result bb_set_capacity(bb_queue *q, int32_t capacity) {
 /* ---- getting ------------------------------------------------------------------------------- */
 
 static void *take_item(bb_queue *q) {
-    dequeued taken;
-    dequeue_slot(q, bb_highest_bit(q->nonempty), &taken);
+    dequeued taken = dequeue_slot(q, bb_highest_bit(q->nonempty));
     count_taken(q, taken.level, taken.type, taken.delivery.recipient);
     count_processed(q, taken.level, taken.type, taken.delivery.recipient, false);
     return taken.delivery.event;
@@ -113,8 +112,7 @@ int32_t bb_take_back(bb_queue *q, void **out, int32_t n) {
     int32_t found = 0;
     queue_lock_attached(q);
     while (q->state == BB_SHUT && found < n && q->queued > 0) {
-        dequeued taken;
-        dequeue_slot(q, bb_highest_bit(q->nonempty), &taken);
+        dequeued taken = dequeue_slot(q, bb_highest_bit(q->nonempty));
         count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
         out[found++] = taken.delivery.event;
     }

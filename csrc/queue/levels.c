@@ -57,12 +57,11 @@ static inline void append_slot(bb_queue *q, const bb_route *route, bb_recipient 
 }
 
 /* Some deliveries of an event with a ticket are parked instead. */
-BB_COLD static void enqueue_with_ticket(bb_queue *q, const bb_route *route, bb_ticket *ticket,
-                                        void *event, int32_t depth, uint64_t now) {
+BB_COLD static void place_with_ticket(bb_queue *q, const bb_route *route, bb_ticket *ticket,
+                                      void *event, int32_t depth, uint64_t now) {
     assert(ticket->parked == NULL || ticket->count == route->count);
     for (int32_t i = 0; i < route->count; i++) {
         bb_recipient *recipient = route->recipients[i];
-        recipient->tally.published++;
         bb_parked *p = ticket->parked != NULL ? &ticket->parked[i] : NULL;
         if (p == NULL || p->lane == NULL) {
             append_slot(q, route, recipient, event, depth, now);
@@ -83,29 +82,50 @@ BB_COLD static void enqueue_with_ticket(bb_queue *q, const bb_route *route, bb_t
     q->expiring += route->count;
 }
 
+static inline void place(bb_queue *q, const bb_route *route, void *event, int32_t depth,
+                         uint64_t now) {
+    bb_ticket *ticket = bb_ticket_of(event);
+    if (ticket != NULL) {
+        place_with_ticket(q, route, ticket, event, depth, now);
+    } else {
+        for (int32_t i = 0; i < route->count; i++)
+            append_slot(q, route, route->recipients[i], event, depth, now);
+        if (route->count > 0) q->nonempty |= 1u << (route->level - 1);
+    }
+    q->queued += route->count;
+    note(q, BB_NOTED_ACCEPTED, event, NULL, route->type, route->level - 1, now);
+}
+
+static inline void count_enqueued(bb_queue *q, const bb_route *route, int32_t events,
+                                  uint64_t now) {
+    for (int32_t i = 0; i < route->count; i++)
+        route->recipients[i]->tally.published += (uint64_t)events;
+    count_published(q, route->level - 1, route->type, events * route->count);
+    if (q->monitoring) count_arrivals(q, events * route->count, now);
+}
+
 /* Precondition: there are slots for the event, see ensure_slots. */
 void enqueue(bb_queue *q, const bb_route *route, void *event, int32_t depth, uint64_t now) {
     ASSERT_LOCKED(q);
     assert(route->level >= 1 && route->level <= q->levels);
     assert(route->count >= 0 && route->count <= q->slot_count - q->queued);
-    bb_ticket *ticket = bb_ticket_of(event);
-    if (ticket != NULL) {
-        enqueue_with_ticket(q, route, ticket, event, depth, now);
-    } else {
-        for (int32_t i = 0; i < route->count; i++) {
-            append_slot(q, route, route->recipients[i], event, depth, now);
-            route->recipients[i]->tally.published++;
-        }
-        if (route->count > 0) q->nonempty |= 1u << (route->level - 1);
-    }
-    q->queued += route->count;
-    count_published(q, route->level - 1, route->type, route->count);
-    if (q->monitoring) count_arrivals(q, route->count, now);
-    note(q, BB_NOTED_ACCEPTED, event, NULL, route->type, route->level - 1, now);
+    place(q, route, event, depth, now);
+    count_enqueued(q, route, 1, now);
 }
 
-BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
-    *taken = (dequeued){
+/* Enqueue as many of `n` events as fit, counted in one step; returns their number. */
+int32_t enqueue_many(bb_queue *q, const bb_route *route, void *const *events, int32_t n,
+                     int32_t depth, bool handler, uint64_t now) {
+    ASSERT_LOCKED(q);
+    assert(route->level >= 1 && route->level <= q->levels && route->count > 0);
+    int32_t done = 0;
+    while (done < n && fits(q, route->count, handler)) place(q, route, events[done++], depth, now);
+    if (done > 0) count_enqueued(q, route, done, now);
+    return done;
+}
+
+BB_COLD static dequeued dequeue_parked(bb_queue *q, bb_parked *p) {
+    dequeued taken = {
         .delivery = {p->event, p->recipient, p, p->depth},
         .accepted = p->accepted,
         .sequence = p->sequence,
@@ -114,6 +134,7 @@ BB_COLD static void dequeue_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
     };
     unpark(q, p);
     q->queued--;
+    return taken;
 }
 
 /* A delivery that was dequeued is dropped. */
@@ -122,10 +143,11 @@ static void end_dropped(bb_queue *q, bb_parked *p) {
     unblock(q, p->lane->group);
 }
 
-void drop_parked(bb_queue *q, bb_parked *p, dequeued *taken) {
+dequeued drop_parked(bb_queue *q, bb_parked *p) {
     ASSERT_LOCKED(q);
-    dequeue_parked(q, p, taken);
+    dequeued taken = dequeue_parked(q, p);
     end_dropped(q, p);
+    return taken;
 }
 
 /* A delivery with a ticket has left the queue: note whether it had expired. One that has begun
@@ -158,15 +180,15 @@ static uint64_t next_accepted(const bb_queue *q, int32_t level, uint64_t *sequen
 }
 
 /* Take the oldest delivery that may be taken out of a level with work. `now`: 0 if not known. */
-void dequeue(bb_queue *q, int32_t level, uint64_t now, dequeued *taken) {
+dequeued dequeue(bb_queue *q, int32_t level, uint64_t now) {
     ASSERT_LOCKED(q);
     assert(level >= 0 && level < q->levels && (levels_with_work(q) >> level & 1) && q->queued > 0);
     bb_parked *p = q->ready_levels != 0 ? next_parked(q, level) : NULL;
-    if (p != NULL) dequeue_parked(q, p, taken);
-    else dequeue_slot(q, level, taken);
-    if (bb_ticket_of(taken->delivery.event) == NULL) return;
-    note_expiry(q, taken, now);
-    if (taken->expired && p != NULL) end_dropped(q, p);
+    dequeued taken = p != NULL ? dequeue_parked(q, p) : dequeue_slot(q, level);
+    if (bb_ticket_of(taken.delivery.event) == NULL) return taken;
+    note_expiry(q, &taken, now);
+    if (taken.expired && p != NULL) end_dropped(q, p);
+    return taken;
 }
 
 /* next_level, for a queue that knows starvation. Comparing the heads is enough: within a level no
@@ -228,12 +250,13 @@ int32_t highest_level(const bb_queue *q) {
 }
 
 /* Take the oldest delivery of a level that is occupied, to drop it. */
-void dequeue_oldest(bb_queue *q, int32_t level, dequeued *taken) {
+dequeued dequeue_oldest(bb_queue *q, int32_t level) {
     ASSERT_LOCKED(q);
     bb_parked *p = q->oldest_parked[level];
-    if (p != NULL && p->sequence == oldest_at(q, level)) drop_parked(q, p, taken);
-    else dequeue_slot(q, level, taken);
-    note_expiry(q, taken, 0);
+    bool parked = p != NULL && p->sequence == oldest_at(q, level);
+    dequeued taken = parked ? drop_parked(q, p) : dequeue_slot(q, level);
+    note_expiry(q, &taken, 0);
+    return taken;
 }
 
 /* The levels whose deliveries may be evicted for an event of `level`. */
@@ -260,8 +283,7 @@ bb_delivery evict(bb_queue *q, bb_mode mode, int32_t level, const void *by) {
     ASSERT_LOCKED(q);
     uint32_t bits = victims(q, mode, level);
     int32_t victim = mode == BB_EVICT_OLDEST ? oldest(q, bits) : bb_highest_bit(bits & (0u - bits));
-    dequeued out;
-    dequeue_oldest(q, victim, &out);
+    dequeued out = dequeue_oldest(q, victim);
     count_dropped(q, out.level, out.type, out.delivery.recipient, BB_WHY_EVICTED);
     if (q->notes != NULL)
         write_note(q, BB_NOTED_EVICTED, id_of(out.delivery.event), out.delivery.recipient, out.type,

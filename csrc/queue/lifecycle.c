@@ -113,8 +113,7 @@ int32_t bb_discard(bb_queue *q, bb_delivery *out, int32_t n) {
     int32_t discarded = 0;
     void *token = queue_lock(q);
     while (q->state == BB_SHUT && q->queued > 0 && discarded < n) {
-        dequeued taken;
-        dequeue_oldest(q, highest_level(q), &taken);
+        dequeued taken = dequeue_oldest(q, highest_level(q));
         out[discarded++] = taken.delivery;
         count_dropped(q, taken.level, taken.type, taken.delivery.recipient, BB_WHY_SHUTDOWN);
         note(q, BB_NOTED_DISCARDED, taken.delivery.event, taken.delivery.recipient, taken.type,

@@ -52,7 +52,7 @@ typedef struct {
     uint64_t p99;
     uint64_t max;
     uint64_t count;
-    double sum;
+    uint64_t sum;
     uint64_t bucket[976];
 } bb_durations;
 

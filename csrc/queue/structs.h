@@ -108,7 +108,7 @@ struct bb_worker {
 typedef struct {
     uint64_t count;
     uint64_t max;
-    double sum;
+    uint64_t sum;
     uint64_t bucket[BB_BUCKETS];
 } histogram;
 

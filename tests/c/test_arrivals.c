@@ -82,24 +82,24 @@ static void test_batches_vary_in_windows_shorter_than_their_gap(void) {
 }
 
 static void test_every_way_into_the_queue_is_an_arrival(void) {
-    fixture *f = fixture_timed(2, 0);
-    const bb_route *route = &f->low;
-    void *event = EVENT(1);
-    CHECK_INT(1, bb_push_many(f->q, &route, &event, 1, 0, BB_OUTSIDE));
+    fixture *f = fixture_timed(3, 0);
+    const bb_route *routes[] = {&f->low, &f->low};
+    void *events[] = {EVENT(0), EVENT(1)};
+    CHECK_INT(2, bb_push_many(f->q, routes, events, 2, 0, BB_OUTSIDE));
     CHECK_INT(BB_ACCEPTED, offer(f, &f->low, 2, BB_REFUSE));
     CHECK_INT(BB_FULL, push(f, &f->low, 3));
     CHECK_INT(BB_REFUSED, offer(f, &f->low, 3, BB_REFUSE));
-    CHECK_INT(2, arrivals_of(f).deliveries);
+    CHECK_INT(3, arrivals_of(f).deliveries);
     CHECK_INT(BB_EVICTED, offer(f, &f->low, 4, BB_EVICT_OLDEST));
-    CHECK_INT(3, arrivals_of(f).deliveries);
-    bb_waiter *waiter = join(f, &f->low, 5);
-    CHECK_INT(3, arrivals_of(f).deliveries);
-    CHECK_TAKES(2, f->worker);
     CHECK_INT(4, arrivals_of(f).deliveries);
-    CHECK_INT(1, bb_waiter_leave(waiter));
-    take_some(f, 2);
-    CHECK(join(f, &f->low, 6) == NULL && last_join == BB_ACCEPTED);
+    bb_waiter *waiter = join(f, &f->low, 5);
+    CHECK_INT(4, arrivals_of(f).deliveries);
+    CHECK_TAKES(1, f->worker);
     CHECK_INT(5, arrivals_of(f).deliveries);
+    CHECK_INT(1, bb_waiter_leave(waiter));
+    take_some(f, 3);
+    CHECK(join(f, &f->low, 6) == NULL && last_join == BB_ACCEPTED);
+    CHECK_INT(6, arrivals_of(f).deliveries);
     fixture_free(f);
 }
 

@@ -174,6 +174,25 @@ static void test_push_many_stops_at_the_first_that_does_not_fit(void) {
     fixture_free(f);
 }
 
+static void test_push_many_counts_runs_of_a_route_as_single_pushes(void) {
+    fixture *f = fixture_new(8);
+    bb_route three = several(f, 2, 3), unrouted = several(f, 1, 0);
+    const bb_route *routes[] = {&three,   &three,   &unrouted, &unrouted, &unrouted,
+                                &f->high, &f->high, &f->high,  &f->high};
+    void *events[9];
+    for (int i = 0; i < 9; i++) events[i] = EVENT(i + 1);
+    CHECK_INT(7, bb_push_many(f->q, routes, events, 9, 0, BB_OUTSIDE));
+    CHECK_BOOKS(f, .published = 8, .queued = 8);
+    bb_stats stats = stats_of(f);
+    CHECK_INT(3, stats.unrouted);
+    CHECK_INT(6, stats.level[1].published);
+    CHECK_INT(2, stats.level[2].published);
+    CHECK_INT(2, three.recipients[0]->tally.published);
+    CHECK_INT(2, three.recipients[2]->tally.published);
+    CHECK_INT(2, f->high.recipients[0]->tally.published);
+    fixture_free(f);
+}
+
 void push_tests(void) {
     RUN(test_push_is_accepted_while_there_are_free_slots);
     RUN(test_a_delivery_comes_out_as_it_was_put_in);
@@ -188,4 +207,5 @@ void push_tests(void) {
     RUN(test_all_eight_levels_are_in_order);
     RUN(test_push_many_accepts_in_order);
     RUN(test_push_many_stops_at_the_first_that_does_not_fit);
+    RUN(test_push_many_counts_runs_of_a_route_as_single_pushes);
 }
