@@ -51,9 +51,9 @@ static void test_without_a_reliable_counter_it_is_the_clock(void) {
 
 static void test_until_it_knows_the_rate_it_asks_the_clock(void) {
     fast_clock clock = clock_at_now();
-    show(NOW + 9 * MS);
+    show(NOW + MS - 200);
     staged_clock_advance(123);
-    CHECK_INT(NOW + 9 * MS + 123, fast_clock_time(&clock, fast_clock_read(&clock)));
+    CHECK_INT(NOW + MS - 77, fast_clock_time(&clock, fast_clock_read(&clock)));
     CHECK_INT(0, clock.span);
 }
 
@@ -76,12 +76,12 @@ static void test_a_reading_from_before_the_base_is_a_time_before_it(void) {
 
 static void test_a_rate_is_trusted_no_longer_than_it_was_measured(void) {
     fast_clock clock = clock_at_now();
-    show(NOW + 12 * MS);
+    show(NOW + 2 * MS);
     fast_clock_rebase(&clock);
-    CHECK_NEAR(NOW + 23 * MS, fast_clock_time(&clock, ticks_at(NOW + 23 * MS)));
-    show(NOW + 25 * MS);
+    CHECK_NEAR(NOW + 4 * MS - 9, fast_clock_time(&clock, ticks_at(NOW + 4 * MS - 9)));
+    show(NOW + 4 * MS);
     staged_clock_advance(3);
-    CHECK_INT(NOW + 25 * MS + 3, fast_clock_time(&clock, ticks_at(NOW + 25 * MS)));
+    CHECK_INT(NOW + 4 * MS + 3, fast_clock_time(&clock, ticks_at(NOW + 4 * MS)));
 }
 
 static void test_a_clock_that_is_slewed_is_followed(void) {
