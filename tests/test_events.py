@@ -6,6 +6,7 @@ import pickle
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -320,6 +321,30 @@ def test_long_chain_of_events_is_freed() -> None:
     last = weakref.ref(event)
     for _ in range(200_000):
         event = Event("next", event)
+    del event
+    assert last() is None
+
+
+class Special(Event):
+    """A subclass, which the interpreter frees in a way of its own."""
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        lambda event: Special("next", event),
+        lambda event: Special("next", Event("between", event)),
+        lambda event: Event("next", [event]),
+        lambda event: Event("next", Event("between", {"event": (event,)})),
+    ],
+    ids=["subclass", "subclasses between", "list", "dict"],
+)
+def test_long_chain_through_other_objects_is_freed(link: Callable[[Event], Event]) -> None:
+    """Neither what an event does nor what the interpreter does is to be recursive."""
+    event = Event("first")
+    last = weakref.ref(event)
+    for _ in range(100_000):
+        event = link(event)
     del event
     assert last() is None
 

@@ -3,8 +3,9 @@
  * In C because creating one costs as much as publishing it. Methods that are not called for every
  * event (repr, copying, pickling, `replace`, refusing to set attributes) are added in _events.py.
  *
- * A chain of events, each the data of the next, is freed without recursion. Python classes use the
- * interpreter's trashcan for that, which the limited API does not offer.
+ * A chain of events, each the data of the next, is freed without recursion. The interpreter's
+ * trashcan, which the limited API does not offer, does the same for a chain with subclasses or
+ * containers between the events.
  */
 #include "native.h"
 
@@ -113,15 +114,13 @@ static void event_free(event_object *self) {
     Py_CLEAR(self->type);
     Py_CLEAR(self->source);
     Py_CLEAR(self->data);
-    freefunc tp_free = (freefunc)PyType_GetSlot(type, Py_tp_free);
-    tp_free(self);
+    if (type == event_type) PyObject_GC_Del(self);
+    else ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
 }
 
-static void event_dealloc(PyObject *op) {
-    event_object *self = (event_object *)op;
-    PyObject_GC_UnTrack(op);
-    if (self->weak != NULL) PyObject_ClearWeakRefs(op);
+/* The link of a chain: nested up to a depth, and after that left to the outermost. */
+static void free_link(event_object *self) {
     if (depth_of_free >= MAX_NESTED_FREES) {
         self->weak = (PyObject *)freed_later;
         freed_later = self;
@@ -138,6 +137,14 @@ static void event_dealloc(PyObject *op) {
         event_free(next);
         depth_of_free--;
     }
+}
+
+static void event_dealloc(PyObject *op) {
+    event_object *self = (event_object *)op;
+    PyObject_GC_UnTrack(op);
+    if (self->weak != NULL) PyObject_ClearWeakRefs(op);
+    if (self->data != NULL && Py_TYPE(self->data) == event_type) free_link(self);
+    else event_free(self);
 }
 
 /* restore_event(cls, type, data, source, id, timestamp): an event that was copied or pickled. */
