@@ -109,7 +109,8 @@ def tasks_asleep(stream: Stream[Any]) -> int:
 
 def tasks_that_wait(bus: EventBus) -> int:
     """Return how many tasks wait to publish."""
-    return len(bus._engine.waiting_tasks)
+    tasks = bus._engine.waiting_tasks
+    return len(tasks._waiting) + (tasks._tried is not None)
 
 
 def level_waited_for(bus: EventBus) -> int | None:

@@ -27,6 +27,7 @@ from brummerbus._core.admission import NoRoom
 from brummerbus._core.loops import Loop
 from brummerbus._core.queue import clock, ns
 from brummerbus._core.threads import PoolThread
+from brummerbus._core.waits import Answer
 
 LINGER = 0.5
 """Seconds that the thread waits for another event before it ends."""
@@ -37,20 +38,10 @@ Withdraw = Callable[[], bool]
 Publish = Callable[[float | None, Withdraw], bool]
 
 
-class PendingPublish:
+class PendingPublish(Answer[bool]):
     """An event that a task waits to publish."""
 
-    __slots__ = (
-        "_loop",
-        "_waiter",
-        "answer",
-        "cancelled",
-        "error",
-        "key",
-        "level",
-        "publish",
-        "until",
-    )
+    __slots__ = ("cancelled", "key", "level", "publish", "until")
 
     def __init__(
         self,
@@ -62,16 +53,13 @@ class PendingPublish:
         *,
         is_handler: bool,
     ) -> None:
-        self._loop = loop
-        self._waiter = loop.new_waiter()
+        super().__init__(loop)
         self.level = level
         self.key = (not is_handler, -level, _next_number())
         self.until = None if timeout is None else clock() + ns(timeout)
         self.publish: Publish = publish
         if context is not None:
             self.publish = lambda left, withdraw: context.run(publish, left, withdraw)
-        self.answer: bool | None = None
-        self.error: BaseException | None = None
         self.cancelled = False
 
     def __lt__(self, other: "PendingPublish") -> bool:
@@ -86,7 +74,7 @@ class PendingPublish:
         """Publish, in the thread; whether that is decided."""
         left = None if self.until is None else max(0, self.until - clock()) * 1e-9
         try:
-            self.answer = self.publish(left, withdraw)
+            self.results.append(self.publish(left, withdraw))
         except NoRoom:
             return self.cancelled
         except BaseException as error:
@@ -95,30 +83,8 @@ class PendingPublish:
 
     def report(self) -> None:
         """Wake the task, which has its answer."""
-        self.publish = _nothing
-        self._loop.wake(self)
-
-    def woken(self) -> None:
-        """Let the task go on, in its loop."""
-        self._waiter.set()
-
-    def loop_closed(self) -> None:
-        """Its task is gone."""
-
-    async def wait(self) -> bool:
-        """Return the answer, or raise it; in the task."""
-        await self._waiter.wait()
-        try:
-            if self.error is not None:
-                raise self.error
-        finally:
-            self.error = None  # its traceback refers to this frame
-        assert self.answer is not None
-        return self.answer
-
-
-def _nothing(left: float | None, withdraw: Withdraw) -> bool:
-    raise NotImplementedError
+        del self.publish  # and with it the event
+        super().report()
 
 
 class WaitingTasks:
@@ -166,9 +132,6 @@ class WaitingTasks:
         if self._runs and self._changed.acquire(blocking=False):  # else it is about to look
             self._changed.notify_all()
             self._changed.release()
-
-    def __len__(self) -> int:
-        return len(self._waiting) + (self._tried is not None)
 
     # ---- in the thread -----------------------------------------------------------------------
 
