@@ -11,12 +11,10 @@ Guarantees
 
 import sys
 import threading
-import types
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any, Protocol
 
 
@@ -41,11 +39,16 @@ class Waiter(Protocol):
 
 
 class Loop:
-    """A loop, for the threads that wake it; there is one such object for each loop."""
+    """A loop, for the threads that wake it; there is one such object for each loop.
 
-    __slots__ = ("__weakref__", "_in_flight", "_ready")
+    Args:
+        loop: A loop of asyncio, or the token of a run of trio; it is not kept alive by this.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("__weakref__", "_in_flight", "_loop", "_ready")
+
+    def __init__(self, loop: Any) -> None:
+        self._loop: Callable[[], Any] = weakref.ref(loop)
         self._ready: deque[Woken] = deque()
         self._in_flight = False
 
@@ -88,6 +91,7 @@ class Loop:
         raise NotImplementedError
 
     def _call(self, function: Callable[[], object]) -> None:
+        """Have it called in the loop's thread; raises something if the loop is gone or closed."""
         raise NotImplementedError
 
     def new_waiter(self) -> Waiter:
@@ -118,36 +122,23 @@ class _Future:
         return self._future  # type: ignore[no-any-return]
 
 
-@types.coroutine
-def _give_turn() -> Generator[None, None, None]:
-    yield  # as `asyncio.sleep(0)`
-
-
 class AsyncioLoop(Loop):
-    """A loop of asyncio or uvloop; it is not kept alive by this."""
+    """A loop of asyncio or uvloop."""
 
-    __slots__ = ("_loop",)
-
-    def __init__(self, loop: Any) -> None:
-        super().__init__()
-        self._loop: Callable[[], Any] = weakref.ref(loop)
+    __slots__ = ()
 
     def is_closed(self) -> bool:
         loop = self._loop()
         return loop is None or bool(loop.is_closed())
 
     def _call(self, function: Callable[[], object]) -> None:
-        loop = self._loop()
-        if loop is None:
-            raise RuntimeError("the event loop is gone")
-        loop.call_soon_threadsafe(function)
+        self._loop().call_soon_threadsafe(function)
 
     def new_waiter(self) -> Waiter:
-        loop = self._loop()
-        return _Future(loop.create_future())
+        return _Future(self._loop().create_future())
 
     async def pause(self) -> None:
-        await _give_turn()
+        await sys.modules["asyncio"].sleep(0)
 
 
 def running_asyncio() -> Any:
@@ -163,32 +154,24 @@ def running_asyncio() -> Any:
 class TrioLoop(Loop):
     """A run of trio."""
 
-    __slots__ = ("_token", "_trio")
-
-    def __init__(self, trio: Any, token: Any) -> None:
-        super().__init__()
-        self._trio = trio
-        self._token: Callable[[], Any] = weakref.ref(token)
+    __slots__ = ()
 
     def wake(self, one: Woken) -> None:
         self._ready.append(one)
         self._send()  # with `idempotent`, trio sees that one wake-up is in flight
 
     def is_closed(self) -> bool:
-        return self._token() is None  # or it is known when it is woken
+        return self._loop() is None  # or it is known when it is woken
 
     def _call(self, function: Callable[[], object]) -> None:
-        token = self._token()
-        if token is None:
-            raise RuntimeError("the run is over")
-        token.run_sync_soon(function, idempotent=True)
+        self._loop().run_sync_soon(function, idempotent=True)
 
     def new_waiter(self) -> Waiter:
-        event: Waiter = self._trio.Event()
+        event: Waiter = sys.modules["trio"].Event()
         return event
 
     async def pause(self) -> None:
-        await self._trio.lowlevel.checkpoint()
+        await sys.modules["trio"].lowlevel.checkpoint()
 
 
 def _running_trio(what: str) -> Any:
@@ -215,15 +198,12 @@ def is_running() -> bool:
 
 def running_loop() -> Loop | None:
     """Return the loop whose task is the caller, if it is one."""
-    if _running_trio("current_task") is not None:  # first: as a guest it runs on a loop of asyncio
-        key = _running_trio("current_trio_token")
-        make: Callable[[Any], Loop] = partial(TrioLoop, sys.modules["trio"])
-    else:
-        key, make = running_asyncio(), AsyncioLoop
+    in_trio = _running_trio("current_task") is not None  # perhaps as a guest of a loop of asyncio
+    key = _running_trio("current_trio_token") if in_trio else running_asyncio()
     if key is None:
         return None
     with _lock:
         found = _loops.get(key)
         if found is None:
-            found = _loops[key] = make(key)
+            found = _loops[key] = TrioLoop(key) if in_trio else AsyncioLoop(key)
         return found
