@@ -8,7 +8,6 @@ Guarantees
 """
 
 import weakref
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from brummerbus._core.figures import read_stats
@@ -48,14 +47,15 @@ class Watcher(Protocol):
         """Note a bus. From any thread, also in a finalizer or a signal handler; never waits."""
 
 
-_all: "dict[int, weakref.ref[Counted]]" = {}
-_watchers: "dict[int, weakref.ref[Watcher]]" = {}
+# By address: a WeakSet must not change while it is iterated over.
+_all: "weakref.WeakValueDictionary[int, Counted]" = weakref.WeakValueDictionary()
+_watchers: "weakref.WeakValueDictionary[int, Watcher]" = weakref.WeakValueDictionary()
 
 
 def announce(counted: Counted) -> None:
     """A bus begins, or continues in the child of a fork."""
-    _all[id(counted)] = weakref.ref(counted, partial(_forget, _all, id(counted)))
-    for reference in list(_watchers.values()):
+    _all[id(counted)] = counted
+    for reference in _watchers.valuerefs():
         watcher = reference()
         if watcher is not None:
             watcher.begun(counted)
@@ -63,18 +63,12 @@ def announce(counted: Counted) -> None:
 
 def watch(watcher: Watcher) -> None:
     """Notify a watcher of all buses, as long as it exists; perhaps twice of the same one."""
-    key = id(watcher)
-    _watchers[key] = weakref.ref(watcher, partial(_forget, _watchers, key))
+    _watchers[id(watcher)] = watcher
     for counted in living():
         watcher.begun(counted)
 
 
 def living() -> list[Counted]:
     """Return those of this process. From any thread, while buses begin and end."""
-    found = [counted for reference in list(_all.values()) if (counted := reference()) is not None]
+    found = [counted for reference in _all.valuerefs() if (counted := reference()) is not None]
     return [counted for counted in found if not counted.queue.is_gone()]
-
-
-def _forget(table: "dict[int, weakref.ref]", key: int, reference: "weakref.ref") -> None:  # type: ignore[type-arg]
-    if table.get(key) is reference:
-        table.pop(key, None)

@@ -17,7 +17,6 @@ What does not work, or was tried
 import threading
 import weakref
 from collections.abc import Callable
-from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -56,12 +55,13 @@ BLOCK_STANDSTILL = 0.1
 STILL_AFTER = 10.0
 """Seconds without the end of a delivery after which a drain without a limit logs the handlers."""
 
-_live: "dict[int, weakref.ref[Engine]]" = {}
+_live: "weakref.WeakValueDictionary[int, Engine]" = weakref.WeakValueDictionary()
+"""By address. Not a WeakSet, which must not change while it is iterated over."""
 
 
 def live_engines() -> "list[Engine]":
     """Return the engines to drain at exit. From any thread, while others start and end."""
-    return [engine for ref in list(_live.values()) if (engine := ref()) is not None]
+    return [engine for ref in _live.valuerefs() if (engine := ref()) is not None]
 
 
 _retired: "dict[int, Engine]" = {}
@@ -152,7 +152,7 @@ class Engine:
         me = object()
         if self._starter.setdefault("start", me) is not me:
             return
-        _live[id(self)] = weakref.ref(self, partial(_forget, id(self)))
+        _live[id(self)] = self
         try:
             announce(self.counted)
             self._set_workers(self.config.min_workers)
@@ -346,8 +346,3 @@ class Engine:
         self._end_taps()
         if self.queue.wait_idle(0):  # if it was closed before, the last worker may have ended
             _retired.pop(key, None)
-
-
-def _forget(key: int, ref: "weakref.ref[Engine]") -> None:
-    if _live.get(key) is ref:
-        _live.pop(key, None)
