@@ -10,7 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from brummerbus._arguments import MAX_QUEUE_SIZE, MAX_WORKERS, setting_int, shown
-from brummerbus._policies import BackpressurePolicy
+from brummerbus._policies import BackpressurePolicy, check_policy
 from brummerbus._priorities import DEFAULT_PRIORITIES, MAX_LEVELS, check_priorities
 from brummerbus.sizing import (
     available_cores,
@@ -26,6 +26,7 @@ MAX_NOTES = 1 << 20
 """Decisions that the flight recorder can keep."""
 MAX_SCHEDULED = 1_000_000
 """Events of a bus that can be scheduled at a time."""
+_POLICIES = f"a BackpressurePolicy or one of {', '.join(repr(p.value) for p in BackpressurePolicy)}"
 MIN_STACK = 32_768  # the minimum of `threading.stack_size`
 MAX_STACK = 2**30
 
@@ -167,7 +168,7 @@ class EventBusConfig:
             "workers": workers,
             "queue_size": setting_int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
             "priority_levels": setting_int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
-            "policy": _policy(self.policy),
+            "policy": check_policy(self.policy, tuple(BackpressurePolicy), _POLICIES),
             "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
             "handler_reserve": setting_int(
                 "handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE
@@ -300,16 +301,3 @@ def _one_of(name: str, value: object, cls: type, accepted: Iterable[object]) -> 
     if not isinstance(value, cls):
         names = ", ".join(map(str, accepted))
         raise ValueError(f"{name} must be one of {names}, got {shown(value)}")
-
-
-def _policy(value: object) -> BackpressurePolicy:
-    """Return a policy, given itself or by its name in lower or upper case."""
-    if isinstance(value, str):
-        try:
-            return BackpressurePolicy(value.lower())
-        except ValueError:
-            pass
-    elif isinstance(value, BackpressurePolicy):
-        return value
-    names = ", ".join(repr(policy.value) for policy in BackpressurePolicy)
-    raise ValueError(f"policy must be a BackpressurePolicy or one of {names}, got {shown(value)}")

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, overload
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout, shown
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
 from brummerbus._core.callables import check_hook
 from brummerbus._core.handlers import check_event_type
 from brummerbus._core.publisher import ProcessPublisher
@@ -11,7 +11,7 @@ from brummerbus._core.queue import ns
 from brummerbus._core.taps import Ended, Listener, Registration, Tap
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
-from brummerbus._policies import BackpressurePolicy
+from brummerbus._policies import BackpressurePolicy, check_policy
 
 if TYPE_CHECKING:
     from brummerbus._typing import T2, T3, T4, T5, NoClass, T
@@ -24,6 +24,7 @@ _POLICIES = (
     BackpressurePolicy.DROP_NEWEST,
     BackpressurePolicy.BLOCK,
 )
+_WANTED = "one of 'drop_oldest', 'drop_newest', 'block'"
 
 
 class ListeningBus(ProcessPublisher):
@@ -188,7 +189,7 @@ class ListeningBus(ProcessPublisher):
             raise TypeError("listen() needs at least one event type")
         types = [check_event_type(event_type) for event_type in event_types]
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
-        tap = self._make_tap(maxsize, _policy(policy))
+        tap = self._make_tap(maxsize, check_policy(policy, _POLICIES, _WANTED))
         self._check_open()
         listener: Listener[Any] = Listener(Registration(self._taps, types, tap), tap)
         try:
@@ -204,13 +205,3 @@ class ListeningBus(ProcessPublisher):
     def _check_open(self) -> None:
         if self._closed:
             raise BusClosed(f"{self._name}: the bus is stopped, it delivers nothing any more")
-
-
-def _policy(value: object) -> BackpressurePolicy:
-    """Return a policy of a listener, given as such or by its name."""
-    name = value.lower() if isinstance(value, str) else value
-    for policy in _POLICIES:
-        if name in (policy, policy.value):
-            return policy
-    names = ", ".join(repr(policy.value) for policy in _POLICIES)
-    raise ValueError(f"policy must be one of {names}, got {shown(value)}")

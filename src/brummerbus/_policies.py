@@ -6,6 +6,8 @@ The queue applies it in one step: no other publisher can take the slots that it 
 
 from enum import Enum
 
+from brummerbus._arguments import shown
+
 
 class BackpressurePolicy(Enum):
     """What is dropped if there are no free slots for a new event.
@@ -44,6 +46,20 @@ class BackpressurePolicy(Enum):
 
     Use it when no event may be lost and the publisher may run handlers; order is not kept.
     """
+
+
+def check_policy(
+    value: object, accepted: tuple[BackpressurePolicy, ...], wanted: str
+) -> BackpressurePolicy:
+    """Return a policy, given as such or by its name in lower or upper case.
+
+    Raises:
+        ValueError: It is none of those that are accepted; the message says what is wanted.
+    """
+    for policy in accepted:
+        if value is policy or (isinstance(value, str) and value.lower() == policy.value):
+            return policy
+    raise ValueError(f"policy must be {wanted}, got {shown(value)}")
 
 
 class DropReason(str, Enum):

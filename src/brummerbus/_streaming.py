@@ -5,7 +5,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_bool, check_int, check_timeout, shown
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_bool, check_int, check_timeout
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.callables import check_on_done
 from brummerbus._core.handlers import check_event_type
@@ -21,7 +21,7 @@ from brummerbus._core.waits import in_thread
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
 from brummerbus._listening import ListeningBus
-from brummerbus._policies import BackpressurePolicy
+from brummerbus._policies import BackpressurePolicy, check_policy
 
 if TYPE_CHECKING:
     from brummerbus._typing import T2, T3, T4, T5, NoClass, T
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 B = TypeVar("B", bound="StreamingBus")
 
 _POLICIES = (BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_NEWEST)
+_WANTED = "'drop_oldest' or 'drop_newest', as no publisher waits for tasks"
 
 
 class StreamingBus(ListeningBus):
@@ -109,7 +110,7 @@ class StreamingBus(ListeningBus):
         types = [check_event_type(event_type) for event_type in event_types]
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
         counts: StreamCounts = vars(self).setdefault("_stream_counts", StreamCounts())
-        tap = StreamTap(maxsize, _policy(policy), counts)
+        tap = StreamTap(maxsize, check_policy(policy, _POLICIES, _WANTED), counts)
         self._check_open()
         stream: Stream[Any] = Stream(Registration(self._taps, types, tap), tap)
         try:
@@ -229,13 +230,3 @@ class StreamingBus(ListeningBus):
             return
         leave = partial(self._leave, raised=exc_type is not None)
         await in_thread(f"{self._name}-stop", leave)
-
-
-def _policy(value: object) -> BackpressurePolicy:
-    """Return a policy of a stream, given as such or by its name."""
-    name = value.lower() if isinstance(value, str) else value
-    for policy in _POLICIES:
-        if name in (policy, policy.value):
-            return policy
-    names = " or ".join(repr(policy.value) for policy in _POLICIES)
-    raise ValueError(f"policy must be {names}, as no publisher waits for tasks, got {shown(value)}")
