@@ -90,7 +90,7 @@ class Hooks:
     ) -> None:
         """Report that a handler raised, in a publishing thread."""
         hook = self._log_error if self.on_error is None else self.on_error  # it may be falsy
-        self._call(hook, event, subscription, hooks, error)
+        self._call(hook, hooks, event, subscription, error)
 
     def dropped(self, lost: list[Any], reason: DropReason, *, first: bool) -> None:
         """Report dropped deliveries; only the first of a streak is logged.
@@ -112,9 +112,9 @@ class Hooks:
             try:
                 if first:
                     first = False
-                    self._call(self._log_drop, event, subscription, hooks, reason)
+                    self._call(self._log_drop, hooks, event, subscription, reason)
                 if self.on_drop is not None:
-                    self._call(self.on_drop, event, subscription, hooks, reason)
+                    self._call(self.on_drop, hooks, event, subscription, reason)
             except BaseException as raised:
                 propagated = raised
         if propagated is not None:
@@ -148,27 +148,16 @@ class Hooks:
 
     def unrouted(self, event: Any) -> None:
         """Report an event that nothing matched, in its publisher's thread."""
-        hooks = hooks_here()
-        if self.on_unrouted is None or hooks >= MAX_HOOKS:
-            return
-        try:
-            call_hook(hooks + 1, self.on_unrouted, event)
-        except Exception as error:
-            self.log_raised(error, hooks + 1)
+        if self.on_unrouted is not None:
+            self._call(self.on_unrouted, 0, event)
 
-    def _call(
-        self,
-        hook: Callable[[Any, Subscription, Any], object],
-        event: Any,
-        subscription: Subscription,
-        hooks: int,
-        why: object,
-    ) -> None:
+    def _call(self, hook: Callable[..., object], hooks: int, *arguments: object) -> None:
+        """Call a hook for an event, to which `hooks` others have led, unless they are too many."""
         hooks = max(hooks, hooks_here())
         if hooks >= MAX_HOOKS:
             return
         try:
-            call_hook(hooks + 1, hook, event, subscription, why)
+            call_hook(hooks + 1, hook, *arguments)
         except Exception as error:
             self.log_raised(error, hooks + 1)
 
