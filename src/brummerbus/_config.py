@@ -4,12 +4,12 @@ Here, and only here, a wrong type is a `ValueError` too: settings come from file
 variables and command lines, and the code that reads them has one exception to catch.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from math import isfinite
+from math import nan
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, MAX_WORKERS, setting_int, shown
+from brummerbus._arguments import MAX_QUEUE_SIZE, MAX_WORKERS, check_timeout, setting_int, shown
 from brummerbus._policies import BackpressurePolicy, check_policy
 from brummerbus._priorities import DEFAULT_PRIORITIES, MAX_LEVELS, check_priorities
 from brummerbus.sizing import (
@@ -151,41 +151,38 @@ class EventBusConfig:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        workers = self.workers
-        if workers is None:
-            workers = calculate_optimal_workers()
-        workers = _workers(workers)
-        queue_size = self.queue_size
-        if queue_size is None:
-            queue_size = calculate_queue_size(workers if isinstance(workers, int) else workers[1])
+        workers = calculate_optimal_workers() if self.workers is None else self.workers
+        self._set("workers", _workers(workers))
+        if self.queue_size is None:
+            self._set("queue_size", calculate_queue_size(self.max_workers))
+        for name, low, high in (
+            ("queue_size", 1, MAX_QUEUE_SIZE),
+            ("priority_levels", 1, MAX_LEVELS),
+            ("handler_reserve", 0, MAX_QUEUE_SIZE),
+            ("reserved_workers", 0, self.min_workers - 1),
+            ("max_scheduled", 1, MAX_SCHEDULED),
+            ("flight_recorder", 0, MAX_NOTES),
+        ):
+            self._set(name, setting_int(name, getattr(self, name), low, high))
         stack = self.thread_stack_size
         if stack is not None:
-            stack = setting_int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
-        _one_of("monitoring", self.monitoring, bool, (True, False))
-        _one_of("propagate_context", self.propagate_context, bool, (True, False))
-        min_workers = workers if isinstance(workers, int) else workers[0]
-        checked = {
-            "workers": workers,
-            "queue_size": setting_int("queue_size", queue_size, 1, MAX_QUEUE_SIZE),
-            "priority_levels": setting_int("priority_levels", self.priority_levels, 1, MAX_LEVELS),
-            "policy": check_policy(self.policy, tuple(BackpressurePolicy), _POLICIES),
-            "publish_timeout": _seconds("publish_timeout", self.publish_timeout, 0.0),
-            "handler_reserve": setting_int(
-                "handler_reserve", self.handler_reserve, 0, MAX_QUEUE_SIZE
-            ),
-            "reserved_workers": setting_int(
-                "reserved_workers", self.reserved_workers, 0, min_workers - 1
-            ),
-            "max_scheduled": setting_int("max_scheduled", self.max_scheduled, 1, MAX_SCHEDULED),
-            "flight_recorder": setting_int("flight_recorder", self.flight_recorder, 0, MAX_NOTES),
-            "starvation_after": _optional("starvation_after", self.starvation_after, MIN_SECONDS),
-            "slow_handler_after": _optional("slow_handler_after", self.slow_handler_after, 1e-3),
-            "thread_stack_size": stack,
-            "shutdown_timeout": _optional("shutdown_timeout", self.shutdown_timeout, 0.0),
-            "priorities": check_priorities(self.priorities),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)  # the only way in a frozen dataclass
+            self._set(
+                "thread_stack_size", setting_int("thread_stack_size", stack, MIN_STACK, MAX_STACK)
+            )
+        self._set("publish_timeout", _seconds("publish_timeout", self.publish_timeout, 0.0))
+        for name, least in (
+            ("starvation_after", MIN_SECONDS),
+            ("slow_handler_after", 1e-3),
+            ("shutdown_timeout", 0.0),
+        ):
+            self._set(name, _optional(name, getattr(self, name), least))
+        _check_bool("monitoring", self.monitoring)
+        _check_bool("propagate_context", self.propagate_context)
+        self._set("policy", check_policy(self.policy, tuple(BackpressurePolicy), _POLICIES))
+        self._set("priorities", check_priorities(self.priorities))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # the only way in a frozen dataclass
 
     @property
     def min_workers(self) -> int:
@@ -279,8 +276,11 @@ def _optional(name: str, value: object, low: float) -> float | None:
 
 def _seconds(name: str, value: object, low: float, none: str = "") -> float:
     """Return a duration as a float; NaN and infinity are rejected."""
-    seconds = _float(value)
-    if seconds is None or not isfinite(seconds) or not low <= seconds <= MAX_SECONDS:
+    try:
+        seconds = check_timeout(name, value)
+    except (TypeError, ValueError):
+        seconds = nan
+    if not low <= seconds <= MAX_SECONDS:
         raise ValueError(
             f"{name} must be {none}a number of seconds from {low:g} to {MAX_SECONDS:g}, "
             f"got {shown(value)}"
@@ -288,16 +288,6 @@ def _seconds(name: str, value: object, low: float, none: str = "") -> float:
     return seconds
 
 
-def _float(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value)
-    except OverflowError:  # an int beyond the largest float
-        return None
-
-
-def _one_of(name: str, value: object, cls: type, accepted: Iterable[object]) -> None:
-    if not isinstance(value, cls):
-        names = ", ".join(map(str, accepted))
-        raise ValueError(f"{name} must be one of {names}, got {shown(value)}")
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be one of True, False, got {shown(value)}")
