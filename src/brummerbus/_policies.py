@@ -63,7 +63,7 @@ def check_policy(
 
 
 class DropReason(str, Enum):
-    """Why a delivery was dropped."""
+    """Why a delivery was dropped."""  # in the order of bb_reason, csrc/queue/queue.h
 
     EVICTED = "evicted"
     """It was queued and was removed for a newer event."""

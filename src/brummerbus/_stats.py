@@ -10,12 +10,6 @@ from brummerbus._measurements import Durations as QueueDurations
 from brummerbus._measurements import SizingStep, Snapshot, StreamTotals, bucket_edge
 from brummerbus._policies import DropReason
 
-_REASONS = (  # as in csrc/queue/queue.h
-    DropReason.EVICTED,
-    DropReason.REFUSED,
-    DropReason.SHUTDOWN,
-    DropReason.EXPIRED,
-)
 _NS = 1e-9
 
 
@@ -217,7 +211,7 @@ def bus_stats(
         unrouted=snapshot.unrouted,
         dropped_by={
             reason: dict(enumerate(by_level, start=1))
-            for reason, by_level in zip(_REASONS, snapshot.dropped_by, strict=True)
+            for reason, by_level in zip(DropReason, snapshot.dropped_by, strict=True)
         },
         avg_processing_time=snapshot.processing_average * _NS,
         queue_wait=queue_wait,
