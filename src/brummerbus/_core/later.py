@@ -70,7 +70,6 @@ class Schedule:
         self._limit = limit
         self._call_at = call_at
         self._purge = purge
-        self.monotonic: Callable[[], float] = queue.monotonic
         self._closed = False
         self._pending: dict[int, Scheduled] = {}  # by number
         self._attempt: tuple[int, Scheduled] | None = None

@@ -196,7 +196,8 @@ class ProcessPublisher(Publisher):
             engine = self._started()
             publish = partial(self._publish_due, engine)
             context = copy_context() if self._config.propagate_context else None
-            one = Scheduled(event, priority, seconds, engine.schedule, publish, context)
+            due = engine.queue.monotonic() + seconds
+            one = Scheduled(event, priority, due, engine.schedule, publish, context)
             engine.schedule.add(one, seconds)
             if not engine.queue.is_gone():  # else a signal handler forked
                 return one

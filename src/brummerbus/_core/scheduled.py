@@ -17,8 +17,6 @@ Publish = Callable[[Any, int | None], object]
 class Keeper(Protocol):
     """What keeps the scheduled events of a bus: `later.Schedule`."""
 
-    monotonic: Callable[[], float]
-
     def has(self, one: "Scheduled") -> bool:
         """Return whether an event is scheduled still."""
 
@@ -52,14 +50,14 @@ class Scheduled:
         self,
         event: Any,
         priority: int | None,
-        delay: float,
+        due: float,
         schedule: Keeper,
         publish: Publish,
         context: Context | None,
     ) -> None:
         self.event: Any = event
         self.priority: int | None = priority
-        self.due: float = schedule.monotonic() + delay
+        self.due: float = due
         self._number = _next_number()
         self._schedule = schedule
         self._publish: Publish | None = publish  # keeps the bus alive
