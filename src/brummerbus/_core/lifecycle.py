@@ -124,13 +124,10 @@ def _after_hooks_of_the_program() -> None:
         _at_exit()
 
 
-def _drop_scheduled() -> None:
+def _drain_last() -> None:
+    """Drain, without what is scheduled for later, which is dropped."""
     for engine in _engines():
         engine.schedule.close()
-
-
-def _drain_last() -> None:
-    _drop_scheduled()
     _drain()
 
 
