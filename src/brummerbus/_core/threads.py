@@ -9,8 +9,7 @@ import itertools
 import sys
 import threading
 from _thread import LockType, allocate_lock
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from typing import Any, NamedTuple
@@ -141,9 +140,15 @@ class Threads:
             raise RuntimeError(f"{self._name}: a worker's thread ended before it could begin")
 
     def start(self, thread: threading.Thread) -> None:
-        """Start a thread with the configured stack."""
-        with _stack_size(self._stack_size):
+        """Start a thread with the configured stack, a setting of the whole process."""
+        if self._stack_size is None:
             thread.start()
+        else:
+            before = threading.stack_size(self._stack_size)
+            try:
+                thread.start()
+            finally:
+                threading.stack_size(before)
         # A tuple, replaced as a whole, as other threads may iterate over it. If two threads replace
         # it concurrently, one daemon is lost from it and will not be joined.
         self._threads = (*(t for t in self._threads if t.is_alive()), thread)
@@ -168,19 +173,6 @@ class Threads:
             else:
                 quiet = clock() + ns(grace)
         return alive
-
-
-@contextmanager
-def _stack_size(size: int | None) -> Iterator[None]:
-    """Start threads within this block with the given stack size, a setting of the whole process."""
-    if size is None:
-        yield
-        return
-    before = threading.stack_size(size)
-    try:
-        yield
-    finally:
-        threading.stack_size(before)
 
 
 def check_threading() -> None:
