@@ -169,9 +169,8 @@ class StreamingBus(ListeningBus):
             return publish(0.0, never)
         except NoRoom:
             if limit == 0 or not self._has_threads:
-                timeout = limit
                 return self.publish(
-                    event, priority=priority, timeout=timeout, on_done=on_done, expires=expires
+                    event, priority=priority, timeout=limit, on_done=on_done, expires=expires
                 )
         loop = running_loop()
         if loop is None:
