@@ -13,7 +13,7 @@ Guarantees
 import threading
 import weakref
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -66,7 +66,7 @@ class Counters:
 
     by_type: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     """Published, processed and failed deliveries."""
-    dropped: dict[tuple[str, int], int] = field(default_factory=dict)
+    dropped: Counter[tuple[str, int]] = field(default_factory=Counter)
     """Dropped deliveries, by reason and level."""
     busy_time: float = 0.0
     queue_wait: Histogram = field(default_factory=Histogram)
@@ -83,8 +83,7 @@ class Counters:
         """Add those of another bus of the same name."""
         for label, counts in other.by_type.items():
             self.count(label, counts)
-        for key, number in other.dropped.items():
-            self.dropped[key] = self.dropped.get(key, 0) + number
+        self.dropped.update(other.dropped)
         self.busy_time += other.busy_time
         self.queue_wait.add(other.queue_wait)
         self.processing_time.add(other.processing_time)
@@ -95,7 +94,7 @@ class Counters:
 class Gauges:
     """What the buses of a name are like now."""
 
-    queue_depth: dict[int, int] = field(default_factory=dict)
+    queue_depth: Counter[int] = field(default_factory=Counter)
     """Queued deliveries, by level."""
     capacity: int = 0
     busy: int = 0
@@ -104,8 +103,7 @@ class Gauges:
 
     def add(self, counted: Counted, stats: "BusStats") -> None:
         """Add another bus of the same name."""
-        for level, depth in stats.queue_depth.items():
-            self.queue_depth[level] = self.queue_depth.get(level, 0) + depth
+        self.queue_depth.update(stats.queue_depth)
         self.capacity += counted.queue.capacity
         self.busy += stats.workers_busy
         self.idle += len(stats.worker_utilization) - stats.workers_busy
@@ -224,7 +222,9 @@ class Exported:
                 self._begun.extend(living())
         with self._lock:
             self._update()
-            found = {name: Figures(_copy(counters)) for name, counters in self._ended.items()}
+            found = {name: Figures() for name in self._ended}
+            for name, counters in self._ended.items():
+                found[name].counters.add(counters)
             for source in self._sources.values():
                 counters, stats = source.read(self._labels(source.name))
                 figures = found.setdefault(source.name, Figures())
@@ -260,9 +260,3 @@ class Exported:
             return known.get(name, OTHER)
 
         return label
-
-
-def _copy(counters: Counters) -> Counters:
-    copy = Counters()
-    copy.add(counters)
-    return copy
