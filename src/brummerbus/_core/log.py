@@ -36,7 +36,7 @@ class _Shortener(reprlib.Repr):
     def __init__(self) -> None:
         super().__init__()
         self.maxlevel = 3
-        self.maxlist = self.maxtuple = self.maxdict = self.maxset = self.maxfrozenset = 4
+        self.maxlist = self.maxtuple = self.maxdict = 4
         self.maxstring = self.maxother = 80
 
     def repr1(self, x: Any, level: int) -> str:
@@ -51,19 +51,12 @@ class _Shortener(reprlib.Repr):
             return super().repr1(x, level)
         return f"<{cls.__module__}.{cls.__qualname__} object>"
 
-    def _repr_iterable(
-        self, x: Any, level: int, left: str, right: str, maxiter: int, trail: str = ""
-    ) -> str:
-        if isinstance(x, (set, frozenset)):
-            x = list(x)  # reprlib would sort them, that is, compare them
-        repr_iterable: Any = super()._repr_iterable  # type: ignore[misc]
-        return str(repr_iterable(x, level, left, right, maxiter, trail))
-
+    # As lists: reprlib would sort them, that is, compare their items.
     def repr_set(self, x: Any, level: int) -> str:
-        return self._repr_iterable(x, level, "{", "}", self.maxset) if x else "set()"
+        return "{" + self.repr_list(list(x), level)[1:-1] + "}" if x else "set()"
 
     def repr_frozenset(self, x: Any, level: int) -> str:
-        return self._repr_iterable(x, level, "frozenset({", "})", self.maxfrozenset)
+        return "frozenset({" + self.repr_list(list(x), level)[1:-1] + "})"
 
     def repr_dict(self, x: Any, level: int) -> str:
         if level <= 0 or not x:
