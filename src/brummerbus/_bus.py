@@ -5,9 +5,10 @@ from collections.abc import Callable
 from types import TracebackType
 
 from brummerbus import _typing
-from brummerbus._arguments import MAX_WORKERS, check_int, check_timeout, shown
+from brummerbus._arguments import MAX_WORKERS, check_bool, check_int, check_timeout, shown
 from brummerbus._core import deferred
 from brummerbus._core.callables import check_hook
+from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._core.loops import running_asyncio
 from brummerbus._errors import BusError
@@ -107,12 +108,18 @@ class EventBus(ObservingBus):
                 thread of an event loop that runs coroutine handlers of it, likewise.
             TypeError, ValueError: `timeout` is not a number, or negative.
         """
+        engine, limit = self._before_wait("flush", timeout)
+        return engine.wait_idle(limit)
+
+    def _before_wait(self, method: str, timeout: float | None) -> tuple[Engine, float]:
+        """Return the engine of this process and the time-out, unless the caller must not wait."""
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         engine = self._here()
         if engine.queue.is_inside():
-            raise BusError(f"{self._name}: flush() in a handler would wait for the handler itself")
-        self._check_not_in_loop("flush", limit, "asyncio.to_thread(bus.flush)")
-        return engine.wait_idle(limit)
+            message = f"{method}() in a handler would wait for the handler itself"
+            raise BusError(f"{self._name}: {message}")
+        self._check_not_in_loop(method, limit, f"asyncio.to_thread(bus.{method})")
+        return engine, limit
 
     def _check_not_in_loop(self, method: str, limit: float, instead: str) -> None:
         """Raise `BusError` where waiting would stop the event loop that is waited for."""
@@ -137,12 +144,7 @@ class EventBus(ObservingBus):
                 of an event loop that runs coroutine handlers of it.
             TypeError, ValueError: `timeout` is no number or negative.
         """
-        limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
-        engine = self._here()
-        if engine.queue.is_inside():
-            message = "barrier() in a handler would wait for the handler itself"
-            raise BusError(f"{self._name}: {message}")
-        self._check_not_in_loop("barrier", limit, "asyncio.to_thread(bus.barrier)")
+        engine, limit = self._before_wait("barrier", timeout)
         return engine.wait_barrier(limit)
 
     def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool:
@@ -169,8 +171,7 @@ class EventBus(ObservingBus):
                 has changed. With a `timeout` of 0 it may be called there.
             TypeError, ValueError: `drain` is not a bool; `timeout` is not a number, or negative.
         """
-        if not isinstance(drain, bool):
-            raise TypeError(f"drain must be True or False, got {shown(drain)}")
+        check_bool("drain", drain)
         limit = float("inf") if timeout is None else check_timeout("timeout", timeout)
         engine = self._here()
         if not engine.queue.is_inside():
