@@ -58,17 +58,14 @@ def checked(options: Options) -> Options:
     batch_wait = check_seconds("batch_wait", options.batch_wait)
     if batch_wait and batch is None:
         raise ValueError(f"batch_wait needs batch: got batch_wait={batch_wait!r} without it")
-    return Options(
-        check_bool("once", options.once),
-        key,
-        limit,
-        batch,
-        batch_wait,
-        check_int("retries", options.retries, 0, MAX_RETRIES),
-        check_seconds("backoff", options.backoff),
-        check_bool("weak", options.weak),
-        options.loop,
-        options.concurrency,
+    check_bool("once", options.once)
+    check_bool("weak", options.weak)
+    return options._replace(
+        max_concurrency=limit,
+        batch=batch,
+        batch_wait=batch_wait,
+        retries=check_int("retries", options.retries, 0, MAX_RETRIES),
+        backoff=check_seconds("backoff", options.backoff),
     )
 
 
