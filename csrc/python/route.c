@@ -107,11 +107,6 @@ static PyMemberDef recipient_members[] = {
     {0},
 };
 
-static PyObject *recipient_is_grouped(PyObject *op, void *closure) {
-    (void)closure;
-    return PyBool_FromLong(((recipient_object *)op)->group != NULL);
-}
-
 static PyObject *recipient_is_taken(PyObject *op, void *closure) {
     (void)closure;
     return PyBool_FromLong(is_taken((recipient_object *)op));
@@ -119,7 +114,6 @@ static PyObject *recipient_is_taken(PyObject *op, void *closure) {
 
 static PyGetSetDef recipient_getset[] = {
     {"is_taken", recipient_is_taken, NULL, "Whether a claim of it led to an accepted event.", NULL},
-    {"is_grouped", recipient_is_grouped, NULL, "Whether set_group was called.", NULL},
     {"account", recipient_account, NULL, "Address of its bb_recipient.", NULL},
     {0},
 };

@@ -73,6 +73,3 @@ class LaneTable:
             return
         if swap_item(self._generations, "", generations, (kept, young)):
             self._limit = max(MAX_IDLE, 2 * len(kept))
-
-    def __len__(self) -> int:
-        return sum(map(len, self._generations[""]))
