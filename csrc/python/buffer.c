@@ -270,12 +270,10 @@ static int buffer_collect(PyObject *op) {
 }
 
 static void buffer_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     buffer_collect(op);
     PyMem_Free(((buffer_object *)op)->items);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyMemberDef members[] = {

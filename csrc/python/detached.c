@@ -152,15 +152,13 @@ static PyObject *call_address(PyObject *op, void *closure) {
 }
 
 static void call_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     call_object *self = (call_object *)op;
     drop(self);
     Py_CLEAR(self->hooks.report);
     Py_CLEAR(self->hooks.retry);
     Py_CLEAR(self->hooks.drop);
     Py_CLEAR(self->owner);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyGetSetDef getset[] = {

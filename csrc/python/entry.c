@@ -75,11 +75,9 @@ static int entry_clear(PyObject *op) {
 }
 
 static void entry_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     entry_clear(op);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyType_Slot slots[] = {

@@ -23,12 +23,6 @@ static PyObject *lane_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) 
     return op;
 }
 
-static void lane_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
-}
-
 static void add_pins(PyObject *lane, Py_ssize_t n) {
     BEGIN_CRITICAL(lane)
     ((lane_object *)lane)->pins += n;
@@ -54,7 +48,7 @@ static PyMemberDef lane_members[] = {
 static PyType_Slot lane_slots[] = {
     {Py_tp_doc, "Lane(recipient)\n--\n\nThe deliveries of one key to one recipient."},
     {Py_tp_new, lane_new},
-    {Py_tp_dealloc, lane_dealloc},
+    {Py_tp_dealloc, free_object},
     {Py_tp_members, lane_members},
     {0, NULL},
 };

@@ -59,11 +59,9 @@ static PyObject *owner_own(PyObject *op, PyObject *address) {
 }
 
 static void owner_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     bb_queue *queue = ((owner_object *)op)->queue;
     if (queue != NULL) bb_queue_free(queue);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyMethodDef owner_methods[] = {

@@ -137,6 +137,13 @@ int add_entry(PyObject *module);
 int add_turn(PyObject *module);
 int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type);
 
+/* The last step of freeing an object. */
+static inline void free_object(PyObject *op) {
+    PyTypeObject *type = Py_TYPE(op);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
+    Py_DECREF(type);
+}
+
 void release_lock(PyObject *lock); /* see entry.c */
 
 static inline recipient_object *recipient_of(bb_recipient *account) {

@@ -87,12 +87,10 @@ static int ring_clear(PyObject *op) {
 }
 
 static void ring_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     ring_clear(op);
     Py_CLEAR(((ring_object *)op)->owner);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 /* ---- putting ------------------------------------------------------------------------------- */

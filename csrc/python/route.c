@@ -70,13 +70,11 @@ static int recipient_clear(PyObject *op) {
 }
 
 static void recipient_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     if (((recipient_object *)op)->weak != NULL) PyObject_ClearWeakRefs(op);
     recipient_clear(op);
     PyMem_Free(((recipient_object *)op)->group);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyObject *recipient_account(PyObject *op, void *closure) {
@@ -219,7 +217,6 @@ static int route_traverse(PyObject *op, visitproc visit, void *arg) {
 }
 
 static void route_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     route_object *self = (route_object *)op;
     PyObject_GC_UnTrack(op);
     PyMem_Free(self->route.recipients);
@@ -228,8 +225,7 @@ static void route_dealloc(PyObject *op) {
     Py_CLEAR(self->key);
     Py_CLEAR(self->plan);
     Py_CLEAR(self->buffers);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 /* push(event or ticket) -> result */

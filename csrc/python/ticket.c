@@ -188,15 +188,13 @@ static int ticket_clear(PyObject *op) {
 }
 
 static void ticket_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     ticket_object *self = (ticket_object *)op;
     PyObject_GC_UnTrack(op);
     release_all(self);
     PyMem_Free(self->ticket.parked);
     ticket_clear(op);
     Py_CLEAR(self->recipients);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 /* due(address, index): the time of a retry has come. */

@@ -81,11 +81,9 @@ static int turn_clear(PyObject *op) {
 }
 
 static void turn_dealloc(PyObject *op) {
-    PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
     turn_clear(op);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(op);
-    Py_DECREF(type);
+    free_object(op);
 }
 
 static PyMethodDef methods[] = {
