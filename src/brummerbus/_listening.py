@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
 from brummerbus._core.callables import check_hook
-from brummerbus._core.handlers import check_event_type
+from brummerbus._core.handlers import check_event_type, check_event_types
 from brummerbus._core.publisher import ProcessPublisher
 from brummerbus._core.queue import ns
-from brummerbus._core.taps import Ended, Listener, Registration, Tap
+from brummerbus._core.taps import AnyTap, Ended, Listener, Registration, Tap
 from brummerbus._errors import BusClosed, BusError
 from brummerbus._events import Event
 from brummerbus._policies import BackpressurePolicy, check_policy
@@ -185,19 +185,24 @@ class ListeningBus(ProcessPublisher):
             ValueError: An event type is empty, `maxsize` is out of range, or `policy` is another.
             BusClosed: The bus is stopped.
         """
-        if not event_types:
-            raise TypeError("listen() needs at least one event type")
-        types = [check_event_type(event_type) for event_type in event_types]
+        types = check_event_types("listen", event_types)
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
         tap = self._make_tap(maxsize, check_policy(policy, _POLICIES, _WANTED))
+        listener: Listener[Any] = self._opened(Listener, types, tap)
+        return listener
+
+    def _opened(
+        self, kind: Callable[[Registration, Any], Any], types: list[str | type], tap: AnyTap
+    ) -> Any:
+        """Return a new listener or stream, unless the bus is stopped, or is in the meantime."""
         self._check_open()
-        listener: Listener[Any] = Listener(Registration(self._taps, types, tap), tap)
+        one = kind(Registration(self._taps, types, tap), tap)
         try:
             self._check_open()  # `stop` may not have seen it
         except BusClosed:
-            listener.close()
+            one.close()
             raise
-        return listener
+        return one
 
     def _make_tap(self, maxsize: int, policy: BackpressurePolicy | None) -> Tap:
         return Tap(maxsize, policy)

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from brummerbus._arguments import MAX_QUEUE_SIZE, check_bool, check_int, check_timeout
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.callables import check_on_done
-from brummerbus._core.handlers import check_event_type
+from brummerbus._core.handlers import check_event_types
 from brummerbus._core.hooks import OnDone
 from brummerbus._core.loops import running_loop
 from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
 from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._core.streams import Stream, StreamTap
-from brummerbus._core.taps import Registration
 from brummerbus._core.waiting_tasks import PendingPublish
 from brummerbus._core.waits import in_thread
-from brummerbus._errors import BusClosed, BusError
+from brummerbus._errors import BusError
 from brummerbus._events import Event
 from brummerbus._listening import ListeningBus
 from brummerbus._policies import BackpressurePolicy, check_policy
@@ -105,19 +104,11 @@ class StreamingBus(ListeningBus):
             ValueError: An event type is empty, `maxsize` is out of range, or `policy` is another.
             BusClosed: The bus is stopped.
         """
-        if not event_types:
-            raise TypeError("stream() needs at least one event type")
-        types = [check_event_type(event_type) for event_type in event_types]
+        types = check_event_types("stream", event_types)
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
         counts: StreamCounts = vars(self).setdefault("_stream_counts", StreamCounts())
         tap = StreamTap(maxsize, check_policy(policy, _POLICIES, _WANTED), counts)
-        self._check_open()
-        stream: Stream[Any] = Stream(Registration(self._taps, types, tap), tap)
-        try:
-            self._check_open()  # `stop` may not have seen it
-        except BusClosed:
-            stream.close()
-            raise
+        stream: Stream[Any] = self._opened(Stream, types, tap)
         return stream
 
     async def publish_async(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, overload
 
 from brummerbus._arguments import shown
-from brummerbus._core.handlers import check_event_type
+from brummerbus._core.handlers import check_event_types
 from brummerbus._core.options import Key, Options, checked
 from brummerbus._core.subscriptions import Handler, Subscription
 from brummerbus._errors import BusClosed, BusError
@@ -214,9 +214,7 @@ class SubscribingBus(StreamingBus):
         Raises:
             TypeError, ValueError, BusClosed: As `subscribe`, and `TypeError` if no type is given.
         """
-        if not event_types:
-            raise TypeError("on() needs at least one event type")
-        types = [check_event_type(event_type) for event_type in event_types]
+        types = check_event_types("on", event_types)
         checked(_options(options))
 
         def decorate(handler: Handler) -> Handler:

@@ -49,6 +49,13 @@ def check_event_type(event_type: Any) -> str | type:
     return str.__str__(event_type)  # for a subclass of str, as `Event` does
 
 
+def check_event_types(method: str, event_types: tuple[str | type, ...]) -> list[str | type]:
+    """Return the event types that a method was given, each checked; there must be one."""
+    if not event_types:
+        raise TypeError(f"{method}() needs at least one event type")
+    return [check_event_type(event_type) for event_type in event_types]
+
+
 def check_handler(handler: Any, *, in_loop: bool = False) -> None:
     """Raise `TypeError` unless the handler is a callable that does its work when called.
 
