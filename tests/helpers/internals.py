@@ -26,7 +26,7 @@ def workers_of(bus: EventBus) -> list[Thread]:
 
 def autoscaler_of(bus: EventBus) -> Autoscaler:
     """Return a new autoscaler for the bus, in addition to that of its monitor thread."""
-    return Autoscaler(bus.config, bus._engine.queue, bus._engine)
+    return Autoscaler(bus.config, bus._engine.queue, bus._engine.resize)
 
 
 def oldest_wait(autoscaler: Autoscaler) -> float:

@@ -1,32 +1,24 @@
 """Resizes an elastic pool: samples queue and machine, and applies the policy's decisions."""
 
 import sys
+from collections.abc import Callable
 from time import process_time
-from typing import Protocol
 
 from brummerbus._config import EventBusConfig
 from brummerbus._core.queue import Queue, clock
 from brummerbus.sizing._autoscale import IDLE_INTERVAL, AutoscalePolicy, LoadSample
 from brummerbus.sizing._host import available_cores, compute_servers, idle_and_total
 
-
-class Resizable(Protocol):
-    """The interface for resizing an elastic pool."""
-
-    @property
-    def workers(self) -> int:
-        """The number of workers set last."""
-
-    def resize(self, workers: int, reason: str) -> object:
-        """Set the number of workers."""
+Resize = Callable[[int, str], object]
+"""Sets the number of workers of an elastic pool, for a reason."""
 
 
 class Autoscaler:
     """Passes samples of the queue and the machine to the policy, and applies its decisions."""
 
-    def __init__(self, config: EventBusConfig, queue: Queue, pool: Resizable) -> None:
+    def __init__(self, config: EventBusConfig, queue: Queue, resize: Resize) -> None:
         self._queue = queue
-        self._pool = pool
+        self._resize = resize
         self._policy = AutoscalePolicy(config.min_workers, config.max_workers)
         self._cores = available_cores()
         self._handling = self._compute = 0
@@ -41,7 +33,7 @@ class Autoscaler:
         sample = self._read()
         decision = self._policy.decide(sample)
         if decision is not None:
-            self._pool.resize(*decision)
+            self._resize(*decision)
         return self._policy.interval(sample)
 
     def _read(self) -> LoadSample:
@@ -54,7 +46,7 @@ class Autoscaler:
             queued=snapshot.total.queued,
             capacity=self._queue.capacity,
             running=snapshot.total.running,
-            workers=self._pool.workers,
+            workers=self._queue.wanted(),
             processing_time=snapshot.processing_average * 1e-9,
             cpu_free=self._cores * self._idle_share(),
             cpu_used=computed / seconds if seconds > 0 else 0.0,

@@ -120,7 +120,7 @@ class Engine:
             self.tickets.purge,
         )
         self.threads = self._threads_of(worker_hooks(self.queue, hooks, _retired, self._call_at))
-        self._monitor = Monitor(name, config, self.queue, self)
+        self._monitor = Monitor(name, config, self.queue, self.resize)
         self.waiting_tasks = WaitingTasks(name)
         self.figures = Figures(name, self.queue, self.routes, subscriptions)
         self.counted = Counted(

@@ -15,7 +15,7 @@ from brummerbus._errors import BusClosed
 
 if TYPE_CHECKING:
     from brummerbus._config import EventBusConfig
-    from brummerbus._core.autoscaler import Resizable
+    from brummerbus._core.autoscaler import Resize
 
 IDLE = 1.0
 """Seconds between two samples while nothing is queued or running."""
@@ -30,9 +30,7 @@ MIN_PAUSE = 0.02
 class Monitor:
     """Runs the periodic checks of one pool."""
 
-    def __init__(
-        self, name: str, config: "EventBusConfig", queue: Queue, pool: "Resizable"
-    ) -> None:
+    def __init__(self, name: str, config: "EventBusConfig", queue: Queue, resize: "Resize") -> None:
         self._name = name
         self._queue = queue
         self._checks: list[Callable[[], float]] = []
@@ -42,7 +40,7 @@ class Monitor:
             # Import the policy and psutil only for an elastic pool.
             from brummerbus._core.autoscaler import Autoscaler  # noqa: PLC0415
 
-            self._checks.append(Autoscaler(config, queue, pool))
+            self._checks.append(Autoscaler(config, queue, resize))
 
     @property
     def needed(self) -> bool:
