@@ -71,17 +71,9 @@ _ON_FIRST_USE = {
 or handlers does without most of them."""
 
 # The public module appears in reprs, tracebacks, pickles and `help`. Those above have it too.
-for _public in (
-    BackpressurePolicy,
-    BusClosed,
-    BusError,
-    DropReason,
-    EventType,
-    Priority,
-    QueueFull,
-    Retry,
-):
-    _public.__module__ = __name__
+for _name in __all__:
+    if _name in globals():
+        globals()[_name].__module__ = __name__
 
 
 def __getattr__(name: str) -> Any:
