@@ -67,7 +67,7 @@ def subscriptions_of(bus: EventBus) -> list[Subscription]:
 
 def types_subscribed_to(bus: EventBus) -> list[Any]:
     """Return the keys of the table of subscriptions; cancelled ones must not leave any."""
-    return list(bus._subscriptions._exact)
+    return list(bus._subscriptions._entries)
 
 
 def overdue(bus: EventBus) -> int:

@@ -28,8 +28,8 @@ from brummerbus._core._ext import Publisher, swap_item
 from brummerbus._core.log import ERROR, log
 
 _WILD = frozenset("*?[")
-_CLASSES = "classes"
-_PATTERNS = "patterns"
+_INEXACT = ""
+"""Where a table has the entries with a glob or a class: no event type is empty."""
 
 next_number: Callable[[], int] = itertools.count(1).__next__
 """Numbers the entries of tables in order of creation."""
@@ -72,13 +72,11 @@ class Table(Generic[M]):
 
     def __init__(self, bus: Callable[[], Publisher | None]) -> None:
         self._bus = bus  # a weak reference: a collected bus has no routes to forget
-        self._exact: dict[str, tuple[M, ...]] = {}
-        self._others: dict[str, tuple[M, ...]] = {}
+        self._entries: dict[str, tuple[M, ...]] = {}  # by event type
 
     def __iter__(self) -> Iterator[M]:
-        for table in (self._exact, self._others):
-            for several in list(table.values()):
-                yield from several
+        for several in list(self._entries.values()):
+            yield from several
 
     def insert(self, one: M) -> None:
         """Insert an entry, whose event type was checked; all or nothing, also if interrupted."""
@@ -101,20 +99,16 @@ class Table(Generic[M]):
 
     def _change(self, one: M, *, present: bool) -> bool:
         """Insert or remove an entry; return whether it was there before."""
-        table, key, type_changed = self._others, _CLASSES, None
-        if isinstance(one.event_type, str):
-            key = _PATTERNS
-            if one.pattern is None:
-                table, key = self._exact, one.event_type
-                type_changed = key
+        exact = one.event_type if isinstance(one.event_type, str) and one.pattern is None else None
+        key = exact or _INEXACT
         while True:
-            old = table.get(key, ())
+            old = self._entries.get(key, ())
             others = tuple([other for other in old if other is not one])
-            if swap_item(table, key, old, (*others, one) if present else others):
+            if swap_item(self._entries, key, old, (*others, one) if present else others):
                 break
         bus = self._bus()
         if bus is not None:
-            bus._forget_routes(type_changed)
+            bus._forget_routes(exact)
         return len(others) < len(old)
 
     def _watch_abcs(self) -> None:
@@ -127,7 +121,7 @@ class Table(Generic[M]):
 
         In order of creation. Linear in the number of globs and classes.
         """
-        exact = self._exact.get(name, ()) if name is not None else ()
-        others = [one for several in list(self._others.values()) for one in several]
+        exact = self._entries.get(name, ()) if name is not None else ()
+        others = self._entries.get(_INEXACT, ())
         found = [*exact, *(one for one in others if one.receives(cls, name))]
         return tuple(sorted(found, key=lambda one: one.number))
