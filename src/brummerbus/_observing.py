@@ -6,9 +6,7 @@ from typing import NoReturn, TextIO
 from brummerbus import _typing
 from brummerbus._arguments import check_int, check_timeout
 from brummerbus._core.hooks import OnDrop, OnError, OnUnrouted, WorkerHook
-from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._errors import BusError
-from brummerbus._measurements import NO_STREAMS
 from brummerbus._subscribing import SubscribingBus
 
 
@@ -21,8 +19,7 @@ class ObservingBus(SubscribingBus):
         From anywhere. Costs some 50 us, and blocks other threads no longer than that.
         """
         engine = self._here()
-        counts: StreamCounts | None = vars(self).get("_stream_counts")
-        streams = NO_STREAMS if counts is None else counts.totals()
+        streams = self._stream_counts.totals()
         return engine.figures.stats(engine.sizing, len(engine.schedule), streams)
 
     def explain(self, event_id: int) -> str:

@@ -13,7 +13,6 @@ from brummerbus._core.hooks import OnDone
 from brummerbus._core.loops import running_loop
 from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
-from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._core.streams import Stream, StreamTap
 from brummerbus._core.waiting_tasks import PendingPublish
 from brummerbus._core.waits import in_thread
@@ -106,8 +105,7 @@ class StreamingBus(ListeningBus):
         """
         types = check_event_types("stream", event_types)
         maxsize = check_int("maxsize", maxsize, 1, MAX_QUEUE_SIZE)
-        counts: StreamCounts = vars(self).setdefault("_stream_counts", StreamCounts())
-        tap = StreamTap(maxsize, check_policy(policy, _POLICIES, _WANTED), counts)
+        tap = StreamTap(maxsize, check_policy(policy, _POLICIES, _WANTED), self._stream_counts)
         stream: Stream[Any] = self._opened(Stream, types, tap)
         return stream
 

@@ -25,6 +25,7 @@ from brummerbus._core.hooks import Hooks, OnDone, Trace
 from brummerbus._core.planned import Withdraw, never, publish_planned
 from brummerbus._core.routes import class_and_type
 from brummerbus._core.scheduled import Scheduled
+from brummerbus._core.stream_counts import StreamCounts
 from brummerbus._core.subscriptions import Subscriptions
 from brummerbus._core.table import Table
 from brummerbus._core.taps import Taps
@@ -72,6 +73,7 @@ class ProcessPublisher(Publisher):
         lost = partial(hooks.dropped, reason=DropReason.SHUTDOWN, first=False)
         self._subscriptions = Subscriptions(weakref.ref(self), lost)
         self._taps: Taps = Table(weakref.ref(self))
+        self._stream_counts = StreamCounts()
         self._closed = False
         self._engines: dict[int, Engine] = {}  # by fork count; only the last is in use
         self._engine = self._new_engine()
