@@ -104,11 +104,7 @@ class Engine:
         self.tickets = Tickets(self.queue, hooks)
         self._subscriptions = subscriptions
         self._taps = taps
-        on_unrouted = hooks.on_unrouted is not None
-        traced = hooks.trace is not None
-        self.routes = Routes(
-            self.queue, config, subscriptions, taps, on_unrouted=on_unrouted, traced=traced
-        )
+        self.routes = Routes(self.queue, config, hooks, subscriptions, taps)
         self.admission = Admission(name, self.queue, hooks, config, self.tickets, self._pause)
         self.schedule = Schedule(
             name,

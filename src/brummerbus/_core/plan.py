@@ -40,12 +40,7 @@ class Plan(NamedTuple):
 
 
 def plan_for(
-    recipients: tuple[Subscription, ...],
-    taps: tuple[AnyTap, ...],
-    *,
-    context: bool,
-    on_unrouted: bool,
-    traced: bool,
+    recipients: tuple[Subscription, ...], taps: tuple[AnyTap, ...], hooks: Hooks, *, context: bool
 ) -> Plan | None:
     """Return the plan of a route, or None if it needs none."""
     keyed = grouped = once = False
@@ -59,8 +54,8 @@ def plan_for(
         once=once,
         context=context and bool(recipients),
         taps=taps,
-        unrouted=on_unrouted and not recipients and not taps,
-        traced=traced and bool(recipients),
+        unrouted=hooks.on_unrouted is not None and not recipients and not taps,
+        traced=hooks.trace is not None and bool(recipients),
     )
     return plan if any(plan) else None
 

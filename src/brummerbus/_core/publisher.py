@@ -331,7 +331,6 @@ class ProcessPublisher(Publisher):
     def _set_trace(self, trace: Trace | None) -> None:
         """Call something around every publish that makes deliveries, from now on, or nothing."""
         self._hooks.trace = trace
-        self._here().routes.traced = trace is not None
         self._forget_routes(None)
 
     def _check_priority(self, priority: Any) -> int | None:

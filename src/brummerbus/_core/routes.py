@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from brummerbus._core._ext import Event, Route
 from brummerbus._core.handlers import check_published
+from brummerbus._core.hooks import Hooks
 from brummerbus._core.plan import buffers_of, plan_for
 from brummerbus._core.queue import MAX_TYPES, Queue
 from brummerbus._core.subscriptions import Subscription, Subscriptions
@@ -45,18 +46,16 @@ class Routes:
         self,
         queue: Queue,
         config: "EventBusConfig",
+        hooks: Hooks,
         subscriptions: Subscriptions,
         taps: Taps,
-        *,
-        on_unrouted: bool,
-        traced: bool,
     ) -> None:
         self._queue = queue
+        self._hooks = hooks
         self._subscriptions = subscriptions
         self._taps = taps
         self._levels = config.priority_levels
-        self._asked = {"context": config.propagate_context, "on_unrouted": on_unrouted}
-        self.traced = traced
+        self._context = config.propagate_context
         # Classes by address: the hash of a class may run user code.
         priorities = config.priorities.items()
         self._by_name = {key: p for key, p in priorities if isinstance(key, str)}
@@ -101,7 +100,7 @@ class Routes:
         taps: tuple[AnyTap, ...],
         key: object,
     ) -> Route:
-        queue, plan = self._queue, plan_for(recipients, taps, traced=self.traced, **self._asked)
+        queue, plan = self._queue, plan_for(recipients, taps, self._hooks, context=self._context)
         way = queue, queue.address, level, number, recipients
         return Route(*way, key, plan, bool(taps), buffers_of(plan, taps))
 
