@@ -101,7 +101,6 @@ class Admission:
         self._mode = _MODES[config.policy]
         self._blocks = config.policy is BackpressurePolicy.BLOCK
         self._waits = self._blocks or config.publish_timeout > 0
-        self._capacity = config.queue_size
         self._reported = False
         self._warned_of_loop = False
 
@@ -203,7 +202,7 @@ class Admission:
         n = len(route.recipients)
         own = getattr(event, "type", None)
         event_type = own if isinstance(own, str) else type(event).__qualname__
-        why = f"the queue is full ({counted(self._capacity, 'slot')})"
+        why = f"the queue is full ({counted(self._queue.capacity, 'slot')})"
         if self._blocks and self._queue.is_inside():
             why += (
                 ", and so is the reserve for handlers; all workers wait in publish, or none takes"

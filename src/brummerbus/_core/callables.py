@@ -1,7 +1,7 @@
 """Checks of functions that a program gives: handlers, hooks, keys and conditions."""
 
 import functools
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from brummerbus._arguments import shown
@@ -113,8 +113,8 @@ def _attribute(owner: object, name: str) -> Any:
 def check_parameters(name: str, function: Any, arguments: tuple[str, ...]) -> None:
     """Raise `TypeError` if a function cannot be called with these arguments."""
     n = len(arguments)
-    code = _attribute(function, "__code__") if isinstance(function, FunctionType) else None
-    if isinstance(code, CodeType) and code.co_argcount == n and not code.co_kwonlyargcount:
+    code = function.__code__ if isinstance(function, FunctionType) else None
+    if code is not None and code.co_argcount == n and not code.co_kwonlyargcount:
         return  # the usual case, detected in a tenth of the time
     try:
         # Of the outermost function: a decorator may pass more arguments to what it decorates.
