@@ -60,8 +60,9 @@ _live: "weakref.WeakValueDictionary[int, Engine]" = weakref.WeakValueDictionary(
 
 
 def live_engines() -> "list[Engine]":
-    """Return the engines to drain at exit. From any thread, while others start and end."""
-    return [engine for ref in _live.valuerefs() if (engine := ref()) is not None]
+    """Return the engines of this process, to drain at exit. From any thread, at any time."""
+    found = [engine for ref in _live.valuerefs() if (engine := ref()) is not None]
+    return [engine for engine in found if not engine.queue.is_gone()]  # those of a parent are
 
 
 _retired: "dict[int, Engine]" = {}

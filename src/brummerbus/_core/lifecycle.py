@@ -37,9 +37,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from brummerbus._core import _ext
 from brummerbus._core.engine import Engine, live_engines
@@ -51,11 +51,6 @@ _stuck: "weakref.WeakKeyDictionary[Engine, int]" = weakref.WeakKeyDictionary()
 
 _interrupted: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 """Engines whose drain was ended by a Ctrl-C. Not waited for again, whatever other threads do."""
-
-
-def _engines() -> list[Engine]:
-    """Return the engines of this process, without those of the parent of a fork."""
-    return [engine for engine in live_engines() if not engine.queue.is_gone()]
 
 
 def _standstill(engine: Engine) -> float:
@@ -79,7 +74,7 @@ def _drain(_of_parent: object = None) -> None:
 
     Buses may publish into each other: none is closed before all are idle together.
     """
-    engines = _engines()
+    engines = live_engines()
     enough = {engine: engine.queue.published() for engine in engines}
 
     def has_had_enough(engine: Engine) -> bool:
@@ -113,27 +108,27 @@ def _at_exit() -> None:
     """Drain and stop every bus. What is scheduled for later is dropped first."""
     try:
         _drain_last()
-        for engine in _engines():
+        for engine in live_engines():
             engine.stop(drain=True, timeout=float("inf"), standstill=_standstill(engine))
     except KeyboardInterrupt:
         _stop_without_draining()
 
 
 def _after_hooks_of_the_program() -> None:
-    if any(engine.queue.state() != SHUT for engine in _engines()):
+    if any(engine.queue.state() != SHUT for engine in live_engines()):
         _at_exit()
 
 
 def _drain_last() -> None:
     """Drain, without what is scheduled for later, which is dropped."""
-    for engine in _engines():
+    for engine in live_engines():
         engine.schedule.close()
     _drain()
 
 
 def _stop_without_draining() -> None:
     """After a Ctrl-C: count the rest as dropped, and log how much it is."""
-    for engine in _engines():
+    for engine in live_engines():
         _interrupted.add(engine)
         engine.stop(drain=False, timeout=0.0, standstill=0.0)
 
@@ -186,8 +181,7 @@ def register() -> None:
         # It registers its own hook, which has to be there before ours.
         import concurrent.futures.thread  # noqa: F401, PLC0415
 
-        hook: Callable[[Callable[[], None]], None] | None
-        hook = getattr(threading, "_register_atexit", None)
+        hook: Any = getattr(threading, "_register_atexit", None)
         if hook is not None:
             hook(_before_threads_are_joined)
     atexit.register(_at_exit)
