@@ -32,7 +32,7 @@ class StreamCounts:
         """Count a stream."""
         while True:
             old, now = self._state()
-            if self._set(old, now._replace(open=now.open | {one})):
+            if swap_item(self._states, "now", old, now._replace(open=now.open | {one})):
                 return
 
     def end(self, one: Buffer) -> None:
@@ -43,7 +43,8 @@ class StreamCounts:
                 return
             published, dropped, _ = one.counts()
             ended = now.ended[0] + published, now.ended[1] + dropped
-            if self._set(old, now._replace(ended=ended, open=now.open - {one})):
+            new = now._replace(ended=ended, open=now.open - {one})
+            if swap_item(self._states, "now", old, new):
                 return
 
     def totals(self) -> StreamTotals:
@@ -58,6 +59,3 @@ class StreamCounts:
         old: Any = self._states["now"]
         forks = fork_count()
         return old, old if old.forks == forks else _State(forks, (0, 0), frozenset())
-
-    def _set(self, old: _State, new: _State) -> bool:
-        return swap_item(self._states, "now", old, new)
