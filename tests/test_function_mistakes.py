@@ -75,6 +75,13 @@ def as_bound(function: Any) -> Any:
     return function.__get__("the event is the object", str)
 
 
+def as_method_with_an_attribute(function: Any) -> Any:
+    """Mark it, as decorators of frameworks do, under the name that a partial uses."""
+    method = lambda_with_self(function)
+    method.func = print
+    return type("Own", (), {"method": method})().method
+
+
 def as_callable_object(function: Any) -> Any:
     return type("Own", (), {"__call__": lambda_with_self(function)})()
 
@@ -95,6 +102,7 @@ WRAPPERS = [
     as_partial,
     as_decorated,
     as_method,
+    as_method_with_an_attribute,
     as_bound,
     as_callable_object,
     as_single_dispatch,

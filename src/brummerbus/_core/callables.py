@@ -50,7 +50,7 @@ def _is_lazy(function: Any) -> bool:
     if type(function) is MethodType:
         function = function.__func__
     elif type(function) not in (FunctionType, BuiltinFunctionType):
-        function = _attribute(type(function), "__call__")
+        function = attribute(type(function), "__call__")
     return type(function) is FunctionType and bool(function.__code__.co_flags & _LAZY_FLAGS)
 
 
@@ -80,15 +80,18 @@ def layers(function: Any) -> list[Any]:
     while todo and len(found) < 50:
         one = todo.pop()
         found.append(one)
-        if isinstance(one, (functools.partial, MethodType)):
-            todo.append(_attribute(one, "func") or _attribute(one, "__func__"))
+        if isinstance(one, functools.partial):
+            todo.append(one.func)
+        elif isinstance(one, MethodType):
+            todo.append(one.__func__)
         elif isinstance(one, FunctionType):
-            todo.extend(one.__dict__[n] for n in ("__wrapped__",) if n in one.__dict__)
+            if "__wrapped__" in one.__dict__:
+                todo.append(one.__dict__["__wrapped__"])
             registry = one.__dict__.get("registry")  # of functools.singledispatch
             if registry is not None and "dispatch" in one.__dict__:
                 todo.extend(dict(registry).values())
         elif not isinstance(one, (type, BuiltinFunctionType)):
-            call = _attribute(type(one), "__call__")
+            call = attribute(type(one), "__call__")
             if isinstance(call, FunctionType):
                 todo.append(call)
     return found
@@ -102,7 +105,7 @@ def holds(test: str, function: Any) -> bool:
         return False
 
 
-def _attribute(owner: object, name: str) -> Any:
+def attribute(owner: object, name: str) -> Any:
     """Return an attribute; None if there is none or access raises."""
     try:
         return getattr(owner, name, None)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from brummerbus._core._ext import Event, Route
+from brummerbus._core.callables import attribute
 from brummerbus._core.handlers import check_published
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.plan import buffers_of, plan_for
@@ -105,12 +106,9 @@ class Routes:
         return Route(*way, key, plan, bool(taps), buffers_of(plan, taps))
 
     def _level(self, cls: type, name: str | None) -> int:
-        try:
-            own = getattr(cls, "priority", None)
-        except Exception:  # a property of a metaclass
-            own = None
+        own = attribute(cls, "priority")
         if issubclass(type(own), int) and type(own) is not bool:
-            number = int.__int__(own)  # type: ignore[arg-type]  # a subclass may override comparison
+            number = int.__int__(own)  # a subclass may override comparison
             if 1 <= number <= MAX_LEVELS:
                 return min(number, self._levels)
         level = self._by_name.get(name) if name is not None else None

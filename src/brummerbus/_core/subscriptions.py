@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from brummerbus._core._ext import Publisher, Recipient
+from brummerbus._core.callables import attribute
 from brummerbus._core.coroutines import CoroutineHandler, Lost
 from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
 from brummerbus._core.lanes import LaneTable
@@ -17,8 +18,6 @@ from brummerbus._core.weak import WeakHandler, check_weak, is_same
 from brummerbus._errors import Retry
 
 Handler = Callable[[Any], object]
-
-_PLAIN = Options()
 
 MAX_BACKOFF = 86_400.0
 """Seconds, a day, up to which the pause before a retry doubles."""
@@ -55,7 +54,7 @@ class Subscription(Recipient, Matcher):
         options: Options,
         cancel: Callable[["Subscription"], object],
         lost: Lost,
-        uniform: Callable[[float, float], float] | None = None,
+        uniform: Callable[[float, float], float] | None,
     ) -> None:
         called = handler
         if options.loop is not None:
@@ -156,9 +155,7 @@ class Subscriptions(Table[Subscription]):
     uniform: Callable[[float, float], float] | None = None
     """Where the random part of the pauses before retries comes from; None: `random`."""
 
-    def add(
-        self, event_type: str | type, handler: Handler, options: Options = _PLAIN
-    ) -> Subscription:
+    def add(self, event_type: str | type, handler: Handler, options: Options) -> Subscription:
         """Add one; `event_type` and `handler` are checked first, `options` were."""
         event_type = check_event_type(event_type)
         check_handler(handler, in_loop=options.loop is not None)
@@ -200,8 +197,5 @@ def _type_name(event_type: str | type) -> str:
 def _handler_name(handler: Any) -> str:
     while isinstance(handler, partial):
         handler = handler.func
-    try:
-        name = getattr(handler, "__qualname__", None)
-    except Exception:
-        name = None
+    name = attribute(handler, "__qualname__")
     return name if isinstance(name, str) else f"{type(handler).__qualname__} object"
