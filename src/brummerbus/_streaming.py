@@ -5,7 +5,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from brummerbus._arguments import MAX_QUEUE_SIZE, check_bool, check_int, check_timeout
+from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.callables import check_on_done
 from brummerbus._core.handlers import check_event_types
@@ -195,9 +195,6 @@ class StreamingBus(ListeningBus):
             BusError: The caller is no task.
             RuntimeError: The thread could not be started.
         """
-        check_bool("drain", drain)
-        if timeout is not None:
-            check_timeout("timeout", timeout)
         stop = partial(self.stop, drain=drain, timeout=timeout)
         if not self._has_threads or self._here().queue.is_inside():
             return stop()
