@@ -60,10 +60,7 @@ def running(queue: Queue) -> list[Running]:
 def stack_of(thread: int) -> str:
     """Return a thread's stack, formatted as a traceback, without the frames that started it."""
     frame = sys._current_frames().get(thread)
-    frames: list[Any] = []
-    while frame is not None:
-        frames.append((frame, frame.f_lineno))
-        frame = frame.f_back
+    frames = list(deferred.traceback.walk_stack(frame)) if frame is not None else []
     while frames and frames[-1][0].f_code.co_filename in _STARTERS:
         frames.pop()  # only the outermost: a handler may wait inside `threading`
     return "".join(deferred.traceback.StackSummary.extract(iter(reversed(frames))).format())
