@@ -160,8 +160,7 @@ class BusStats:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the snapshot as nested dicts, lists, numbers and strings, ready for JSON."""
-        plain = _plain(self)
-        assert isinstance(plain, dict)
+        plain: dict[str, Any] = _plain(self)
         return plain
 
 
