@@ -107,8 +107,6 @@ static void set_claims(ticket_object *self, void *claim) {
     self->claims = 0;
 }
 
-static void release_claims(ticket_object *self) { set_claims(self, NULL); }
-
 void set_accepted(PyObject *object) {
     if (Py_TYPE(object) != ticket_type) return;
     ((ticket_object *)object)->accepted = 1;
@@ -137,7 +135,7 @@ static PyObject *ticket_claim(PyObject *op, PyObject *index) {
 bool is_taken(const recipient_object *recipient) { return recipient->claim == TAKEN; }
 
 static void release_all(ticket_object *self) {
-    if (!self->accepted) release_claims(self);
+    if (!self->accepted) set_claims(self, NULL);
     for (int32_t i = 0; self->ticket.parked != NULL && i < self->ticket.count; i++)
         set_lane(self, i, NULL);
 }
