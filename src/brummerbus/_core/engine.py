@@ -153,7 +153,7 @@ class Engine:
         try:
             announce(self.counted)
             self._set_workers(self.config.min_workers)
-            if self._monitor.needed:
+            if self._monitor.checks:
                 self.threads.start(PoolThread(f"{self.name}-monitor", self._monitor.run))
         except BaseException:
             self.queue.close(drain=False)

@@ -28,30 +28,25 @@ MIN_PAUSE = 0.02
 
 
 class Monitor:
-    """Runs the periodic checks of one pool."""
+    """Runs the periodic checks of one pool; without any, it is not needed."""
 
     def __init__(self, name: str, config: "EventBusConfig", queue: Queue, resize: "Resize") -> None:
         self._name = name
         self._queue = queue
-        self._checks: list[Callable[[], float]] = []
+        self.checks: list[Callable[[], float]] = []
         if config.slow_handler_after is not None:
-            self._checks.append(SlowHandlers(name, queue, config.slow_handler_after))
+            self.checks.append(SlowHandlers(name, queue, config.slow_handler_after))
         if config.min_workers < config.max_workers:
             # Import the policy and psutil only for an elastic pool.
             from brummerbus._core.autoscaler import Autoscaler  # noqa: PLC0415
 
-            self._checks.append(Autoscaler(config, queue, resize))
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is anything to check."""
-        return bool(self._checks)
+            self.checks.append(Autoscaler(config, queue, resize))
 
     def run(self) -> None:
         """Check until the queue is shut."""
         pause = 0.0
         while not self._queue.wait_shut(pause):
-            pause = max(MIN_PAUSE, min(map(self._pause_after, self._checks)))
+            pause = max(MIN_PAUSE, min(map(self._pause_after, self.checks)))
 
     def _pause_after(self, check: Callable[[], float]) -> float:
         try:
