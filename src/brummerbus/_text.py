@@ -13,8 +13,4 @@ def utf8(text: str) -> str:
 
     Those are what Python makes of undecodable file names.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace").decode()
-    return text
+    return text.encode(errors="backslashreplace").decode()
