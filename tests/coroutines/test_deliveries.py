@@ -251,3 +251,22 @@ def test_partials_methods_and_the_decorator_can_be_used(
     fill(bus, 1)
     assert_at_rest(bus)
     assert seen == [0, 0]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_each_slow_coroutine_is_logged_once(
+    factory: BusFactory, loop: LoopThread, logged: Logged, workers: int
+) -> None:
+    """Also of one subscription, and where several workers have handed them to the loop."""
+    bus = factory.bus(workers=workers, slow_handler_after=0.05)
+    bus.subscribe("a", loop.gate, loop=loop.loop)
+    fill(bus, 8)
+
+    def slow() -> list[str]:
+        messages = [record.getMessage() for record in logged.records]
+        return [message for message in messages if "a handler is slow" in message]
+
+    poll(lambda: len(slow()) == 8)
+    assert len({message.partition(" in an event loop")[0] for message in slow()}) == 8
+    pause(0.2)
+    assert len(slow()) == 8

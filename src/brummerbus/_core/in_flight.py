@@ -12,6 +12,9 @@ from brummerbus._core.queue import Queue
 
 _STARTERS = (threading.__file__, threads.__file__)
 
+Call = tuple[int, int, int, int]
+"""What distinguishes a call from all others that run: of coroutines, thread and number need not."""
+
 
 class Running(NamedTuple):
     """A handler that runs now.
@@ -31,6 +34,11 @@ class Running(NamedTuple):
     subscription: Any
     events: list[Any]
     where: str
+
+    @property
+    def call(self) -> Call:
+        """Which call it is."""
+        return self.thread, self.number, id(self.subscription), id(self.events[0])
 
     @property
     def what(self) -> str:

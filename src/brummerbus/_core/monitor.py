@@ -6,9 +6,9 @@ queued or running it wakes at most once per second.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from brummerbus._core.in_flight import Running, running, stack_of
+from brummerbus._core.in_flight import Call, Running, running, stack_of
 from brummerbus._core.log import ERROR, WARNING, log
 from brummerbus._core.queue import Queue, clock
 from brummerbus._errors import BusClosed
@@ -60,14 +60,6 @@ class Monitor:
             return IDLE
 
 
-class Seen(NamedTuple):
-    """A delivery that was running at the last sample."""
-
-    number: int
-    since: float
-    reported: bool
-
-
 class SlowHandlers:
     """Logs one message for each handler that takes longer than `slow_handler_after`."""
 
@@ -75,28 +67,26 @@ class SlowHandlers:
         self._name = name
         self._queue = queue
         self._limit = limit
-        self._seen: dict[int, Seen] = {}
+        self._since: dict[Call, float] = {}
+        """When each call began that was running at the last sample."""
+        self._reported: set[Call] = set()
 
     def __call__(self) -> float:
         """Sample; returns the seconds until the next sample."""
         now = clock() * 1e-9
-        found = running(self._queue)
-        self._seen = {one.thread: self._seen_of(one, now) for one in found}
-        for one in found:
-            seen = self._seen[one.thread]
-            if not seen.reported and now - seen.since >= self._limit:
-                self._seen[one.thread] = seen._replace(reported=True)
-                self._report(one, now - seen.since)
+        found = {one.call: one for one in running(self._queue)}
+        before = self._since
+        self._since = {call: before.get(call, now - one.seconds) for call, one in found.items()}
+        self._reported &= found.keys()
+        for call, one in found.items():
+            seconds = now - self._since[call]
+            if call not in self._reported and seconds >= self._limit:
+                self._reported.add(call)
+                self._report(one, seconds)
         return self._limit / SAMPLES if found else IDLE
-
-    def _seen_of(self, one: Running, now: float) -> Seen:
-        seen = self._seen.get(one.thread)
-        if seen is None or seen.number != one.number:
-            return Seen(one.number, now - one.seconds, reported=False)
-        return seen
 
     def _report(self, one: Running, seconds: float) -> None:
         stack = stack_of(one.thread).rstrip()
-        if any(r.number == one.number and r.thread == one.thread for r in running(self._queue)):
+        if any(other.call == one.call for other in running(self._queue)):
             message = "%s: a handler is slow: %s, for %.1f s so far, at\n%s"
             log(WARNING, message, self._name, one.what, seconds, stack)
