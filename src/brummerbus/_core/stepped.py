@@ -18,7 +18,6 @@ import itertools
 import weakref
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from threading import get_ident
 from typing import Any
 
@@ -145,7 +144,8 @@ class SteppedEngine(Engine):
         self._thread = get_ident()
         self._timers = Timers()
         self._call_at = self._timers.call_at
-        self._pause = partial(_pause, weakref.ref(self))  # or each bus would be garbage
+        pause: Any = weakref.WeakMethod(self.pause)  # or each bus would be garbage
+        self._pause = lambda *wait: pause()(*wait)  # noqa: PLW0108 - the method itself keeps it
         super().__init__(name, config, hooks, subscriptions, taps)
 
     def _threads_of(self, hooks: WorkerHooks) -> SteppedWorkers:
@@ -286,8 +286,8 @@ class SteppedEngine(Engine):
     def _end_of(self, timeout: float) -> int | None:
         return None if timeout == float("inf") else self.queue.clock() + ns(timeout)
 
-    def pause(self, until: int, *, limited: bool, outside: bool) -> None:
-        """Do a step instead of the sleep of a publisher that waits for free slots.
+    def pause(self, until: int, limited: bool, outside: bool) -> None:  # noqa: FBT001
+        """Do a step instead of the sleep of a publisher that waits for free slots; called in C.
 
         Args:
             until: When its wait ends.
@@ -304,17 +304,6 @@ class SteppedEngine(Engine):
         if not ends:
             raise self._error("a publisher waits for free slots, and nothing is left to do")
         self._set_clock(min(ends))
-
-
-def _pause(
-    reference: "weakref.ref[SteppedEngine]",
-    until: int,
-    limited: bool,  # noqa: FBT001 - it is called in C
-    outside: bool,  # noqa: FBT001
-) -> None:
-    engine = reference()
-    assert engine is not None, "its admission was called"
-    engine.pause(until, limited=limited, outside=outside)
 
 
 class SteppedSleepers(Sleepers):
