@@ -12,7 +12,7 @@ from brummerbus._core.queue import Queue
 
 _STARTERS = (threading.__file__, threads.__file__)
 
-Call = tuple[int, int, int, int]
+CallId = tuple[int, int, int, int]
 """What distinguishes a call from all others that run: of coroutines, thread and number need not."""
 
 
@@ -36,7 +36,7 @@ class Running(NamedTuple):
     where: str
 
     @property
-    def call(self) -> Call:
+    def call(self) -> CallId:
         """Which call it is."""
         return self.thread, self.number, id(self.subscription), id(self.events[0])
 

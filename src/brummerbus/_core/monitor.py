@@ -8,7 +8,7 @@ queued or running it wakes at most once per second.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from brummerbus._core.in_flight import Call, Running, running, stack_of
+from brummerbus._core.in_flight import CallId, Running, running, stack_of
 from brummerbus._core.log import ERROR, WARNING, log
 from brummerbus._core.queue import Queue, clock
 from brummerbus._errors import BusClosed
@@ -67,9 +67,9 @@ class SlowHandlers:
         self._name = name
         self._queue = queue
         self._limit = limit
-        self._since: dict[Call, float] = {}
+        self._since: dict[CallId, float] = {}
         """When each call began that was running at the last sample."""
-        self._reported: set[Call] = set()
+        self._reported: set[CallId] = set()
 
     def __call__(self) -> float:
         """Sample; returns the seconds until the next sample."""
