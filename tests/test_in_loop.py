@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from brummerbus import Event, EventBus, QueueFull
+from brummerbus import BusClosed, Event, EventBus, QueueFull
 from helpers.buses import BusFactory, fill
 from helpers.handlers import Logged
 from helpers.threads import InThread
@@ -73,6 +73,20 @@ def test_a_bus_warns_once_of_the_wait_that_it_does_not_make(
         in_loop(lambda: bus.publish(Event("a")))
     assert logged.text.count("mine: publish() applies the policy DROP_NEWEST at once") == 1
     assert logged.text.count("await publish_async()") == 1
+
+
+@pytest.mark.parametrize("event_type", ["subscribed", "unrouted"])
+@pytest.mark.parametrize("option", [{}, {"timeout": HANG}, {"expires": HANG}])
+def test_a_stopped_bus_says_nothing_of_a_full_queue(
+    factory: BusFactory, logged: Logged, event_type: str, option: dict[str, Any]
+) -> None:
+    """It is closed: there was nothing to wait for."""
+    bus = factory.bus()
+    bus.subscribe("subscribed", lambda event: None)
+    bus.stop()
+    with pytest.raises(BusClosed):
+        in_loop(lambda: bus.publish(Event(event_type), **option))
+    assert logged.text == ""
 
 
 def test_a_listener_that_blocks_does_not_hold_up_a_loop(factory: BusFactory) -> None:

@@ -130,7 +130,6 @@ class Admission:
         in_loop = limit != 0 and self._pause is None and is_running()
         if in_loop:
             limit, limited = 0, True
-            self._warn_of_loop()
         result, first, lost, waited, error = route.admit(
             event if ticket is None else ticket,
             limit,
@@ -146,6 +145,8 @@ class Admission:
         if lost is not None:
             reason = DropReason.EVICTED if result == c.EVICTED else DropReason.REFUSED
             self._hooks.dropped(lost, reason, first=bool(first))
+        if in_loop and result not in (c.CLOSED, c.GONE):
+            self._warn_of_loop()
         if error is not None:
             raise error
         if result in (c.ACCEPTED, c.EVICTED):

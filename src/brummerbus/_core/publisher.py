@@ -148,8 +148,6 @@ class ProcessPublisher(Publisher):
             if result == c.ACCEPTED:
                 return True
             try:
-                if result == c.CLOSED and not route.recipients:
-                    raise engine.admission.closed_error()
                 return engine.admission.admit(route, event, timeout)
             except Gone:  # a signal handler forked
                 continue
@@ -252,10 +250,7 @@ class ProcessPublisher(Publisher):
                 raise NoRoom
             publish_planned(engine, route, event, 0.0, None, None, may_wait=False)
             return
-        result = route.push(event)
-        if result == c.CLOSED and not route.recipients:
-            raise engine.admission.closed_error()
-        if result != c.ACCEPTED:
+        if route.push(event) != c.ACCEPTED:
             engine.admission.admit_without_wait(route, event)
 
     def _route(self, engine: Engine, event: Any, priority: int | None) -> Route:
