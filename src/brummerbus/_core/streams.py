@@ -119,13 +119,12 @@ class StreamTap(Buffer):
             except BaseException:  # cancelled; if it was woken before, that is for another
                 with suppress(ValueError):
                     self.waiters.remove(waiter)
-                if len(self) or self.ended:
-                    self.woken()
+                self.wake_next()
                 raise
 
     def wake_next(self) -> None:
-        """After taking: what is left is for another task that waits."""
-        if self.waiters and (len(self) or self.ended):
+        """What is left is for another task that waits."""
+        if len(self) or self.ended:
             self.woken()
 
 
