@@ -268,5 +268,6 @@ def test_each_slow_coroutine_is_logged_once(
 
     poll(lambda: len(slow()) == 8)
     assert len({message.partition(" in an event loop")[0] for message in slow()}) == 8
+    assert all(message.endswith(" s so far") for message in slow()), "which has no stack"
     pause(0.2)
     assert len(slow()) == 8

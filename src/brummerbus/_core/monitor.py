@@ -87,6 +87,7 @@ class SlowHandlers:
 
     def _report(self, one: Running, seconds: float) -> None:
         stack = stack_of(one.thread).rstrip()
+        where = stack and f", at\n{stack}"  # a coroutine has none
         if any(other.call == one.call for other in running(self._queue)):
-            message = "%s: a handler is slow: %s, for %.1f s so far, at\n%s"
-            log(WARNING, message, self._name, one.what, seconds, stack)
+            message = "%s: a handler is slow: %s, for %.1f s so far%s"
+            log(WARNING, message, self._name, one.what, seconds, where)
