@@ -132,7 +132,7 @@ class _Source:
     def __init__(self, counted: Counted) -> None:
         self.counted = counted
         self.name = utf8(counted.name)
-        self._least = (0.0, 0.0, 0.0)
+        self._least: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def read(self, label: Callable[[str], str]) -> tuple[Counters, "BusStats"]:
         """Return its counters, with a label for each event type, and all its statistics."""
@@ -155,11 +155,8 @@ class _Source:
         Prometheus a counter that falls has begun again at 0.
         """
         wait, processing = counters.queue_wait, counters.processing_time
-        least_busy, least_wait, least_processing = self._least
-        counters.busy_time = max(busy_time, least_busy)
-        wait.sum = max(wait.sum, least_wait)
-        processing.sum = max(processing.sum, least_processing)
-        self._least = counters.busy_time, wait.sum, processing.sum
+        self._least = tuple(map(max, self._least, (busy_time, wait.sum, processing.sum)))
+        counters.busy_time, wait.sum, processing.sum = self._least
 
 
 class Exported:
