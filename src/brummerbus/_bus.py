@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
+from typing import TypeVar
 
 from brummerbus import _typing
 from brummerbus._arguments import MAX_WORKERS, check_bool, check_int, check_timeout, shown
@@ -11,10 +13,14 @@ from brummerbus._core.callables import check_hook
 from brummerbus._core.engine import Engine
 from brummerbus._core.hooks import Hooks, OnDrop, OnError, OnUnrouted, WorkerHook
 from brummerbus._core.loops import running_asyncio
+from brummerbus._core.waits import in_thread
 from brummerbus._errors import BusError
 from brummerbus._observing import ObservingBus
 from brummerbus._text import counted
 from brummerbus._typing import Unpack
+
+B = TypeVar("B", bound="EventBus")
+T = TypeVar("T")
 
 
 class EventBus(ObservingBus):
@@ -179,6 +185,26 @@ class EventBus(ObservingBus):
         self._closed = True
         return engine.stop(drain=drain, timeout=limit, standstill=float("inf"))
 
+    async def stop_async(self, *, drain: bool = True, timeout: float | None = None) -> bool:
+        """Stop from a task, whose event loop runs on: as `stop`, which a thread of its own calls.
+
+        In a coroutine handler of the bus it begins the stop and returns False without waiting.
+
+        From tasks of asyncio, uvloop and trio. If it is cancelled, the stop goes on in that thread.
+
+        Raises:
+            TypeError, ValueError: As `stop`.
+            BusError: The caller is no task.
+            RuntimeError: The thread could not be started.
+        """
+        return await self._in_thread(partial(self.stop, drain=drain, timeout=timeout))
+
+    async def _in_thread(self, stop: Callable[[], T]) -> T:
+        """Stop in a thread of its own, if that has to wait for others."""
+        if not self._has_threads or self._here().queue.is_inside():
+            return stop()
+        return await in_thread(f"{self._name}-stop", stop)
+
     def _close(self) -> None:
         """Begin a stop that drains, and do not wait for it; `stop` still can."""
         self._closed = True
@@ -226,13 +252,22 @@ class EventBus(ObservingBus):
         """
         if not self._here().queue.is_inside():
             self._check_not_in_loop("stop", 1, "bus.stop_async(), or use `async with`")
-        self._leave(raised=exc_type is not None)
-
-    def _leave(self, *, raised: bool) -> bool:
         self._closed = True
         limit = self._config.shutdown_timeout
-        standstill = limit if raised and limit is not None else float("inf")
-        return self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
+        standstill = limit if exc_type is not None and limit is not None else float("inf")
+        self._here().stop(drain=True, timeout=float("inf"), standstill=standstill)
+
+    async def __aenter__(self: B) -> B:  # noqa: PYI019 - `Self` came with Python 3.11
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """As `__exit__`, while the event loop of the task runs on."""
+        await self._in_thread(partial(self.__exit__, exc_type, error, traceback))
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         engine = getattr(self, "_engine", None)

@@ -1,9 +1,8 @@
-"""What tasks of an event loop do: `stream`, `publish_async`, `stop_async`."""
+"""What tasks of an event loop do: `stream` and `publish_async`."""
 
 from contextvars import copy_context
 from functools import partial
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from brummerbus._arguments import MAX_QUEUE_SIZE, check_int, check_timeout
 from brummerbus._core.admission import NoRoom
@@ -15,7 +14,6 @@ from brummerbus._core.planned import never
 from brummerbus._core.publisher import check_expires
 from brummerbus._core.streams import Stream, StreamTap
 from brummerbus._core.waiting_tasks import PendingPublish
-from brummerbus._core.waits import in_thread
 from brummerbus._errors import BusError
 from brummerbus._events import Event
 from brummerbus._listening import ListeningBus
@@ -23,8 +21,6 @@ from brummerbus._policies import BackpressurePolicy, check_policy
 
 if TYPE_CHECKING:
     from brummerbus._typing import T2, T3, T4, T5, NoClass, T
-
-B = TypeVar("B", bound="StreamingBus")
 
 _POLICIES = (BackpressurePolicy.DROP_OLDEST, BackpressurePolicy.DROP_NEWEST)
 _WANTED = "'drop_oldest' or 'drop_newest', as no publisher waits for tasks"
@@ -169,49 +165,3 @@ class StreamingBus(ListeningBus):
         context = copy_context() if self._config.propagate_context else None
         pending = PendingPublish(loop, level, limit, context, publish, is_handler=is_handler)
         return await engine.waiting_tasks.publish(pending)
-
-    # ---- stopping ----------------------------------------------------------------------------
-
-    if TYPE_CHECKING:  # of `EventBus`
-
-        def stop(self, *, drain: bool = True, timeout: float | None = None) -> bool: ...
-        def _leave(self, *, raised: bool) -> bool: ...
-        def __exit__(
-            self,
-            exc_type: type[BaseException] | None,
-            error: BaseException | None,
-            traceback: TracebackType | None,
-        ) -> None: ...
-
-    async def stop_async(self, *, drain: bool = True, timeout: float | None = None) -> bool:
-        """Stop from a task, whose event loop runs on: as `stop`, which a thread of its own calls.
-
-        In a coroutine handler of the bus it begins the stop and returns False without waiting.
-
-        From tasks of asyncio, uvloop and trio. If it is cancelled, the stop goes on in that thread.
-
-        Raises:
-            TypeError, ValueError: As `stop`.
-            BusError: The caller is no task.
-            RuntimeError: The thread could not be started.
-        """
-        stop = partial(self.stop, drain=drain, timeout=timeout)
-        if not self._has_threads or self._here().queue.is_inside():
-            return stop()
-        return await in_thread(f"{self._name}-stop", stop)
-
-    async def __aenter__(self: B) -> B:  # noqa: PYI019 - `Self` came with Python 3.11
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """As `__exit__`, while the event loop of the task runs on."""
-        if not self._has_threads or self._here().queue.is_inside():
-            self.__exit__(exc_type, error, traceback)
-            return
-        leave = partial(self._leave, raised=exc_type is not None)
-        await in_thread(f"{self._name}-stop", leave)
