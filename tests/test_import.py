@@ -41,7 +41,7 @@ STANDARD = "copyreg enum importlib queue typing"
 
 STANDARD_OF_A_BUS = f"""
 {STANDARD} _imp _thread atexit collections collections.abc contextlib contextvars fnmatch functools
-heapq itertools os re reprlib sys threading time types weakref
+heapq itertools operator os re reprlib sys threading time types weakref
 """
 """The same for `from brummerbus import EventBus`, which programs do that make no bus."""
 

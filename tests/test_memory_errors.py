@@ -45,7 +45,7 @@ POLICIES = [policy.value for policy in BackpressurePolicy]
 needs_functions = pytest.mark.skipif(
     sys.version_info >= (3, 12), reason="CPython crashes where it has no memory for a closure"
 )
-KINDS = ["one,three,object", pytest.param("new,many", marks=needs_functions)]
+KINDS = ["one,three,object", "new,many"]
 CALLS = [
     "cancel,flush",
     "stop",

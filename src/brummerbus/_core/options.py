@@ -61,6 +61,7 @@ def checked(options: Options) -> Options:
     check_bool("once", options.once)
     check_bool("weak", options.weak)
     return options._replace(
+        key=None if key is None else _key_function(key),
         max_concurrency=limit,
         batch=batch,
         batch_wait=batch_wait,
@@ -89,7 +90,7 @@ def _concurrency(options: Options) -> int | None:
     return check_int("concurrency", CONCURRENCY if limit is None else limit, 1, MAX_CONCURRENCY)
 
 
-def key_function(key: Key) -> Callable[[Any], Hashable]:
+def _key_function(key: Key) -> Callable[[Any], Hashable]:
     """Return what computes the key of an event."""
     if not isinstance(key, str):
         return key

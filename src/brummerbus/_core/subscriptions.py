@@ -11,7 +11,7 @@ from brummerbus._core.callables import attribute
 from brummerbus._core.coroutines import CoroutineHandler, Lost
 from brummerbus._core.handlers import check_event_type, check_handler, is_python_function
 from brummerbus._core.lanes import LaneTable
-from brummerbus._core.options import Options, key_function
+from brummerbus._core.options import Options
 from brummerbus._core.queue import ns
 from brummerbus._core.table import Matcher, Table, next_number
 from brummerbus._core.weak import WeakHandler, check_weak, is_same
@@ -108,8 +108,8 @@ class Subscription(Recipient, Matcher):
         """Return the lanes of a subscription with a key, in the process after that many forks."""
         table = self.lane_tables.get(forks)
         if table is None:
-            assert self.options.key is not None
-            table = self.lane_tables.setdefault(forks, LaneTable(key_function(self.options.key)))
+            key: Any = self.options.key  # a function: it was checked
+            table = self.lane_tables.setdefault(forks, LaneTable(key))
         return table
 
     # ---- retries --------------------------------------------------------------------------

@@ -14,14 +14,15 @@ Guarantees
 What does not work, or was tried
 - Routes numbered for the whole process, as in the first core: those of subscriptions that come and
   go were never freed, and 131,071 of them ended every bus of the process with MemoryError.
-- A lambda, or a tuple from a generator, while changing a table: CPython 3.13.0 crashes when it
-  creates a function, or such a tuple, and memory runs out. Hence the list in `_change`.
+- A lambda, or a tuple from a generator: CPython 3.13.0 crashes when it creates a function, or such
+  a tuple, and memory runs out. Hence the lists in `_change` and `matching`.
 """
 
 import fnmatch
 import itertools
 import re
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 from brummerbus._core._ext import Publisher, swap_item
@@ -123,5 +124,5 @@ class Table(Generic[M]):
         """
         exact = self._entries.get(name, ()) if name is not None else ()
         others = self._entries.get(_INEXACT, ())
-        found = [*exact, *(one for one in others if one.receives(cls, name))]
-        return tuple(sorted(found, key=lambda one: one.number))
+        found = [*exact, *[one for one in others if one.receives(cls, name)]]
+        return tuple(sorted(found, key=attrgetter("number")))

@@ -18,6 +18,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -238,7 +239,7 @@ Taps = Table[Wanted]
 def taps_for(table: Taps, cls: type, name: str | None) -> tuple[AnyTap, ...]:
     """Return the taps that get objects of a class, or events; those that may wait come last."""
     found = dict.fromkeys([one.tap for one in table.matching(cls, name) if not one.tap.ended])
-    return tuple(sorted(found, key=lambda tap: tap.blocks))
+    return tuple(sorted(found, key=attrgetter("blocks")))
 
 
 def hand_over(

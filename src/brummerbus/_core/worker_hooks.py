@@ -1,6 +1,7 @@
 """What workers call: after a failure, for a retry, for what has expired, and at their end."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from brummerbus._core._ext import Ticket, discard
@@ -52,9 +53,14 @@ def _retrier(queue: Queue, call_at: CallAt) -> Callable[[Ticket, int, int], None
     """Return what brings a delivery back after a delay; it holds the queue until then."""
 
     def retry(ticket: Ticket, index: int, delay: int) -> None:
-        call_at(queue.clock() + delay, lambda: ticket.due(queue.address, index))
+        # No lambda: CPython 3.13.0 crashes when it creates a function and memory runs out.
+        call_at(queue.clock() + delay, partial(_due, ticket, queue, index))
 
     return retry
+
+
+def _due(ticket: Ticket, queue: Queue, index: int) -> None:
+    ticket.due(queue.address, index)
 
 
 def _discarder(queue: Queue, hooks: Hooks, retired: dict[int, Any]) -> Callable[[], None]:
