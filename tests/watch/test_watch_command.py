@@ -281,11 +281,28 @@ class TestRefusals:
         assert watcher.run("Procfile", "--json").stdout.startswith("{")
 
 
+_TWO_FLOODS = """\
+import sqlite3
+import time
+
+def stored():
+    with sqlite3.connect("log.db", timeout=60) as connection:
+        return connection.execute("SELECT count(*) FROM line_data").fetchone()[0]
+
+for n in range(100):
+    print("line", n, "x" * 80, flush=n == 99)
+while stored() < 100:  # else all lines may be stored in one step, which fails as a whole
+    time.sleep(0.02)
+for n in range(100, 5000):
+    print("line", n, "x" * 80)
+"""
+
+
 def test_lines_that_a_full_disk_does_not_take_are_an_error_and_an_exit_code(
     watcher: Watcher,
 ) -> None:
     """The processes have succeeded; what is in the file is counted, and the rest reported."""
-    script = watcher.script("flood.py", "for n in range(5000): print('line', n, 'x' * 80)")
+    script = watcher.script("flood.py", _TWO_FLOODS)
     watch = [sys.executable, "-m", "brummerbus", "watch", "--db", "log.db", "--json", "--"]
     command = [*watch, *script.split()]
     # A limit on the size of files: writing beyond it fails as on a full disk.
