@@ -21,6 +21,7 @@ from brummerbus.watch.processes.procfile import plan_arguments
 from brummerbus.watch.store import LogStore
 
 from .helpers import lines_event, make_lines
+from .samples import documents
 from .samples import errors as samples
 
 PROCESSES = 6
@@ -48,6 +49,23 @@ def hasty() -> Iterator[None]:
     sys.setswitchinterval(1e-6)
     yield
     sys.setswitchinterval(before)
+
+
+def test_a_run_that_both_streams_of_a_process_report_is_counted_once() -> None:
+    """Each stream has a detector; those of one process know of each other's runs."""
+    lines = [
+        *make_lines(documents.JEST_JSON),
+        *make_lines(documents.JEST_ERR, stream="stderr"),
+        *make_lines(documents.JEST_JSON, process="other"),
+    ]
+    with EventBus(workers=1) as bus:
+        heard = Heard(bus)
+        detector_handler = DetectorHandler(bus)
+        detector_handler.on_lines([lines_event(line) for line in lines])
+        detector_handler.finish()
+        assert bus.flush(30)
+    failed = [event.source for event in heard.events if event.type == "test.failed"]
+    assert sorted(str(source) for source in failed) == ["api", "other"]
 
 
 @pytest.mark.usefixtures("hasty")

@@ -6,6 +6,7 @@ from threading import Lock
 
 from brummerbus import Event, EventBus, EventType
 from brummerbus.watch.detect import StreamDetector
+from brummerbus.watch.detect.runs import Runs
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.payloads import ErrorFound, Found, LogLines, TestResult
 
@@ -13,12 +14,20 @@ SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete counts as complete."""
 
 
+class _Process:
+    """What the streams of one process share."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # guards all of them; only `tick` competes with the worker for it
+        self.runs = Runs()
+
+
 class _Stream:
     """The detector of one stream, and the number of lines it was given."""
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
-        self.lock = Lock()  # guards both; only `tick` competes with the worker for it
-        self.detector = StreamDetector(patterns)
+    def __init__(self, patterns: Sequence[Pattern], process: _Process) -> None:
+        self.lock = process.lock
+        self.detector = StreamDetector(patterns, process.runs)
         self.seen = 0
 
 
@@ -36,6 +45,7 @@ class DetectorHandler:
     def __init__(self, bus: EventBus, patterns: Sequence[Pattern] = ()) -> None:
         self._bus = bus
         self._patterns = patterns
+        self._processes: dict[str, _Process] = {}
         self._streams: dict[tuple[str, str], _Stream] = {}
 
     def on_lines(self, events: list[Event]) -> None:
@@ -48,13 +58,14 @@ class DetectorHandler:
         key = lines.process, lines.stream
         stream = self._streams.get(key)
         if stream is None:
-            stream = self._streams.setdefault(key, _Stream(self._patterns))
+            process = self._processes.setdefault(lines.process, _Process())
+            stream = self._streams.setdefault(key, _Stream(self._patterns, process))
         with stream.lock:
             stream.seen += lines.count
             return stream.detector.feed_many(lines)
 
     def tick(self, lines_read: Callable[[str, str], int]) -> None:
-        """Publish errors that no further line followed; called several times per second.
+        """Publish what no further line followed; called several times per second.
 
         Args:
             lines_read: The number of lines read of a process and stream: a line that is still

@@ -7,6 +7,7 @@
     results     runners that name tests                 closings   runners' closing lines
     gate        which detectors must see a line     hints      and by which words
     pytest, unit, jest, reports: one runner each, or one report each
+    documents   JSON and JUnit XML                  runs       runs that are reported twice
 
 Every format is recognised by its exact shape, so a line that only resembles one is skipped.
 Detection is a convenience: all lines are in the store.
@@ -19,16 +20,18 @@ from brummerbus.watch.detect import prefixes
 from brummerbus.watch.detect.builds import BuildDetector
 from brummerbus.watch.detect.errors import RECENT, ErrorDetector
 from brummerbus.watch.detect.gate import BUILDS, ERRORS, RESULTS, Gate, is_calm
+from brummerbus.watch.detect.hints import EXAMINED
 from brummerbus.watch.detect.results import ResultDetector
+from brummerbus.watch.detect.runs import Held, Runs
 from brummerbus.watch.detect.table import Table
 from brummerbus.watch.patterns import Pattern, builtin
 from brummerbus.watch.payloads import Found, LogLine, LogLines
 
-MAX_LENGTH = 2000
-"""Characters of a line that are examined; patterns on a line of megabytes cost seconds."""
-
 _MOST_STREAMS = 200
 """Prefixes that are distinguished in one stream; lines with further ones are examined together."""
+
+_FAR = 20_000
+"""Lines behind a document after which the lines no longer repeat what it says."""
 
 _COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\))")
 
@@ -36,9 +39,9 @@ _COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b
 class _State:
     """The detectors of the lines that have one prefix."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, held: Held) -> None:
         self.errors = ErrorDetector(table)
-        self.results = ResultDetector()
+        self.results = ResultDetector(held)
         self.builds = BuildDetector()
 
     @property
@@ -52,12 +55,14 @@ class StreamDetector:
 
     Args:
         patterns: A user's own, which are tried before those of the package.
+        runs: What the streams of the process share; not to be used by two threads at once.
     """
 
-    def __init__(self, patterns: Sequence[Pattern] = ()) -> None:
+    def __init__(self, patterns: Sequence[Pattern] = (), runs: Runs | None = None) -> None:
         self._table = Table((*patterns, *builtin()))
         self._gate = Gate(self._table.hints, always=self._table.always)
-        self._states: dict[str, _State] = {"": _State(self._table)}
+        self._held = Held(runs or Runs())
+        self._states: dict[str, _State] = {"": _State(self._table, self._held)}
         self._busy: set[str] = set()
         """Prefixes whose state is not idle."""
         self._last = ""
@@ -94,12 +99,12 @@ class StreamDetector:
 
     def _pass_by(self, texts: list[str]) -> None:
         """Note lines that no detector must see."""
-        self._states[self._last].errors.pass_by(text[:MAX_LENGTH] for text in texts)
+        self._states[self._last].errors.pass_by(text[:EXAMINED] for text in texts)
 
     def feed(self, line: LogLine) -> list[Found]:
         """Return what this line completes."""
         self.last_time = line.time
-        text = line.text if len(line.text) <= MAX_LENGTH else line.text[:MAX_LENGTH]
+        text = line.text if len(line.text) <= EXAMINED else line.text[:EXAMINED]
         if "\x1b" in text:
             text = _COLOUR.sub("", text)
         if "\r" in text:  # a progress bar that is written over: the last text is what stays
@@ -132,22 +137,24 @@ class StreamDetector:
             state.errors.pass_by((text,))
         if wanted & BUILDS:
             found += state.builds.feed(line, text, lowered)
+        if self._held and line.number - self._held.first() > _FAR:
+            found += self._held.release()
         self._note(key)
         return found
 
     @property
     def waits(self) -> bool:
-        """Whether an error is complete and only the next line can show whether it continues."""
-        return any(self._states[key].errors.waits for key in list(self._busy))
+        """Whether only the next lines can show whether an error continues, or a run is repeated."""
+        return bool(self._held) or any(self._states[key].errors.waits for key in list(self._busy))
 
     def settle(self) -> list[Found]:
-        """Return the errors that `waits`; call it if no next line arrives."""
+        """Return what `waits`; call it if no next line arrives."""
         found: list[Found] = []
         for key in list(self._busy):
             if self._states[key].errors.waits:
                 found += self._states[key].errors.finish()
                 self._note(key)
-        return found
+        return found + self._held.release()
 
     def finish(self) -> list[Found]:
         """Return what is still open at the end of the stream."""
@@ -155,14 +162,14 @@ class StreamDetector:
         for state in self._states.values():
             found += state.results.finish()
             found += state.errors.finish(ended=True)
-        return found
+        return found + self._held.release()
 
     def _known(self, key: str) -> str:
         """Return a prefix that has a state: its own, unless there are too many."""
         if key not in self._states:
             if len(self._states) >= _MOST_STREAMS:
                 return ""
-            self._states[key] = _State(self._table)
+            self._states[key] = _State(self._table, self._held)
         return key
 
     def _note(self, key: str) -> None:

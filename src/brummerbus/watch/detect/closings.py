@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from brummerbus.watch.detect.hints import Hinted
+from brummerbus.watch.detect.runs import Runs
 from brummerbus.watch.detect.table import groups
 from brummerbus.watch.patterns import example_of, table
 from brummerbus.watch.payloads import LogLine, TestResult
@@ -95,9 +96,14 @@ HINTS = frozenset(hint for runner in runners() for hint in runner.hints)
 
 
 class Tally:
-    """The tests of one stream: named ones, and those that only a closing line counts."""
+    """The tests of one stream: named ones, and those that only a closing line counts.
 
-    def __init__(self) -> None:
+    Args:
+        runs: Where the figures are noted.
+    """
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
         self._named: dict[tuple[str, bool], int] = {}
         self._owed: dict[str, tuple[int, LogLine]] = {}
         """Failed tests that a closing line has counted and that may be named behind it."""
@@ -171,6 +177,7 @@ class Tally:
 
     def close(self, line: LogLine, framework: str, *, passed: int, failed: int) -> list[TestResult]:
         """Return what a closing line adds to the tests that were named since the last one."""
+        self._runs.close(framework, passed, failed)
         return [
             *self._unnamed(line, framework, passed, passed=True),
             *self._unnamed(line, framework, failed, passed=False),
@@ -194,6 +201,9 @@ class Tally:
         parts, self._parts = self._parts, {}
         if runner is None or self._part_line is None or not parts:
             return []
+        if not any(key in parts for key in _FAILED):
+            # googletest lists no failed tests at its end if it was asked to be brief.
+            parts["failed"] = self.count(runner.framework, passed=False)
         return self._close(runner, self._part_line, parts)
 
     def _close(self, runner: Runner, line: LogLine, numbers: dict[str, int]) -> list[TestResult]:
@@ -204,6 +214,7 @@ class Tally:
             passed = max(numbers.get("total", 0) - failed - neither, 0)
         if not runner.after:
             return self.close(line, runner.framework, passed=passed, failed=failed)
+        self._runs.close(runner.framework, passed, failed)
         results = self._unnamed(line, runner.framework, passed, passed=True)
         if runner.framework in self._owed:
             owed, before = self._owed.pop(runner.framework)

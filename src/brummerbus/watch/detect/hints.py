@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
+EXAMINED = 2000
+"""Characters of a line that are examined; patterns on a line of megabytes cost seconds."""
 MOST = 8192
 """Sentences that are kept."""
 LONGEST = 500

@@ -6,12 +6,14 @@ line adds the tests that were not named: the figures are those of the runner.
 
 import re
 
-from brummerbus.watch.detect import closings, listed, reports
+from brummerbus.watch.detect import closings, listed, reportlog, reports, shapes
 from brummerbus.watch.detect.closings import Tally
+from brummerbus.watch.detect.documents import Documents
 from brummerbus.watch.detect.jest import JestDetector
 from brummerbus.watch.detect.listed import Listed
 from brummerbus.watch.detect.pytest import PytestDetector
 from brummerbus.watch.detect.reports import REPORTS
+from brummerbus.watch.detect.runs import Held
 from brummerbus.watch.detect.tap import Tap
 from brummerbus.watch.detect.unit import UnitDetector
 from brummerbus.watch.payloads import Found, LogLine
@@ -21,8 +23,9 @@ Results = tuple[list[Found], bool]
 
 HINTS = frozenset(
     ("::test", ".py::", "passed", "fail", "skipped", "deselected", "no tests", "error ", "=====",
-     "-----", " ... ", "tap version", " (test", "___", "―――", "results (", "console.")
-    ) | closings.HINTS | listed.HINTS | reports.HINTS  # fmt: skip
+     "-----", " ... ", "tap version", " (test", "___", "―――", "results (", "console.",
+     "<testsuite", reportlog.HINT)
+    ) | closings.HINTS | listed.HINTS | reports.HINTS | shapes.HINTS  # fmt: skip
 EXPRESSIONS = (r"(?<![a-z])ok (?![a-z])", r"(?<![a-z])(?:ran|pass|tests?) ")
 """What would be hints, but for words that end in the same letters, and for `200 OK in 3 ms`."""
 
@@ -32,10 +35,15 @@ _NEXTEST = re.compile(
 
 
 class ResultDetector:
-    """Finds the test results in one stream; feed it every line in order."""
+    """Finds the test results in one stream; feed it every line in order.
 
-    def __init__(self) -> None:
-        self._tally = Tally()
+    Args:
+        held: Where the results of documents are held.
+    """
+
+    def __init__(self, held: Held) -> None:
+        self._tally = Tally(held.runs)
+        self._documents = Documents(held)
         self._pytest = PytestDetector(self._tally)
         self._unit = UnitDetector(self._tally)
         self._jest = JestDetector(self._tally)
@@ -48,6 +56,7 @@ class ResultDetector:
         """Whether no further line is waited for, so that lines without a hint can be skipped."""
         return (
             self._tally.idle
+            and not self._documents.open
             and self._listed.idle
             and self._pytest.idle
             and self._unit.idle
@@ -58,9 +67,13 @@ class ResultDetector:
 
     def feed(self, line: LogLine, text: str, lowered: str) -> Results:
         """Return the results in this line, and whether the line is about tests."""
+        text = reportlog.as_line(line, text)
+        found = self._documents.feed(line, text, lowered)
+        if found is not None:
+            return found, True
         ended = [*self._tap.end(text), *self._listed.end(text), *self._tally.end_parts(text)]
-        found, claimed = self._feed(line, text, lowered)
-        return [*ended, *found], claimed
+        results, claimed = self._feed(line, text, lowered)
+        return [*ended, *results], claimed
 
     def _feed(self, line: LogLine, text: str, lowered: str) -> Results:
         found = self._pytest.feed(line, text)
@@ -95,7 +108,9 @@ class ResultDetector:
         ]
         for report in self._reports:
             found += report.finish()
-        return found + self._tally.finish()
+        found += self._tally.finish()
+        self._documents.finish()
+        return found
 
     def _others(self, line: LogLine, text: str) -> Results:
         if "s] " in text and (match := _NEXTEST.match(text)):

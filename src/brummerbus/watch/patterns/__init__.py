@@ -1,8 +1,9 @@
 """The declarative tables of what is found in lines, and the reader of a user's own table.
 
-    errors.ini   errors, by language and tool
-    runners.ini  closing lines of test runners
-    builds.ini   build steps
+    errors.ini      errors, by language and tool
+    documents.ini   documents of JSON, by their keys
+    runners.ini     closing lines of test runners
+    builds.ini      build steps
 
 A table is an INI file, since a regular expression needs no escapes in it.
 """
