@@ -161,3 +161,31 @@ def test_a_reason_for_which_pytest_s_summary_has_no_space_is_that_of_the_report(
         "AssertionError: assert 3 == 2",
         "RuntimeError: no fixture of a length that the summary has a space for",
     ]
+
+
+RULE = "-" * 79
+
+NO_TESTS = [
+    f"{RULE}\nhosts and ports\n{RULE}\nERROR no answer from db:5432\n",
+    f"{RULE}\nhosts\n{RULE}\ndb:5432\nERROR no answer from db\n",
+    "checks of the disk\n  sda1: FAIL\n    2024-05-17 09:30:00 ERROR smart says no\n",
+    "Failures:\n\n  1) the disk is full\nERROR it is full\n",
+]
+
+
+@pytest.mark.parametrize("text", NO_TESTS)
+def test_what_only_resembles_the_report_of_a_runner_hides_no_error(text: str) -> None:
+    found = find(text + "done\n")
+    assert found.results == []
+    assert len(found.errors) == 1
+
+
+def test_a_case_of_catch2_that_fails_in_two_sections_is_one_test() -> None:
+    case = (
+        f"{RULE}\nadds\n  {{}}\n{RULE}\na.cc:7\n{'.' * 79}\n\na.cc:7: FAILED:\n  CHECK( false )\n\n"
+    )
+    end = f"{'=' * 79}\ntest cases: 2 | 1 passed | 1 failed\n"
+    found = find(case.format("one") + case.format("two") + end + "ERROR after\n")
+    failed = [(item.name, item.detail) for item in found.results if not item.passed]
+    assert failed == [("adds", "a.cc:7: CHECK( false )")]
+    assert [error.message for error in found.errors] == ["after"]

@@ -47,6 +47,7 @@ from .helpers import find
         ('{"s":"E","msg":"down"}', "down"),
         ('{"log":{"level":"error"},"message":"down"}', "down"),
         ('{"record":{"level":{"name":"ERROR","no":40}},"text":"down"}', "down"),
+        ('{"@level":"error","@message":"down"}', "down"),
         ('{"level":"ERROR","fields":{"message":"down"}}', "down"),
         ('{"log":"ERROR down\\n","stream":"stderr","time":"x"}', "down"),
     ],

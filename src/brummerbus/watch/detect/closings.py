@@ -36,6 +36,8 @@ class Runner:
     before: re.Pattern[str] | None
     below: re.Pattern[str] | None
     why: re.Pattern[str] | None
+    sure: re.Pattern[str] | None
+    """What must stand below a failed test, which otherwise is none."""
     example: str
     finds: tuple[int, int]
     """Passed and failed tests in the example."""
@@ -66,6 +68,7 @@ def runners() -> tuple[Runner, ...]:
                 _regex(section, "before"),
                 _regex(section, "below"),
                 _regex(section, "why"),
+                _regex(section, "sure"),
                 example_of(section["example"]),
                 (int(passed), int(failed)),
                 tuple(_fail(text) for text in section.get("fails", "").strip().split("\n") if text),

@@ -1,4 +1,4 @@
-"""The reports of phpunit, Robot Framework and prove."""
+"""The reports of phpunit, Robot Framework, prove and Catch2."""
 
 import re
 
@@ -143,3 +143,80 @@ class Prove(Report):
         return [
             self._tally.named(line, self.framework, n, passed=False, detail=file) for n in names
         ]
+
+
+class Catch2(Report):
+    """The name of a test between rules, its place, a dotted rule; `place: FAILED:`, and why."""
+
+    framework = "catch2"
+    _RULE = re.compile(r"-{70,}$")
+    _PLACE = re.compile(r"\S.*[:(]\d+\)?$")
+    _DOTS = re.compile(r"\.{70,}$")
+    _FAILED = re.compile(r"(?P<place>\S.*?(?::\d+|\(\d+\))): FAILED:$")
+    _END = re.compile(r"={70,}$")
+    _LONGEST = 12
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(tally)
+        self._lines: list[str] | None = None
+        """What stands between two rules."""
+        self._title = self._case = self._why = ""
+        self._failed: set[str] = set()
+
+    def feed(self, line: LogLine, text: str) -> list[Found] | None:
+        """Take what stands below a title, to the next rule."""
+        found = self._feed(line, text)
+        self.open = self._lines is not None or bool(self._title or self._case)
+        return found
+
+    def finish(self) -> list[Found]:
+        """Return the failed test that the end has cut off."""
+        return self._named(self._why)
+
+    def _feed(self, line: LogLine, text: str) -> list[Found] | None:
+        if self._lines is not None or (text.startswith("-----") and self._RULE.match(text)):
+            return self._heading(text)
+        if self._title:
+            return self._below(text)
+        if not self._case:
+            return None
+        if self._END.match(text):
+            self._case = ""
+            self._failed.clear()
+            return self._named(self._why) or None
+        return self._inside(line, text)
+
+    def _heading(self, text: str) -> list[Found] | None:
+        """Take a title, several lines of it if it is long, and indented names of sections."""
+        found = self._named(self._why) if self._case else []
+        lines, self._lines = self._lines, None
+        self._case = ""
+        if lines is None:
+            self._lines = []
+        elif not self._RULE.match(text):
+            self._lines = [*lines, text] if len(lines) < self._LONGEST else None
+        else:
+            self._title = " ".join(name for name in lines if not name.startswith("  "))
+        return found or None
+
+    def _below(self, text: str) -> list[Found] | None:
+        """Take the place below a title's rule, and the dots below that."""
+        if self._DOTS.match(text):
+            self._case, self._title = self._title, ""
+            return []
+        if not self._PLACE.match(text):
+            self._title = ""
+        return None
+
+    def _inside(self, line: LogLine, text: str) -> list[Found]:
+        """Take the first assertion of a test that failed."""
+        if match := self._FAILED.match(text):
+            found = self._named(self._why)
+            if self._case not in self._failed:
+                self._failed.add(self._case)
+                self._expect(line, self._case)
+                self._why = f"{match['place']}:"
+            return found
+        if self._line is not None and self._why.endswith(":") and text.strip():
+            self._why += f" {text.strip()}"
+        return []

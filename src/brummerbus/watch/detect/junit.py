@@ -165,6 +165,8 @@ class _Case:
         self.name = f"{group}{between}{name}"
         ran = attributes.get("status", "").lower() not in _NOT_RUN
         self.passed: bool | None = True if ran else None
+        self._expected = False
+        """Whether it is to be done, or skipped, so that a failure is none."""
         self._message = self._text = self._output = ""
         self._element = ""
 
@@ -172,10 +174,10 @@ class _Case:
         """Take an element of the test."""
         self._element = "" if empty or tag.startswith("/") else tag
         if tag in ("failure", "error"):
-            self.passed = False
+            self.passed = None if self._expected else False
             self._message = self._message or attributes.get("message", "")
-        elif tag == "skipped" and self.passed:
-            self.passed = None
+        elif tag == "skipped":
+            self.passed, self._expected = None, True
 
     def keep(self, text: str) -> None:
         """Keep what stands in a failure, or what the test has printed."""

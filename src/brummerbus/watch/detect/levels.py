@@ -38,12 +38,23 @@ class Parsed(NamedTuple):
 _WORDS = re.compile(rf"(?:(?P<bad>{_BAD})|{_CALM})\Z", re.IGNORECASE)
 _JSON_KEYS = ("level", "lvl", "severity", "log.level", "levelname", "@l", "Level", "s", "loglevel",
               "log_level", "level_name", "severity_text", "severityText", "LEVEL", "Severity",
-              "PRIORITY")  # fmt: skip
+              "PRIORITY", "@level")  # fmt: skip
 _JSON = re.compile(
     r"\"(?:" + "|".join(re.escape(key) for key in _JSON_KEYS) + r")\" ?: ?"
     r"(?:\"(?P<word>\w+)\"|(?P<number>\d+)|\{)"
 )
-_JSON_MESSAGES = ("msg", "message", "event", "@mt", "@m", "MessageTemplate", "text", "err", "error")
+_JSON_MESSAGES = (
+    "msg",
+    "message",
+    "event",
+    "@mt",
+    "@m",
+    "@message",
+    "MessageTemplate",
+    "text",
+    "err",
+    "error",
+)
 _LOUD = 50
 """Pino's and bunyan's error; 60 is fatal."""
 

@@ -41,6 +41,8 @@ class Listed:
         self._reported: set[str] = set()
         """Failed tests of a runner that lists them twice."""
         self._seen = 0
+        self._unsure = ""
+        """The reason of a failed test, until a line has come that makes sure that it is one."""
 
     @property
     def idle(self) -> bool:
@@ -70,7 +72,8 @@ class Listed:
         runner, self._runner = self._runner, None
         waits, self._waits = self._waits, None
         self._heading = ""
-        if runner is None or waits is None or runner.why is not None:
+        self._unsure = ""
+        if runner is None or waits is None or runner.why is not None or runner.sure is not None:
             return []  # without its reason it only resembles a failed test
         return [self._result(runner, *waits)]
 
@@ -121,10 +124,19 @@ class Listed:
         self._reported.add(name)
         return repeated
 
-    def _reason(self, runner: Runner, text: str) -> list[TestResult]:
-        """Take a line below a failed test; one of them is the reason."""
+    def _reason(self, runner: Runner, text: str) -> list[TestResult] | None:
+        """Take a line below a failed test; one of them is the reason.
+
+        Until it is sure that it is a failed test, the line may be an error as well.
+        """
         if not text.strip() or (self._waits is None and not self._heading):
             return []
+        if runner.sure is not None:
+            if runner.sure.match(text) is None:
+                if not self._unsure or self._unsure.endswith(":"):
+                    self._unsure = f"{self._unsure} {text.strip()}".strip()
+                return None
+            text, self._unsure = self._unsure, ""
         if runner.why is not None:
             match = runner.why.match(text)
             if match is None:

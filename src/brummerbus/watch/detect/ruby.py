@@ -40,7 +40,10 @@ class Minitest(Report):
 
 
 class Rspec(Report):
-    """The list of failures has reasons; the names come behind the figures, one on a line."""
+    """The list of failures has reasons; the names come behind the figures, one on a line.
+
+    That of Haskell's hspec looks the same, with a line in it for each test that failed.
+    """
 
     framework = "rspec"
     after = True
@@ -49,15 +52,21 @@ class Rspec(Report):
     _NAME = re.compile(r"rspec (?P<place>\S+) # (?P<name>.+?)\s*$")
     _ITEM = re.compile(r"\s+\d+\) (?P<name>\S.*?)\s*$")
     _SOURCE = re.compile(r"\s+Failure/Error:")
+    _HSPEC_PLACE = re.compile(r"\s+(?P<place>\S+:\d+:\d+):\s*$")
+    _HSPEC = re.compile(r"\s+To rerun use: --match ")
+    _UNFINISHED = re.compile(r".*:$|uncaught exception: \w+$")
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
         self._why: dict[str, str] = {}
-        self._item = ""
+        self._item = self._last = self._place = ""
         self._in_source = False
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Take the list; return each of the names behind it."""
+        if self.open and self._HSPEC.match(text):
+            why = self._place + self._why.pop(self._last, "")
+            return [self._tally.named(line, "hspec", self._last, passed=False, detail=why)]
         if text.startswith("rspec ") and (match := self._NAME.match(text)):
             self._expect(line, match["name"])
             why = self._why.pop(match["name"], "")
@@ -74,8 +83,11 @@ class Rspec(Report):
 
     def _take(self, text: str) -> None:
         """Note the first line below the source of an item: the reason, or the exception's name."""
-        if match := self._ITEM.match(text):
+        if match := self._HSPEC_PLACE.match(text):
+            self._place = f"{match['place']}: "
+        elif match := self._ITEM.match(text):
             self._item, self._in_source = match["name"], False
+            self._last = self._item
         elif self._SOURCE.match(text):
             self._in_source = True
         elif self._in_source:
@@ -83,7 +95,7 @@ class Rspec(Report):
         elif self._item and text.strip():
             why = f"{self._why.get(self._item, '')} {text.strip()}".strip()
             self._why[self._item] = why
-            if not why.endswith(":"):
+            if not self._UNFINISHED.match(why):
                 self._item = ""
 
 

@@ -159,7 +159,7 @@ class _Reader:
             said = message if code is None else f"{code} {message}"
             report.error(
                 ErrorFound(line.process, line.stream, line.number, line.number, line.time,
-                           report.framework, said, self._place(), said)
+                           section.get("kind", report.framework), said, self._place(), said)
             )  # fmt: skip
 
     def _test(self, line: LogLine, report: Report) -> None:
