@@ -72,8 +72,14 @@ def test_a_document_of_json_may_have_one_value_on_a_line() -> None:
     assert find("".join(f"web-1  | {line}\n" for line in text.split("\n"))).figures == (1, 1)
 
 
+VERY_QUIET = "".join(
+    (documents.PYTEST_ROW, documents.PYTEST_JUNIT, *documents.PYTEST_AFTER.splitlines(True)[:-1])
+)
+"""Without a closing line, the row has the figures."""
+
 BOTH = [
-    (documents.PYTEST_JUNIT + documents.PYTEST_AFTER, (2, 2)),
+    (documents.PYTEST_ROW + documents.PYTEST_JUNIT + documents.PYTEST_AFTER, (2, 2)),
+    (VERY_QUIET, (2, 2)),
     (documents.PHPUNIT + documents.PHPUNIT_AFTER, (1, 1)),
     (documents.GTEST_BRIEF + documents.GTEST_XML, (1, 1)),
     (documents.JEST_ERR + documents.JEST_JSON, (1, 1)),

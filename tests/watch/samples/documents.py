@@ -1,8 +1,11 @@
 # ruff: noqa: RUF001
 """Documents that test runners wrote to standard output, shortened."""
 
-PYTEST_JUNIT = """\
+PYTEST_ROW = """\
 ..FE                                                                     [100%]\
+"""
+
+PYTEST_JUNIT = """\
 <?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests"><testsuite name="pytest" \
 errors="1" failures="1" skipped="0" tests="4" time="0.04"><testcase classname="test_a" \
 name="test_ok" time="0.002" /><testcase classname="test_a" name="test_td" time="0.000" />\

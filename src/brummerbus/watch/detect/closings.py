@@ -178,9 +178,16 @@ class Tally:
             return []
         return self._end_parts()
 
-    def close(self, line: LogLine, framework: str, *, passed: int, failed: int) -> list[TestResult]:
-        """Return what a closing line adds to the tests that were named since the last one."""
+    def note(self, framework: str, passed: int, failed: int) -> None:
+        """Note the figures of a run before its closing line, as a document may repeat them."""
         self._runs.close(framework, passed, failed)
+
+    def close(
+        self, line: LogLine, framework: str, *, passed: int, failed: int, noted: bool = False
+    ) -> list[TestResult]:
+        """Return what a closing line adds to the tests that were named since the last one."""
+        if not noted:
+            self.note(framework, passed, failed)
         return [
             *self._unnamed(line, framework, passed, passed=True),
             *self._unnamed(line, framework, failed, passed=False),

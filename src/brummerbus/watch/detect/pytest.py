@@ -3,6 +3,7 @@
 import re
 
 from brummerbus.watch.detect.closings import Tally
+from brummerbus.watch.detect.pytest_rows import Rows
 from brummerbus.watch.payloads import ErrorFound, Found, LogLine, TestResult
 
 _STATUS = r"(?P<status>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)"
@@ -49,6 +50,7 @@ class PytestDetector:
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
+        self.rows = Rows(tally)
         self._reported: set[tuple[str, bool]] = set()
         self._in_report = False
         self._collecting: _Collecting | None = None
@@ -83,6 +85,7 @@ class PytestDetector:
             self._in_report = False
             return found
         if _SESSION.match(text):
+            found += self.rows.end()
             self._in_report = False
             self._in_session = True
             self._reported.clear()
@@ -119,7 +122,7 @@ class PytestDetector:
                 reasons = self._reasons.get(name)
                 detail = reasons.pop(0) if reasons else ""
                 found.append(self._tally.named(line, "pytest", name, passed=False, detail=detail))
-        return found
+        return [*found, *self.rows.end()]
 
     def _named(self, line: LogLine, text: str) -> list[Found] | None:
         if "::" not in text and not text.startswith(("ERROR ", "FAILED ")):
@@ -160,6 +163,7 @@ class PytestDetector:
                 "pytest",
                 passed=numbers.get("passed", 0),
                 failed=numbers.get("failed", 0) + numbers.get("error", 0),
+                noted=self.rows.close(),
             )
         ]
 

@@ -6,7 +6,7 @@ line adds the tests that were not named: the figures are those of the runner.
 
 import re
 
-from brummerbus.watch.detect import closings, listed, reportlog, reports, shapes
+from brummerbus.watch.detect import closings, listed, pytest_rows, reportlog, reports, shapes
 from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.documents import Documents
 from brummerbus.watch.detect.jest import JestDetector
@@ -26,7 +26,9 @@ HINTS = frozenset(
      "-----", " ... ", "tap version", " (test", "___", "―――", "results (", "console.",
      "<testsuite", reportlog.HINT)
     ) | closings.HINTS | listed.HINTS | reports.HINTS | shapes.HINTS  # fmt: skip
-EXPRESSIONS = (r"(?<![a-z])ok (?![a-z])", r"(?<![a-z])(?:ran|pass|tests?) ")
+EXPRESSIONS = (
+    r"(?<![a-z])ok (?![a-z])", r"(?<![a-z])(?:ran|pass|tests?) ", pytest_rows.EXPRESSION
+)  # fmt: skip
 """What would be hints, but for words that end in the same letters, and for `200 OK in 3 ms`."""
 
 _NEXTEST = re.compile(
@@ -68,10 +70,11 @@ class ResultDetector:
     def feed(self, line: LogLine, text: str, lowered: str) -> Results:
         """Return the results in this line, and whether the line is about tests."""
         text = reportlog.as_line(line, text)
+        rows = self._pytest.rows.feed(line, text)
         found = self._documents.feed(line, text, lowered)
         if found is not None:
-            return found, True
-        ended = [*self._tap.end(text), *self._listed.end(text), *self._tally.end_parts(text)]
+            return [*rows, *found], True
+        ended = [*rows, *self._tap.end(text), *self._listed.end(text), *self._tally.end_parts(text)]
         results, claimed = self._feed(line, text, lowered)
         return [*ended, *results], claimed
 
