@@ -33,6 +33,9 @@ RUNS = [
     (more_runs.BEHAVE, (1, 1)),
     (more_runs.DOCTEST, (0, 1)),
     (more_runs.GO, (0, 2)),
+    (more_runs.PABOT, (3, 1)),
+    (more_runs.PABOT_TESTS, (1, 1)),
+    (runs.ROBOT + more_runs.PABOT, (5, 2)),
 ]
 
 
@@ -59,6 +62,8 @@ def test_a_second_run_in_the_same_stream_counts_again(text: str, figures: tuple[
         (runs.RSPEC, ("sum fails", "./sum_spec.rb:3: RuntimeError: boom")),
         (runs.PHPUNIT, ("SumTest::testFail", "Failed asserting that 1 is 2.")),
         (runs.ROBOT, ("Adds Wrongly", "1 != 2")),
+        (more_runs.PABOT, ("Adds Wrongly", "1 != 2")),
+        (more_runs.PABOT_TESTS, ("Rf.A.Adds Wrongly", "")),
         (runs.PYTEST_COLLECTION, ("test_c.py", "ModuleNotFoundError: No module named 'nope'")),
     ],
 )

@@ -159,3 +159,42 @@ retrying
 ERROR no space left
 """
 """rspec and jasmine have the same heading."""
+
+PABOT = """\
+Storing .pabotsuitenames file
+2024-05-17 09:30:04.766898 [PID:16388] [1] [ID:1] EXECUTING Suites.C
+2024-05-17 09:30:04.777655 [PID:16389] [0] [ID:0] EXECUTING Suites.A
+2024-05-17 09:30:05.582597 [PID:16388] [1] [ID:1] PASSED Suites.C in 0.8 seconds
+2024-05-17 09:30:05.583421 [PID:16389] [0] [ID:0] \
+Execution failed in Suites.A with 1 failing test(s)
+==============================================================================
+Suites
+==============================================================================
+Suites.A
+==============================================================================
+Adds                                                                  | PASS |
+------------------------------------------------------------------------------
+Adds Wrongly                                                          | FAIL |
+1 != 2
+------------------------------------------------------------------------------
+Suites.A                                                              | FAIL |
+2 tests, 1 passed, 1 failed
+==============================================================================
+Suites                                                                | FAIL |
+2 tests, 1 passed, 1 failed
+==============================================================================
+Output:  /app/out/pabot_results/0/output.xml
+5 tests, 3 passed, 1 failed, 1 skipped.
+===================================================
+Output:  /app/out/output.xml
+Log:     /app/out/log.html
+"""
+
+PABOT_TESTS = """\
+2024-05-17 09:30:06.352132 [PID:953] [1] [ID:1] EXECUTING Rf.A.Adds Wrongly
+2024-05-17 09:30:06.859439 [PID:953] [1] [ID:1] FAILED Rf.A.Adds Wrongly
+2024-05-17 09:30:06.870739 [PID:954] [0] [ID:0] PASSED Rf.A.Adds in 0.5 seconds
+2 tests, 1 passed, 1 failed, 0 skipped.
+===================================================
+Output:  /app/out/output.xml
+"""

@@ -6,6 +6,9 @@ from brummerbus.watch.detect.closings import Tally
 from brummerbus.watch.detect.report import Report
 from brummerbus.watch.payloads import Found, LogLine
 
+_MOST_ITEMS = 5000
+"""What pabot names, as long as it is not known whether they are tests."""
+
 
 class Phpunit(Report):
     """`There were 2 failures:`, a numbered list, up to the figures; JUnit 4 has it, too."""
@@ -38,7 +41,11 @@ class Phpunit(Report):
 
 
 class Robot(Report):
-    """`name | FAIL |` and its message; a suite's is followed by figures; the last ones count."""
+    """`name | FAIL |` and its message; a suite's is followed by figures; the last ones count.
+
+    pabot runs suites in parallel and passes on what they print, or names them, and at the end
+    prints figures in which all of that is counted.
+    """
 
     framework = "robot"
     _STATUS = re.compile(r"(?P<name>\S.*?)\s+\| (?P<status>PASS|FAIL|SKIP) \|\s*$")
@@ -48,6 +55,13 @@ class Robot(Report):
     _RULE = re.compile(r"[-=]{40,}\s*$")
     _END = re.compile(r"(?:Output|Log|Report):  +\S")
     _DOTTED = re.compile(r"FAIL: (?P<name>\S.*?)\s*$")
+    _ITEM = re.compile(
+        r"\[PID:\d+\] \[\d+\] \[ID:\d+\] (?P<status>PASSED|FAILED) (?P<name>\S.*?)"
+        r"(?: in [\d.]+ seconds)?\s*$"
+    )
+    _TOTAL = re.compile(
+        r"(?P<total>\d+) tests?, (?P<passed>\d+) passed, (?P<failed>\d+) failed, \d+ skipped\.\s*$"
+    )
 
     def __init__(self, tally: Tally) -> None:
         super().__init__(tally)
@@ -55,6 +69,10 @@ class Robot(Report):
         self._after_rule = False
         self._figures: tuple[LogLine, int, int] | None = None
         self._why = ""
+        self._parts = [0, 0]
+        """Passed and failed tests of pabot's suites so far."""
+        self._items: list[tuple[LogLine, str, bool]] = []
+        """What pabot names, tests or suites."""
 
     def feed(self, line: LogLine, text: str) -> list[Found] | None:
         """Hold a status until the rule below it: then it is known whether it is a suite's."""
@@ -68,6 +86,12 @@ class Robot(Report):
             self._name, self._passed, self._why = match["name"], match["status"] == "PASS", ""
             self.open = True
             return []
+        if text.startswith("[PID:") and (match := self._ITEM.match(text)):
+            self._items.append((line, match["name"], match["status"] == "PASSED"))
+            del self._items[:-_MOST_ITEMS]
+            return []
+        if match := self._TOTAL.match(text):
+            return self._end_of_pabot(line, *map(int, match.group("total", "passed", "failed")))
         if match := self._FIGURES.match(text):
             self._line = None
             self._figures = line, int(match["passed"]), int(match["failed"])
@@ -76,10 +100,25 @@ class Robot(Report):
             self.open = False
             return self._result()
         if self._figures is not None and self._END.match(text):
+            if "pabot_results" in text:
+                self._parts[0] += self._figures[1]
+                self._parts[1] += self._figures[2]
             return self.finish()
         if self.open and text.strip():
             self._why = self._why or text.strip()
         return [] if self.open else None
+
+    def _end_of_pabot(self, line: LogLine, total: int, passed: int, failed: int) -> list[Found]:
+        """Return what pabot's figures add to those of its suites."""
+        parts, self._parts = self._parts, [0, 0]
+        items, self._items = self._items, []
+        self.open = False
+        found: list[Found] = []
+        if len(items) == total:  # so they are tests
+            for first, name, good in items:
+                found.append(self._tally.named(first, self.framework, name, passed=good))
+        return [*found, *self._tally.close(line, self.framework, passed=passed - parts[0],
+                                           failed=failed - parts[1])]  # fmt: skip
 
     def _result(self) -> list[Found]:
         line, self._line = self._line, None

@@ -19,5 +19,5 @@ HINTS = frozenset(
     ("⎯ failed", "⎯ un", "run  v", "dev  v", "failing", "failure", "error:", "rspec ", "pending:",
      "failures:", "successes:", "there was", "there were", "| pass |", "| fail |", "tests,",
      "failed", "files=", "stderr |", "stdout |", "--- ", '"action":', "=== run", "=== cont",
-     "=== name", "_test.go:")
+     "=== name", "_test.go:", "output:  ", "[pid:")
 )  # fmt: skip
