@@ -145,3 +145,41 @@ def test_the_last_lines_are_the_last_of_all(stream: bytes, most: int) -> None:
     for lines in LineSplitter().feed(stream + b"\n"):
         many = LogLines("p", "stdout", 7, 0.0, *lines)
         assert many.last(most) == list(many)[-most:]
+
+
+WIDE = [("utf-16-le", b"\xff\xfe", "\n\x00"), ("utf-16-be", b"\xfe\xff", "\x00\n")]
+
+
+@pytest.mark.parametrize(("codec", "mark", "newline"), WIDE)
+def test_utf_16_with_a_byte_order_mark_is_decoded(codec: str, mark: bytes, newline: str) -> None:
+    """A character of which one byte is that of a newline ends no line."""
+    stream = mark + "ERROR ä€😀\n\u010a\u0a0a\n\nend".encode(codec)
+    pieces = split(stream, [1, 3, 2, 5])
+    assert [piece.text for piece in pieces] == ["ERROR ä€😀", "\u010a\u0a0a", "", "end"]
+    assert [piece.ending for piece in pieces] == [newline] * 3 + [""]
+    assert joined(pieces) == stream
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([b"\xff\xfe", b"\xfe\xff"]),
+    st.lists(
+        st.sampled_from([b"\n\0", b"\0\n", b"\r\0", b"a\0", b"\0a", b"\0\xd8", b"\xdc\0", b"x"])
+    ),
+    st.lists(st.integers(1, 9), max_size=20),
+    st.integers(1, 20),
+)
+def test_utf_16_loses_nothing_whatever_its_bytes(
+    mark: bytes, units: list[bytes], sizes: list[int], longest: int
+) -> None:
+    stream = mark + b"".join(units)
+    assert joined(split(stream, sizes, longest)) == stream
+    assert split(stream, sizes) == split(stream, [])
+    assert all(piece.text.encode() is not None for piece in split(stream, sizes))
+
+
+@pytest.mark.parametrize("stream", [b"\xff", b"\xff\xfe\0\0a", b"\xff\xffa", b"e\xff\xfe"])
+def test_other_bytes_are_not_taken_for_utf_16(stream: bytes) -> None:
+    [piece] = split(stream, [1])
+    assert piece.raw == stream
+    assert "\\xff" in piece.text

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from brummerbus.watch.wide_lines import WideLine, WideSplitter, codec_of
+
 MAX_LENGTH = 64 * 1024 * 1024
 """Bytes after which a line without an end is split (into pieces with no `ending`), so that a
 process that never prints a newline cannot exhaust memory. Shorter lines stay whole."""
@@ -19,6 +21,8 @@ class Lines(NamedTuple):
 class LineSplitter:
     """Splits one stream into lines at each newline byte, independently of its chunks.
 
+    A stream that begins with a byte order mark of UTF-16 is decoded as that, and split at newlines.
+
     Not thread-safe: each stream has one reader.
     """
 
@@ -27,9 +31,21 @@ class LineSplitter:
         # A list, joined once: concatenating chunks would make a long line quadratic.
         self._open: list[bytes] = []
         self._open_size = 0
+        self._start: bytes | None = b""
+        """The first byte, while there is only one; None once it is known what the stream is."""
+        self._wide: WideSplitter | None = None
 
     def feed(self, chunk: bytes) -> list[Lines]:
         """Return the lines that the chunk completes, together where possible."""
+        if self._start is not None:
+            chunk = self._start + chunk
+            self._start = chunk if chunk in (b"\xff", b"\xfe") else None
+            if self._start is not None:
+                return []
+            if codec := codec_of(chunk):
+                self._wide = WideSplitter(codec, self._longest // 2)
+        if self._wide is not None:
+            return _widened(self._wide.feed(chunk))
         end = chunk.rfind(b"\n")
         if end < 0:
             return self._keep(chunk)
@@ -45,6 +61,10 @@ class LineSplitter:
 
     def finish(self) -> list[Lines]:
         """Return the last line if the stream ended without a newline."""
+        if self._wide is not None:
+            return _widened(self._wide.finish())
+        if self._start:
+            self._open.append(self._start)
         rest = b"".join(self._open)
         self._open.clear()
         self._open_size = 0
@@ -57,6 +77,15 @@ class LineSplitter:
         self._open.append(chunk)
         self._open_size += len(chunk)
         return self.finish() if self._open_size >= self._longest else []
+
+
+def _widened(lines: list[WideLine]) -> list[Lines]:
+    """Return lines of UTF-16 together; they have their own bytes, since they are not UTF-8."""
+    if not lines:
+        return []
+    raws = {place: line.raw for place, line in enumerate(lines)}
+    text = "\n".join(line.text for line in lines)
+    return [Lines(text, len(lines), tuple(line.ending for line in lines), raws)]
 
 
 def _decoded(body: bytes) -> Lines:

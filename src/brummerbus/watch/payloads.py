@@ -50,7 +50,8 @@ class LogLine(NamedTuple):
     time: float
     """When the watcher read it."""
     ending: str = "\n"
-    """`"\\n"`, `"\\r\\n"`, or empty at the end of the stream or of a piece of a split line."""
+    """`"\\n"`, `"\\r\\n"`, or empty at the end of the stream or of a piece of a split line.
+    In UTF-16 each of its characters has a NUL."""
     raw: bytes | None = None
     """The line's own bytes if they are not UTF-8, else None."""
 

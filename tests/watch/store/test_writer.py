@@ -109,11 +109,13 @@ def test_bytes_that_are_no_text_and_line_ends_are_kept(store: LogStore, path: Pa
     store.on_lines([
         line(0),
         line(1, "\\xff", raw=b"\xff", ending="\r\n"),
-        line(2, "end", ending=""),
+        line(2, "wide", raw=b"w\0", ending="\r\0\n\0"),
+        line(3, "end", ending=""),
     ])  # fmt: skip
     assert rows(path, "SELECT raw, ending FROM lines ORDER BY number") == [
         (None, "\n"),
         (b"\xff", "\r\n"),
+        (b"w\0", "\r\0\n\0"),
         (None, ""),
     ]
 

@@ -5,11 +5,12 @@ from itertools import count, repeat
 from typing import Any
 
 from brummerbus.watch.payloads import LogLines
+from brummerbus.watch.wide_lines import ENDINGS
 
 PLAIN = "INSERT INTO line_data (id, time, text) VALUES (?, ?, ?)"
 ANY = "INSERT INTO line_data (id, time, text, ending, raw) VALUES (?, ?, ?, ?, ?)"
 
-_ENDINGS = {"\r\n": "\r\n", "": ""}
+_ENDINGS = {ending: ending for ending in ("\r\n", "", *ENDINGS)}
 """What is stored of an ending: nothing of a newline."""
 
 
