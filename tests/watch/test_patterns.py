@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from brummerbus.watch.detect.builds import tools
 from brummerbus.watch.detect.closings import Runner, runners
+from brummerbus.watch.detect.shapes import shapes
 from brummerbus.watch.patterns import Pattern, PatternError, builtin, read_patterns
+from brummerbus.watch.patterns.lazy import Lazy
 
 from .helpers import Watcher, find
 
@@ -31,6 +34,20 @@ def test_each_pattern_finds_its_own_example_once(pattern: Pattern) -> None:
     [error] = errors
     assert (error.kind, error.message) == (pattern.kind, pattern.says)
     assert error.location == pattern.at
+
+
+def test_each_expression_in_the_tables_is_one() -> None:
+    """They are compiled when they are first used, which may be in no test."""
+    found = [regex for pattern in builtin() for regex in pattern.regexes.values()]
+    for row in (*runners(), *shapes()):
+        values = [getattr(row, name) for name in row.__dataclass_fields__]
+        found += [value for value in values if isinstance(value, Lazy)]
+    for tool in tools():
+        found += [regex for _, regex in (*tool.steps, *tool.vague)]
+        found += [tool.proof] if tool.proof else []
+    assert len(found) > 400
+    for regex in found:
+        regex.match("")
 
 
 def test_the_first_line_of_each_pattern_has_one_of_its_hints() -> None:

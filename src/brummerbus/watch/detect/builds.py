@@ -4,7 +4,6 @@ Many steps are plain English (`Collecting data`, `Compiled successfully`). Such 
 if the same stream has, shortly before or after it, one that no other program prints.
 """
 
-import re
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import cache
 
 from brummerbus.watch.detect.hints import Hinted
 from brummerbus.watch.patterns import table
+from brummerbus.watch.patterns.lazy import Lazy
 from brummerbus.watch.payloads import BuildEvent, LogLine
 
 _NEAR = 12
@@ -27,11 +27,11 @@ class Tool:
 
     name: str
     hints: tuple[str, ...]
-    steps: tuple[tuple[str, re.Pattern[str]], ...]
+    steps: tuple[tuple[str, Lazy], ...]
     """Statuses, and the lines that alone are a proof of the tool."""
-    vague: tuple[tuple[str, re.Pattern[str]], ...]
+    vague: tuple[tuple[str, Lazy], ...]
     """Statuses, and lines that need one."""
-    proof: re.Pattern[str] | None
+    proof: Lazy | None
     """Lines that are a proof but no step."""
 
 
@@ -45,17 +45,15 @@ def tools() -> tuple[Tool, ...]:
             tuple(hint for hint in parser[name]["hint"].split("|") if hint),
             _steps(parser[name], ""),
             _steps(parser[name], "vague "),
-            re.compile(parser[name]["proof"]) if "proof" in parser[name] else None,
+            Lazy(parser[name]["proof"]) if "proof" in parser[name] else None,
         )
         for name in parser.sections()
     )
 
 
-def _steps(section: Mapping[str, str], kind: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
+def _steps(section: Mapping[str, str], kind: str) -> tuple[tuple[str, Lazy], ...]:
     return tuple(
-        (status, re.compile(section[kind + status]))
-        for status in _STATUSES
-        if kind + status in section
+        (status, Lazy(section[kind + status])) for status in _STATUSES if kind + status in section
     )
 
 
@@ -105,7 +103,7 @@ class BuildDetector:
         return found
 
 
-def _matching(steps: tuple[tuple[str, re.Pattern[str]], ...], text: str) -> str | None:
+def _matching(steps: tuple[tuple[str, Lazy], ...], text: str) -> str | None:
     for status, pattern in steps:
         if pattern.match(text):
             return status

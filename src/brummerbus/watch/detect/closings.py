@@ -9,6 +9,7 @@ from brummerbus.watch.detect.hints import Hinted
 from brummerbus.watch.detect.runs import Runs
 from brummerbus.watch.detect.table import groups
 from brummerbus.watch.patterns import example_of, table
+from brummerbus.watch.patterns.lazy import Lazy
 from brummerbus.watch.payloads import LogLine, TestResult
 from brummerbus.watch.text import counted
 
@@ -22,21 +23,21 @@ class Runner:
 
     framework: str
     hints: tuple[str, ...]
-    line: re.Pattern[str] | None
-    part: re.Pattern[str] | None
+    line: Lazy | None
+    part: Lazy | None
     after: bool
     """Whether the failed tests are named behind the closing line."""
     once: bool
     """Whether a test is named a second time in a list at the end."""
     named: tuple[str, ...]
     """Hints of the lines that name tests."""
-    bad: re.Pattern[str] | None
-    good: re.Pattern[str] | None
-    heading: re.Pattern[str] | None
-    before: re.Pattern[str] | None
-    below: re.Pattern[str] | None
-    why: re.Pattern[str] | None
-    sure: re.Pattern[str] | None
+    bad: Lazy | None
+    good: Lazy | None
+    heading: Lazy | None
+    before: Lazy | None
+    below: Lazy | None
+    why: Lazy | None
+    sure: Lazy | None
     """What must stand below a failed test, which otherwise is none."""
     example: str
     finds: tuple[int, int]
@@ -81,8 +82,8 @@ def _hints(text: str) -> tuple[str, ...]:
     return tuple(hint for hint in text.split("|") if hint)
 
 
-def _regex(section: Mapping[str, str], key: str) -> re.Pattern[str] | None:
-    return re.compile(section[key]) if key in section else None
+def _regex(section: Mapping[str, str], key: str) -> Lazy | None:
+    return Lazy(section[key]) if key in section else None
 
 
 def _fail(text: str) -> tuple[str, str]:

@@ -16,8 +16,6 @@ from brummerbus.watch.payloads import Found, LogLine
 
 _LONGEST = 16 * 1024 * 1024
 """Characters of a document of JSON; in a longer one nothing is found."""
-_IN_FRONT = 200
-"""Characters that may stand in front of a document in its line, as of a row of dots."""
 _VALUE = re.compile(r"(?P<indent>\s*)(?:\"|[\]}],?\s*$|[\[{]|-?\d|true|false|null)")
 _END = re.compile(r"(?P<bracket>[\]}]),?\s*$")
 
@@ -55,8 +53,8 @@ class Documents:
         if '"' not in text:
             return None
         for shape in _hinted().of(lowered):
-            if (match := shape.head.search(text)) and match.start() <= _IN_FRONT:
-                return self._one_line(shape, line, _whole(line, text)[match.start() :])
+            if match := shape.head.match(text):
+                return self._one_line(shape, line, _whole(line, text)[match.start("json") :])
             if not shape.live and (match := shape.key.match(text)):
                 self._shape, self._line = shape, line
                 self._indent = len(match["indent"])

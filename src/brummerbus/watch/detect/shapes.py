@@ -1,6 +1,5 @@
 """What stands where in the documents that tools print as JSON: the table `documents.ini`."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,8 +8,11 @@ from typing import Any
 from brummerbus.watch.detect.reasons import reason
 from brummerbus.watch.detect.runs import Report
 from brummerbus.watch.patterns import example_of, table
+from brummerbus.watch.patterns.lazy import Lazy
 from brummerbus.watch.payloads import ErrorFound, LogLine
 
+_IN_FRONT = 200
+"""Characters that may stand in front of a document in its line, as of a row of dots."""
 _DEEPEST = 60
 """Levels of a document that are looked at."""
 
@@ -32,9 +34,9 @@ class Shape:
 
     framework: str
     hints: tuple[str, ...]
-    head: re.Pattern[str]
+    head: Lazy
     """The beginning of a document that is one line."""
-    key: re.Pattern[str]
+    key: Lazy
     """A line of a document that has one for each value; all before it is not needed."""
     live: bool
     certain: bool
@@ -75,8 +77,8 @@ def _shape(name: str, section: Mapping[str, str]) -> Shape:
     return Shape(
         section.get("framework", name),
         tuple(hint for hint in section["hint"].split("|") if hint),
-        re.compile(rf"[\[{{]\s*(?:\{{\s*)?(?:{start})"),
-        re.compile(rf"(?P<indent>\s+)(?:{start})"),
+        Lazy(rf".{{0,{_IN_FRONT}}}?(?P<json>[\[{{]\s*(?:\{{\s*)?(?:{start}))"),
+        Lazy(rf"(?P<indent>\s+)(?:{start})"),
         section.get("live") == "yes",
         section.get("certain") != "no",
         example_of(section["example"]),

@@ -17,6 +17,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from brummerbus.watch.patterns.lazy import Lazy
+
 _REGEXES = (
     "start",
     "more",
@@ -47,18 +49,18 @@ class Pattern:
     kind: str
     hints: tuple[str, ...]
     """Lower-case texts of which a line must have one; without any, every line is tried."""
-    regexes: Mapping[str, re.Pattern[str]]
+    regexes: Mapping[str, Lazy]
     flags: frozenset[str]
     example: str = ""
     says: str = ""
     at: str = ""
 
     @property
-    def start(self) -> re.Pattern[str]:
+    def start(self) -> Lazy:
         """What the first line of the error matches."""
         return self.regexes["start"]
 
-    def get(self, key: str) -> re.Pattern[str] | None:
+    def get(self, key: str) -> Lazy | None:
         """Return an optional expression."""
         return self.regexes.get(key)
 
@@ -89,7 +91,11 @@ def read_patterns(path: str | Path) -> tuple[Pattern, ...]:
         raise PatternError(f"--patterns {path}: {error}") from None
     except ConfigError as error:
         raise PatternError(f"--patterns {path}: {error.message}") from None
-    return tuple(_patterns(parser, f"--patterns {path}"))
+    patterns = tuple(_patterns(parser, f"--patterns {path}"))
+    for pattern in patterns:
+        for key, regex in pattern.regexes.items():
+            _check(regex, key, f"--patterns {path}: [{pattern.name}]")
+    return patterns
 
 
 def example_of(text: str) -> str:
@@ -118,7 +124,7 @@ def _patterns(parser: ConfigParser, where: str) -> Iterator[Pattern]:
             name,
             section.get("kind", name),
             hints,
-            {key: _compiled(section[key], key, place) for key in _REGEXES if key in section},
+            {key: Lazy(section[key]) for key in _REGEXES if key in section},
             frozenset(key for key in _FLAGS if _flag(section, key, place)),
             example_of(section.get("example", "")),
             section.get("says", ""),
@@ -126,12 +132,13 @@ def _patterns(parser: ConfigParser, where: str) -> Iterator[Pattern]:
         )
 
 
-def _compiled(text: str, key: str, place: str) -> re.Pattern[str]:
+def _check(regex: Lazy, key: str, place: str) -> None:
+    """Refuse what is no regular expression."""
     try:
-        return re.compile(text)
+        re.compile(regex.text)
     except re.error as error:
         raise PatternError(
-            f"{place}: {key!r} is no regular expression: {error}, got {text!r}"
+            f"{place}: {key!r} is no regular expression: {error}, got {regex.text!r}"
         ) from None
 
 
