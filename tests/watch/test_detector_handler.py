@@ -20,7 +20,7 @@ from brummerbus.watch.processes.options import Setup
 from brummerbus.watch.processes.procfile import plan_arguments
 from brummerbus.watch.store import LogStore
 
-from .helpers import lines_event, make_lines
+from .helpers import find, lines_event, make_lines
 from .samples import documents
 from .samples import errors as samples
 
@@ -66,6 +66,34 @@ def test_a_run_that_both_streams_of_a_process_report_is_counted_once() -> None:
         assert bus.flush(30)
     failed = [event.source for event in heard.events if event.type == "test.failed"]
     assert sorted(str(source) for source in failed) == ["api", "other"]
+
+
+@pytest.mark.parametrize(
+    ("out", "err"),
+    [(documents.JEST_JSON, documents.JEST_ERR), (documents.NODE_JUNIT, documents.NODE_FIGURES)],
+    ids=["closing line", "closing of several lines"],
+)
+def test_a_document_waits_for_the_lines_of_the_other_stream(
+    out: str, err: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were read, and the last ones, which a further line might continue."""
+    monkeypatch.setattr(detector_handler_module, "SETTLE", 0.0)
+    lines, later = make_lines(out), make_lines(err, stream="stderr")
+    read = {"stdout": len(lines), "stderr": len(later)}
+    with EventBus(workers=1) as bus:
+        heard, detector_handler = Heard(bus), DetectorHandler(bus)
+        detector_handler.on_lines([lines_event(line) for line in lines])
+        detector_handler.tick(lambda _, stream: read[stream])
+        assert bus.flush(30)
+        assert heard.events == []
+        detector_handler.on_lines([lines_event(line) for line in later])
+        detector_handler.tick(lambda _, stream: read[stream])
+        detector_handler.finish()
+        assert bus.flush(30)
+    counts = {True: 0, False: 0}
+    for event in heard.events:
+        counts[event.data.passed] += event.data.count
+    assert counts == {True: 1, False: find(out).figures[1]}
 
 
 @pytest.mark.usefixtures("hasty")

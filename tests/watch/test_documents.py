@@ -108,6 +108,14 @@ def test_a_document_of_another_run_is_counted_beside_the_lines() -> None:
     assert find(runs.MOCHA + documents.JEST_JSON).figures == (5, 3)
 
 
+def test_runs_of_two_packages_are_two_though_their_figures_are_the_same() -> None:
+    lines = [
+        *(f"one:test: {line}" for line in documents.JEST_ERR.splitlines()),
+        *(f"two:test: {line}" for line in documents.JEST_JSON.splitlines()),
+    ]
+    assert find("\n".join(lines)).figures == (2, 2)
+
+
 def test_lines_and_document_may_come_from_different_streams() -> None:
     shared = Runs()
     out, err = StreamDetector(runs=shared), StreamDetector(runs=shared)

@@ -10,6 +10,8 @@ from brummerbus.watch.detect.runs import Runs
 from brummerbus.watch.patterns import Pattern
 from brummerbus.watch.payloads import ErrorFound, Found, LogLines, TestResult
 
+STREAMS = ("stdout", "stderr")
+
 SETTLE = 1.0
 """Seconds of silence after which a traceback that looks complete counts as complete."""
 
@@ -71,18 +73,35 @@ class DetectorHandler:
             lines_read: The number of lines read of a process and stream: a line that is still
                 queued may belong to the error.
         """
-        for key, stream in list(self._streams.items()):
-            detector = stream.detector
-            if not detector.waits or time.time() - detector.last_time < SETTLE:
-                continue
+        silent = [
+            (key, stream)
+            for key, stream in list(self._streams.items())
+            if stream.detector.waits and time.time() - stream.detector.last_time >= SETTLE
+        ]
+        for key, stream in silent:
             with stream.lock:
-                found = detector.settle() if stream.seen == lines_read(*key) else []
+                all_seen = stream.seen == lines_read(*key)
+                found = stream.detector.settle(release=False) if all_seen else []
             self._publish(found)
+        for (process, _), stream in silent:
+            # The other stream may tell of the same run, in lines that are still queued.
+            with stream.lock:
+                all_seen = all(
+                    self._seen(process, name) == lines_read(process, name) for name in STREAMS
+                )
+                found = stream.detector.release() if all_seen else []
+            self._publish(found)
+
+    def _seen(self, process: str, name: str) -> int:
+        stream = self._streams.get((process, name))
+        return 0 if stream is None else stream.seen
 
     def finish(self) -> None:
         """Publish everything that is still open; call it when no handler runs any more."""
         for stream in self._streams.values():
-            self._publish(stream.detector.finish())
+            self._publish(stream.detector.finish(release=False))
+        for stream in self._streams.values():
+            self._publish(stream.detector.release())
 
     def _publish(self, found: list[Found]) -> None:
         if found:

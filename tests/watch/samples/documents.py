@@ -63,6 +63,17 @@ Error [ERR_TEST_FAILURE]: Expected values to be strictly equal:
 </testsuites>
 """
 
+NODE_FIGURES = """\
+ℹ tests 4
+ℹ suites 1
+ℹ pass 1
+ℹ fail 2
+ℹ cancelled 0
+ℹ skipped 1
+ℹ todo 1
+ℹ duration_ms 100.91072
+"""
+
 MOCHA_XUNIT = """\
 <testsuite name="Mocha Tests" tests="3" failures="0" errors="1" skipped="1" time="0.002">
 <testcase classname="sums" name="adds" file="/app/a.js" time="0"/>

@@ -39,9 +39,10 @@ _COLOUR = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b
 class _State:
     """The detectors of the lines that have one prefix."""
 
-    def __init__(self, table: Table, held: Held) -> None:
+    def __init__(self, table: Table, runs: Runs) -> None:
         self.errors = ErrorDetector(table)
-        self.results = ResultDetector(held)
+        self.held = Held(runs)
+        self.results = ResultDetector(self.held)
         self.builds = BuildDetector()
 
     @property
@@ -61,8 +62,8 @@ class StreamDetector:
     def __init__(self, patterns: Sequence[Pattern] = (), runs: Runs | None = None) -> None:
         self._table = Table((*patterns, *builtin()))
         self._gate = Gate(self._table.hints, always=self._table.always)
-        self._held = Held(runs or Runs())
-        self._states: dict[str, _State] = {"": _State(self._table, self._held)}
+        self._runs = runs or Runs()
+        self._states: dict[str, _State] = {"": _State(self._table, self._runs)}
         self._busy: set[str] = set()
         """Prefixes whose state is not idle."""
         self._last = ""
@@ -137,39 +138,57 @@ class StreamDetector:
             state.errors.pass_by((text,))
         if wanted & BUILDS:
             found += state.builds.feed(line, text, lowered)
-        if self._held and line.number - self._held.first() > _FAR:
-            found += self._held.release()
+        if state.held and line.number - state.held.first() > _FAR:
+            found += state.held.release()
         self._note(key)
         return found
 
     @property
     def waits(self) -> bool:
-        """Whether only the next lines can show whether an error continues, or a run is repeated."""
-        return bool(self._held) or any(self._states[key].errors.waits for key in list(self._busy))
+        """Whether only the next lines can show if an error continues, or a run is repeated."""
+        return self.holds or any(
+            self._states[key].errors.waits or self._states[key].results.waits
+            for key in list(self._busy)
+        )
 
-    def settle(self) -> list[Found]:
-        """Return what `waits`; call it if no next line arrives."""
+    @property
+    def holds(self) -> bool:
+        """Whether results of a document are held that lines may repeat."""
+        return any(state.held for state in list(self._states.values()))
+
+    def settle(self, *, release: bool = True) -> list[Found]:
+        """Return what `waits`; call it if no next line arrives.
+
+        Args:
+            release: Whether also what is held, for which another stream may be waited for.
+        """
         found: list[Found] = []
         for key in list(self._busy):
-            if self._states[key].errors.waits:
-                found += self._states[key].errors.finish()
-                self._note(key)
-        return found + self._held.release()
+            state = self._states[key]
+            found += state.results.settle()
+            if state.errors.waits:
+                found += state.errors.finish()
+            self._note(key)
+        return found + self.release() if release else found
 
-    def finish(self) -> list[Found]:
-        """Return what is still open at the end of the stream."""
+    def finish(self, *, release: bool = True) -> list[Found]:
+        """Return what is still open at the end of the stream; `release` is that of `settle`."""
         found: list[Found] = []
         for state in self._states.values():
             found += state.results.finish()
             found += state.errors.finish(ended=True)
-        return found + self._held.release()
+        return found + self.release() if release else found
+
+    def release(self) -> list[Found]:
+        """Return what documents say that no line has repeated, in any stream of the process."""
+        return [found for state in self._states.values() for found in state.held.release()]
 
     def _known(self, key: str) -> str:
         """Return a prefix that has a state: its own, unless there are too many."""
         if key not in self._states:
             if len(self._states) >= _MOST_STREAMS:
                 return ""
-            self._states[key] = _State(self._table, self._held)
+            self._states[key] = _State(self._table, self._runs.of(key))
         return key
 
     def _note(self, key: str) -> None:

@@ -120,6 +120,11 @@ class Tally:
         """Whether no further line is waited for."""
         return self._runner is None and not self._owed
 
+    @property
+    def waits(self) -> bool:
+        """Whether the next line may be a further part of a closing."""
+        return self._runner is not None
+
     def named(
         self, line: LogLine, framework: str, name: str, *, passed: bool, detail: str = ""
     ) -> TestResult:
@@ -177,7 +182,7 @@ class Tally:
         runner = self._runner
         if runner is None or runner.part is None or not text.strip() or runner.part.match(text):
             return []
-        return self._end_parts()
+        return self.settle()
 
     def note(self, framework: str, passed: int, failed: int) -> None:
         """Note the figures of a run before its closing line, as a document may repeat them."""
@@ -196,7 +201,7 @@ class Tally:
 
     def finish(self) -> list[TestResult]:
         """Return what is still open at the end of the stream."""
-        results = self._end_parts()
+        results = self.settle()
         for framework, (owed, line) in self._owed.items():
             results.append(_without_name(line, framework, owed, passed=False))
         self._owed.clear()
@@ -207,7 +212,8 @@ class Tally:
         for key, number in _numbers(match).items():
             self._parts[key] = number
 
-    def _end_parts(self) -> list[TestResult]:
+    def settle(self) -> list[TestResult]:
+        """Return what the parts of a closing add up to."""
         runner, self._runner = self._runner, None
         parts, self._parts = self._parts, {}
         if runner is None or self._part_line is None or not parts:

@@ -67,6 +67,15 @@ class ResultDetector:
             and not any(report.open for report in self._reports)
         )
 
+    @property
+    def waits(self) -> bool:
+        """Whether a closing of several lines is complete unless the next line belongs to it."""
+        return self._tally.waits
+
+    def settle(self) -> list[Found]:
+        """Return what a closing of several lines says to which no line is added."""
+        return [*self._tally.settle()]
+
     def feed(self, line: LogLine, text: str, lowered: str) -> Results:
         """Return the results in this line, and whether the line is about tests."""
         text = reportlog.as_line(line, text)

@@ -91,6 +91,11 @@ class Runs:
         self._closed: deque[_Run] = deque(maxlen=_LATEST)
         """Runs that no document has repeated."""
         self._held: list[Report] = []
+        self._others: dict[str, Runs] = {}
+
+    def of(self, prefix: str) -> "Runs":
+        """Return the runs of lines with a prefix, such as a package's; without one, these."""
+        return self._others.setdefault(prefix, Runs()) if prefix else self
 
     def close(self, framework: str, passed: int, failed: int) -> None:
         """Note the figures of a closing line; they may be those of a document before it."""
