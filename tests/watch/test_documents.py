@@ -12,7 +12,7 @@ from .helpers import Findings, find, make_lines
 from .samples import documents, runs
 
 XML = {
-    "pytest": (documents.PYTEST_JUNIT, (2, 2)),
+    "pytest": (documents.PYTEST_JUNIT, (1, 2)),
     "node": (documents.NODE_JUNIT, (1, 2)),
     "mocha": (documents.MOCHA_XUNIT, (1, 1)),
     "phpunit": (documents.PHPUNIT, (1, 1)),
@@ -20,7 +20,6 @@ XML = {
     "googletest": (documents.GTEST_XML, (1, 1)),
     "cargo": (documents.CARGO_JUNIT, (1, 1)),
 }
-"""Of pytest a test of which the teardown failed is in the document twice."""
 
 
 @pytest.mark.parametrize(("text", "figures"), XML.values(), ids=XML)
@@ -92,7 +91,10 @@ BOTH = [
 def test_a_run_that_lines_and_a_document_report_is_counted_once(
     text: str, figures: tuple[int, int]
 ) -> None:
-    """With the names of the lines, which the reader knows."""
+    """With the figures and the names of the lines, which the reader knows.
+
+    Of pytest they differ: a test of which the teardown fails has passed and failed in the lines.
+    """
     found = find(text)
     assert found.figures == figures
     failed = [result.name for result in found.results if not result.passed and result.count]
@@ -198,6 +200,18 @@ def test_deep_nesting_is_no_trouble() -> None:
     assert [error.message for error in found.errors] == ["after"]
 
 
-def test_a_tag_that_never_ends_costs_little() -> None:
-    text = "<testsuite>\n" + '<testcase name="' + ("x" * 80 + "\n") * 1000
-    assert find(f'{text}"/>\n</testsuite>\nERROR after\n').errors[-1].message == "after"
+def test_a_tag_that_never_ends_hides_no_test_behind_it() -> None:
+    text = '<testsuite>\n<testcase name="' + ("x" * 800 + "\n") * 25 + '<testcase name="good"/>\n'
+    found = find(f"{text}</testsuite>\nERROR after\n")
+    assert [result.name for result in found.results] == ["", "good"]
+    assert [error.message for error in found.errors] == ["after"]
+
+
+def test_the_events_of_pytest_s_log_name_tests_as_they_end() -> None:
+    found = find(documents.REPORTLOG)
+    assert [(item.name, item.passed, item.detail) for item in found.results] == [
+        ("test_c.py", False, "test_c.py:1: in <module>"),
+        ("test_a.py::test_ok", True, ""),
+        ("test_a.py::test_bad", False, "assert 2 == 1"),
+    ]
+    assert found.errors == []
