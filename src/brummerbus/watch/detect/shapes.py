@@ -170,7 +170,7 @@ class _Reader:
         bad = bool(outcomes & set(self._entry.paths("failed"))) or bool(self._first("failing"))
         if not bad and not (outcomes and outcomes <= set(self._entry.paths("passed"))):
             return
-        name = self._entry.section.get("joined", " ").join(map(str, self._all("name")))
+        name = self._entry.section.get("joined", " ").strip('"').join(map(str, self._all("name")))
         why = "" if not bad else reason(str(self._first("why") or ""))
         report.add(line, name, passed=not bad, detail=why)
 

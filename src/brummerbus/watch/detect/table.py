@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from html import unescape
 
 from brummerbus.watch.detect.blocks import Block, Verdict
 from brummerbus.watch.detect.hints import Hinted
@@ -80,6 +81,8 @@ class TableBlock(Block):
         headed = {} if heading is None else groups(heading)
         own = groups(match)
         message = own.get("message") or headed.get("message") or text.strip()
+        if "xml" in pattern.flags:
+            message = unescape(message)
         super().__init__(line, text, message, _location({**headed, **own}))
 
     def judge(self, text: str) -> Verdict:

@@ -32,7 +32,7 @@ _REGEXES = (
     "confirm",
     "unless",
 )
-_FLAGS = ("blank", "paragraph", "strong", "ignore", "last", "trace", "deepest", "adjacent")
+_FLAGS = ("blank", "paragraph", "strong", "ignore", "last", "trace", "deepest", "adjacent", "xml")
 _TEXTS = ("kind", "hint", "example", "says", "at", "finds")
 _MARGIN = re.compile(r"\|(?: |$)")
 
