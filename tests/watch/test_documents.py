@@ -110,6 +110,10 @@ def test_a_document_of_another_run_is_counted_beside_the_lines() -> None:
     assert find(runs.MOCHA + documents.JEST_JSON).figures == (5, 3)
 
 
+def test_a_document_of_a_later_run_with_the_same_figures_is_counted() -> None:
+    assert find(documents.JEST_ERR + "working\n" * 61 + documents.JEST_JSON).figures == (2, 2)
+
+
 def test_runs_of_two_packages_are_two_though_their_figures_are_the_same() -> None:
     lines = [
         *(f"one:test: {line}" for line in documents.JEST_ERR.splitlines()),

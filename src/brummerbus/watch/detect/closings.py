@@ -184,16 +184,16 @@ class Tally:
             return []
         return self.settle()
 
-    def note(self, framework: str, passed: int, failed: int) -> None:
+    def note(self, line: LogLine, framework: str, passed: int, failed: int) -> None:
         """Note the figures of a run before its closing line, as a document may repeat them."""
-        self._runs.close(framework, passed, failed)
+        self._runs.close(line, framework, passed, failed)
 
     def close(
         self, line: LogLine, framework: str, *, passed: int, failed: int, noted: bool = False
     ) -> list[TestResult]:
         """Return what a closing line adds to the tests that were named since the last one."""
         if not noted:
-            self.note(framework, passed, failed)
+            self.note(line, framework, passed, failed)
         return [
             *self._unnamed(line, framework, passed, passed=True),
             *self._unnamed(line, framework, failed, passed=False),
@@ -231,7 +231,7 @@ class Tally:
             passed = max(numbers.get("total", 0) - failed - neither, 0)
         if not runner.after:
             return self.close(line, runner.framework, passed=passed, failed=failed)
-        self._runs.close(runner.framework, passed, failed)
+        self.note(line, runner.framework, passed, failed)
         results = self._unnamed(line, runner.framework, passed, passed=True)
         if runner.framework in self._owed:
             owed, before = self._owed.pop(runner.framework)

@@ -67,4 +67,4 @@ class Rows:
         self._failed += letters.count("F") + letters.count("E")
         self._complete = complete
         if complete:
-            self._tally.note("pytest", self._passed, self._failed)
+            self._tally.note(line, "pytest", self._passed, self._failed)

@@ -18,6 +18,8 @@ _TOGETHER = 3
 """Lines between two documents of one run, as of one for each file."""
 _LATEST = 16
 """Runs among which the one is looked for that a document repeats."""
+_SOON = 60.0
+"""Seconds behind a closing line within which a document of the run must begin."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class _Run(NamedTuple):
     framework: str
     passed: int
     failed: int
+    time: float
 
 
 class Runs:
@@ -97,9 +100,9 @@ class Runs:
         """Return the runs of lines with a prefix, such as a package's; without one, these."""
         return self._others.setdefault(prefix, Runs()) if prefix else self
 
-    def close(self, framework: str, passed: int, failed: int) -> None:
+    def close(self, line: LogLine, framework: str, passed: int, failed: int) -> None:
         """Note the figures of a closing line; they may be those of a document before it."""
-        run = _Run(framework, passed, failed)
+        run = _Run(framework, passed, failed, line.time)
         for report in self._held:
             if _is_same(report, run):
                 self._held.remove(report)
@@ -110,7 +113,7 @@ class Runs:
     def hold(self, report: Report) -> None:
         """Note a document, unless a closing line before it has said the same."""
         for run in self._closed:
-            if _is_same(report, run):
+            if report.line.time - run.time <= _SOON and _is_same(report, run):
                 self._closed.remove(run)
                 report.repeated = True
                 return
