@@ -246,7 +246,7 @@ RUNS = [
             "sum_test.py::test_adds": "contains 1 failed subtest",
         },
     ),
-    (VERY_QUIET, (0, 1), {"test_adds": "assert 1 == 2"}),
+    (VERY_QUIET, (3, 1), {"test_adds": "assert 1 == 2"}),
     (INSTAFAIL, (1, 1), {"sum_test.py::test_adds": "assert 1 == 2"}),
 ]
 
