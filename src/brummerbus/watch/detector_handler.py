@@ -101,7 +101,7 @@ class DetectorHandler:
         for stream in self._streams.values():
             self._publish(stream.detector.finish(release=False))
         for stream in self._streams.values():
-            self._publish(stream.detector.release())
+            self._publish(stream.detector.end())
 
     def _publish(self, found: list[Found]) -> None:
         if found:

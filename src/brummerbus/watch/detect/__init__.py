@@ -177,7 +177,14 @@ class StreamDetector:
         for state in self._states.values():
             found += state.results.finish()
             found += state.errors.finish(ended=True)
-        return found + self.release() if release else found
+        return found + self.end() if release else found
+
+    def end(self) -> list[Found]:
+        """Return what no stream of the process has named or repeated; all have finished."""
+        found = self.release()
+        for state in self._states.values():
+            found += state.results.leftover()
+        return found
 
     def release(self) -> list[Found]:
         """Return what documents say that no line has repeated, in any stream of the process."""

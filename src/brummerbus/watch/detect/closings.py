@@ -27,6 +27,8 @@ class Runner:
     part: Lazy | None
     after: bool
     """Whether the failed tests are named behind the closing line."""
+    either: bool
+    """Whether some are named before it, too, or in the other stream."""
     once: bool
     """Whether a test is named a second time in a list at the end."""
     named: tuple[str, ...]
@@ -60,7 +62,8 @@ def runners() -> tuple[Runner, ...]:
                 _hints(section["hint"]),
                 _regex(section, "line"),
                 _regex(section, "part"),
-                section.getboolean("after", False),
+                "after" in section,
+                section.get("after") == "either",
                 section.getboolean("once", False),
                 _hints(section.get("named", "")),
                 _regex(section, "bad"),
@@ -108,9 +111,10 @@ class Tally:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
-        self._named: dict[tuple[str, bool], int] = {}
-        self._owed: dict[str, tuple[int, LogLine]] = {}
-        """Failed tests that a closing line has counted and that may be named behind it."""
+        self._named = runs.named
+        self._owed = runs.owed
+        self._here: set[str] = set()
+        """Frameworks of which the closing lines are in this stream."""
         self._parts: dict[str, int] = {}
         self._runner: Runner | None = None
         self._part_line: LogLine | None = None
@@ -118,7 +122,7 @@ class Tally:
     @property
     def idle(self) -> bool:
         """Whether no further line is waited for."""
-        return self._runner is None and not self._owed
+        return self._runner is None and self._here.isdisjoint(self._owed)
 
     @property
     def waits(self) -> bool:
@@ -199,11 +203,12 @@ class Tally:
             *self._unnamed(line, framework, failed, passed=False),
         ]
 
-    def finish(self) -> list[TestResult]:
-        """Return what is still open at the end of the stream."""
-        results = self.settle()
-        for framework, (owed, line) in self._owed.items():
-            results.append(_without_name(line, framework, owed, passed=False))
+    def leftover(self) -> list[TestResult]:
+        """Return the failed tests that no stream has named."""
+        results = [
+            _without_name(line, framework, owed, passed=False)
+            for framework, (owed, line) in self._owed.items()
+        ]
         self._owed.clear()
         return results
 
@@ -233,12 +238,18 @@ class Tally:
             return self.close(line, runner.framework, passed=passed, failed=failed)
         self.note(line, runner.framework, passed, failed)
         results = self._unnamed(line, runner.framework, passed, passed=True)
+        failed -= self._named.pop((runner.framework, False), 0)
         if runner.framework in self._owed:
             owed, before = self._owed.pop(runner.framework)
-            results.append(_without_name(before, runner.framework, owed, passed=False))
-        failed -= self._named.pop((runner.framework, False), 0)
+            if runner.either:
+                failed += owed  # the other stream may be behind
+            else:
+                results.append(_without_name(before, runner.framework, owed, passed=False))
         if failed > 0:
             self._owed[runner.framework] = failed, line
+            self._here.add(runner.framework)
+        elif failed and runner.either:
+            results.append(_without_name(line, runner.framework, failed, passed=False))
         return results
 
     def _unnamed(

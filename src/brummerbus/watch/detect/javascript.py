@@ -17,6 +17,8 @@ class Vitest(Report):
     _START = re.compile(r"\s*⎯+ Failed (?P<what>Tests|Suites) \d+ ⎯+\s*$")
     _FAIL = re.compile(r"\s*FAIL  (?P<name>(?:\|\S+\| )?\S.*?)\s*$")
     _PRINTED = re.compile(r"\s*(?:stdout|stderr) \| \S+\.\w+(?: > .*)?\s*$")
+    _PRINTED_IN = re.compile(r"\s*(?:stdout|stderr) \| \S+\.\w+ > .*\s*$")
+    _LAST = re.compile(r"\s*⎯+\[(?P<number>\d+)/(?P=number)\]⎯+\s*$")
     _TALLY = re.compile(r"\s*(?:Test Files|Tests|Snapshots|Type Errors|Errors|Start at)  +\S")
     _RUNS = re.compile(r"\s*(?:RUN|DEV)  +v\d")
     _UNHANDLED = re.compile(r"\s*⎯+ (?:Unhandled|Uncaught) (?:Rejection|Exception|Error) ⎯+\s*$")
@@ -36,8 +38,9 @@ class Vitest(Report):
             self._seen = True
             self.open = False
             return []
-        if not self._seen:
+        if not self._seen and not self._is_proof(text):
             return None
+        self._seen = True
         found = self._section(text)
         if found is not None:
             return found
@@ -47,7 +50,16 @@ class Vitest(Report):
         if self._printed:
             self.open = self._printed = bool(text.strip())
             return []
+        if self.open and self._LAST.match(text):
+            self.open = False
+            return self._named("")
         return self._inside(line, text) if self.open else None
+
+    def _is_proof(self, text: str) -> bool:
+        """Whether a line is vitest's own; its heading may be in the other stream."""
+        return any(
+            pattern.match(text) for pattern in (self._START, self._UNHANDLED, self._PRINTED_IN)
+        )
 
     def _section(self, text: str) -> list[Found] | None:
         """Take the heading of what tests print, of failed tests, or of other errors."""

@@ -120,9 +120,13 @@ class ResultDetector:
         ]
         for report in self._reports:
             found += report.finish()
-        found += self._tally.finish()
+        found += self._tally.settle()
         self._documents.finish()
         return found
+
+    def leftover(self) -> list[Found]:
+        """Return what closing lines have counted and no stream has named."""
+        return [*self._tally.leftover()]
 
     def _others(self, line: LogLine, text: str) -> Results:
         if "s] " in text and (match := _NEXTEST.match(text)):

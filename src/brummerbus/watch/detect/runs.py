@@ -95,6 +95,10 @@ class Runs:
         """Runs that no document has repeated."""
         self._held: list[Report] = []
         self._others: dict[str, Runs] = {}
+        self.named: dict[tuple[str, bool], int] = {}
+        """How many tests of a framework were named since its last closing line."""
+        self.owed: dict[str, tuple[int, LogLine]] = {}
+        """Failed tests that a closing line has counted and that may be named behind it."""
 
     def of(self, prefix: str) -> "Runs":
         """Return the runs of lines with a prefix, such as a package's; without one, these."""
