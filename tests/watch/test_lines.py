@@ -178,7 +178,18 @@ def test_utf_16_loses_nothing_whatever_its_bytes(
     assert all(piece.text.encode() is not None for piece in split(stream, sizes))
 
 
-@pytest.mark.parametrize("stream", [b"\xff", b"\xff\xfe\0\0a", b"\xff\xffa", b"e\xff\xfe"])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"\xff",
+        b"\xff\xfe",
+        b"\xff\xfe\0",
+        b"\xff\xfe\0\0a",
+        b"\xff\xfe\0\x30",
+        b"\xff\xffa",
+        b"e\xff\xfe",
+    ],
+)
 def test_other_bytes_are_not_taken_for_utf_16(stream: bytes) -> None:
     [piece] = split(stream, [1])
     assert piece.raw == stream

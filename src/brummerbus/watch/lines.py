@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from brummerbus.watch.wide_lines import WideLine, WideSplitter, codec_of
+from brummerbus.watch.wide_lines import WideLine, WideSplitter, codec_of, is_start
 
 MAX_LENGTH = 64 * 1024 * 1024
 """Bytes after which a line without an end is split (into pieces with no `ending`), so that a
@@ -32,14 +32,14 @@ class LineSplitter:
         self._open: list[bytes] = []
         self._open_size = 0
         self._start: bytes | None = b""
-        """The first byte, while there is only one; None once it is known what the stream is."""
+        """The first bytes; None once it is known what the stream is."""
         self._wide: WideSplitter | None = None
 
     def feed(self, chunk: bytes) -> list[Lines]:
         """Return the lines that the chunk completes, together where possible."""
         if self._start is not None:
             chunk = self._start + chunk
-            self._start = chunk if chunk in (b"\xff", b"\xfe") else None
+            self._start = chunk if is_start(chunk) else None
             if self._start is not None:
                 return []
             if codec := codec_of(chunk):
@@ -64,7 +64,8 @@ class LineSplitter:
         if self._wide is not None:
             return _widened(self._wide.finish())
         if self._start:
-            self._open.append(self._start)
+            start, self._start = self._start, None
+            return [*self.feed(start), *self.finish()]
         rest = b"".join(self._open)
         self._open.clear()
         self._open_size = 0

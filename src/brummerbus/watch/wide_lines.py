@@ -4,7 +4,6 @@ import codecs
 from typing import NamedTuple
 
 _CODECS = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-_UTF32 = codecs.BOM_UTF32_LE
 
 
 class WideLine(NamedTuple):
@@ -23,13 +22,29 @@ ENDINGS = tuple(
 )
 
 
+START = 4
+"""Bytes by which a stream of UTF-16 is known."""
+
+_ALPHABETS = range(1, 0x700)
+"""What its first character is one of; other bytes that begin like it are hardly text."""
+
+
+def is_start(start: bytes) -> bool:
+    """Whether a stream may turn out to be UTF-16 once it has more bytes than these."""
+    return len(start) < START and any(mark.startswith(start[:2]) for mark in _CODECS)
+
+
 def codec_of(start: bytes) -> str:
     """Return the codec of a stream that begins with a byte order mark of UTF-16, or nothing.
 
     Args:
         start: Its first bytes.
     """
-    return "" if start[:4] == _UTF32 else _CODECS.get(start[:2], "")
+    codec = _CODECS.get(start[:2], "")
+    if not codec or len(start) < START:
+        return ""
+    first = int.from_bytes(start[2:4], "little" if codec == "utf-16-le" else "big")
+    return codec if first in _ALPHABETS else ""
 
 
 class WideSplitter:
