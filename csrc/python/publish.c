@@ -17,7 +17,7 @@
  *   under a number, and the call took 215 to 300 ns. A closure instead of a method, list slots
  *   instead of a dict, or one dict entry per type gained up to 70 ns of that.
  * - `Event.__init__` in a mutable class, changed at the end to `Event`: faster on one version of
- *   Python only. Making events in C takes 92 ns instead of 460.
+ *   Python only. Making events in C takes 87 ns instead of 460.
  */
 #include "publisher.h"
 
