@@ -1,7 +1,8 @@
 """Stopping `python -m brummerbus watch`, whatever stands still: real processes, pipes, signals."""
 
-import array
 import fcntl
+import os
+import select
 import signal
 import sqlite3
 import subprocess
@@ -28,10 +29,12 @@ SLEEP = "; time.sleep(600)"
 
 
 def is_full(pipe: int) -> bool:
-    """Whether no further page fits into a pipe, so a writer of more than that waits."""
-    waiting = array.array("i", [0])
-    fcntl.ioctl(pipe, termios.FIONREAD, waiting)
-    return waiting[0] > fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 4096
+    """Whether the next writer to a pipe waits: every page is in use, if not to its last byte."""
+    writer = os.open(f"/proc/self/fd/{pipe}", os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        return not select.select([], [writer], [], 0)[1]
+    finally:
+        os.close(writer)
 
 
 def stand_still(process: "subprocess.Popen[str]", stream: str = "stdout") -> None:
