@@ -179,13 +179,13 @@ static PyObject *purge(PyObject *module, PyObject *address) {
     return removed(address, bb_purge);
 }
 
-/* swap_item(dict, key, old, new): set dict[key] to the tuple `new` if it is `old`, in one step; an
- * empty tuple stands for no item. It lets tables change without a lock of Python's: a finalizer or
- * signal handler may run anywhere in Python code, and would deadlock on one. */
+/* swap_item(dict, key, old, new): set the item of a str or an int to the tuple `new` if it is
+ * `old`, in one step; an empty tuple stands for no item. It lets tables change without a lock of
+ * Python's: a finalizer or signal handler may run anywhere in Python code, and would deadlock. */
 static PyObject *swap_item(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *dict, *key, *old, *new;
-    if (!PyArg_ParseTuple(args, "O!UO!O!:swap_item", &PyDict_Type, &dict, &key, &PyTuple_Type, &old,
+    if (!PyArg_ParseTuple(args, "O!OO!O!:swap_item", &PyDict_Type, &dict, &key, &PyTuple_Type, &old,
                           &PyTuple_Type, &new))
         return NULL;
     int status = 0, same;

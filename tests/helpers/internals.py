@@ -70,9 +70,14 @@ def types_subscribed_to(bus: EventBus) -> list[Any]:
     return list(bus._subscriptions._entries)
 
 
+def schedule_of(bus: EventBus) -> Any:
+    """Return what keeps the scheduled events."""
+    return bus._engine.schedule
+
+
 def overdue(bus: EventBus) -> int:
     """Return how many scheduled events are due and wait for their turn, or for a listener."""
-    schedule = bus._engine.schedule
+    schedule = schedule_of(bus)
     due = sum(len(line) for line in list(schedule._overdue.values()))
     return due + sum(len(numbers) for numbers in list(schedule._joined.values()))
 

@@ -9,10 +9,11 @@ import weakref
 import pytest
 
 from brummerbus import Event, EventBus
+from brummerbus._core import later
 from helpers.buses import BusFactory
 from helpers.checks import assert_balance
 from helpers.handlers import Recorder
-from helpers.internals import overdue
+from helpers.internals import overdue, schedule_of
 from helpers.opcodes import At
 from helpers.processes import in_child
 from helpers.scheduling import full_bus
@@ -95,18 +96,62 @@ def test_cancelling_and_the_turn_exclude_each_other(
     assert_balance(bus.stats())
 
 
+class Polls:
+    """The timer thread looks after scheduled events only when the test lets it."""
+
+    def __init__(self, bus: EventBus) -> None:
+        self._schedule = schedule_of(bus)
+        self._poll = self._schedule._poll
+        self._allowed, self._done = threading.Semaphore(0), threading.Semaphore(0)
+        self._schedule._poll = self._gated
+
+    def _gated(self) -> None:
+        assert self._allowed.acquire(timeout=HANG)
+        self._poll()
+        self._done.release()
+
+    def one(self) -> None:
+        """Let it look once."""
+        self._allowed.release()
+        assert self._done.acquire(timeout=HANG)
+
+    def free(self) -> None:
+        """Let it look as it does without a test."""
+        self._schedule._poll = self._poll
+        self._allowed.release()
+
+
 @pytest.mark.slow
-def test_a_cancel_that_is_interrupted_loses_no_event(factory: BusFactory) -> None:
-    """It was cancelled, or is published."""
+@pytest.mark.parametrize("meets", [False, True], ids=["alone", "and the timer looks"])
+def test_a_cancel_that_is_interrupted_loses_no_event(
+    factory: BusFactory, monkeypatch: pytest.MonkeyPatch, meets: bool
+) -> None:
+    """It was cancelled, or is published, also if it gets a new turn once the old one is over."""
+    withdraw = later._withdraw
+
+    def interrupt() -> None:
+        signal.default_int_handler(signal.SIGINT, None)
+
     for k in range(1, 20_000):
         bus, gate, seen = full_bus(factory, "block")
+        polls = Polls(bus)
+
+        def withdraw_and_meet(entry: later.Entry, polls: Polls = polls) -> bool:
+            withdrawn = withdraw(entry)
+            monkeypatch.setattr(later, "_withdraw", withdraw)
+            polls.one()
+            return withdrawn
+
+        if meets:
+            monkeypatch.setattr(later, "_withdraw", withdraw_and_meet)
         scheduled = bus.publish_after(0, Event("a", "second"))
-        poll(lambda bus=bus: waiting(bus) == 1)  # type: ignore[misc]
-        at = At(k, lambda: signal.default_int_handler(signal.SIGINT, None))
+        poll(lambda one=scheduled, bus=bus: one.pending and waiting(bus) == 1)  # type: ignore[misc]
+        at = At(k, interrupt)
         with contextlib.suppress(KeyboardInterrupt):
             at.during(scheduled.cancel)
         was_cancelled = not scheduled.pending
         gate.open()
+        polls.free()
         poll(lambda bus=bus: overdue(bus) == 0)  # type: ignore[misc]
         assert bus.flush(HANG)
         assert seen.data == (["first"] if was_cancelled else ["first", "second"]), at.where

@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, SupportsInt
+from typing import Any, SupportsInt, TypeVar
 
 import cffi
 from typing_extensions import Self
+
+_Key = TypeVar("_Key", str, int)
 
 class _Lib:
     BB_MAX_TYPES: int
@@ -259,7 +261,7 @@ def after_fork() -> None: ...
 def check_interpreter() -> None: ...
 def is_inside(address: int, /) -> bool: ...
 def swap_item(
-    dict: dict[str, tuple[Any, ...]], key: str, old: tuple[Any, ...], new: tuple[Any, ...], /
+    dict: dict[_Key, Any], key: _Key, old: tuple[Any, ...], new: tuple[Any, ...], /
 ) -> bool: ...
 def append_below(deque: deque[Any], item: object, limit: int, /) -> bool: ...
 def level_of(index: int, /) -> int: ...

@@ -8,7 +8,7 @@ Guarantees
   slots, on a bus whose policy is to wait, joins the wait queue as a publisher would, without a
   thread (`csrc/python/turn.c`): it takes its turn, whatever others publish. Whether it was accepted
   is polled every few ms. Until then it can be cancelled: `Turn.withdraw` comes first, then the
-  removal from `_pending`.
+  removal from `_pending`, unless it has got another turn by then (`swap_item`).
 - One for which a listener has no room is tried again every few ms.
 - No lock is held, so that all of it may be called from a signal handler or a finalizer.
 
@@ -26,7 +26,7 @@ from functools import partial
 from threading import get_ident
 from typing import Any
 
-from brummerbus._core._ext import call_hook
+from brummerbus._core._ext import Turn, call_hook, swap_item
 from brummerbus._core.admission import NoRoom
 from brummerbus._core.hooks import Hooks
 from brummerbus._core.log import ERROR, log, shown_event
@@ -48,6 +48,15 @@ END_WAIT_NS = 100_000_000
 """Max time that a stop waits for the event that the timer thread is publishing."""
 
 _REASONS = {DropReason.REFUSED: WHY_REFUSED, DropReason.SHUTDOWN: WHY_SHUTDOWN}
+
+Entry = tuple[Scheduled, Turn | None]
+"""A scheduled event, and its turn while it waits for free slots."""
+
+
+def _withdraw(entry: Entry) -> bool:
+    """Have an event wait for free slots no longer; False: it was accepted."""
+    turn = entry[1]
+    return turn is None or turn.withdraw()
 
 
 class Schedule:
@@ -71,7 +80,7 @@ class Schedule:
         self._call_at = call_at
         self._purge = purge
         self._closed = False
-        self._pending: dict[int, Scheduled] = {}  # by number
+        self._pending: dict[int, Entry] = {}  # by number
         self._attempt: tuple[int, Scheduled] | None = None
         """The thread that publishes one now, and that one, which then is not in `_pending`."""
         # What follows is the timer thread's, by level: due, and the numbers of those that wait for
@@ -87,9 +96,11 @@ class Schedule:
 
     def has(self, one: Scheduled) -> bool:
         """Return whether an event is scheduled still."""
-        turn = one._turn
-        accepted = turn is not None and turn.state() == ACCEPTED
-        return one._number in self._pending and not accepted and not self._queue.is_gone()
+        entry = self._pending.get(one._number)
+        if entry is None or self._queue.is_gone():
+            return False
+        turn = entry[1]
+        return turn is None or turn.state() != ACCEPTED
 
     # ---- in and out --------------------------------------------------------------------------
 
@@ -105,7 +116,7 @@ class Schedule:
         if len(self) >= self._limit:
             raise self._full_error(one)
         try:
-            self._pending[number] = one
+            self._pending[number] = one, None
             if self._is_beyond_limit(number):
                 raise self._full_error(one)
             one._timer = self._call_at(self._queue.clock() + ns(delay), partial(self._due, one))
@@ -133,27 +144,29 @@ class Schedule:
         )
 
     def remove(self, one: Scheduled) -> bool:
-        """Take an event out again; whether it was scheduled."""
-        if self._queue.is_gone() or not one._withdraw():
-            return False
-        if self._pending.pop(one._number, None) is None:
-            return False
-        if not one._withdraw():  # it has begun to wait just now, and its turn has come
-            self._after_turn(one)
-            return False
-        self._let_go(one)
-        return True
+        """Take an event out again; whether it was scheduled.
+
+        It leaves the table only if it still is what was withdrawn. If an exception strikes before,
+        the timer thread publishes it.
+        """
+        while (entry := self._pending.get(one._number)) is not None:
+            if self._queue.is_gone() or not _withdraw(entry):
+                return False
+            if swap_item(self._pending, one._number, entry, ()):
+                self._let_go(one)
+                return True
+        return False
 
     def _let_go(self, one: Scheduled) -> None:
         """Keep nothing for an event that is over."""
-        one._publish = one._context = one._turn = None
+        one._publish = one._context = None
         if one._timer is not None:
             one._timer.cancel()
 
     def close(self) -> None:
         """Take no more, and drop what is scheduled. After an interrupt, call it again."""
         self._closed = True
-        self._drop(list(self._pending.values()), DropReason.SHUTDOWN)
+        self._drop([one for one, _ in list(self._pending.values())], DropReason.SHUTDOWN)
         until = self._queue.clock() + END_WAIT_NS
         while (attempt := self._attempt) is not None and attempt[0] != get_ident():
             if self._queue.clock() >= until:
@@ -165,9 +178,11 @@ class Schedule:
         lost: list[Any] = []
         try:
             for one in several:
-                if not one._withdraw():
-                    if self._pending.pop(one._number, None) is not None:
-                        self._after_turn(one)
+                entry = self._pending.get(one._number)
+                if entry is None:
+                    continue
+                if not _withdraw(entry):
+                    self._after_turn(entry)
                     continue
                 route, _, _ = self._routes.make(one.event, one.priority)
                 if route.refuse(one.event, _REASONS[reason], self._pending, one._number):
@@ -223,26 +238,26 @@ class Schedule:
 
         Those of a level are accepted in the order in which they are due.
         """
-        one = self._pending.get(number)
-        turn = None if one is None else one._turn
-        if one is None or turn is None:  # cancelled
+        entry = self._pending.get(number)
+        turn = None if entry is None else entry[1]
+        if entry is None or turn is None:  # cancelled
             return True
         state = turn.state()
         if state == WAITING:
             return False
-        if state != ACCEPTED:  # withdrawn by a `cancel` that was interrupted, or the bus stops
-            one._turn = None
-            self._overdue.setdefault(turn.route.level, deque()).append(one)
-        elif self._pending.pop(number, None) is not None:
-            self._after_turn(one)
+        if state == ACCEPTED:
+            self._after_turn(entry)
+        elif swap_item(self._pending, number, entry, (entry[0], None)):
+            # Withdrawn by a `cancel` that was interrupted or is going on, or the bus stops.
+            self._overdue.setdefault(turn.route.level, deque()).append(entry[0])
         return True
 
-    def _after_turn(self, one: Scheduled) -> None:
-        """Finish an event that was accepted when it was its turn, and has left the table."""
-        turn = one._turn
-        if turn is not None:
+    def _after_turn(self, entry: Entry) -> None:
+        """Finish an event that was accepted when it was its turn, unless that is done."""
+        one, turn = entry
+        if turn is not None and swap_item(self._pending, one._number, entry, ()):
             call_hook(one._hooks, after_turn, turn.route, one.event)
-        self._let_go(one)
+            self._let_go(one)
 
     def _publish_overdue(self, level: int) -> None:
         """Publish the due events of a level, or have them wait for their turn.
@@ -253,11 +268,16 @@ class Schedule:
         overdue, held = self._overdue[level], 0
         while held < min(len(overdue), MAX_HELD):
             if self._try(overdue[held]):
-                if overdue[held]._turn is not None:
+                if self._waits(overdue[held]):
                     self._joined.setdefault(level, deque()).append(overdue[held]._number)
                 del overdue[held]
             else:
                 held += 1
+
+    def _waits(self, one: Scheduled) -> bool:
+        """Return whether an event waits for its turn."""
+        entry = self._pending.get(one._number)
+        return entry is not None and entry[1] is not None
 
     def _try(self, one: Scheduled) -> bool:
         """Publish an event; False: a listener has no room for it."""
@@ -268,17 +288,19 @@ class Schedule:
             self._attempt = None
 
     def _publish(self, one: Scheduled) -> bool:
-        if one._turn is not None:  # an exception has struck before it was moved to `_joined`
-            return True
+        entry = self._pending.get(one._number)
         publish, context = one._publish, one._context
-        if self._pending.pop(one._number, None) is None or publish is None:
+        if entry is None or publish is None:
+            return True
+        if entry[1] is not None:  # an exception has struck before it was moved to `_joined`
+            return True
+        if not swap_item(self._pending, one._number, entry, ()):
             return True
         call = partial(call_hook, one._hooks, publish, one.event, one.priority)
         try:
             call() if context is None else context.run(call)
         except NoRoom as error:
-            one._turn = error.turn
-            self._pending[one._number] = one
+            self._pending[one._number] = one, error.turn
             if self._closed:
                 self._drop([one], DropReason.SHUTDOWN)
                 return True
@@ -305,5 +327,5 @@ class Schedule:
         if not closed:
             message = "%s: scheduled, but cannot be published: %s"
             log(ERROR, message, self._name, shown_event(one.event), exc_info=error)
-        self._pending[one._number] = one
+        self._pending[one._number] = one, None
         self._drop([one], DropReason.SHUTDOWN if closed else DropReason.REFUSED)

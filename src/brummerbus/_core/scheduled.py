@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any, Protocol
 
-from brummerbus._core._ext import Turn, hooks_here
+from brummerbus._core._ext import hooks_here
 from brummerbus._core.log import shown_event
 from brummerbus._core.scheduler import Timer
 
@@ -40,7 +40,6 @@ class Scheduled:
         "_publish",
         "_schedule",
         "_timer",
-        "_turn",
         "due",
         "event",
         "priority",
@@ -64,7 +63,6 @@ class Scheduled:
         self._context = context
         self._hooks = hooks_here()  # what a hook schedules counts as published by it
         self._timer: Timer | None = None
-        self._turn: Turn | None = None  # while it waits for free slots
 
     @property
     def pending(self) -> bool:
@@ -79,11 +77,6 @@ class Scheduled:
             dropped before, or is being published now, or was cancelled; or this is a forked child.
         """
         return self._schedule.remove(self)
-
-    def _withdraw(self) -> bool:
-        """Wait for free slots no longer; False: it was accepted."""
-        turn = self._turn
-        return turn is None or turn.withdraw()
 
     def __repr__(self) -> str:
         state = "pending" if self.pending else "over"
