@@ -177,7 +177,7 @@ class TestTimeOut:
         """It has closed its pipes, so only its group, or its session, tells that it is there."""
         deaf = watcher.script("deaf.py", first + DEAF + SLEEP)
         process = watcher.start(
-            watcher.procfile(web=f"{deaf} >/dev/null 2>&1 & wait"), "--kill-timeout", "0.2"
+            watcher.procfile(web=f"{deaf} >/dev/null 2>&1 & wait"), "--kill-timeout", "2"
         )
         poll((watcher.directory / "deaf").exists)
         process.send_signal(signal.SIGINT)

@@ -44,6 +44,10 @@ fi
 """
 
 
+_END_WAIT = 10.0
+"""Seconds for the shell to end: it has nothing to wait for, but the machine may be busy."""
+
+
 class Guardian:
     """Kills registered process groups, and their sessions, once this process has ended.
 
@@ -74,7 +78,7 @@ class Guardian:
             assert self._shell.stdin is not None
             self._shell.stdin.close()
             with suppress(subprocess.TimeoutExpired):
-                self._shell.wait(1)
+                self._shell.wait(_END_WAIT)
 
     def add(self, leader: int) -> None:
         """Register the group of a process that was started."""
