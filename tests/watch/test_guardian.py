@@ -13,6 +13,8 @@ pytest.importorskip("termios", reason="terminals are POSIX's")
 
 import termios
 
+from brummerbus.watch.processes import guardian
+
 from .helpers import has_ended
 from .terminals import OnTerminal
 
@@ -51,3 +53,13 @@ def test_a_terminal_that_has_got_the_name_of_the_watcher_s_is_left_alone(tmp_pat
     finally:
         os.close(slave)
         os.close(master)
+
+
+@pytest.mark.slow
+def test_a_shell_that_takes_its_time_to_end_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine; else it would be a process that still runs, and then a zombie."""
+    monkeypatch.setattr(guardian, "_SCRIPT", "while read -r line; do :; done; sleep 1.5")
+    with guardian.Guardian() as watched:
+        pass
+    assert watched._shell is not None
+    assert watched._shell.returncode == 0
