@@ -239,7 +239,7 @@ Taps = Table[Wanted]
 def taps_for(table: Taps, cls: type, name: str | None) -> tuple[AnyTap, ...]:
     """Return the taps that get objects of a class, or events; those that may wait come last."""
     found = dict.fromkeys([one.tap for one in table.matching(cls, name) if not one.tap.ended])
-    return tuple(sorted(found, key=attrgetter("blocks")))
+    return tuple(sorted(found, key=attrgetter("blocks")))  # no lambda, see table.py
 
 
 def hand_over(
